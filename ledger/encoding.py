@@ -1,0 +1,167 @@
+"""Strict decimal, base64, hex and JSON: the only module that parses bytes from outside.
+
+Parse, format again, compare; refuse what differs. JSON of our own is RFC 8785 (JCS) with integers below
+2^53 and no floating-point numbers; base64 is RFC 4648 section 4, padded.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import orjson
+import rfc8785
+
+from ledger.errors import LimitError, MalformedError
+
+Json = Any
+"""What JSON can hold here: null, bool, int, str, lists and string-keyed dicts of these."""
+
+MAX_DECIMAL = 2**63 - 1
+"""The largest tree size or timestamp that C2SP formats carry."""
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON implementation reads back unchanged (RFC 8785 section 3.2.2.3)."""
+MAX_JSON_DEPTH = 64
+"""Nesting of foreign JSON; a Sigstore bundle needs about ten."""
+
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}")
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+
+
+def parse_decimal(text: str, *, what: str = "decimal") -> int:
+    """Parse a canonical decimal below 2^63: ASCII digits, no sign, no leading zero (c2sp.org/tlog-checkpoint).
+
+    Raises:
+        MalformedError: anything that ``int()`` accepts beyond that (signs, spaces, underscores, other digits).
+    """
+    if not _DECIMAL.fullmatch(text) or (value := int(text)) > MAX_DECIMAL:
+        raise MalformedError(what, expected="canonical decimal digits below 2^63", actual=text)
+    return value
+
+
+def parse_base64(text: str | bytes, *, what: str = "base64", max_bytes: int | None = None) -> bytes:
+    """Decode padded standard base64 (RFC 4648 section 4) that is its own re-encoding.
+
+    Raises:
+        MalformedError: another alphabet, missing padding, stray characters, non-zero trailing bits.
+        LimitError: more than ``max_bytes`` would come out.
+    """
+    if max_bytes is not None and len(text) > (max_bytes + 2) // 3 * 4:
+        raise LimitError(what, expected=f"at most {max_bytes} bytes", actual=f"{len(text)} base64 characters")
+    try:
+        raw = text.encode("ascii") if isinstance(text, str) else text
+        value = base64.b64decode(raw, validate=True)
+    except (binascii.Error, UnicodeEncodeError, ValueError) as error:
+        raise MalformedError(what, expected="padded standard base64", actual=str(text)) from error
+    if base64.b64encode(value) != raw:
+        raise MalformedError(what, expected="canonical base64", actual=str(text))
+    return value
+
+
+def format_base64(value: bytes) -> str:
+    """Format padded standard base64 (RFC 4648 section 4)."""
+    return base64.b64encode(value).decode("ascii")
+
+
+def parse_hex(text: object, *, length: int | None = None, what: str = "hex") -> bytes:
+    """Decode lower-case hex, of exactly ``length`` bytes where given.
+
+    Raises:
+        MalformedError: not a string, upper case, odd or wrong length.
+    """
+    if not isinstance(text, str) or not _HEX.fullmatch(text) or (length is not None and len(text) != 2 * length):
+        wanted = "lower-case hex" if length is None else f"{2 * length} lower-case hex digits"
+        raise MalformedError(what, expected=wanted, actual=text)
+    return bytes.fromhex(text)
+
+
+def format_canonical_json(value: Json) -> bytes:
+    """Format RFC 8785 JSON, without floating-point numbers.
+
+    orjson with sorted keys gives RFC 8785 bytes as long as every key is ASCII, which is seen from the
+    output; anything else takes the slow, complete encoder.
+
+    Raises:
+        MalformedError: a number that is not an integer below 2^53, a lone surrogate, a key that is not a string.
+    """
+    try:
+        fast = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
+        return fast if fast.isascii() else rfc8785.dumps(value)
+    except (TypeError, ValueError, UnicodeError, rfc8785.CanonicalizationError) as error:
+        raise MalformedError("canonical JSON", expected="RFC 8785 values", actual=str(error)) from error
+
+
+def parse_canonical_json(data: bytes, *, what: str = "canonical JSON", max_bytes: int) -> Json:
+    """Parse JSON that equals its own RFC 8785 re-encoding.
+
+    The comparison also refuses duplicate keys, spaces, other escapes and unsorted keys, because each of
+    them re-encodes to other bytes.
+
+    Raises:
+        LimitError: longer than ``max_bytes``, or nested deeper than the parser allows.
+        MalformedError: not JSON, not canonical, or with a number that is not an integer below 2^53.
+    """
+    value = _load(data, what=what, max_bytes=max_bytes, pairs_hook=None)
+    if format_canonical_json(value) != data:
+        raise MalformedError(what, expected="its own RFC 8785 encoding", actual="other bytes for the same value")
+    return value
+
+
+def parse_json(data: bytes, *, what: str = "JSON", max_bytes: int) -> Json:
+    """Parse JSON that others wrote: any layout, but no duplicate keys, no NaN, bounded size and depth.
+
+    Floating-point numbers are allowed (protobuf writers produce them) and left to the caller.
+
+    Raises:
+        LimitError: longer than ``max_bytes`` or deeper than ``MAX_JSON_DEPTH``.
+        MalformedError: not UTF-8, not JSON, or with a duplicate key.
+    """
+    value = _load(data, what=what, max_bytes=max_bytes, pairs_hook=_unique, floats=True)
+    _check_depth(value, what=what)
+    return value
+
+
+def _load(data: bytes, *, what: str, max_bytes: int, pairs_hook: Any, floats: bool = False) -> Json:
+    if len(data) > max_bytes:
+        raise LimitError(what, expected=f"at most {max_bytes} bytes", actual=f"{len(data)} bytes")
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            parse_float=float if floats else _refuse_number,
+            parse_constant=_refuse_number,
+            object_pairs_hook=pairs_hook,
+        )
+    except MalformedError:
+        raise
+    except RecursionError as error:
+        raise LimitError(what, expected=f"at most {MAX_JSON_DEPTH} levels of nesting", actual="more") from error
+    except ValueError as error:
+        raise MalformedError(what, expected="UTF-8 JSON", actual=str(error)) from error
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise MalformedError("JSON number", expected="an integer", actual=text)
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise MalformedError("JSON object", expected="each key once", actual="a duplicate key")
+    return value
+
+
+def _check_depth(value: Json, *, what: str) -> None:
+    """Walk level by level; a deep value never costs interpreter stack here."""
+    level: list[Json] = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, (dict, list))
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise LimitError(what, expected=f"at most {MAX_JSON_DEPTH} levels of nesting", actual="more")

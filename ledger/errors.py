@@ -1,0 +1,206 @@
+"""Every exception that hubledger raises, split by who can act.
+
+::
+
+    LedgerError
+    ├── InputError                 you sent nonsense
+    │   ├── MalformedError             bytes that are not what their format demands
+    │   ├── LimitError                 well formed, but larger than a named limit
+    │   ├── UsageError                 arguments that contradict each other or miss something
+    │   ├── ConfigError                a setting that is unknown, missing or impossible
+    │   ├── NotFoundError              no such event, history, leaf or file
+    │   ├── NotEmptyError              a directory that must be empty is not
+    │   └── ConflictError              an event id that was used with other facts
+    ├── VerificationError          it does not verify
+    │   ├── SignatureError             a signature that fails, or a known key that did not sign
+    │   ├── ProofError                 an inclusion or consistency proof that fails
+    │   ├── ContentError               files that differ from what was signed
+    │   ├── ChainError                 a gap or a fork in a history
+    │   └── MisbehaviourError          two signed statements of a log that contradict each other
+    ├── UnavailableError           I could not reach it
+    │   ├── SourceError                an outside source did not answer, or not in its protocol
+    │   ├── WriterLockedError          another process writes this directory
+    │   └── HeadMovedError             a history grew between the decision and the commit: decide again
+    └── StorageError               my storage is in doubt: stop
+        ├── CorruptError               stored bytes that cannot be what was stored
+        ├── RestoredError              this directory is older than what the log has already shown
+        └── WriteError                 a write failed, or its fate is unknown
+
+Anything else that escapes is a bug.
+"""
+
+from typing import ClassVar
+
+
+class LedgerError(Exception):
+    """What was being checked, what was expected, what was found, and the next step.
+
+    ``exit_code`` is the process exit code of the command that met the error; each class has its own.
+    """
+
+    exit_code: ClassVar[int] = 1
+    default_next_step: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: object = None,
+        actual: object = None,
+        next_step: str | None = None,
+    ) -> None:
+        self.what = what
+        self.expected = expected
+        self.actual = actual
+        self.next_step = self.default_next_step if next_step is None else next_step
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.expected is not None:
+            text += f": expected {_short(self.expected)}, got {_short(self.actual)}"
+        if self.next_step:
+            text += f". {self.next_step}"
+        return text
+
+
+MAX_SHOWN = 200
+"""Characters of a foreign value that a message repeats: enough to recognise it, too few to flood a log."""
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: MAX_SHOWN + 1])
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+class InputError(LedgerError):
+    """What was handed in cannot be used; nothing was changed."""
+
+    exit_code = 30
+
+
+class MalformedError(InputError):
+    """Bytes that are not what their format demands."""
+
+    exit_code = 31
+
+
+class LimitError(InputError):
+    """Well formed, but larger than a named limit."""
+
+    exit_code = 32
+
+
+class UsageError(InputError):
+    """Arguments that contradict each other or miss something."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A setting that is unknown, missing or impossible."""
+
+    exit_code = 33
+
+
+class NotFoundError(InputError):
+    """There is no such event, history, leaf or file."""
+
+    exit_code = 34
+
+
+class NotEmptyError(InputError):
+    """A directory that must be empty is not."""
+
+    exit_code = 35
+
+
+class ConflictError(InputError):
+    """An event id that was used before, with other facts."""
+
+    exit_code = 36
+
+
+class VerificationError(LedgerError):
+    """Something that was checked does not hold."""
+
+    exit_code = 40
+
+
+class SignatureError(VerificationError):
+    """A signature that fails, or a known key that did not sign."""
+
+    exit_code = 41
+
+
+class ProofError(VerificationError):
+    """An inclusion or consistency proof that does not give the root."""
+
+    exit_code = 42
+
+
+class ContentError(VerificationError):
+    """Files that differ from what was signed."""
+
+    exit_code = 43
+
+
+class ChainError(VerificationError):
+    """A gap or a fork in a history."""
+
+    exit_code = 44
+
+
+class MisbehaviourError(VerificationError):
+    """Two signed statements of one log that contradict each other."""
+
+    exit_code = 45
+
+
+class UnavailableError(LedgerError):
+    """Something outside did not answer; trying again may help."""
+
+    exit_code = 50
+
+
+class SourceError(UnavailableError):
+    """An outside source did not answer, or not in its protocol."""
+
+    exit_code = 51
+
+
+class WriterLockedError(UnavailableError):
+    """Another process writes this directory."""
+
+    exit_code = 52
+
+
+class HeadMovedError(UnavailableError):
+    """A history grew between the decision and the commit: decide and sign again."""
+
+    exit_code = 53
+
+
+class StorageError(LedgerError):
+    """Our own storage is in doubt: the process stops writing."""
+
+    exit_code = 60
+
+
+class CorruptError(StorageError):
+    """Stored bytes that cannot be what was stored."""
+
+    exit_code = 61
+
+
+class RestoredError(StorageError):
+    """This directory is older than what the log has already shown to others."""
+
+    exit_code = 62
+
+
+class WriteError(StorageError):
+    """A write failed, or its fate is unknown."""
+
+    exit_code = 63

@@ -1,0 +1,24 @@
+"""Where the vectors of other projects are found, and what a missing one means."""
+
+import os
+import pathlib
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def missing(reason: str) -> None:
+    """Skip on a laptop; in CI a skip is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run this test: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> pathlib.Path:
+    """The folder with `vectors/` and `samples/`: HUBLEDGER_VECTORS, or `../shared` beside the repository."""
+    folder = pathlib.Path(os.environ.get("HUBLEDGER_VECTORS", REPOSITORY.parent / "shared"))
+    if not (folder / "vectors").is_dir():
+        missing(f"no vectors in {folder.name}: set HUBLEDGER_VECTORS to the folder that holds vectors/ and samples/")
+    return folder
