@@ -8,7 +8,6 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -71,7 +70,11 @@ def parse_hex(text: object, *, length: int | None = None, what: str = "hex") -> 
     Raises:
         MalformedError: not a string, upper case, odd or wrong length.
     """
-    if not isinstance(text, str) or not _HEX.fullmatch(text) or (length is not None and len(text) != 2 * length):
+    if (
+        not isinstance(text, str)
+        or not _HEX.fullmatch(text)
+        or (length is not None and len(text) != 2 * length)
+    ):
         wanted = "lower-case hex" if length is None else f"{2 * length} lower-case hex digits"
         raise MalformedError(what, expected=wanted, actual=text)
     return bytes.fromhex(text)
@@ -105,7 +108,9 @@ def parse_canonical_json(data: bytes, *, what: str = "canonical JSON", max_bytes
     """
     value = _load(data, what=what, max_bytes=max_bytes, pairs_hook=None)
     if format_canonical_json(value) != data:
-        raise MalformedError(what, expected="its own RFC 8785 encoding", actual="other bytes for the same value")
+        raise MalformedError(
+            what, expected="its own RFC 8785 encoding", actual="other bytes for the same value"
+        )
     return value
 
 
@@ -136,7 +141,9 @@ def _load(data: bytes, *, what: str, max_bytes: int, pairs_hook: Any, floats: bo
     except MalformedError:
         raise
     except RecursionError as error:
-        raise LimitError(what, expected=f"at most {MAX_JSON_DEPTH} levels of nesting", actual="more") from error
+        raise LimitError(
+            what, expected=f"at most {MAX_JSON_DEPTH} levels of nesting", actual="more"
+        ) from error
     except ValueError as error:
         raise MalformedError(what, expected="UTF-8 JSON", actual=str(error)) from error
 
