@@ -1,0 +1,114 @@
+"""Where bytes rest: the three narrow protocols, and nothing that decides.
+
+``ObjectStore`` holds what is public and immutable (tiles, bundles, evidence) and the one object that is
+replaced (``checkpoint``). ``CommitStore`` holds the truth about what was accepted: it changes in one
+transaction per batch. ``IndexStore`` (``ledger.index``) is derived from both and can be thrown away.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ObjectStore(Protocol):
+    """Named byte strings; names are relative paths with ``/``.
+
+    Everything is durable when a method returns, and no reader ever sees half an object. Nothing is retried.
+    """
+
+    def get(self, name: str, *, max_bytes: int) -> bytes:
+        """Return an object. Raises NotFoundError, LimitError, CorruptError."""
+        ...
+
+    def put(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Store immutable objects; one that exists with the same bytes is left. Raises CorruptError, WriteError."""
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put ``data`` in the place of whatever ``name`` holds, in one step. Raises WriteError."""
+        ...
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; one that is missing is no error. Raises WriteError."""
+        ...
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Every object name that starts with the folder ``prefix``, in no order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The last admitted statement of one history: its number, its SHA-256 and the folded policy state."""
+
+    sequence: int
+    statement_sha256: bytes
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """What an event id stands for: where it is, and the digest of its facts."""
+
+    leaf_index: int
+    facts_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """The one row that a commit swaps.
+
+    ``size``, ``root``, ``frontier``: everything accepted. ``target_size``: the size being published.
+    ``signed_note``: the newest checkpoint ever signed. ``published_size``: tiles and ``/checkpoint`` are out.
+    Always ``published_size <= target_size <= size``.
+    """
+
+    size: int
+    root: bytes
+    frontier: tuple[bytes, ...]
+    target_size: int
+    target_root: bytes
+    signed_note: bytes
+    published_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one commit stores, all or nothing; ``data`` is the entries in entry-bundle encoding."""
+
+    first: int
+    count: int
+    data: bytes
+    root: bytes
+    frontier: tuple[bytes, ...]
+    events: Sequence[tuple[bytes, StoredEvent]]
+    heads: Sequence[tuple[str, Head]]
+
+
+class CommitStore(Protocol):
+    """Step 3 of the local log. Every write is one transaction, durable on return.
+
+    A failed write raises WriteError; when its fate is unknown the caller must stop using the store.
+    """
+
+    def load(self) -> LogState:
+        """Return the state row. Raises CorruptError."""
+        ...
+
+    def commit(self, batch: Batch) -> None:
+        """Store a batch and move ``size`` and ``root``; the batch must begin at the stored size."""
+        ...
+
+    def save_publication(self, state: LogState) -> None:
+        """Store target, signed note and published size; batches below the published size are dropped."""
+        ...
+
+    def pending(self) -> Iterator[tuple[int, bytes]]:
+        """Batches that are not dropped yet, ``(first, data)``, in order."""
+        ...
+
+    def lookup(
+        self, events: Sequence[bytes], heads: Sequence[str]
+    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+        """Return those of the named events and heads that exist."""
+        ...

@@ -1,0 +1,99 @@
+"""What the outside has seen of our log: a restored backup must not fork it (architecture section 4).
+
+Before the first write after a start, the newest checkpoint that each configured source knows is compared
+with ours. One that is newer, under our own key, means that this directory is older than what was shown.
+"""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger.errors import LedgerError, RestoredError, SourceError
+from ledger.log.published import fetch_from_url
+from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+
+RootAt = Callable[[int], bytes]
+"""Root of our own tree at a size up to ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Somebody outside who may remember our newest checkpoint; ``fetch`` raises UnavailableError."""
+
+    name: str
+    fetch: Callable[[], bytes]
+
+
+def from_url(url: str) -> Source:
+    """Ask the log's public address; never our own listener or a cache of ours (the operator names it)."""
+    return Source(name=url, fetch=lambda: fetch_from_url(url)("checkpoint", max_bytes=MAX_NOTE_BYTES))
+
+
+def from_file(path: pathlib.Path) -> Source:
+    """Take a checkpoint that the operator kept elsewhere (``--not-older-than``)."""
+
+    def fetch() -> bytes:
+        try:
+            with path.open("rb") as file:
+                return file.read(MAX_NOTE_BYTES + 1)
+        except OSError as error:
+            raise SourceError(
+                f"checkpoint file {path.name}", expected="a readable file", actual=str(error)
+            ) from error
+
+    return Source(name=str(path), fetch=fetch)
+
+
+def check_not_restored(
+    sources: Sequence[Source],
+    *,
+    signed: Checkpoint,
+    root_at: RootAt,
+    origin: str,
+    keys: Sequence[VerifierKey],
+) -> None:
+    """Compare our newest signed checkpoint with what the sources know.
+
+    A checkpoint that does not verify under our key says nothing about us: that source did not answer.
+
+    Raises:
+        RestoredError: a source knows a newer checkpoint of ours, or another root for a size that we have.
+        SourceError: sources are configured and none answered.
+    """
+    failures: list[str] = []
+    for source in sources:
+        try:
+            theirs = verify_checkpoint(source.fetch(), origin=origin, keys=keys)
+        except LedgerError as error:
+            failures.append(f"{source.name}: {error}")
+            continue
+        _compare(source, theirs, signed=signed, root_at=root_at)
+    if sources and len(failures) == len(sources):
+        raise SourceError(
+            "comparing this log with what the outside knows",
+            expected="one source that answers",
+            actual="; ".join(failures),
+            next_step="Make a source reachable, or start once with --start-unchecked if you are sure "
+            "that this directory was never restored from a copy",
+        )
+
+
+def _compare(source: Source, theirs: VerifiedCheckpoint, *, signed: Checkpoint, root_at: RootAt) -> None:
+    newer = theirs.checkpoint
+    if newer.size > signed.size:
+        raise RestoredError(
+            f"newest checkpoint that {source.name} knows",
+            expected=f"at most size {signed.size}",
+            actual=f"size {newer.size}",
+            next_step="This directory is older than the log that was shown: restore the newest copy, "
+            "or start a successor log; writing here would fork the log",
+        )
+    ours = root_at(newer.size)
+    if newer.root_hash != ours:
+        raise RestoredError(
+            f"root of size {newer.size} that {source.name} knows",
+            expected=ours.hex(),
+            actual=newer.root_hash.hex(),
+            next_step="The log has been forked: stop, keep both checkpoints as evidence, and tell your monitors",
+        )

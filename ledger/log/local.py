@@ -1,0 +1,506 @@
+"""The local tile log: one writer, two clocks (architecture section 4).
+
+Committing makes entries durable and gives them their leaf index; publishing, at most once per
+``publish_interval``, signs one stored size and shows it. Nothing else is ever signed or shown. A restart runs
+the same code over the same stored state. The layout on disk is plain c2sp.org/tlog-tiles.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ledger.errors import (
+    CorruptError,
+    LedgerError,
+    LimitError,
+    NotFoundError,
+    RestoredError,
+    StorageError,
+    WriteError,
+    WriterLockedError,
+)
+from ledger.log import Admitted, Committed, Submission, View
+from ledger.log.freshness import Source, check_not_restored
+from ledger.log.published import PublishedLog
+from ledger.log.right_edge import RightEdge
+from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore, StoredEvent
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+from ledger.tlog.tiles import (
+    MAX_ENTRY_BYTES,
+    TILE_WIDTH,
+    EntryBundle,
+    Tile,
+    TileReader,
+    format_bundle,
+    objects_for_growth,
+    objects_for_size,
+    parse_bundle,
+)
+
+_logger = logging.getLogger(__name__)
+
+MAX_BATCH_ENTRIES = 8192
+"""Entries of one commit: bounds how long one transaction and its answers can take."""
+MIN_PUBLISH_INTERVAL = 0.1
+"""Seconds; readers and witnesses cannot use more checkpoints than ten a second."""
+
+SignCheckpoint = Callable[[Checkpoint], bytes]
+"""Signs a checkpoint with the log key (and cosigns it, with the time); returns the whole note."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalLogConfig:
+    """What one log needs to know of itself.
+
+    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` are asked
+    before the first write unless ``start_unchecked``.
+    """
+
+    origin: str
+    keys: Sequence[VerifierKey]
+    sign: SignCheckpoint
+    publish_interval: float = 1.0
+    sources: Sequence[Source] = ()
+    start_unchecked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.publish_interval < MIN_PUBLISH_INTERVAL:
+            raise LimitError(
+                "publish_interval",
+                expected=f"at least {MIN_PUBLISH_INTERVAL} s",
+                actual=f"{self.publish_interval} s",
+            )
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One caller's submissions, waiting for whoever holds the writer lock."""
+
+    submissions: Sequence[Submission]
+    answers: list[Committed | LedgerError] | None = None
+    failure: LedgerError | None = None
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What the admitted entries of one batch add to the commit."""
+
+    entries: list[bytes] = field(default_factory=list)
+    events: dict[bytes, StoredEvent] = field(default_factory=dict)
+    heads: dict[str, Head] = field(default_factory=dict)
+
+
+class LocalLog:
+    """The only writer of a log directory. Thread-safe; see ``ledger.log.Log`` for the contract."""
+
+    def __init__(
+        self,
+        commits: CommitStore,
+        objects: ObjectStore,
+        config: LocalLogConfig,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._commits = commits
+        self._objects = objects
+        self._config = config
+        self._clock, self._pause = clock, pause
+        self._writer = threading.RLock()
+        self._publisher = threading.Lock()
+        self._queue: list[_Ticket] = []
+        self._queue_guard = threading.Lock()
+        self._failure: LedgerError | None = None
+        self._writable = False
+        self._next_publication = 0.0
+        self.published = PublishedLog(objects.get, origin=config.origin, keys=config.keys)
+        self._state = commits.load()
+        self._edge = self._load_edge()
+
+    # Opening
+
+    def _load_edge(self) -> RightEdge:
+        """Read the right edge from tiles and pending batches, and check it against the committed root.
+
+        Raises:
+            CorruptError: tiles, bundles and commit store do not belong together.
+        """
+        state = self._state
+
+        def fetch(part: Tile | EntryBundle) -> Sequence[bytes]:
+            try:
+                return self.published.tile(part) if isinstance(part, Tile) else self.published.bundle(part)
+            except LedgerError as error:
+                raise CorruptError(
+                    f"right edge of the log at size {state.published_size}",
+                    expected=f"a sound {part.path}",
+                    actual=str(error),
+                    next_step="Restore the newest copy of this directory; do not delete ledger.db",
+                ) from error
+
+        edge = RightEdge.load(state.published_size, fetch)
+        for first, data in self._commits.pending():
+            entries = _parse_batch(first, data)
+            edge.append(entries[max(0, edge.size - first) :])
+        if edge.size != state.size or edge.frontier.root() != state.root:
+            raise CorruptError(
+                "right edge of the log",
+                expected=f"size {state.size} with root {state.root.hex()}",
+                actual=f"size {edge.size} with root {edge.frontier.root().hex()}",
+                next_step="Restore the newest copy of this directory; do not delete ledger.db",
+            )
+        return edge
+
+    def _make_writable(self) -> None:
+        """Before the first write: make sure that we are the newest copy, then finish what a crash left open."""
+        if self._failure:
+            raise self._failure
+        if self._writable:
+            return
+        signed = self._signed()
+        self._check_own_checkpoint(signed.checkpoint)
+        if self._config.start_unchecked:
+            _logger.warning(
+                "writing without asking the outside (--start-unchecked), size %d", self._state.size
+            )
+        else:
+            check_not_restored(
+                self._config.sources,
+                signed=signed.checkpoint,
+                root_at=self._root_at,
+                origin=self._config.origin,
+                keys=self._config.keys,
+            )
+        self._writable = True
+        if self._state.target_size > self._state.published_size or self._shown() != self._state.signed_note:
+            self._finish_publication()
+
+    def _check_own_checkpoint(self, signed: Checkpoint) -> None:
+        """Refuse when our public folder already shows more than our store has signed."""
+        shown = self._shown()
+        try:
+            checkpoint = verify_checkpoint(
+                shown, origin=self._config.origin, keys=self._config.keys
+            ).checkpoint
+        except LedgerError as error:
+            _logger.warning("the published checkpoint is damaged and will be written again: %s", error)
+            return
+        if checkpoint.size > signed.size:
+            raise RestoredError(
+                "published checkpoint of this directory",
+                expected=f"at most size {signed.size}, the newest signed",
+                actual=f"size {checkpoint.size}",
+                next_step="ledger.db is older than the published files: restore its newest copy",
+            )
+
+    def _shown(self) -> bytes:
+        try:
+            return self._objects.get("checkpoint", max_bytes=MAX_NOTE_BYTES)
+        except LedgerError:
+            return b""
+
+    def _signed(self) -> VerifiedCheckpoint:
+        try:
+            return verify_checkpoint(
+                self._state.signed_note, origin=self._config.origin, keys=self._config.keys
+            )
+        except LedgerError as error:
+            raise CorruptError(
+                "stored checkpoint", expected="our own signed checkpoint", actual=str(error)
+            ) from error
+
+    # Committing
+
+    @property
+    def size(self) -> int:
+        """How many entries are durable."""
+        return self._state.size
+
+    def append(self, submissions: Sequence[Submission]) -> list[Committed | LedgerError]:
+        """Commit entries in order; durable on return.
+
+        Callers that arrive while a commit runs are committed together by whoever gets the lock next.
+
+        Raises:
+            RestoredError, SourceError: this directory may not be written.
+            WriteError: nothing of this call was answered; the log must be opened again.
+        """
+        ticket = _Ticket(submissions)
+        with self._queue_guard:
+            self._queue.append(ticket)
+        with self._writer:
+            if ticket.answers is None and ticket.failure is None:
+                self._commit_waiting()
+        if ticket.failure is not None:
+            raise ticket.failure
+        return ticket.answers or []
+
+    def lookup(
+        self, events: Sequence[bytes], heads: Sequence[str]
+    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+        """Return the named events and heads as of the last commit, for a decision that admission checks again."""
+        with self._writer:
+            return self._commits.lookup(events, heads)
+
+    def _commit_waiting(self) -> None:
+        tickets = self._take_waiting()
+        try:
+            self._make_writable()
+            self._commit(tickets)
+        except LedgerError as error:
+            for ticket in tickets:
+                ticket.failure = error
+        except BaseException:
+            failure = WriteError("committing", expected="a known outcome", actual="an interrupted writer")
+            self._failure = failure
+            for ticket in tickets:
+                ticket.failure = failure
+            raise
+
+    def _take_waiting(self) -> list[_Ticket]:
+        with self._queue_guard:
+            count, entries = 0, 0
+            while count < len(self._queue) and entries < MAX_BATCH_ENTRIES:
+                entries += len(self._queue[count].submissions)
+                count += 1
+            tickets, self._queue = self._queue[:count], self._queue[count:]
+        return tickets
+
+    def _commit(self, tickets: Sequence[_Ticket]) -> None:
+        # 1. Take the waiting entries; look up once what their admissions need.
+        events, heads = self._commits.lookup(
+            [key for ticket in tickets for sub in ticket.submissions for key in sub.event_keys],
+            list({key for ticket in tickets for sub in ticket.submissions for key in sub.histories}),
+        )
+        view = View(events, heads)
+        # 2. Admit each against the heads as they are now, entries before it in this batch included.
+        changes = _Changes()
+        answers = [
+            [self._admit(sub, view, events, heads, changes) for sub in ticket.submissions]
+            for ticket in tickets
+        ]
+        if changes.entries:
+            self._store(changes)
+        # Only now is anybody answered. If we stop before this line, nobody was told anything.
+        for ticket, answer in zip(tickets, answers, strict=True):
+            ticket.answers = answer
+
+    def _admit(
+        self,
+        sub: Submission,
+        view: View,
+        events: dict[bytes, StoredEvent],
+        heads: dict[str, Head],
+        changes: _Changes,
+    ) -> Committed | LedgerError:
+        leaf_index = self._state.size + len(changes.entries)
+        try:
+            if len(sub.entry) > MAX_ENTRY_BYTES:
+                raise LimitError(
+                    "entry", expected=f"at most {MAX_ENTRY_BYTES} bytes", actual=f"{len(sub.entry)} bytes"
+                )
+            admitted = sub.admit(view, leaf_index) if sub.admit else Admitted()
+        except StorageError:
+            raise
+        except LedgerError as error:
+            return error
+        changes.entries.append(sub.entry)
+        for key, event in admitted.events:
+            changes.events[key] = events[key] = event
+        for name, head in admitted.heads:
+            changes.heads[name] = heads[name] = head
+        return Committed(leaf_index=leaf_index)
+
+    def _store(self, changes: _Changes) -> None:
+        """Step 3: one transaction. A failure leaves memory ahead of the disk, so this object stops for good."""
+        first = self._state.size
+        try:
+            self._edge.append(changes.entries)
+            batch = Batch(
+                first=first,
+                count=len(changes.entries),
+                data=format_bundle(changes.entries),
+                root=self._edge.frontier.root(),
+                frontier=tuple(self._edge.frontier.hashes),
+                events=list(changes.events.items()),
+                heads=list(changes.heads.items()),
+            )
+            self._commits.commit(batch)
+        except StorageError as error:
+            self._failure = error
+            raise
+        # If we stop here, the batch is durable and its callers were not answered: a retry finds its event ids.
+        self._state = replace(self._state, size=first + batch.count, root=batch.root, frontier=batch.frontier)
+
+    # Publishing
+
+    def publish(self) -> VerifiedCheckpoint:
+        """Show everything that is durable now; waits until ``publish_interval`` has passed since the last time.
+
+        Raises:
+            WriteError: a write failed; nothing smaller or other than the stored size is ever shown.
+        """
+        with self._publisher:
+            wanted = self._state.size
+            if self._state.published_size < wanted and (wait := self._next_publication - self._clock()) > 0:
+                self._pause(wait)
+            with self._writer:
+                self._make_writable()
+                state = self._state
+                if state.published_size == state.size:
+                    return self._signed()
+                # The size to publish is stored before it is signed. If we stop here, a restart signs just it.
+                self._save(replace(state, target_size=state.size, target_root=state.root))
+            self._next_publication = self._clock() + self._config.publish_interval
+            try:
+                return self._finish_publication()
+            except StorageError as error:
+                self._failure = error
+                raise
+
+    def _finish_publication(self) -> VerifiedCheckpoint:
+        """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""
+        target = self._state.target_size
+        # (a) Sign, only what is proven to extend the last signed checkpoint, and store the signature.
+        verified = self._signed()
+        if verified.checkpoint.size < target:
+            verified = self._sign_target(verified.checkpoint)
+        # If we stop here, the checkpoint is signed and not shown: a restart shows it.
+        # (b) Tiles and bundles of exactly this size, durable before the checkpoint that needs them.
+        published = self._state.published_size
+        growth = objects_for_growth(published, target)
+        self._objects.put((part.path, self._edge.object_bytes(part)) for part in growth)
+        # If we stop here, objects exist that nobody may ask for yet: they are written again, with equal bytes.
+        # (c) Show it.
+        self._objects.replace("checkpoint", verified.note)
+        # If we stop here, it is shown and still counted as pending: (b) and (c) run again without effect.
+        with self._writer:
+            self._save(replace(self._state, published_size=target))
+            self._edge.trim(target)
+        # (d) Partial objects whose full object exists now. If we stop here, some stay; they are harmless.
+        for folder in _outgrown(published, target):
+            self._objects.delete(list(self._objects.names(folder)))
+        return verified
+
+    def _sign_target(self, last: Checkpoint) -> VerifiedCheckpoint:
+        """Sign the stored target if, and only if, it extends the last signed checkpoint."""
+        state = self._state
+        reader = self._nodes(state.target_size)
+        if last.size:
+            proof = merkle.prove_consistency(last.size, state.target_size, reader)
+            merkle.verify_consistency(
+                old_size=last.size,
+                old_root=last.root_hash,
+                new_size=state.target_size,
+                new_root=state.target_root,
+                proof=proof,
+            )
+        elif merkle.tree_root(state.target_size, reader) != state.target_root:
+            raise CorruptError(
+                "root to be signed", expected=state.target_root.hex(), actual="another root from the tiles"
+            )
+        checkpoint = Checkpoint(
+            origin=self._config.origin, size=state.target_size, root_hash=state.target_root
+        )
+        note = self._config.sign(checkpoint)
+        verified = verify_checkpoint(note, origin=self._config.origin, keys=self._config.keys)
+        if verified.checkpoint != checkpoint:
+            raise CorruptError("signed checkpoint", expected=checkpoint, actual=verified.checkpoint)
+        with self._writer:
+            self._save(replace(self._state, signed_note=note))
+        return verified
+
+    def _save(self, state: LogState) -> None:
+        self._commits.save_publication(state)
+        self._state = state
+
+    # Reading
+
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """Return the newest published checkpoint."""
+        return self.published.checkpoint()
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the durable entries ``[start, end)``, published or not."""
+        with self._writer:
+            first, pending = (
+                self._edge.first_entry(),
+                self._edge.entries(max(start, self._edge.first_entry())),
+            )
+            size = self._state.published_size
+        if start < first:
+            yield from self.published.read(start, min(end, first), size=size)
+        yield from pending[: max(0, end - max(start, first))]
+
+    def prove_inclusion(self, leaf_index: int, size: int) -> tuple[bytes, ...]:
+        """Prove inclusion in the tree of ``size``, which must be published."""
+        return self.published.prove_inclusion(leaf_index, size)
+
+    def prove_consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Prove consistency between two published sizes."""
+        return self.published.prove_consistency(old_size, new_size)
+
+    def _nodes(self, size: int) -> merkle.NodeReader:
+        """Subtree hashes of a size that may be ahead of the published tiles."""
+        return TileReader(lambda tile: self._edge.tile(tile) or self.published.tile(tile), size)
+
+    def _root_at(self, size: int) -> bytes:
+        if size > self._state.size:
+            raise NotFoundError("root", expected=f"a size up to {self._state.size}", actual=size)
+        return merkle.tree_root(size, self._nodes(size))
+
+
+def _parse_batch(first: int, data: bytes) -> list[bytes]:
+    try:
+        return parse_bundle(data, None)
+    except LedgerError as error:
+        raise CorruptError(
+            f"pending batch at {first}", expected="length-prefixed entries", actual=str(error)
+        ) from error
+
+
+def _outgrown(published: int, target: int) -> Iterator[str]:
+    """Folders of partial objects at the right edge of ``published`` whose full object exists at ``target``."""
+    for part in objects_for_size(published):
+        level = part.level if isinstance(part, Tile) else 0
+        if part.width < TILE_WIDTH and (target >> (8 * level)) // TILE_WIDTH > part.index:
+            yield part.path.rpartition("/")[0]
+
+
+@contextlib.contextmanager
+def writer_lock(path: pathlib.Path) -> Iterator[None]:
+    """Hold the directory for one writing process, as long as the process lives.
+
+    Raises:
+        WriterLockedError: another process holds it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise WriteError(
+            f"opening {path.name} for writing",
+            expected="a writable directory",
+            actual=error.strerror,
+            next_step="Make the directory writable for this user",
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WriterLockedError(
+                f"writer of {path.parent.name}",
+                expected="no other writer",
+                actual="another process holds the lock",
+                next_step="Stop the other process, or let it do the writing",
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,164 @@
+"""Reads a published tlog-tiles log, ours or anybody's, from a folder or a web address (c2sp.org/tlog-tiles).
+
+The checkpoint's signature is checked before its size is used; entries are checked against their leaf
+hashes, and tiles against the root, by whoever reads a proof or audits. Partial objects that are gone are
+looked for in the full object that replaced them.
+"""
+
+import pathlib
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, SourceError
+from ledger.storage.directory import DirectoryObjects
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+from ledger.tlog.tiles import MAX_ENTRY_BYTES, TILE_WIDTH, EntryBundle, Tile, TileReader, parse_bundle
+
+MAX_TILE_BYTES = TILE_WIDTH * merkle.HASH_BYTES
+MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
+
+
+class Fetch(Protocol):
+    """``fetch(name, max_bytes)`` returns an object's bytes. Raises NotFoundError, LimitError, SourceError."""
+
+    def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
+        """Return the object."""
+        ...
+
+
+class PublishedLog:
+    """A log as its readers see it: checkpoint, tiles and bundles, nothing else."""
+
+    def __init__(self, fetch: Fetch, *, origin: str, keys: Sequence[VerifierKey]) -> None:
+        self._fetch = fetch
+        self.origin = origin
+        self.keys = tuple(keys)
+
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """Fetch the checkpoint and check its origin and the log's signature."""
+        note = self._fetch("checkpoint", max_bytes=MAX_NOTE_BYTES)
+        return verify_checkpoint(note, origin=self.origin, keys=self.keys)
+
+    def tile(self, tile: Tile) -> list[bytes]:
+        """Fetch one tile's hashes, from the full tile where the partial one is gone."""
+        data = self._object(tile, Tile(level=tile.level, index=tile.index, width=TILE_WIDTH), MAX_TILE_BYTES)
+        wanted = tile.width * merkle.HASH_BYTES
+        if len(data) not in (wanted, MAX_TILE_BYTES):
+            raise MalformedError(f"tile {tile.path}", expected=f"{wanted} bytes", actual=f"{len(data)} bytes")
+        return [data[i : i + merkle.HASH_BYTES] for i in range(0, wanted, merkle.HASH_BYTES)]
+
+    def bundle(self, bundle: EntryBundle) -> list[bytes]:
+        """Fetch one bundle's entries, not yet checked against their leaf hashes."""
+        full = EntryBundle(index=bundle.index, width=TILE_WIDTH)
+        try:
+            return parse_bundle(self._fetch(bundle.path, max_bytes=MAX_BUNDLE_BYTES), bundle.width)
+        except NotFoundError:
+            if bundle == full:
+                raise
+            return parse_bundle(self._fetch(full.path, max_bytes=MAX_BUNDLE_BYTES), TILE_WIDTH)[
+                : bundle.width
+            ]
+
+    def read(self, start: int, end: int, *, size: int) -> Iterator[bytes]:
+        """Yield the entries ``[start, end)`` of a tree of ``size``, each checked against its level-0 tile.
+
+        Raises:
+            CorruptError: an entry does not hash to its leaf.
+        """
+        for index in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
+            first = index * TILE_WIDTH
+            width = min(TILE_WIDTH, size - first)
+            entries = self.bundle(EntryBundle(index=index, width=width))
+            leaves = self.tile(Tile(level=0, index=index, width=width))
+            for at in range(max(start, first), min(end, first + width)):
+                entry = entries[at - first]
+                if merkle.leaf_hash(entry) != leaves[at - first]:
+                    raise CorruptError(
+                        f"entry {at} of the log",
+                        expected=f"leaf hash {leaves[at - first].hex()}",
+                        actual=merkle.leaf_hash(entry).hex(),
+                        next_step="Run `hubledger log audit` to see what else is damaged",
+                    )
+                yield entry
+
+    def nodes(self, size: int) -> merkle.NodeReader:
+        """Read subtree hashes of the tree of ``size`` from its tiles; for proofs."""
+        return TileReader(self.tile, size)
+
+    def prove_inclusion(self, leaf_index: int, size: int) -> tuple[bytes, ...]:
+        """Prove that leaf ``leaf_index`` is in the tree of ``size``."""
+        return merkle.prove_inclusion(leaf_index, size, self.nodes(size))
+
+    def prove_consistency(self, old_size: int, new_size: int) -> tuple[bytes, ...]:
+        """Prove that the tree of ``old_size`` is a prefix of that of ``new_size``."""
+        return merkle.prove_consistency(old_size, new_size, self.nodes(new_size))
+
+    def _object(self, part: Tile, full: Tile, max_bytes: int) -> bytes:
+        try:
+            return self._fetch(part.path, max_bytes=max_bytes)
+        except NotFoundError:
+            if part == full:
+                raise
+            return self._fetch(full.path, max_bytes=max_bytes)
+
+
+def fetch_from_folder(folder: pathlib.Path) -> Fetch:
+    """Read objects from a folder."""
+    return DirectoryObjects(folder).get
+
+
+def fetch_from_url(url: str, *, timeout: float = 20.0) -> Fetch:
+    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request.
+
+    Raises:
+        SourceError: anything but 200 and 404, or no answer. LimitError: a body that is too large.
+    """
+    import httpx  # only commands that go to the network pay for it
+
+    client = httpx.Client(
+        timeout=timeout, follow_redirects=False, headers={"Accept-Encoding": "gzip, identity"}
+    )
+    base = url.rstrip("/")
+
+    def fetch(name: str, /, *, max_bytes: int) -> bytes:
+        try:
+            with client.stream("GET", f"{base}/{name}") as response:
+                if response.status_code == httpx.codes.NOT_FOUND:
+                    raise NotFoundError(f"{base}/{name}", expected="an object", actual="404")
+                if response.status_code != httpx.codes.OK:
+                    raise SourceError(
+                        f"GET {base}/{name}", expected="status 200", actual=str(response.status_code)
+                    )
+                encoding = response.headers.get("content-encoding", "identity")
+                return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
+        except httpx.HTTPError as error:
+            raise SourceError(
+                f"GET {base}/{name}",
+                expected="an answer",
+                actual=str(error) or type(error).__name__,
+                next_step="Check the address and try again",
+            ) from error
+
+    return fetch
+
+
+def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
+    """Read at most ``max_bytes`` of plain bytes, however small the compressed form is."""
+    if encoding not in ("identity", "gzip"):
+        raise SourceError(f"content encoding of {name}", expected="identity or gzip", actual=encoding)
+    inflate: Callable[[bytes], bytes] = bytes
+    if encoding == "gzip":
+        stream = zlib.decompressobj(wbits=31)
+        inflate = lambda chunk: stream.decompress(chunk, max_bytes + 1)  # noqa: E731 - one of two one-liners
+    body = bytearray()
+    try:
+        for chunk in chunks:
+            body += inflate(chunk)
+            if len(body) > max_bytes:
+                raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
+    except zlib.error as error:
+        raise SourceError(f"body of {name}", expected="gzip", actual=str(error)) from error
+    return bytes(body)

@@ -1,0 +1,178 @@
+"""ObjectStore in a directory: write aside, sync, rename, sync the folder.
+
+A file gets its final name only after its bytes are on the disk, so a crash leaves an object whole or absent.
+Left-over temporary files carry the prefix ``.tmp-`` and are removed by ``sweep``.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, WriteError
+
+_TEMPORARY = ".tmp-"
+
+
+class DirectoryObjects:
+    """Objects as files below ``root``; see ``ObjectStore`` for the contract."""
+
+    def __init__(self, root: pathlib.Path, *, file_mode: int = 0o644) -> None:
+        self._root = root
+        self._file_mode = file_mode
+        self._known_folders: set[pathlib.Path] = set()
+
+    def get(self, name: str, *, max_bytes: int) -> bytes:
+        """Return an object of at most ``max_bytes``."""
+        try:
+            with self._path(name).open("rb") as file:
+                data = file.read(max_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NotFoundError(f"object {name}", expected="a stored object", actual="nothing") from error
+        except OSError as error:
+            raise CorruptError(
+                f"reading object {name}", expected="readable bytes", actual=str(error)
+            ) from error
+        if len(data) > max_bytes:
+            raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
+        return data
+
+    def put(self, objects: Iterable[tuple[str, bytes]]) -> None:
+        """Store immutable objects; all are durable on return.
+
+        If we stop between two renames, some objects exist and some do not: the caller stores them again.
+        """
+        with _reporting("storing objects"):
+            folders: set[pathlib.Path] = set()
+            staged: list[tuple[pathlib.Path, pathlib.Path]] = []
+            for name, data in objects:
+                path = self._path(name)
+                self._make_folder(path.parent)
+                folders.add(path.parent)
+                if not self._same_bytes(path, name, data):
+                    staged.append((self._stage(path, data), path))
+            # If we stop here, only temporary files are left.
+            for temporary, path in staged:
+                temporary.rename(path)
+            # If we stop here, a name may be lost with its folder: nobody was answered yet.
+            for folder in folders:
+                _sync_folder(folder)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Replace one object in one step."""
+        with _reporting(f"replacing {name}"):
+            path = self._path(name)
+            self._make_folder(path.parent)
+            self._stage(path, data).rename(path)
+            # If we stop here, the old or the new object is there, whole.
+            _sync_folder(path.parent)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects, and folders that this leaves empty. Not synced: a name that comes back is harmless."""
+        with _reporting("removing objects"):
+            for name in names:
+                path = self._path(name)
+                path.unlink(missing_ok=True)
+                if path.parent.name.endswith(".p"):
+                    with suppress(OSError):
+                        path.parent.rmdir()
+                        self._known_folders.discard(path.parent)
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Walk the folder ``prefix``."""
+        for folder, _, files in os.walk(self._path(prefix) if prefix else self._root):
+            for file in files:
+                if not file.startswith(_TEMPORARY):
+                    yield (pathlib.Path(folder) / file).relative_to(self._root).as_posix()
+
+    def sweep(self) -> None:
+        """Remove temporary files that a crash left behind."""
+        with _reporting("removing left-over temporary files"):
+            for folder, _, files in os.walk(self._root):
+                for file in files:
+                    if file.startswith(_TEMPORARY):
+                        (pathlib.Path(folder) / file).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> pathlib.Path:
+        parts = name.split("/")
+        if not all(parts) or any(part.startswith("..") or part == "." or "\0" in part for part in parts):
+            raise MalformedError("object name", expected="a relative path inside the store", actual=name)
+        return self._root.joinpath(*parts)
+
+    def _stage(self, path: pathlib.Path, data: bytes) -> pathlib.Path:
+        temporary = path.with_name(_TEMPORARY + path.name)
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._file_mode
+        )
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return temporary
+
+    def _same_bytes(self, path: pathlib.Path, name: str, data: bytes) -> bool:
+        try:
+            with path.open("rb") as file:
+                stored = file.read(len(data) + 1)
+                if stored == data:
+                    os.fsync(file.fileno())  # the process that wrote it may have stopped before its own sync
+                    return True
+        except FileNotFoundError:
+            return False
+        raise CorruptError(
+            f"stored object {name}",
+            expected="the bytes that the log commits to",
+            actual=f"{len(stored)} other bytes",
+            next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
+        )
+
+    def _make_folder(self, folder: pathlib.Path) -> None:
+        if folder in self._known_folders:
+            return
+        if not folder.is_dir():
+            if folder != self._root:
+                self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _sync_folder(folder.parent)
+        self._known_folders.add(folder)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _reporting:  # noqa: N801 - reads as a sentence where it is used
+    """Turn an operating-system error into a WriteError that says what was being done."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise WriteError(
+                self._what,
+                expected="a durable write",
+                actual=error.strerror or str(error),
+                next_step="Free space or make the directory writable, then start again: nothing answered is lost",
+            ) from error
+
+
+def write_file_durably(path: pathlib.Path, data: bytes, *, mode: int) -> None:
+    """Write a new file and its name durably; used for keys and settings. Raises WriteError."""
+    with _reporting(f"writing {path.name}"):
+        store = DirectoryObjects(path.parent, file_mode=mode)
+        store.replace(path.name, data)

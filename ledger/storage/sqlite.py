@@ -1,0 +1,263 @@
+"""CommitStore in one SQLite file: the truth about what was accepted.
+
+``journal_mode=WAL`` with ``synchronous=FULL``: a transaction is on the disk when COMMIT returns
+(https://www.sqlite.org/pragma.html#pragma_synchronous). The file must never be restored without the
+check of ``ledger.log.freshness``: an older one could sign a second history.
+"""
+
+import contextlib
+import hashlib
+import pathlib
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ledger.errors import CorruptError, StorageError, WriteError
+from ledger.storage import Batch, Head, LogState, StoredEvent
+
+_SCHEMA = """
+CREATE TABLE log_state(
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL, root BLOB NOT NULL, frontier BLOB NOT NULL,
+    target_size INTEGER NOT NULL, target_root BLOB NOT NULL,
+    signed_note BLOB NOT NULL, published_size INTEGER NOT NULL,
+    CHECK (published_size <= target_size AND target_size <= size)
+) STRICT;
+CREATE TABLE batches(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
+CREATE TABLE events(
+    event BLOB PRIMARY KEY, leaf_index INTEGER NOT NULL, facts_sha256 BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE heads(
+    history TEXT PRIMARY KEY, sequence INTEGER NOT NULL, statement_sha256 BLOB NOT NULL, state BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+_SCHEMA_VERSION = 1
+_LOOKUP_CHUNK = 500  # SQLite's historic limit of 999 variables, with room
+
+
+def event_key(recorder_id: str, event_id: str) -> bytes:
+    """Return the key of an event id in the space of its recorder: SHA-256, so that rows stay small."""
+    return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()
+
+
+class SqliteCommits:
+    """See ``CommitStore`` for the contract. Not thread-safe: the log calls it under its writer lock."""
+
+    def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
+        if not path.is_file():
+            raise CorruptError(
+                f"commit store {path.name}",
+                expected="the file that init made",
+                actual="no file",
+                next_step="Name the directory that `hubledger init` made",
+            )
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{_quote(path)}?mode={'ro' if read_only else 'rw'}",
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=5,
+            )
+            with _reading(path):
+                self._prepare(path, read_only=read_only)
+        except sqlite3.Error as error:
+            raise CorruptError(
+                f"opening {path.name}", expected="an SQLite file", actual=str(error)
+            ) from error
+
+    def _prepare(self, path: pathlib.Path, *, read_only: bool) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != _SCHEMA_VERSION:
+            raise CorruptError(
+                f"schema of {path.name}", expected=f"version {_SCHEMA_VERSION}", actual=f"version {version}"
+            )
+        if not read_only:
+            _make_durable(self._connection)
+
+    @classmethod
+    def create(cls, path: pathlib.Path, state: LogState) -> "SqliteCommits":
+        """Make the file with its first state. Raises WriteError, also when it exists."""
+        try:
+            with path.open("xb"):
+                pass
+            connection = sqlite3.connect(path, isolation_level=None)
+            with contextlib.closing(connection):
+                _make_durable(connection)
+                connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+                connection.execute(
+                    "INSERT INTO log_state VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        state.size,
+                        state.root,
+                        b"".join(state.frontier),
+                        state.target_size,
+                        state.target_root,
+                        state.signed_note,
+                        state.published_size,
+                    ),
+                )
+        except (OSError, sqlite3.Error) as error:
+            raise WriteError(
+                f"creating {path.name}", expected="a new SQLite file", actual=str(error)
+            ) from error
+        return cls(path)
+
+    def load(self) -> LogState:
+        """Return the state row."""
+        with _reading("log_state"):
+            row = self._connection.execute(
+                "SELECT size, root, frontier, target_size, target_root, signed_note, published_size FROM log_state"
+            ).fetchone()
+        if row is None or len(row[1]) != 32 or len(row[2]) % 32 or len(row[4]) != 32:
+            raise CorruptError("log state", expected="one row with 32-byte hashes", actual=row)
+        peaks = tuple(row[2][i : i + 32] for i in range(0, len(row[2]), 32))
+        return LogState(
+            size=row[0],
+            root=row[1],
+            frontier=peaks,
+            target_size=row[3],
+            target_root=row[4],
+            signed_note=row[5],
+            published_size=row[6],
+        )
+
+    def commit(self, batch: Batch) -> None:
+        """Store a batch in one transaction."""
+        with self._transaction() as execute:
+            execute("INSERT INTO batches VALUES (?, ?, ?)", (batch.first, batch.count, batch.data))
+            changed = execute(
+                "UPDATE log_state SET size = ?, root = ?, frontier = ? WHERE size = ?",
+                (batch.first + batch.count, batch.root, b"".join(batch.frontier), batch.first),
+            ).rowcount
+            if changed != 1:
+                raise CorruptError(
+                    "commit", expected=f"a stored size of {batch.first}", actual="another size"
+                )
+            self._connection.executemany(
+                "INSERT INTO events VALUES (?, ?, ?)",
+                [(key, event.leaf_index, event.facts_sha256) for key, event in batch.events],
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
+                [(key, head.sequence, head.statement_sha256, head.state) for key, head in batch.heads],
+            )
+
+    def save_publication(self, state: LogState) -> None:
+        """Store how far publishing is."""
+        with self._transaction() as execute:
+            execute(
+                "UPDATE log_state SET target_size = ?, target_root = ?, signed_note = ?, published_size = ?",
+                (state.target_size, state.target_root, state.signed_note, state.published_size),
+            )
+            execute("DELETE FROM batches WHERE first + count <= ?", (state.published_size,))
+
+    def pending(self) -> Iterator[tuple[int, bytes]]:
+        """Yield batches that still wait for their tiles."""
+        with _reading("batches"):
+            yield from self._connection.execute("SELECT first, data FROM batches ORDER BY first")
+
+    def lookup(
+        self, events: Sequence[bytes], heads: Sequence[str]
+    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+        """Return those that exist."""
+        with _reading("events and heads"):
+            found = {
+                key: StoredEvent(leaf_index=index, facts_sha256=facts)
+                for key, index, facts in self._select(
+                    "SELECT event, leaf_index, facts_sha256 FROM events WHERE event", events
+                )
+            }
+            last = {
+                key: Head(sequence=sequence, statement_sha256=sha256, state=state)
+                for key, sequence, sha256, state in self._select(
+                    "SELECT history, sequence, statement_sha256, state FROM heads WHERE history", heads
+                )
+            }
+        return found, last
+
+    def all_heads(self) -> Iterator[tuple[str, Head]]:
+        """Yield every head, for the audit."""
+        with _reading("heads"):
+            for key, sequence, sha256, state in self._connection.execute(
+                "SELECT history, sequence, statement_sha256, state FROM heads"
+            ):
+                yield key, Head(sequence=sequence, statement_sha256=sha256, state=state)
+
+    def all_events(self) -> Iterator[tuple[bytes, StoredEvent]]:
+        """Yield every event id's key, for the audit."""
+        with _reading("events"):
+            for key, index, facts in self._connection.execute(
+                "SELECT event, leaf_index, facts_sha256 FROM events"
+            ):
+                yield key, StoredEvent(leaf_index=index, facts_sha256=facts)
+
+    def check(self) -> None:
+        """Let SQLite check its own file. Raises CorruptError."""
+        with _reading("the commit store"):
+            problems = [row[0] for row in self._connection.execute("PRAGMA integrity_check(5)")]
+        if problems != ["ok"]:
+            raise CorruptError(
+                "SQLite integrity of the commit store", expected="ok", actual="; ".join(problems)
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _select(self, statement: str, keys: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(keys), _LOOKUP_CHUNK):
+            chunk = keys[start : start + _LOOKUP_CHUNK]
+            yield from self._connection.execute(f"{statement} IN ({','.join('?' * len(chunk))})", chunk)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
+        """Run one transaction. An error before COMMIT leaves nothing; an error in COMMIT leaves its fate open."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield self._connection.execute
+        except (sqlite3.Error, StorageError) as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise _write_error("writing the commit store", error) from error
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _write_error("committing, with an unknown outcome", error) from error
+
+
+def _write_error(what: str, error: Exception) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return WriteError(
+        what,
+        expected="a durable transaction",
+        actual=str(error),
+        next_step="Free space or make the directory writable, then start again: nothing answered is lost",
+    )
+
+
+def _make_durable(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves bytes in the drive's cache
+    connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    connection.execute("PRAGMA cache_size = -65536")
+
+
+def _quote(path: pathlib.Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+@contextlib.contextmanager
+def _reading(what: object) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CorruptError(
+            f"reading {what}",
+            expected="a sound SQLite file",
+            actual=str(error),
+            next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
+        ) from error
