@@ -1,0 +1,52 @@
+"""The statements that a log holds: ten types, one strict form (docs/spec/event.md).
+
+``schemas`` is the table of fields and caps, ``statements`` the values, ``names`` the escapes.
+"""
+
+from ledger.event.names import escape_bytes, escape_name
+from ledger.event.schemas import MAX_SIGNATURES, MAX_STATEMENT_BYTES
+from ledger.event.statements import (
+    Common,
+    HistoryLink,
+    ManifestRef,
+    Model,
+    PlainStatement,
+    PolicyRef,
+    RecordedBy,
+    SignatureFact,
+    Statement,
+    UnknownStatement,
+    UpstreamLog,
+    VerificationEvent,
+    Verifier,
+    facts_digest,
+    fit,
+    format_statement,
+    outcome_of,
+    parse_statement,
+)
+
+__all__ = [
+    "MAX_SIGNATURES",
+    "MAX_STATEMENT_BYTES",
+    "Common",
+    "HistoryLink",
+    "ManifestRef",
+    "Model",
+    "PlainStatement",
+    "PolicyRef",
+    "RecordedBy",
+    "SignatureFact",
+    "Statement",
+    "UnknownStatement",
+    "UpstreamLog",
+    "VerificationEvent",
+    "Verifier",
+    "escape_bytes",
+    "escape_name",
+    "facts_digest",
+    "fit",
+    "format_statement",
+    "outcome_of",
+    "parse_statement",
+]

@@ -1,0 +1,279 @@
+"""What a field of a statement may hold: one small class a kind, used to check, and to write the JSON Schemas."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ledger.encoding import MAX_SAFE_INTEGER, format_canonical_json
+from ledger.errors import MalformedError
+
+
+class Kind(Protocol):
+    """One kind of value."""
+
+    def check(self, value: Any, what: str) -> None:
+        """Return if ``value`` is of this kind. Raises MalformedError."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema (2020-12) of this kind, as far as it can say it."""
+        ...
+
+
+def _refuse(what: str, expected: str, value: object) -> MalformedError:
+    return MalformedError(what, expected=expected, actual=value)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A string that a regular expression matches whole."""
+
+    pattern: str
+    says: str
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if not isinstance(value, str) or not _compiled(self.pattern).fullmatch(value):
+            raise _refuse(what, self.says, value)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"type": "string", "pattern": f"^{self.pattern}$"}
+
+
+_patterns: dict[str, re.Pattern[str]] = {}
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    if pattern not in _patterns:
+        _patterns[pattern] = re.compile(pattern)
+    return _patterns[pattern]
+
+
+SHA256 = Pattern("[0-9a-f]{64}", "64 lower-case hex digits")
+TIME = Pattern(
+    "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z",
+    "a time as YYYY-MM-DDTHH:MM:SSZ",
+)
+NAME = Pattern("[\\x21-\\x7E]{1,256}", "1 to 256 bytes of 0x21-0x7E")
+EVENT_ID = Pattern("[\\x21-\\x7E]{1,128}", "1 to 128 bytes of 0x21-0x7E")
+CODE = Pattern("[a-z0-9][a-z0-9-]{0,39}", "a code of at most 40 letters, digits and hyphens")
+HISTORY_KEY = Pattern(
+    "(?:hub:|(?:repo|name|namespace):[\\x21-\\x7E]{1,256})", "hub:, repo:…, name:… or namespace:…"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """An integer from ``low`` to 2^53 - 1."""
+
+    low: int = 0
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if type(value) is not int or not self.low <= value <= MAX_SAFE_INTEGER:
+            raise _refuse(what, f"an integer from {self.low} to 2^53 - 1", value)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"type": "integer", "minimum": self.low, "maximum": MAX_SAFE_INTEGER}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An integer below 2^53, or a larger one as a decimal string."""
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if type(value) is int and 0 <= value <= MAX_SAFE_INTEGER:
+            return
+        large = isinstance(value, str) and _compiled("[1-9][0-9]{15,19}").fullmatch(value)
+        if not large or int(value) <= MAX_SAFE_INTEGER:
+            raise _refuse(what, "an integer below 2^53, or a decimal string from there on", value)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"oneOf": [Integer().schema(), {"type": "string", "pattern": "^[1-9][0-9]{15,19}$"}]}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of a closed set of strings."""
+
+    values: tuple[str, ...]
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if value not in self.values or not isinstance(value, str):
+            raise _refuse(what, "one of " + ", ".join(self.values), value)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"enum": list(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """true or false."""
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if not isinstance(value, bool):
+            raise _refuse(what, "true or false", value)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string whose JSON form has at most ``cap`` bytes between its quotes; a longer one is ``{count, sha256}``."""
+
+    cap: int
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if isinstance(value, str):
+            if encoded_bytes(value) > self.cap:
+                raise _refuse(what, f"at most {self.cap} encoded bytes", f"{encoded_bytes(value)} bytes")
+        else:
+            OVERFLOW.check(value, what)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"oneOf": [{"type": "string", "maxLength": self.cap}, OVERFLOW.schema()]}
+
+
+def encoded_bytes(text: str) -> int:
+    """Return the bytes of a string's RFC 8785 form without its quotes; what a byte cap counts."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return len(text)
+    return len(format_canonical_json(text)) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of at most ``most`` items; ``overflow``: a longer one (or one above ``cap`` bytes) is ``{count, sha256}``."""
+
+    kind: Kind
+    most: int
+    least: int = 0
+    overflow: bool = False
+    cap: int | None = None
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if self.overflow and isinstance(value, dict):
+            OVERFLOW.check(value, what)
+            return
+        if not isinstance(value, list) or not self.least <= len(value) <= self.most:
+            raise _refuse(
+                what,
+                f"a list of {self.least} to {self.most}",
+                value if not isinstance(value, list) else len(value),
+            )
+        for item in value:
+            self.kind.check(item, what)
+        if self.cap is not None and len(format_canonical_json(value)) > self.cap:
+            raise _refuse(what, f"a list of at most {self.cap} bytes", "a longer one")
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        listed = {"type": "array", "items": self.kind.schema(), "minItems": self.least, "maxItems": self.most}
+        return {"oneOf": [listed, OVERFLOW.schema()]} if self.overflow else listed
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An object with these fields and no other; ``optional`` ones may be absent, none may be null."""
+
+    required: Mapping[str, Kind]
+    optional: Mapping[str, Kind]
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if not isinstance(value, dict):
+            raise _refuse(what, "an object", value)
+        for name, kind in self.required.items():
+            if name not in value:
+                raise _refuse(f"{what}.{name}", "a value", "nothing")
+            kind.check(value[name], f"{what}.{name}")
+        if len(value) > len(self.required):
+            for name in value.keys() - self.required.keys():
+                if name not in self.optional:
+                    raise _refuse(f"{what}.{name}", "no such field", "one")
+                self.optional[name].check(value[name], f"{what}.{name}")
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        properties = {
+            name: kind.schema() for name, kind in sorted({**self.required, **self.optional}.items())
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(self.required),
+            "additionalProperties": False,
+        }
+
+
+def table(required: Mapping[str, Kind], **optional: Kind) -> Table:
+    """Return a table from its required fields and, by keyword, its optional ones."""
+    return Table(required, optional)
+
+
+@dataclass(frozen=True, slots=True)
+class TextMap:
+    """An object from claim names to capped strings, at most ``most``; a larger one is ``{count, sha256}``."""
+
+    most: int
+    cap: int
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        if isinstance(value, dict) and value.keys() == {"count", "sha256"} and type(value["count"]) is int:
+            OVERFLOW.check(value, what)
+            return
+        if not isinstance(value, dict) or len(value) > self.most:
+            raise _refuse(what, f"an object of at most {self.most} fields", value)
+        for name, text in value.items():
+            if not _compiled("[A-Za-z0-9.]{1,64}").fullmatch(name):
+                raise _refuse(f"{what} name", "1 to 64 letters, digits and dots", name)
+            Text(self.cap).check(text, f"{what}.{name}")
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        free = {
+            "type": "object",
+            "maxProperties": self.most,
+            "propertyNames": {"pattern": "^[A-Za-z0-9.]{1,64}$"},
+            "additionalProperties": Text(self.cap).schema(),
+        }
+        return {"anyOf": [free, OVERFLOW.schema()]}
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """An object whose form is chosen by the presence or value of one field."""
+
+    choose: str
+    forms: Mapping[str | None, Kind]
+
+    def check(self, value: Any, what: str) -> None:
+        """See ``Kind``."""
+        key = value.get(self.choose) if isinstance(value, dict) else None
+        form = self.forms.get(key) if key is None or isinstance(key, str) else None
+        if form is None:
+            raise _refuse(
+                f"{what}.{self.choose}", "one of " + ", ".join(str(form) for form in self.forms), key
+            )
+        form.check(value, what)
+
+    def schema(self) -> dict[str, Any]:
+        """See ``Kind``."""
+        return {"oneOf": [form.schema() for form in self.forms.values()]}
+
+
+OVERFLOW = Table({"count": Integer(), "sha256": SHA256}, {})

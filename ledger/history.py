@@ -1,0 +1,156 @@
+"""Histories: the statements about one key in order; pins and signer changes are derived here (section 2).
+
+``HistoryState`` is a pure fold over a history's verification events. It is what a decision needs, and small
+enough to be stored beside the head.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ledger.encoding import format_canonical_json, parse_canonical_json, parse_hex
+from ledger.errors import ChainError, MalformedError
+from ledger.event import HistoryLink, Statement, UnknownStatement, VerificationEvent
+from ledger.identity import Identity, canonical_identity, describe_change, display, identity_digest
+
+MAX_STATE_BYTES = 16 << 10
+
+
+def verified_identities(event: VerificationEvent) -> tuple[Identity, ...]:
+    """Return the canonical identities whose signatures verified, each once, in the event's order."""
+    found = [
+        canonical_identity(signature.signer)
+        for signature in event.signatures
+        if signature.outcome == "VERIFIED" and signature.signer is not None
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryState:
+    """What has been established in one history.
+
+    ``pin``: identity digests of the first event that counts (None before there is one). ``last_repo``: the ``repo:``
+    key of the last ``observed`` or ``accepted`` event (``""`` where it had none, None before the first).
+    """
+
+    pin: frozenset[bytes] | None = None
+    last_repo: str | None = None
+
+    def apply(self, event: VerificationEvent) -> "HistoryState":
+        """Return the state after an event whose decision is made."""
+        if event.policy.decision not in ("observed", "accepted") or event.is_proposal:
+            return self
+        state = replace(self, last_repo=repo_key(event) or "")
+        if self.pin is None and event.outcome == "VERIFIED" and event.trigger != "recheck":
+            pin = frozenset(identity_digest(each) for each in verified_identities(event))
+            state = replace(state, pin=pin or None)
+        return state
+
+    def format(self) -> bytes:
+        """Format as RFC 8785 JSON, for the commit store."""
+        pin = None if self.pin is None else sorted(each.hex() for each in self.pin)
+        return format_canonical_json({"lastRepo": self.last_repo, "pin": pin})
+
+
+INITIAL = HistoryState()
+
+
+def parse_state(data: bytes) -> HistoryState:
+    """Parse a stored state. Raises MalformedError."""
+    match parse_canonical_json(data, what="history state", max_bytes=MAX_STATE_BYTES):
+        case {"lastRepo": str() | None as last, "pin": list() | None as pin}:
+            return HistoryState(
+                last_repo=last,
+                pin=None
+                if pin is None
+                else frozenset(parse_hex(each, length=32, what="pin") for each in pin),
+            )
+    raise MalformedError("history state", expected="lastRepo and pin", actual="something else")
+
+
+def repo_key(event: VerificationEvent) -> str | None:
+    """Return the ``repo:`` history of an event, if it has one."""
+    return None if event.model.repo_id is None else f"repo:{event.model.repo_id}"
+
+
+def history_keys(name: str, repo_id: str | None) -> tuple[str, ...]:
+    """Return the histories that a verification event belongs to, sorted."""
+    return (f"name:{name}",) if repo_id is None else (f"name:{name}", f"repo:{repo_id}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The last statement of a chain while it is walked."""
+
+    sequence: int
+    statement_sha256: bytes
+
+
+def check_link(link: HistoryLink, head: ChainHead | None, *, where: str) -> None:
+    """Check that a statement follows the head of a history.
+
+    Raises:
+        ChainError: a gap, a fork, or a statement that leaves the chain out.
+    """
+    wanted = (0, None) if head is None else (head.sequence + 1, head.statement_sha256)
+    if (link.sequence, link.previous) != wanted:
+        raise ChainError(
+            f"chain of {link.key} at {where}",
+            expected=_place(*wanted),
+            actual=_place(link.sequence, link.previous),
+            next_step="A statement is missing, or two claim the same place: keep both and ask the hub",
+        )
+
+
+def _place(sequence: int | None, previous: bytes | None) -> str:
+    return f"number {sequence} after {previous.hex()[:16] + '…' if previous else 'nothing'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One statement of a history as people see it; ``change`` says in one line how the signer changed."""
+
+    leaf_index: int
+    statement: Statement | UnknownStatement
+    signers: tuple[Identity, ...] = ()
+    change: str | None = None
+
+
+def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]]) -> list[Row]:
+    """Derive the rows of a history, in log order, and mark each change of signer.
+
+    A row is marked when its verified signers differ from those of the last row that counted: another signer, none
+    where there was one, or another repository under the name. Proposals are never marked and never counted.
+    """
+    rows: list[Row] = []
+    before: tuple[Identity, ...] | None = None
+    repo: str | None = None
+    for leaf_index, statement in statements:
+        if not isinstance(statement, VerificationEvent):
+            rows.append(Row(leaf_index=leaf_index, statement=statement))
+            continue
+        signers = verified_identities(statement) if statement.outcome == "VERIFIED" else ()
+        change = None
+        if not statement.is_proposal:
+            change = _change(before, signers, repo, repo_key(statement), statement.outcome)
+            if signers:
+                before = signers
+            repo = repo_key(statement) or repo
+        rows.append(Row(leaf_index=leaf_index, statement=statement, signers=signers, change=change))
+    return rows
+
+
+def _change(
+    before: tuple[Identity, ...] | None,
+    now: tuple[Identity, ...],
+    repo: str | None,
+    now_repo: str | None,
+    outcome: str,
+) -> str | None:
+    if repo is not None and repo != now_repo:
+        return f"the name leads to another repository: {repo} → {now_repo or 'none'}"
+    if before is None or set(before) & set(now):
+        return None
+    if not now:
+        return f"{'no longer signed' if outcome == 'UNSIGNED' else outcome.lower().replace('_', ' ')}: was {display(before[0])}"
+    return describe_change(before[0], now[0])
