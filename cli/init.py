@@ -1,0 +1,32 @@
+"""`hubledger init`: make a ledger."""
+
+import pathlib
+
+import click
+
+from cli.output import echo_json, json_option
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@click.option("--origin", required=True, help='The log\'s name for ever, such as "log.example/models".')
+@click.option("--hub", required=True, help='The hub\'s id for ever, such as "hub.example".')
+@json_option
+def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) -> None:
+    """Make a ledger in DIRECTORY: keys (readable by you only), trust file, settings, an empty signed log.
+
+    DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
+    """
+    from ledger.embedded import describe_keys, init
+
+    init(directory, origin=origin, hub=hub)
+    keys = describe_keys(directory)
+    if as_json:
+        echo_json({"directory": str(directory), **keys})
+        return
+    click.echo(f"Made a ledger in {directory}")
+    click.echo(f"  log       {keys['logKey']}")
+    click.echo(f"  hub key   {keys['hubKeyId']}")
+    click.echo("  for others  trust.toml, and the folder log/ on any web server")
+    click.echo("  for you     keys/: a stolen key can sign in your name, a lost one ends the log")
+    click.echo(f"Next: hubledger record {directory} NAMESPACE/MODEL --revision REV --model PATH")

@@ -1,0 +1,39 @@
+"""`hubledger proof`: write the proof that an event is in the log."""
+
+import pathlib
+
+import click
+
+from cli.output import echo_json, json_option
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@click.argument("event", metavar="INDEX|EVENT-ID")
+@click.option(
+    "--since",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False, exists=True),
+    help="A checkpoint you keep: the proof also links it to the current one.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="Where to write the .tlog-proof.",
+)
+@json_option
+def command(
+    directory: pathlib.Path, event: str, since: pathlib.Path | None, output: pathlib.Path, *, as_json: bool
+) -> None:
+    """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside."""
+    from ledger.embedded import write_proof
+
+    facts = write_proof(directory, event, since=since, output=output)
+    if as_json:
+        echo_json(facts)
+        return
+    click.echo(
+        f"Leaf {facts['leafIndex']} is in {facts['origin']} at size {facts['size']}; proof in {output}"
+    )
+    click.echo(f"Check it: hubledger verify --proof {output} --trust {directory}/trust.toml --log-only")

@@ -1,0 +1,88 @@
+"""What a Fulcio certificate says: issuer, subject alternative name and the named claims (fulcio docs/oid-info.md)."""
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat import asn1
+from cryptography.hazmat.primitives import hashes
+
+from ledger.bundle import NotVerifiedError
+from ledger.event.schemas import CLAIM_CAP, ISSUER_CAP, MAX_CLAIMS, SAN_CAP
+from ledger.identity import Capped, SigstoreFacts, overflow_value, plain
+
+_ARC = "1.3.6.1.4.1.57264.1."
+_OTHER_NAME = x509.ObjectIdentifier(_ARC + "7")
+_CLAIMS = {
+    9: "buildSignerUri",
+    10: "buildSignerDigest",
+    11: "runnerEnvironment",
+    12: "sourceRepositoryUri",
+    13: "sourceRepositoryDigest",
+    14: "sourceRepositoryRef",
+    15: "sourceRepositoryIdentifier",
+    16: "sourceRepositoryOwnerUri",
+    17: "sourceRepositoryOwnerIdentifier",
+    18: "buildConfigUri",
+    19: "buildConfigDigest",
+    20: "buildTrigger",
+    21: "runInvocationUri",
+    22: "sourceRepositoryVisibility",
+    23: "deploymentEnvironment",
+    24: "tokenSubject",
+}
+"""DER UTF8String claims by the last number of their OID; others keep the number as their name."""
+
+
+def signer_facts(cert: x509.Certificate) -> SigstoreFacts:
+    """Return the facts of a certificate. Raises NotVerifiedError where it is no Fulcio certificate."""
+    from ledger.bundle.signature import cap
+
+    try:
+        san, san_type = _san(cert)
+        claims = _claims(cert)
+    except (
+        ValueError,
+        x509.ExtensionNotFound,
+        UnsupportedAlgorithm,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
+        raise NotVerifiedError("INVALID_SIGNATURE", "certificate-malformed", error) from error
+    issuer = claims.pop("8", None) or claims.pop("1", None)
+    claims.pop("1", None)
+    if issuer is None:
+        raise NotVerifiedError("INVALID_SIGNATURE", "certificate-without-issuer")
+    capped: list[tuple[str, Capped]] = [(name, cap(claims[name], CLAIM_CAP)) for name in sorted(claims)]
+    return SigstoreFacts(
+        issuer=cap(issuer, ISSUER_CAP),
+        san=cap(san, SAN_CAP),
+        san_type=san_type,
+        claims=tuple(capped)
+        if len(capped) <= MAX_CLAIMS
+        else overflow_value({name: plain(value) for name, value in capped}),
+        certificate_sha256=cert.fingerprint(hashes.SHA256()),
+    )
+
+
+def _san(cert: x509.Certificate) -> tuple[str, str]:
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for name in names:
+        if isinstance(name, x509.RFC822Name):
+            return name.value, "email"
+        if isinstance(name, x509.UniformResourceIdentifier):
+            return name.value, "uri"
+        if isinstance(name, x509.OtherName) and name.type_id == _OTHER_NAME:
+            return asn1.decode_der(str, name.value), "other"
+    raise ValueError("no alternative name of a kind that Fulcio issues")
+
+
+def _claims(cert: x509.Certificate) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for extension in cert.extensions:
+        dotted = extension.oid.dotted_string
+        if not dotted.startswith(_ARC) or not isinstance(extension.value, x509.UnrecognizedExtension):
+            continue
+        number = int(dotted.removeprefix(_ARC).split(".")[0])
+        raw = extension.value.value
+        # .1 to .6 are raw strings, later ones DER.
+        text = raw.decode("utf-8", "replace") if number <= 6 else asn1.decode_der(str, raw)
+        found[_CLAIMS.get(number, str(number))] = text
+    return {name: text for name, text in found.items() if name not in ("2", "3", "4", "5", "6")}

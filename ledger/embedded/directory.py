@@ -1,0 +1,312 @@
+"""A ledger in one directory: make it, open it for recording, open it for reading.
+
+::
+
+    DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
+    DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
+    DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth; DIR/index.db  derived
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from ledger.client.trust import TrustFile, format_trust, parse_trust
+from ledger.config import FILE_NAME, Config, format_config, load_config
+from ledger.entry import keyid_of
+from ledger.errors import ConfigError, NotEmptyError, WriteError
+from ledger.index import Index
+from ledger.log.freshness import Source, from_file, from_url
+from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
+from ledger.log.published import PublishedLog, fetch_from_folder
+from ledger.policy import tofu
+from ledger.recorder import HubSigner, Recorder
+from ledger.storage import LogState
+from ledger.storage.directory import DirectoryObjects, write_file_durably
+from ledger.storage.evidence import Evidence
+from ledger.storage.sqlite import SqliteCommits
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from ledger.tlog.cosignature import Cosigner, add_cosignatures
+from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey, parse_note, sign_note
+
+MAX_KEY_BYTES = 64 << 10
+
+
+def utc_now() -> str:
+    """Return the time as statements carry it: RFC 3339, UTC, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - the edge that asks the clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where things are in a ledger directory."""
+
+    root: pathlib.Path
+
+    @property
+    def trust(self) -> pathlib.Path:
+        """The trust file for clients of this ledger."""
+        return self.root / "trust.toml"
+
+    @property
+    def public(self) -> pathlib.Path:
+        """The tlog-tiles log: serve this folder with any static web server."""
+        return self.root / "log"
+
+    @property
+    def commits(self) -> pathlib.Path:
+        """The commit store."""
+        return self.root / "ledger.db"
+
+    @property
+    def index(self) -> pathlib.Path:
+        """The index."""
+        return self.root / "index.db"
+
+    @property
+    def evidence(self) -> pathlib.Path:
+        """Evidence by SHA-256."""
+        return self.root / "evidence"
+
+
+def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], str] = utc_now) -> TrustFile:
+    """Make a new ledger: keys, settings, trust file, a published log whose first entry is the hub's key.
+
+    Everything is made beside the directory and moved into place at the end: it is all there, or nothing is.
+
+    Raises:
+        NotEmptyError: the directory exists and holds something.
+        ConfigError: an origin or hub id that cannot be one.
+        WriteError: it could not be written.
+    """
+    config = Config(ledger=origin, hub=hub)
+    directory = directory.absolute()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise NotEmptyError(
+            f"directory {directory}",
+            expected="a new or empty directory",
+            actual="something in it",
+            next_step="Name another directory; a ledger is never made over something else",
+        )
+    building = directory.with_name(f".{directory.name}.init-{os.getpid()}")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        building.mkdir(mode=0o755)
+        trust = _build(building, config, now)
+        building.rename(directory)
+    except OSError as error:
+        raise WriteError(f"making {directory}", expected="a writable place", actual=error.strerror) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return trust
+
+
+def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustFile:
+    layout = Layout(root=root)
+    (root / "keys").mkdir(mode=0o700)
+    log_key = Ed25519NoteSigner(config.ledger, ed25519.Ed25519PrivateKey.generate())
+    cosigner = Ed25519NoteSigner(config.ledger, ed25519.Ed25519PrivateKey.generate())
+    hub_key = ec.generate_private_key(ec.SECP256R1())
+    write_file_durably(root / config.log_key, log_key.format_private().encode() + b"\n", mode=0o600)
+    write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
+    write_file_durably(root / config.hub_key, _format_key(hub_key), mode=0o600)
+    write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
+    keys = _load_keys(root, config)
+    trust = TrustFile.for_new_ledger(
+        ledger=config.ledger,
+        log_keys=(keys.verifier,),
+        clock=keys.clock.verifier,
+        hub=config.hub,
+        hub_key=keys.spki,
+    )
+    write_file_durably(layout.trust, format_trust(trust), mode=0o644)
+    Evidence(DirectoryObjects(layout.evidence)).put([tofu.POLICY_DOCUMENT])
+    empty = Checkpoint(origin=config.ledger, size=0, root_hash=merkle.EMPTY_ROOT)
+    note = keys.sign(empty)
+    SqliteCommits.create(
+        layout.commits,
+        LogState(
+            size=0,
+            root=merkle.EMPTY_ROOT,
+            frontier=(),
+            target_size=0,
+            target_root=merkle.EMPTY_ROOT,
+            signed_note=note,
+            published_size=0,
+        ),
+    ).close()
+    DirectoryObjects(layout.public).replace("checkpoint", note)
+    with open_for_recording(root, now=now) as ledger:
+        ledger.recorder.announce_key(keys.spki)
+        ledger.log.publish()
+    return trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The private keys of one ledger; never shown, never logged."""
+
+    log: Ed25519NoteSigner
+    cosigner: Ed25519NoteSigner
+    hub: ec.EllipticCurvePrivateKey
+
+    @property
+    def clock(self) -> Cosigner:
+        """The log's own timestamped cosigner: a key of its own under the log's name."""
+        return Cosigner(name=self.cosigner.verifier.name, key=self.cosigner.key)
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The log's public key."""
+        return self.log.verifier
+
+    @property
+    def spki(self) -> bytes:
+        """The hub's public key as DER SubjectPublicKeyInfo."""
+        return self.hub.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def sign(self, checkpoint: Checkpoint) -> bytes:
+        """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
+        signed = parse_note(sign_note(format_checkpoint(checkpoint), [self.log]))
+        timestamp = int(time.time())
+        return add_cosignatures(signed, [self.clock.cosign(checkpoint, timestamp=timestamp)])
+
+
+def _load_keys(root: pathlib.Path, config: Config) -> Keys:
+    hub = serialization.load_pem_private_key(_read_secret(root / config.hub_key), password=None)
+    if not isinstance(hub, ec.EllipticCurvePrivateKey) or not isinstance(hub.curve, ec.SECP256R1):
+        raise ConfigError("hub_key", expected="an ECDSA P-256 private key", actual=type(hub).__name__)
+    return Keys(
+        log=Ed25519NoteSigner.parse_private(_read_secret(root / config.log_key).decode("ascii").strip()),
+        cosigner=Ed25519NoteSigner.parse_private(
+            _read_secret(root / config.cosigner_key).decode("ascii").strip()
+        ),
+        hub=hub,
+    )
+
+
+def _read_secret(path: pathlib.Path) -> bytes:
+    """Read a private key that only its owner can read. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ConfigError(
+                    f"permissions of {path.name}",
+                    expected="readable by its owner only",
+                    actual="readable by others",
+                    next_step=f"Run `chmod 600 {path.name}` and consider the key as seen",
+                )
+            return file.read(MAX_KEY_BYTES)
+    except OSError as error:
+        raise ConfigError(
+            f"private key {path.name}", expected="a readable file", actual=error.strerror
+        ) from error
+
+
+def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenLedger:
+    """A ledger that this process writes."""
+
+    layout: Layout
+    config: Config
+    log: LocalLog
+    index: Index
+    evidence: Evidence
+    recorder: Recorder
+
+
+@contextlib.contextmanager
+def open_for_recording(
+    directory: pathlib.Path,
+    *,
+    not_older_than: Sequence[pathlib.Path] = (),
+    start_unchecked: bool = False,
+    now: Callable[[], str] = utc_now,
+) -> Iterator[OpenLedger]:
+    """Open a ledger for writing, as its only writer.
+
+    ``not_older_than`` names checkpoint files that were kept elsewhere: a directory older than one of them refuses
+    to write.
+
+    Raises:
+        WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
+    """
+    config = load_config(directory)
+    layout = Layout(root=directory)
+    keys = _load_keys(directory, config)
+    sources = [from_file(path) for path in not_older_than]
+    if config.public_url:
+        sources.append(from_url(config.public_url))
+    with writer_lock(directory / "lock"), contextlib.ExitStack() as stack:
+        objects, evidence = DirectoryObjects(layout.public), DirectoryObjects(layout.evidence)
+        objects.sweep()
+        evidence.sweep()
+        commits = SqliteCommits(layout.commits)
+        stack.callback(commits.close)
+        log = LocalLog(commits, objects, _log_config(config, keys, sources, start_unchecked=start_unchecked))
+        index = Index(layout.index)
+        stack.callback(index.close)
+        recorder = Recorder(
+            ledger=config.ledger,
+            hub=config.hub,
+            log=log,
+            index=index,
+            signer=HubSigner(key=keys.hub, keyid=keyid_of(keys.spki)),
+            now=now,
+        )
+        stack.callback(recorder.close)
+        yield OpenLedger(
+            layout=layout, config=config, log=log, index=index, evidence=Evidence(evidence), recorder=recorder
+        )
+
+
+def _log_config(
+    config: Config, keys: Keys, sources: Sequence[Source], *, start_unchecked: bool
+) -> LocalLogConfig:
+    return LocalLogConfig(
+        origin=config.ledger,
+        keys=[keys.verifier],
+        sign=keys.sign,
+        publish_interval=config.publish_interval,
+        sources=sources,
+        start_unchecked=start_unchecked,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLedger:
+    """A ledger that this process only reads: public files and the index; no key is touched."""
+
+    layout: Layout
+    config: Config
+    trust: TrustFile
+    log: PublishedLog
+
+
+def open_for_reading(directory: pathlib.Path) -> ReadLedger:
+    """Open a ledger for reading; a writer may run beside it. Raises ConfigError."""
+    config = load_config(directory)
+    layout = Layout(root=directory)
+    try:
+        trust = parse_trust(layout.trust.read_bytes())
+    except OSError as error:
+        raise ConfigError("trust file", expected="trust.toml", actual=error.strerror) from error
+    log = PublishedLog(fetch_from_folder(layout.public), origin=config.ledger, keys=trust.log_keys)
+    return ReadLedger(layout=layout, config=config, trust=trust, log=log)

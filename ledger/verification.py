@@ -1,0 +1,415 @@
+"""Files against bundles: what the hub found out about one revision (architecture sections 2 and 3).
+
+Nothing that an upload contains makes this raise: junk has an outcome and a reason code. The same files give the same
+findings, on any machine, in any order of the directory.
+"""
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ledger.bundle import (
+    MAX_BUNDLE_BYTES,
+    MEDIA_TYPE,
+    Bundle,
+    NotVerifiedError,
+    Resource,
+    SignedFiles,
+    parse_bundle,
+    parse_signed_files,
+)
+from ledger.bundle.signature import TrustMaterial, VerifiedSignature, claimed_signer, verify_signature
+from ledger.encoding import format_canonical_json
+from ledger.errors import InputError, NotFoundError, SourceError
+from ledger.event import MAX_SIGNATURES, ManifestRef, SignatureFact, escape_name, outcome_of
+from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASONS
+from ledger.identity import Overflow, SignerFacts, overflow_value
+from ledger.manifest import Manifest, ManifestFile, ManifestLink, escape_path
+
+_ALWAYS_IGNORED = (".git", ".gitignore", ".gitattributes", ".github")
+"""model-signing leaves these out by default, at the top level, whether or not the statement lists them."""
+_SCAN_BYTES = 64 << 10
+"""How much of a file above 16 MiB is searched for a bundle's media type."""
+_READ_BYTES = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What was found about one revision, ready to be recorded. ``evidence``: bundles and manifest to store first."""
+
+    manifest: Manifest
+    reference: ManifestRef
+    signatures: tuple[SignatureFact, ...]
+    more_signatures: Overflow | None
+    outcome: str
+    reasons: tuple[str, ...]
+    evidence: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBundle:
+    """A file that is, or says it is, a signature bundle. ``raw`` None: larger than 16 MiB, digest only."""
+
+    path: str
+    sha256: bytes
+    raw: bytes | None
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One signature with its fact and reason codes."""
+
+    fact: SignatureFact
+    reasons: list[str] = field(default_factory=list)
+
+
+class Files:
+    """The bytes of a revision, for hashes that the manifest does not hold. Raises NotVerifiedError without them."""
+
+    def __init__(
+        self, manifest: Manifest, folder: pathlib.Path | None, raw_paths: Mapping[str, bytes]
+    ) -> None:
+        self.manifest = manifest
+        self._folder, self._raw_paths = folder, raw_paths
+
+    def digest(self, path: str, algorithm: str, start: int | None, end: int | None) -> bytes:
+        """Return the digest of a file, or of its bytes ``[start, end)``."""
+        file = self.manifest.files[path]
+        if algorithm == "sha256" and start is None:
+            return file.sha256
+        if self._folder is None:
+            raise NotVerifiedError("UNSUPPORTED", "needs-file-bytes", path)
+        digest = _hasher(algorithm)
+        first, left = start or 0, (file.size if end is None else min(end, file.size)) - (start or 0)
+        with _open(self._folder, self._raw_paths[path]) as source:
+            source.seek(first)
+            while left > 0 and (block := source.read(min(left, _READ_BYTES))):
+                digest.update(block)
+                left -= len(block)
+        return digest.digest()
+
+
+def _hasher(algorithm: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - hashlib and blake3 share no type
+    if algorithm == "blake3":
+        try:
+            from blake3 import blake3
+        except ImportError as error:
+            raise NotVerifiedError("UNSUPPORTED", "blake3-not-installed") from error
+        return blake3()
+    return hashlib.new(algorithm)
+
+
+# Finding
+
+
+def read_revision(
+    path: pathlib.Path, *, progress: Progress | None = None, workers: int | None = None
+) -> tuple[Manifest, list[FoundBundle], Files]:
+    """Walk and hash a directory (or one file): its manifest, and the bundles in it. Links are never followed.
+
+    Raises:
+        NotFoundError: no such path. SourceError: a file that cannot be read, or that changed meanwhile.
+    """
+    folder, names = _walk(path)
+    raw_paths = {escape_path(name): name for name, _ in names}
+    total = sum(size or 0 for _, size in names)
+    manifest_items: list[ManifestFile | ManifestLink] = []
+    bundles: list[FoundBundle] = []
+    done = 0
+    with ThreadPoolExecutor(workers or min(8, (os.cpu_count() or 1) + 2)) as pool:
+        for item, bundle in pool.map(lambda each: _read_one(folder, each[0], each[1]), names):
+            manifest_items.append(item)
+            if bundle is not None:
+                bundles.append(bundle)
+            done += item.size if isinstance(item, ManifestFile) else 0
+            if progress:
+                progress(done, total)
+    manifest = Manifest.of(manifest_items)
+    return manifest, bundles, Files(manifest, folder, raw_paths)
+
+
+def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[tuple[bytes, int | None]]]:
+    """Return the folder and ``(path bytes, size)`` of each file; the size of a link is None."""
+    if path.is_file():
+        return path.parent, [(os.fsencode(path.name), path.stat().st_size)]
+    if not path.is_dir():
+        raise NotFoundError(
+            f"model {path}", expected="a folder or a file", actual="nothing", next_step="Check --model"
+        )
+    return path, sorted(_scan(os.fsencode(path), b""))
+
+
+def _scan(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, int | None]]:
+    pending = [prefix]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(os.path.join(root, folder) if folder else root) as found:
+                for each in found:
+                    name = folder + b"/" + each.name if folder else each.name
+                    if each.is_symlink():
+                        yield name, None
+                    elif each.is_dir():
+                        if name != b".git":
+                            pending.append(name)
+                    elif each.is_file():
+                        yield name, each.stat().st_size
+        except OSError as error:
+            raise SourceError(
+                f"reading folder {escape_path(folder)}", expected="a readable folder", actual=str(error)
+            ) from error
+
+
+def _open(folder: pathlib.Path, name: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a binary file
+    """Open a file of the revision, refusing a link that took its place."""
+    try:
+        descriptor = os.open(os.path.join(os.fsencode(folder), name), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise SourceError(
+            f"reading {escape_path(name)}", expected="a readable file", actual=str(error)
+        ) from error
+    return os.fdopen(descriptor, "rb")
+
+
+def _read_one(
+    folder: pathlib.Path, name: bytes, size: int | None
+) -> tuple[ManifestFile | ManifestLink, FoundBundle | None]:
+    path = escape_path(name)
+    if size is None:
+        target = os.readlink(os.path.join(os.fsencode(folder), name))
+        return ManifestLink(path=path, link=escape_path(target)), None
+    with _open(folder, name) as file:
+        head = file.read(_SCAN_BYTES)
+        digest, read = hashlib.sha256(head), len(head)
+        kept = [head] if size <= MAX_BUNDLE_BYTES and _may_be_json(head) else None
+        tail = b""
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+            read += len(block)
+            if kept is not None:
+                kept.append(block)
+            tail = block[-_SCAN_BYTES:]
+    if read != size:
+        raise SourceError(
+            f"reading {path}", expected=f"{size} bytes", actual=f"{read} bytes: it changed meanwhile"
+        )
+    item = ManifestFile(path=path, sha256=digest.digest(), size=size)
+    media = MEDIA_TYPE.encode()
+    if kept is not None and media in (raw := b"".join(kept)):
+        return item, FoundBundle(path=path, sha256=item.sha256, raw=raw)
+    if size > MAX_BUNDLE_BYTES and _may_be_json(head) and (media in head or media in tail):
+        return item, FoundBundle(path=path, sha256=item.sha256, raw=None)
+    return item, None
+
+
+def _may_be_json(head: bytes) -> bool:
+    return head[:64].lstrip().startswith(b"{")
+
+
+# Judging
+
+
+def verify_revision(
+    path: pathlib.Path, *, trust: TrustMaterial, progress: Progress | None = None
+) -> Findings:
+    """Verify every signature found on a directory or file.
+
+    Raises:
+        NotFoundError, SourceError: the files cannot be read. ConfigError: ``trust`` cannot be used.
+    """
+    manifest, bundles, files = read_revision(path, progress=progress)
+    return judge(manifest, bundles, files, trust=trust)
+
+
+def verify_manifest(
+    manifest: Manifest, bundles: Sequence[tuple[str, bytes]], *, trust: TrustMaterial
+) -> Findings:
+    """Verify signatures against a manifest that the hub already knows; ``bundles`` are (escaped path, bytes)."""
+    found = [
+        FoundBundle(
+            path=path, sha256=hashlib.sha256(raw).digest(), raw=raw if len(raw) <= MAX_BUNDLE_BYTES else None
+        )
+        for path, raw in bundles
+    ]
+    return judge(manifest, found, Files(manifest, None, {}), trust=trust)
+
+
+def judge(
+    manifest: Manifest, bundles: Sequence[FoundBundle], files: Files, *, trust: TrustMaterial
+) -> Findings:
+    """Judge every bundle against the manifest; one bundle that lies at several paths is one signature."""
+    parsed: dict[bytes, Bundle | None] = {}
+    places: dict[bytes, FoundBundle] = {}
+    for found in sorted(bundles, key=lambda each: each.path.encode()):
+        if found.sha256 not in places:
+            places[found.sha256] = found
+            parsed[found.sha256] = _try_parse(found)
+    sound = {each.path for each in bundles if parsed[each.sha256] is not None}
+    judged = [_judge(places[sha256], bundle, files, sound, trust) for sha256, bundle in parsed.items()]
+    judged.sort(key=lambda each: (each.fact.outcome != "VERIFIED", each.fact.bundle_sha256))
+    facts = tuple(each.fact for each in judged)
+    rest = facts[MAX_SIGNATURES:]
+    reasons = sorted({code for each in judged for code in each.reasons})
+    reference = ManifestRef(
+        sha256=manifest.sha256,
+        content_sha256=manifest.content(sound).sha256,
+        files=len(manifest.items),
+        bytes=manifest.total_bytes,
+    )
+    return Findings(
+        manifest=manifest,
+        reference=reference,
+        signatures=facts[:MAX_SIGNATURES],
+        more_signatures=overflow_value([fact.as_json() for fact in rest]) if rest else None,
+        outcome=outcome_of(facts),
+        reasons=tuple(reasons[: MAX_REASONS // 2]),
+        evidence=(manifest.data, *(each.raw for each in places.values() if each.raw is not None)),
+    )
+
+
+def _try_parse(found: FoundBundle) -> Bundle | None:
+    if found.raw is None:
+        return None
+    try:
+        return parse_bundle(found.raw)
+    except InputError:
+        return None
+
+
+def _judge(
+    found: FoundBundle, bundle: Bundle | None, files: Files, sound: set[str], trust: TrustMaterial
+) -> _Judged:
+    fact = _Draft(bundle_sha256=found.sha256, location=escape_name(found.path))
+    if bundle is None:
+        return fact.done("UNSUPPORTED", ["bundle-too-large" if found.raw is None else "bundle-malformed"])
+    fact.method, fact.statement_sha256 = bundle.method, bundle.statement_sha256
+    try:
+        verified = verify_signature(bundle, trust)
+    except NotVerifiedError as error:
+        fact.claimed = claimed_signer(bundle)
+        return fact.done(error.outcome, [error.reason])
+    fact.signer, fact.upstream = verified.signer, verified
+    try:
+        signed = parse_signed_files(bundle)
+    except InputError:
+        return fact.done("UNSUPPORTED", ["statement-unsupported"])
+    fact.root_sha256, fact.ignored = signed.root_sha256, signed.ignored_paths
+    try:
+        problems = sorted(set(_compare(signed, files, sound)))
+    except NotVerifiedError as error:
+        return fact.done(error.outcome, [error.reason])
+    return fact.done("CONTENT_MISMATCH" if problems else "VERIFIED", problems)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A signature's fact while it is being found out."""
+
+    bundle_sha256: bytes
+    location: str
+    method: str | None = None
+    statement_sha256: bytes | None = None
+    root_sha256: bytes | None = None
+    ignored: tuple[str, ...] | None = None
+    signer: SignerFacts | None = None
+    claimed: SignerFacts | None = None
+    upstream: VerifiedSignature | None = None
+
+    def done(self, outcome: str, reasons: list[str]) -> _Judged:
+        """Return the fact. Who signed something else than these files, or unreadable, is only claimed."""
+        signer = self.signer if outcome in ("VERIFIED", "CONTENT_MISMATCH") else None
+        fact = SignatureFact(
+            bundle_sha256=self.bundle_sha256,
+            outcome=outcome,
+            location=self.location,
+            method=self.method,
+            statement_sha256=self.statement_sha256,
+            oms_root_sha256=self.root_sha256,
+            ignored_paths=None if self.ignored is None else _cap_paths(self.ignored),
+            signer=signer,
+            claimed_signer=None if signer else self.signer or self.claimed,
+            upstream_log=self.upstream.upstream_log if self.upstream else None,
+        )
+        return _Judged(fact, reasons)
+
+
+def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
+    if len(paths) <= MAX_IGNORED_PATHS:
+        escaped = tuple(escape_name(path) for path in paths)
+        if all(escaped) and len(format_canonical_json(list(escaped))) <= IGNORED_PATHS_CAP:
+            return escaped
+    return overflow_value([path.encode("utf-8", "replace").decode() for path in paths])
+
+
+def _compare(signed: SignedFiles, files: Files, sound: set[str]) -> Iterator[str]:
+    """Yield a reason code for each way in which the files differ from what was signed."""
+    manifest = files.manifest
+    listed: dict[str, list[Resource]] = {}
+    for resource in signed.resources:
+        listed.setdefault(_in_manifest(resource.path), []).append(resource)
+    present = {
+        item.path
+        for item in manifest.items
+        if item.path not in sound and not _ignored(item.path, signed.ignored_paths)
+    }
+    if set(listed) == {"."}:  # a model that is one file
+        if len(present) != 1:
+            yield "unsigned-file" if present else "missing-file"
+            return
+        listed = {next(iter(present)): listed["."]}
+    if present - listed.keys():
+        yield "unsigned-file"
+    for path, resources in listed.items():
+        target = _resolve(path, manifest, follow=signed.allow_symlinks)
+        if target is None:
+            yield "missing-file"
+        else:
+            yield from _compare_file(target, resources, signed.hash_type, files)
+
+
+def _in_manifest(name: str) -> str:
+    """Return a statement's name as the manifest escapes it."""
+    return escape_path(name.encode("utf-8", "surrogateescape")) if name != "." else name
+
+
+def _ignored(path: str, ignored: Sequence[str]) -> bool:
+    return any(
+        path == each or path.startswith(each.rstrip("/") + "/")
+        for each in (*_ALWAYS_IGNORED, *map(_in_manifest, ignored))
+    )
+
+
+def _resolve(path: str, manifest: Manifest, *, follow: bool) -> str | None:
+    """Return the regular file at ``path``; a link counts only if the signer allowed links and it stays inside."""
+    if path in manifest.files:
+        return path
+    links = (
+        {item.path: item.link for item in manifest.items if isinstance(item, ManifestLink)} if follow else {}
+    )
+    if path not in links or links[path].startswith("/"):
+        return None
+    target = os.path.normpath(os.path.join(os.path.dirname(path), links[path]))
+    return target if target in manifest.files else None
+
+
+def _compare_file(path: str, resources: Sequence[Resource], hash_type: str, files: Files) -> Iterator[str]:
+    size = files.manifest.files[path].size
+    ends = sorted((each.start or 0, size if each.end is None else each.end) for each in resources)
+    position = 0
+    for start, end in ends:
+        if start != position or end > size:
+            yield "content-differs"
+            return
+        position = end
+    if position != size:
+        yield "content-differs"
+        return
+    for resource in resources:
+        if files.digest(path, hash_type, resource.start, resource.end) != resource.digest:
+            yield "content-differs"
+            return
