@@ -13,7 +13,7 @@ from cli.output import echo_json, format_table, json_option
 @json_option
 def command(directory: pathlib.Path, name: str, *, as_json: bool) -> None:
     """Show every recorded event of model NAME in DIRECTORY; `!` marks a row where the signer changed."""
-    from ledger.embedded import model_history
+    from ledger.embedded.reading import model_history
 
     rows = model_history(directory, name)
     if as_json:

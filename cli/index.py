@@ -18,7 +18,7 @@ def command() -> None:
 @json_option
 def rebuild(directory: pathlib.Path, *, as_json: bool) -> None:
     """Make the index of DIRECTORY again from its log."""
-    from ledger.embedded import rebuild_index
+    from ledger.embedded.auditing import rebuild_index
 
     with progress_bar("index", quiet=as_json) as advance:
         leaves = rebuild_index(directory, progress=advance)
@@ -33,7 +33,7 @@ def rebuild(directory: pathlib.Path, *, as_json: bool) -> None:
 @json_option
 def check(directory: pathlib.Path, *, as_json: bool) -> int:
     """Compare the index of DIRECTORY with one made afresh from its log; exit 61 where they differ."""
-    from ledger.embedded import check_index
+    from ledger.embedded.auditing import check_index
     from ledger.errors import CorruptError
 
     with progress_bar("index", quiet=as_json) as advance:

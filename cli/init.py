@@ -17,10 +17,10 @@ def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) ->
 
     DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
     """
-    from ledger.embedded import describe_keys, init
+    from ledger.embedded.directory import describe, init
 
     init(directory, origin=origin, hub=hub)
-    keys = describe_keys(directory)
+    keys = describe(directory)
     if as_json:
         echo_json({"directory": str(directory), **keys})
         return

@@ -17,9 +17,9 @@ def command() -> None:
 @json_option
 def show(directory: pathlib.Path, *, as_json: bool) -> None:
     """Show the verifier keys of the ledger in DIRECTORY; never a private one."""
-    from ledger.embedded import describe_keys
+    from ledger.embedded.directory import describe
 
-    keys = describe_keys(directory)
+    keys = describe(directory)
     if as_json:
         echo_json(keys)
         return

@@ -18,7 +18,7 @@ def command() -> None:
 @json_option
 def checkpoint(directory: pathlib.Path, *, as_json: bool) -> None:
     """Show the newest checkpoint of the ledger in DIRECTORY, its signature checked."""
-    from ledger.embedded import open_for_reading
+    from ledger.embedded.directory import open_for_reading
 
     verified = open_for_reading(directory).log.checkpoint()
     if as_json:
@@ -54,7 +54,7 @@ def audit(
     A ledger of ours (DIR without --vkey) is also checked for every entry's signature, every history's chain, the
     commit store and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
     """
-    from ledger.embedded import audit_foreign, audit_ledger
+    from ledger.embedded.auditing import audit_foreign, audit_ledger
 
     with progress_bar("audit", quiet=as_json) as advance:
         if vkeys:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """Yield ``advance(done, total)``; draws on standard error if that is a terminal, else does nothing."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda _done, _total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

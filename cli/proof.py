@@ -27,7 +27,7 @@ def command(
     directory: pathlib.Path, event: str, since: pathlib.Path | None, output: pathlib.Path, *, as_json: bool
 ) -> None:
     """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside."""
-    from ledger.embedded import write_proof
+    from ledger.embedded.reading import write_proof
 
     facts = write_proof(directory, event, since=since, output=output)
     if as_json:

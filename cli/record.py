@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     "--proof-out", type=click.Path(path_type=pathlib.Path, dir_okay=False), help="Write the .tlog-proof here."
 )
 @json_option
-def command(
+def command(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
     name: str,
     revision: str,
@@ -63,7 +63,7 @@ def command(
 
     Unsigned and failed outcomes are recorded too, with exit code 0: what failed is in the receipt.
     """
-    from ledger.embedded import RecordRequest, record_revision
+    from ledger.embedded.recording import RecordRequest, record_revision
 
     receipt = record_revision(
         directory,

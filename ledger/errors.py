@@ -195,7 +195,7 @@ class CorruptError(StorageError):
 
 
 class RestoredError(StorageError):
-    """This directory is older than what the log has already shown to others."""
+    """A directory that is older than what the log has already shown to others."""
 
     exit_code = 62
 

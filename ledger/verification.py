@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 from ledger.bundle import (
     MAX_BUNDLE_BYTES,
@@ -91,10 +92,10 @@ class Files:
             while left > 0 and (block := source.read(min(left, _READ_BYTES))):
                 digest.update(block)
                 left -= len(block)
-        return digest.digest()
+        return bytes(digest.digest())
 
 
-def _hasher(algorithm: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 - hashlib and blake3 share no type
+def _hasher(algorithm: str) -> Any:
     if algorithm == "blake3":
         try:
             from blake3 import blake3
@@ -165,7 +166,7 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, int | None]]:
             ) from error
 
 
-def _open(folder: pathlib.Path, name: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a binary file
+def _open(folder: pathlib.Path, name: bytes) -> BinaryIO:
     """Open a file of the revision, refusing a link that took its place."""
     try:
         descriptor = os.open(os.path.join(os.fsencode(folder), name), os.O_RDONLY | os.O_NOFOLLOW)
@@ -413,3 +414,14 @@ def _compare_file(path: str, resources: Sequence[Resource], hash_type: str, file
         if files.digest(path, hash_type, resource.start, resource.end) != resource.digest:
             yield "content-differs"
             return
+
+
+def hash_revision(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[bytes, bytes]:
+    """Return the manifest's and the content's SHA-256 of a directory or file; verifies no signature.
+
+    Raises:
+        NotFoundError, SourceError: the files cannot be read.
+    """
+    manifest, bundles, _ = read_revision(path, progress=progress)
+    sound = {each.path for each in bundles if _try_parse(each) is not None}
+    return manifest.sha256, manifest.content(sound).sha256

@@ -20,5 +20,7 @@ def vectors() -> pathlib.Path:
     """The folder with `vectors/` and `samples/`: HUBLEDGER_VECTORS, or `../shared` beside the repository."""
     folder = pathlib.Path(os.environ.get("HUBLEDGER_VECTORS", REPOSITORY.parent / "shared"))
     if not (folder / "vectors").is_dir():
-        missing(f"no vectors in {folder.name}: set HUBLEDGER_VECTORS to the folder that holds vectors/ and samples/")
+        missing(
+            f"no vectors in {folder.name}: set HUBLEDGER_VECTORS to the folder that holds vectors/ and samples/"
+        )
     return folder

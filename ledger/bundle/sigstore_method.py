@@ -83,10 +83,7 @@ def _upstream(bundle: Bundle, root: Any) -> UpstreamLog:
 
 
 def _prove(entry: dict[str, Any], root: Any) -> UpstreamLog:
-    from sigstore._internal.trust import (
-        KeyID,
-        KeyringPurpose,
-    )  # the only way to a log's key in sigstore-python
+    from sigstore._internal.trust import KeyringPurpose  # the only way to a log's key in sigstore-python
 
     log_id = parse_base64(entry["logId"]["keyId"], what="log id", max_bytes=32)
     body = parse_base64(entry["canonicalizedBody"], what="entry body")
@@ -96,7 +93,7 @@ def _prove(entry: dict[str, Any], root: Any) -> UpstreamLog:
     if not lines:
         raise NotVerifiedError("INVALID_SIGNATURE", "upstream-checkpoint-unsigned")
     keyring = root.rekor_keyring(KeyringPurpose.VERIFY)
-    keyring.verify(key_id=KeyID(log_id), signature=lines[0].signature, data=note.text)
+    keyring.verify(key_id=log_id, signature=lines[0].signature, data=note.text)
     # Size and root from what the log signed; the numbers beside the proof are not believed.
     tree = parse_checkpoint(note.text)
     index = parse_decimal(proof["logIndex"], what="index of the inclusion proof")

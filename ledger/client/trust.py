@@ -39,7 +39,7 @@ class HubKey:
             raise ConfigError(
                 "leaf indices of a hub key", expected="0 <= first < end", actual=f"{self.first} to {self.end}"
             )
-        _load_key(self.spki)
+        load_hub_key(self.spki)
 
     @property
     def keyid(self) -> str:
@@ -51,7 +51,8 @@ class HubKey:
         return self.first <= leaf_index and (self.end is None or leaf_index < self.end)
 
 
-def _load_key(spki: bytes) -> ec.EllipticCurvePublicKey:
+def load_hub_key(spki: bytes) -> ec.EllipticCurvePublicKey:
+    """Load a hub key. Raises ConfigError: not a DER ECDSA P-256 key."""
     try:
         key = serialization.load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -104,7 +105,7 @@ class TrustFile:
         """The verifier keys of the log."""
         return self.policy.keys_of(self.origin)
 
-    def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
+    def check_key(self, keyid: str, leaf_index: int) -> HubKey:
         """Return the hub key that may sign the entry at a proven leaf index.
 
         Raises:
@@ -115,11 +116,15 @@ class TrustFile:
             raise SignatureError("key of the entry", expected="a hub key of the trust file", actual=keyid)
         for key in known:
             if key.covers(leaf_index):
-                return _load_key(key.spki)
+                return key
         ranges = ", ".join(f"{key.first} to {'…' if key.end is None else key.end - 1}" for key in known)
         raise SignatureError(
             f"leaf index of an entry by key {keyid[:16]}…", expected=ranges, actual=leaf_index
         )
+
+    def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
+        """Load the key that ``check_key`` allows. Raises SignatureError."""
+        return load_hub_key(self.check_key(keyid, leaf_index).spki)
 
 
 _TABLES: Mapping[str, Mapping[str, type]] = {

@@ -46,6 +46,11 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - the edge that asks the clock
 
 
+def posix_now() -> int:
+    """Return the time as cosignatures carry it: POSIX seconds."""
+    return int(time.time())  # noqa: TID251 - the edge that asks the clock
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where things are in a ledger directory."""
@@ -179,7 +184,7 @@ class Keys:
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
         signed = parse_note(sign_note(format_checkpoint(checkpoint), [self.log]))
-        timestamp = int(time.time())
+        timestamp = posix_now()
         return add_cosignatures(signed, [self.clock.cosign(checkpoint, timestamp=timestamp)])
 
 
@@ -310,3 +315,20 @@ def open_for_reading(directory: pathlib.Path) -> ReadLedger:
         raise ConfigError("trust file", expected="trust.toml", actual=error.strerror) from error
     log = PublishedLog(fetch_from_folder(layout.public), origin=config.ledger, keys=trust.log_keys)
     return ReadLedger(layout=layout, config=config, trust=trust, log=log)
+
+
+def describe(directory: pathlib.Path) -> dict[str, str]:
+    """Return the public keys of a ledger as JSON facts. Raises ConfigError."""
+    ledger = open_for_reading(directory)
+    hub = ledger.trust.hub_keys[-1]
+    pem = serialization.load_der_public_key(hub.spki).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return {
+        "ledger": ledger.config.ledger,
+        "hub": ledger.config.hub,
+        "logKey": ledger.trust.log_keys[-1].format(),
+        "cosignerKey": ledger.trust.policy.witnesses[0].key.format() if ledger.trust.policy.witnesses else "",
+        "hubKeyId": hub.keyid,
+        "hubKey": pem.decode("ascii"),
+    }

@@ -1,0 +1,276 @@
+"""`hubledger verify`: check a proof, and a model, against a trust file. Offline."""
+
+import pathlib
+import time
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import click
+
+from cli.output import echo_json, format_table, json_option, printable
+from ledger.client.verify import (
+    CheckResult,
+    Expectation,
+    Failure,
+    LocalFiles,
+    ModelResult,
+    check_proof,
+)
+from ledger.errors import NotFoundError, UsageError
+
+_FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
+_MARKS = {True: "ok", False: "FAILED", None: "skipped"}
+
+
+class ExitCode(IntEnum):
+    """What each result that does not satisfy the trust file exits with; 0 satisfies it."""
+
+    STALE = 10
+    NOT_LOGGED = 11
+    CANNOT_CHECK = 12
+    INVALID = 13
+    MISBEHAVIOUR = 14
+    NOT_ENOUGH = 15
+    NOT_ACCEPTED = 20
+    UNEXPECTED_SIGNER = 21
+    CONTENT_DIFFERS = 22
+    SUPERSEDED = 23
+    NOT_CHECKED = 24
+
+
+def exit_code(result: CheckResult) -> int:
+    """Return the process's exit code: the log's failure first, then the model's."""
+    if result.satisfied:
+        return 0
+    if result.log.name in ExitCode.__members__:
+        return ExitCode[result.log.name]
+    if result.model is ModelResult.ACCEPTED:
+        return ExitCode.NOT_ENOUGH
+    return ExitCode[result.model.name]
+
+
+class _Ordered(click.Command):
+    """A command that remembers the order of its --expect options: a signer belongs with the issuer after it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as usual, and keep what was said in which order."""
+        rest = super().parse_args(ctx, list(args))
+        ctx.meta["hubledger.expect"] = list(_expect_options(args))
+        return rest
+
+
+def _expect_options(args: Sequence[str]) -> Sequence[tuple[str, str]]:
+    found = []
+    position = 0
+    while position < len(args):
+        name, equals, value = args[position].partition("=")
+        position += 1
+        if name in ("--expect-signer", "--expect-issuer", "--expect-key", "--expect-anchor"):
+            if not equals:
+                value = args[position] if position < len(args) else ""
+                position += 1
+            found.append((name, value))
+    return found
+
+
+@click.command(cls=_Ordered)
+@click.option("--proof", "proof_file", required=True, type=_FILE, help="The .tlog-proof file.")
+@click.option("--trust", "trust_file", required=True, type=_FILE, help="Your trust file.")
+@click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
+@click.option(
+    "--expect-signer", multiple=True, help="A signer that you accept, exactly; --expect-issuer must follow."
+)
+@click.option("--expect-issuer", multiple=True, help="The issuer of the signer before it.")
+@click.option(
+    "--expect-key", multiple=True, help="A key that you accept: hex SHA-256 of its SPKI, or a PEM file."
+)
+@click.option(
+    "--expect-anchor", multiple=True, help="A certificate anchor that you accept: hex SHA-256 or a PEM file."
+)
+@click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
+@click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
+@click.option("--log-only", is_flag=True, help="Check the log alone, without files.")
+@click.option(
+    "--evidence-out",
+    type=_FILE,
+    default="misbehaviour.evidence",
+    show_default=True,
+    help="Where evidence of misbehaviour is written, if there is any.",
+)
+@json_option
+@click.pass_context
+def command(  # noqa: PLR0917 - click passes each option
+    ctx: click.Context,
+    /,
+    proof_file: pathlib.Path,
+    trust_file: pathlib.Path,
+    model: pathlib.Path | None,
+    pin: pathlib.Path | None,
+    evidence_out: pathlib.Path,
+    *,
+    expect_all: bool,
+    log_only: bool,
+    as_json: bool,
+    **_expected: Any,
+) -> int:
+    """Check offline that an event is in the log, and that the files are what the hub verified.
+
+    Exit code 0 only if both results satisfy the trust file; each other result has its own (docs/reference).
+    """
+    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
+    from ledger.tlog.proof import MAX_PROOF_BYTES
+
+    if log_only and (model or ctx.meta["hubledger.expect"]):
+        raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
+    result = check_proof(
+        _read(proof_file, MAX_PROOF_BYTES),
+        trust=parse_trust(_read(trust_file, MAX_TRUST_BYTES)),
+        now=int(time.time()),  # noqa: TID251 - the edge that asks the clock
+        files=_hash_files(model, quiet=as_json),
+        expected=_expectations(ctx.meta["hubledger.expect"]),
+        expect_all=expect_all,
+        log_only=log_only,
+        pin=_read(pin, MAX_PROOF_BYTES) if pin else None,
+    )
+    if result.evidence is not None:
+        evidence_out.write_bytes(result.evidence)
+    code = exit_code(result)
+    if as_json:
+        echo_json({**as_facts(result), "exitCode": code})
+    else:
+        click.echo(as_text(result, evidence_out))
+    return code
+
+
+def _read(path: pathlib.Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
+
+
+def _hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
+    if model is None:
+        return None
+    from cli.progress import progress_bar
+    from ledger.verification import hash_revision
+
+    with progress_bar("hashing", quiet=quiet) as advance:
+        manifest, content = hash_revision(model, progress=advance)
+    return LocalFiles(manifest_sha256=manifest, content_sha256=content)
+
+
+def _expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
+    """Pair each signer with the issuer that follows it. Raises UsageError where one stands alone."""
+    found: list[Expectation] = []
+    signer: str | None = None
+    for name, value in options:
+        if (name == "--expect-issuer") != (signer is not None):
+            raise _unpaired(name, signer)
+        match name:
+            case "--expect-signer":
+                signer = value
+            case "--expect-issuer":
+                found.append(Expectation(signer=signer, issuer=value))
+                signer = None
+            case "--expect-key":
+                found.append(Expectation(key_sha256=_fingerprint(value, "key")))
+            case _:
+                found.append(Expectation(anchor_sha256=_fingerprint(value, "anchor")))
+    if signer is not None:
+        raise _unpaired("the end", signer)
+    return found
+
+
+def _unpaired(name: str, signer: str | None) -> UsageError:
+    if signer is None:
+        return UsageError("--expect-issuer", expected="an --expect-signer before it", actual="none")
+    return UsageError(f"--expect-signer {signer}", expected="an --expect-issuer right after it", actual=name)
+
+
+def _fingerprint(value: str, what: str) -> bytes:
+    """Return the SPKI's SHA-256 from hex, or from a PEM file."""
+    import hashlib
+
+    text = value.removeprefix("sha256:")
+    if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
+        return bytes.fromhex(text)
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    data = _read(pathlib.Path(value), 1 << 20)
+    try:
+        if b"BEGIN CERTIFICATE" in data:
+            key = x509.load_pem_x509_certificate(data).public_key()
+        else:
+            key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
+    except ValueError as error:
+        raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual=value) from error
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
+
+
+def as_facts(result: CheckResult) -> dict[str, Any]:
+    """Return the result as JSON facts: the same as the text."""
+    facts: dict[str, Any] = {
+        "log": result.log.value,
+        "model": result.model.value,
+        "satisfied": result.satisfied,
+        "checks": [
+            {"step": each.step, "result": _MARKS[each.passed], "against": each.against}
+            for each in result.checks
+        ],
+    }
+    if result.event is not None:
+        event = result.event
+        facts["event"] = {
+            "name": event.model.name,
+            "revision": event.model.revision,
+            "outcome": event.outcome,
+            "decision": event.policy.decision,
+            "recordedAt": event.common.recorded_at,
+            "leafIndex": result.leaf_index,
+        }
+    if result.checkpoint is not None:
+        tree = result.checkpoint.checkpoint
+        facts["checkpoint"] = {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()}
+    if result.failure is not None:
+        failure = result.failure
+        facts["failure"] = {
+            "step": failure.step,
+            "expected": failure.expected,
+            "actual": failure.actual,
+            "causes": list(failure.causes),
+            "nextStep": failure.next_step,
+        }
+    return facts
+
+
+def as_text(result: CheckResult, evidence_out: pathlib.Path) -> str:
+    """Return a short table and one sentence."""
+    table = format_table(
+        ("CHECK", "RESULT", "AGAINST"),
+        [(each.step, _MARKS[each.passed], each.against) for each in result.checks],
+    )
+    lines = [table, "", f"log: {result.log}   model: {result.model}"]
+    if result.failure is not None:
+        lines += _explain(result.failure)
+    if result.evidence is not None:
+        lines.append(f"Evidence: {evidence_out}")
+    if result.satisfied and result.event is not None and result.checkpoint is not None:
+        event = result.event
+        lines.append(
+            f"{event.model.name} at {event.model.revision}: event {result.leaf_index} of "
+            f"{result.checkpoint.checkpoint.size} in {result.checkpoint.checkpoint.origin}; completeness of the history was not checked."
+        )
+    return "\n".join(printable(line) if "\n" not in line else line for line in lines)
+
+
+def _explain(failure: Failure) -> list[str]:
+    lines = [f"Failed: {failure.step}: expected {failure.expected}, got {failure.actual}"]
+    lines += [f"  possible: {cause}" for cause in failure.causes]
+    return [*lines, f"  next: {failure.next_step}"]

@@ -1,0 +1,119 @@
+"""Answers from the public files and the index: history, proofs, keys. Touches no private key but to name it."""
+
+import pathlib
+from typing import Any
+
+from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
+from ledger.embedded.recording import make_proof
+from ledger.encoding import parse_decimal
+from ledger.entry import Entry, parse_entry
+from ledger.errors import NotFoundError
+from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
+from ledger.history import Row, derive_rows
+from ledger.identity import display
+from ledger.index import Index
+from ledger.storage.directory import write_file_durably
+from ledger.tlog.checkpoint import verify_checkpoint
+
+MAX_PIN_BYTES = 1 << 20
+__all__ = ["describe", "model_history", "write_proof"]
+
+
+def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
+    """Return the published events of a model in log order, each with its marker and what changed.
+
+    Raises:
+        NotFoundError: nothing is recorded under this name.
+    """
+    ledger = open_for_reading(directory)
+    size = ledger.log.checkpoint().checkpoint.size
+    index = Index(ledger.layout.index, read_only=True)
+    try:
+        escaped = escape_name(name)
+        found = [at for at in index.history(f"name:{escaped}") if at < size]
+        if not found:
+            near = index.search(escaped, limit=3)
+            raise NotFoundError(
+                f"model {name}",
+                expected="a recorded name",
+                actual="no event",
+                next_step=f"Did you mean {', '.join(near)}?" if near else "Record it with `hubledger record`",
+            )
+    finally:
+        index.close()
+    return [_row_facts(row) for row in derive_rows((at, _statement(ledger, at, size)) for at in found)]
+
+
+def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
+    parsed = parse_entry(_entry(ledger, leaf_index, size))
+    if not isinstance(parsed, Entry):
+        raise NotFoundError(f"leaf {leaf_index}", expected="a statement", actual="a map commit")
+    return parse_statement(parsed.payload)
+
+
+def _entry(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
+    return next(iter(ledger.log.read(leaf_index, leaf_index + 1, size=size)))
+
+
+def _row_facts(row: Row) -> dict[str, Any]:
+    statement = row.statement
+    facts: dict[str, Any] = {
+        "leafIndex": row.leaf_index,
+        "type": statement.predicate_type,
+        "recordedAt": statement.common.recorded_at if statement.common else "",
+        "changed": row.change is not None,
+    }
+    if isinstance(statement, VerificationEvent):
+        facts |= {
+            "eventId": statement.common.event_id,
+            "revision": statement.model.revision,
+            "outcome": statement.outcome,
+            "decision": statement.policy.decision,
+            "reasons": list(statement.reasons),
+            "signedBy": ", ".join(display(each) for each in row.signers),
+        }
+    if row.change is not None:
+        facts["change"] = row.change
+    return facts
+
+
+def write_proof(
+    directory: pathlib.Path, event: str, *, since: pathlib.Path | None, output: pathlib.Path
+) -> dict[str, Any]:
+    """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
+    ledger = open_for_reading(directory)
+    tree = ledger.log.checkpoint().checkpoint
+    leaf_index = _find(ledger, event)
+    if leaf_index >= tree.size:
+        raise NotFoundError(
+            f"leaf {leaf_index}", expected=f"a leaf below {tree.size}", actual="one that is not published"
+        )
+    old = None
+    if since is not None:
+        with since.open("rb") as file:
+            pin = file.read(MAX_PIN_BYTES)
+        old = verify_checkpoint(pin, origin=ledger.log.origin, keys=ledger.log.keys).checkpoint.size
+    entry = _entry(ledger, leaf_index, tree.size)
+    write_file_durably(output.absolute(), make_proof(ledger.log, leaf_index, entry, since=old), mode=0o644)
+    return {
+        "leafIndex": leaf_index,
+        "origin": tree.origin,
+        "size": tree.size,
+        "output": str(output),
+        "since": old,
+    }
+
+
+def _find(ledger: ReadLedger, event: str) -> int:
+    if event.isascii() and event.isdigit():
+        return parse_decimal(event, what="leaf index")
+    index = Index(Layout(root=ledger.layout.root).index, read_only=True)
+    try:
+        found = index.find_event(event)
+    finally:
+        index.close()
+    if not found:
+        raise NotFoundError(
+            f"event {event}", expected="a recorded event id or a leaf index", actual="none such"
+        )
+    return found[0]
