@@ -214,6 +214,8 @@ def _verify_certificate(bundle: Bundle, trust: TrustMaterial) -> CertificateFact
         raise NotVerifiedError("UNKNOWN_KEY", "chain-not-trusted", error) from error
     except (ValueError, UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as error:
         raise NotVerifiedError("INVALID_SIGNATURE", "certificate-malformed", error) from error
+    if len(path) < 2:  # the leaf itself is in the store: an anchor is an issuer (OMS 1.0)
+        raise NotVerifiedError("UNKNOWN_KEY", "chain-not-trusted", "the leaf is no anchor")
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in _HASHES:
         raise NotVerifiedError("UNSUPPORTED", "key-type", type(key).__name__)
     if not _holds(key, bundle):

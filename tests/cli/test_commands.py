@@ -1,0 +1,237 @@
+"""The commands as a hub, an auditor and a user type them, in their own process's terms: text, JSON, exit codes."""
+
+import json
+import shutil
+import stat
+
+import pytest
+
+from cli.main import run
+
+
+@pytest.fixture
+def hubledger(capsys):
+    """Run a command; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        code = run([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def ledger(hubledger, tmp_path):
+    folder = tmp_path / "ledger"
+    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
+    return folder
+
+
+@pytest.fixture
+def signed(vectors, tmp_path):
+    """A model signed with a P-256 key, and the key."""
+    oms = vectors / "samples/oms"
+    model = tmp_path / "model"
+    shutil.copytree(oms / "tiny-model", model)
+    shutil.copy(oms / "key-p256.model.sig", model / "model.sig")
+    return model, oms / "keys/ec-p256.pub"
+
+
+def record(hubledger, ledger, model, revision, *more):
+    return hubledger("record", ledger, "acme/tiny", "--revision", revision, "--model", model, "--json", *more)
+
+
+def test_init_makes_private_keys_that_only_the_owner_reads(ledger):
+    for name in ("log.key", "cosigner.key", "hub.key"):
+        assert stat.S_IMODE((ledger / "keys" / name).stat().st_mode) == 0o600
+
+
+def test_init_refuses_a_directory_with_something_in_it(hubledger, ledger):
+    before = sorted(path.name for path in ledger.iterdir())
+    code, _, err = hubledger("init", ledger, "--origin", "log.example", "--hub", "hub.example")
+    assert code == 35
+    assert "expected a new or empty directory, got something in it" in err
+    assert sorted(path.name for path in ledger.iterdir()) == before
+
+
+def test_a_signed_model_goes_in_and_a_proof_comes_out(hubledger, ledger, signed, tmp_path):
+    model, key = signed
+    proof = tmp_path / "p.tlog-proof"
+    code, out, _ = record(hubledger, ledger, model, "r1", "--public-key", key, "--proof-out", proof)
+    receipt = json.loads(out)
+    assert (code, receipt["outcome"], receipt["decision"], receipt["leafIndex"]) == (
+        0,
+        "VERIFIED",
+        "observed",
+        1,
+    )
+    code, out, _ = hubledger(
+        "verify",
+        "--proof",
+        proof,
+        "--trust",
+        ledger / "trust.toml",
+        "--model",
+        model,
+        "--expect-key",
+        key,
+        "--json",
+    )
+    facts = json.loads(out)
+    assert (code, facts["log"], facts["model"], facts["satisfied"]) == (0, "INCLUDED_ONLY", "ACCEPTED", True)
+
+
+def test_a_retry_gives_the_first_receipt_and_other_facts_conflict(hubledger, ledger, signed):
+    model, key = signed
+    first = json.loads(record(hubledger, ledger, model, "r1", "--public-key", key, "--event-id", "e1")[1])
+    again = json.loads(record(hubledger, ledger, model, "r1", "--public-key", key, "--event-id", "e1")[1])
+    assert (again["leafIndex"], again["repeated"]) == (first["leafIndex"], True)
+    code, _, err = record(hubledger, ledger, model, "r2", "--public-key", key, "--event-id", "e1")
+    assert code == 36
+    assert json.loads(err)["message"].startswith(
+        "event id e1: expected the facts recorded at leaf 1, got other facts"
+    )
+
+
+def test_history_marks_where_the_signer_changed(hubledger, ledger, signed):
+    model, key = signed
+    record(hubledger, ledger, model, "r1", "--public-key", key)
+    (model / "model.sig").unlink()
+    record(hubledger, ledger, model, "r2")
+    rows = json.loads(hubledger("history", ledger, "acme/tiny", "--json")[1])["events"]
+    assert [(row["revision"], row["changed"], row["decision"]) for row in rows] == [
+        ("r1", False, "observed"),
+        ("r2", True, "challenged"),
+    ]
+    assert rows[1]["reasons"] == ["signature-lost"]
+    code, _, err = hubledger("history", ledger, "acme/other")
+    assert code == 34
+    assert "expected a recorded name, got no event" in err
+
+
+def test_the_audit_passes_and_then_names_what_was_changed(hubledger, ledger, signed):
+    model, key = signed
+    for number in range(3):
+        record(hubledger, ledger, model, f"r{number}", "--public-key", key)
+    code, out, _ = hubledger("log", "audit", ledger, "--json")
+    assert (code, json.loads(out)["size"]) == (0, 4)
+    bundle = ledger / "log/tile/entries/000.p/4"
+    data = bytearray(bundle.read_bytes())
+    data[-30] ^= 1
+    bundle.write_bytes(data)
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert "hash 3 of tile/0/000.p/4 (from entry 3)" in err
+
+
+def test_the_audit_compares_heads_with_the_commit_store(hubledger, ledger, signed):
+    import sqlite3
+
+    model, key = signed
+    record(hubledger, ledger, model, "r1", "--public-key", key)
+    with sqlite3.connect(ledger / "ledger.db") as database:
+        database.execute("UPDATE heads SET sequence = 7 WHERE history = 'name:acme/tiny'")
+    database.close()
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert "head name:acme/tiny in the commit store" in err
+
+
+def test_the_index_is_rebuilt_as_it_was(hubledger, ledger, signed):
+    model, key = signed
+    record(hubledger, ledger, model, "r1", "--public-key", key)
+    assert hubledger("index", "check", ledger)[0] == 0
+    import sqlite3
+
+    with sqlite3.connect(ledger / "index.db") as database:
+        database.execute("UPDATE statements SET outcome = 'UNSIGNED' WHERE leaf_index = 1")
+    database.close()
+    code, _, err = hubledger("index", "check", ledger)
+    assert code == 61
+    assert "differs: statements" in err
+    assert hubledger("index", "rebuild", ledger)[0] == 0
+    assert hubledger("index", "check", ledger)[0] == 0
+
+
+def test_somebody_elses_log_is_audited(hubledger, vectors):
+    """The 15-entry log that Tessera wrote."""
+    folder = vectors / "vectors/tessera-testdata-log/testdata/log"
+    vkey = "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
+    code, out, err = hubledger("log", "audit", folder, "--vkey", vkey, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["entries"] == 15
+
+
+def test_verify_says_which_result_failed(hubledger, ledger, signed, tmp_path):
+    model, key = signed
+    proof = tmp_path / "p.tlog-proof"
+    record(hubledger, ledger, model, "r1", "--public-key", key, "--proof-out", proof)
+    base = ("verify", "--proof", proof, "--trust", ledger / "trust.toml")
+    assert hubledger(*base)[0] == 24
+    assert hubledger(*base, "--log-only")[0] == 0
+    signer = ("--expect-signer", "a@example.org", "--expect-issuer", "https://idp.example.org")
+    assert hubledger(*base, "--model", model, *signer)[0] == 21
+    assert hubledger(*base, "--model", model, *signer, "--expect-key", key)[0] == 0
+    assert hubledger(*base, "--model", model, *signer, "--expect-key", key, "--expect-all")[0] == 21
+    (model / "config.json").write_bytes(b"{}")
+    assert hubledger(*base, "--model", model)[0] == 22
+    proof.write_bytes(proof.read_bytes().replace(b"index 1\n", b"index 0\n"))
+    assert hubledger(*base, "--log-only")[0] == 13
+
+
+def test_a_signer_without_its_issuer_is_a_usage_error(hubledger, ledger, tmp_path):
+    (tmp_path / "p").write_bytes(b"")
+    base = ("verify", "--proof", tmp_path / "p", "--trust", ledger / "trust.toml")
+    code, _, err = hubledger(*base, "--expect-signer", "a")
+    assert code == 2
+    assert "expected an --expect-issuer right after it, got the end" in err
+    code, _, err = hubledger(*base, "--expect-issuer", "a", "--expect-signer", "b")
+    assert code == 2
+    assert "expected an --expect-signer before it" in err
+
+
+def test_the_proof_can_be_linked_to_an_older_checkpoint(hubledger, ledger, signed, tmp_path):
+    model, key = signed
+    pin = tmp_path / "pin"
+    record(hubledger, ledger, model, "r1", "--public-key", key)
+    pin.write_bytes((ledger / "log/checkpoint").read_bytes())
+    record(hubledger, ledger, model, "r2", "--public-key", key)
+    proof = tmp_path / "p"
+    verify = (
+        "verify",
+        "--proof",
+        proof,
+        "--trust",
+        ledger / "trust.toml",
+        "--log-only",
+        "--json",
+        "--pin",
+        pin,
+    )
+    hubledger("proof", ledger, "1", "-o", proof)
+    link = [
+        each for each in json.loads(hubledger(*verify)[1])["checks"] if each["step"] == "link to your pin"
+    ]
+    assert link[0]["result"] == "skipped"
+    assert "not linked to your pin" in link[0]["against"]
+    hubledger("proof", ledger, "1", "--since", pin, "-o", proof)
+    link = [
+        each for each in json.loads(hubledger(*verify)[1])["checks"] if each["step"] == "link to your pin"
+    ]
+    assert link[0]["result"] == "ok"
+
+
+def test_the_demo_catches_everything(hubledger):
+    code, out, _ = hubledger("demo", "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert [each["outcome"] for each in facts["recorded"]] == [
+        "VERIFIED",
+        "VERIFIED",
+        "VERIFIED",
+        "UNSIGNED",
+        "CONTENT_MISMATCH",
+    ]
+    assert all(each["caught"] for each in facts["caught"])
+    assert len(facts["caught"]) == 5
