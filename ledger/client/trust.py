@@ -64,7 +64,11 @@ def load_hub_key(spki: bytes) -> ec.EllipticCurvePublicKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustFile:
-    """A parsed trust file. ``version`` rises by one with every change; ``max_age`` is in seconds."""
+    """A parsed trust file.
+
+    ``version`` rises by one with every change; ``max_age`` is in seconds and judges claims about "latest" and
+    "complete" only; ``monitors`` are the keys whose statements count for ``require = "audited"``.
+    """
 
     version: int
     ledger: str
@@ -74,8 +78,13 @@ class TrustFile:
     hub_keys: tuple[HubKey, ...]
     require: str = "included"
     max_age: int | None = None
+    monitors: tuple[VerifierKey, ...] = ()
 
     def __post_init__(self) -> None:
+        if not 1 <= self.version <= MAX_SAFE_INTEGER:
+            raise ConfigError("version of the trust file", expected="a number from 1 on", actual=self.version)
+        if self.max_age is not None and not 1 <= self.max_age <= MAX_SAFE_INTEGER:
+            raise ConfigError("max_age", expected="seconds, at least 1", actual=self.max_age)
         if not self.policy.keys_of(self.origin):
             raise ConfigError(
                 "log policy of the trust file", expected=f"a log key named {self.origin}", actual="none"
@@ -134,6 +143,7 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
         "ledger": str,
         "require": str,
         "max_age": int,
+        "monitors": list,
         "log": dict,
         "hub": dict,
     },
@@ -141,7 +151,7 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
     "hub": {"id": str, "key": list},
     "hub.key": {"spki": str, "first": int, "end": int},
 }
-_OPTIONAL = frozenset(("require", "max_age", "first", "end"))
+_OPTIONAL = frozenset(("require", "max_age", "monitors", "first", "end"))
 
 
 def parse_trust(data: bytes) -> TrustFile:
@@ -173,6 +183,7 @@ def parse_trust(data: bytes) -> TrustFile:
             hub_keys=tuple(_hub_key(each) for each in table["hub"]["key"]),
             require=table.get("require", "included"),
             max_age=table.get("max_age"),
+            monitors=tuple(_monitor(each) for each in table.get("monitors", [])),
         )
     except ConfigError:
         raise
@@ -180,6 +191,12 @@ def parse_trust(data: bytes) -> TrustFile:
         raise ConfigError(
             f"trust file: {error.what}", expected=error.expected, actual=error.actual
         ) from error
+
+
+def _monitor(text: Any) -> VerifierKey:
+    if not isinstance(text, str):
+        raise ConfigError("setting monitors of the trust file", expected="a list of vkeys", actual=text)
+    return VerifierKey.parse(text)
 
 
 def _hub_key(table: Any) -> HubKey:
@@ -218,16 +235,17 @@ def format_trust(trust: TrustFile) -> bytes:
         "# What a client of this ledger relies on: hubledger verify --trust FILE",
         f"format = {FORMAT}",
         f"version = {trust.version}",
-        f'ledger = "{trust.ledger}"',
+        f'ledger = "{_escape(trust.ledger)}"',
         f'require = "{trust.require}"',
         *([] if trust.max_age is None else [f"max_age = {trust.max_age}"]),
+        *_format_monitors(trust.monitors),
         "",
         "[log]",
-        f'origin = "{trust.origin}"',
-        f'policy = """\n{format_policy(trust.policy)}"""',
+        f'origin = "{_escape(trust.origin)}"',
+        f'policy = """\n{_escape(format_policy(trust.policy))}"""',
         "",
         "[hub]",
-        f'id = "{trust.hub}"',
+        f'id = "{_escape(trust.hub)}"',
     ]
     for key in trust.hub_keys:
         lines += [
@@ -240,3 +258,14 @@ def format_trust(trust: TrustFile) -> bytes:
         if key.end is not None:
             lines.append(f"end = {key.end}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def _format_monitors(monitors: tuple[VerifierKey, ...]) -> list[str]:
+    if not monitors:
+        return []
+    return ["monitors = [", *(f'    "{_escape(key.format())}",' for key in monitors), "]"]
+
+
+def _escape(text: str) -> str:
+    """Escape what ends or changes a TOML basic string; ids and vkeys have no control characters."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')

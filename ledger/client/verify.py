@@ -2,36 +2,44 @@
 
 Pure: files are hashed elsewhere and come in as digests. Two results, never a boolean: what the log proves, and what
 the model is. Sizes, roots and keys come from the signed checkpoint and the trust file, never from the proof.
+Misbehaviour is looked for as soon as the log's signature is checked, so that nothing else that is wrong with a proof
+can hide it; freshness matters to claims about "latest" and "complete" only, because inclusion does not expire.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
-from ledger.client.proof_extra import ProofExtra, parse_extra
-from ledger.client.trust import TrustFile
-from ledger.entry import Entry, parse_entry, verify_entry
-from ledger.errors import (
-    InputError,
-    LedgerError,
-    MisbehaviourError,
-    ProofError,
-    SignatureError,
-    VerificationError,
+from ledger.client.evidence import (
+    Misbehaviour,
+    format_evidence,
+    prefix_by_consistency,
+    prefix_by_inclusion,
 )
-from ledger.event import UnknownStatement, VerificationEvent, parse_statement
+from ledger.client.proof_extra import ProofExtra, parse_extra
+from ledger.client.trust import TrustFile, load_hub_key
+from ledger.entry import MapCommit, parse_entry, verify_entry
+from ledger.errors import InputError, LedgerError, MisbehaviourError, SignatureError, VerificationError
+from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
 from ledger.identity import (
+    Capped,
     CertificateFacts,
     KeyFacts,
     SignerFacts,
     SigstoreFacts,
     canonical_identity,
     display,
+    overflow_text,
 )
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
-from ledger.tlog.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import TlogProof, parse_proof
+
+_PIN_STEP = "link to your pin"
+_AGE_STEP = "age of the checkpoint"
+_MODEL_STEP = "model"
 
 
 class LogResult(StrEnum):
@@ -66,6 +74,11 @@ _SATISFIES = {
 """What the trust file's ``require`` is content with."""
 
 
+def same_text(text: str, logged: Capped) -> bool:
+    """Whether a logged value is exactly this text; values above their cap compare by digest."""
+    return text == logged if isinstance(logged, str) else overflow_text(text) == logged
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """One acceptable signer: a Sigstore subject with its issuer, or a key, or an anchor by SPKI digest."""
@@ -79,7 +92,12 @@ class Expectation:
         """Whether verified facts are this signer: whole strings, byte for byte; look-alikes never match."""
         match facts:
             case SigstoreFacts():
-                return self.signer is not None and (self.signer, self.issuer) == (facts.san, facts.issuer)
+                return (
+                    self.signer is not None
+                    and self.issuer is not None
+                    and same_text(self.signer, facts.san)
+                    and same_text(self.issuer, facts.issuer)
+                )
             case KeyFacts():
                 return self.key_sha256 is not None and self.key_sha256 == facts.spki_sha256
             case CertificateFacts():
@@ -125,10 +143,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """Both results and everything they rest on. ``satisfied``: both are what the trust file asks for."""
+    """Both results and everything they rest on.
+
+    ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``.
+    """
 
     log: LogResult
     model: ModelResult
+    log_satisfied: bool
     satisfied: bool
     checks: tuple[Check, ...]
     failure: Failure | None = None
@@ -137,6 +160,15 @@ class CheckResult:
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     evidence: bytes | None = None
+
+    @property
+    def skipped(self) -> tuple[Check, ...]:
+        """The steps that were not checked, and why."""
+        return tuple(each for each in self.checks if each.passed is None)
+
+
+class _CannotCheckError(VerificationError):
+    """Nothing is wrong with what was shown, but it is not enough to check."""
 
 
 @dataclass(slots=True)
@@ -149,7 +181,8 @@ class _State:
     failure: Failure | None = None
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
-    proof: TlogProof | None = None
+    leaf_index: int | None = None
+    older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
 
@@ -186,139 +219,219 @@ def check_proof(
     state = _State()
     pinned = None if pin is None else verify_checkpoint(pin, origin=trust.origin, keys=trust.log_keys)
     try:
-        extra = _check_log(data, trust, state)
-        _check_pin(pinned, extra, state)
-        _check_entry(extra.entry, trust, state)
+        entry = _check_log(data, trust, pinned, state)
+        _check_entry(entry, trust, state)
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
         state.failed(_misbehaviour(error))
+    except _CannotCheckError as error:
+        state.log = LogResult.CANNOT_CHECK
+        state.failed(_cannot_check(error))
     except LedgerError as error:
-        state.log = LogResult.INVALID
         state.failed(_invalid(error))
     if state.log is LogResult.INCLUDED_ONLY:
-        _check_age(trust, now, state)
+        _check_freshness(trust, now, state)
+        _check_require(trust, state)
         if state.event is not None:
-            _check_model(state.event, files, expected, expect_all=expect_all, state=state)
-    allowed = {ModelResult.ACCEPTED} | ({ModelResult.NOT_CHECKED} if log_only else set())
+            _check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
+    return _conclude(state, trust, log_only=log_only)
+
+
+def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult:
+    allowed = (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED) if log_only else (ModelResult.ACCEPTED,)
+    included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
+    log_satisfied = state.log in _SATISFIES[trust.require]
+    if log_satisfied and state.model not in allowed and state.failure is None:
+        state.failed(_NOTHING_CHECKED)
     return CheckResult(
         log=state.log,
         model=state.model,
-        satisfied=state.log in _SATISFIES[trust.require] and state.model in allowed and not _stale(state),
+        log_satisfied=log_satisfied,
+        satisfied=log_satisfied and state.model in allowed,
         checks=tuple(state.checks),
         failure=state.failure,
-        event=state.event,
-        leaf_index=state.proof.index if state.proof and state.log is not LogResult.INVALID else None,
+        event=state.event if included else None,
+        leaf_index=state.leaf_index if included else None,
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
         evidence=state.evidence,
     )
 
 
-def _stale(state: _State) -> bool:
-    return state.log is LogResult.STALE
+def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None, state: _State) -> bytes:
+    """Return the proven entry. The tree's size and root come from the signed checkpoint.
 
-
-def _check_log(data: bytes, trust: TrustFile, state: _State) -> ProofExtra:
-    """Structure, then signatures, then inclusion; the tree's size and root come from the signed checkpoint."""
+    1. structure; 2. origin and the log's signature; 3. the pin; 4. the quorum; 5. inclusion.
+    """
     proof = parse_proof(data)
     if proof.extra is None:
-        raise ProofError("proof file", expected="the entry in extra", actual="none")
+        raise _CannotCheckError(
+            "proof file",
+            expected="the entry in extra",
+            actual="a proof without extra",
+            next_step="Ask for a proof that carries its entry: hubledger proof writes one",
+        )
     extra = parse_extra(proof.extra)
     state.passed("proof file", "c2sp.org/tlog-proof")
-    counted = trust.policy.verify(proof.checkpoint_note, origin=trust.origin)
-    state.checkpoint, state.cosignatures = counted.verified, counted.cosignatures
-    tree = counted.verified.checkpoint
+    state.checkpoint = verify_checkpoint(proof.checkpoint_note, origin=trust.origin, keys=trust.log_keys)
+    tree = state.checkpoint.checkpoint
     state.passed("checkpoint signature", f"log key of {trust.origin} in the trust file")
+    leaf = leaf_hash(extra.entry)
+    _check_pin(pinned, proof=proof, extra=extra, leaf=leaf, state=state)
+    counted = trust.policy.verify(proof.checkpoint_note, origin=trust.origin)
+    state.cosignatures = counted.cosignatures
     if counted.quorum is not None:
         state.passed("witness cosignatures", f"quorum {counted.quorum}")
     else:
         state.skipped("witness cosignatures", "the trust file asks for none")
-    verify_inclusion(
-        leaf_hash(extra.entry), index=proof.index, size=tree.size, proof=proof.hashes, root=tree.root_hash
-    )
-    state.proof = proof
+    verify_inclusion(leaf, index=proof.index, size=tree.size, proof=proof.hashes, root=tree.root_hash)
+    state.leaf_index = proof.index
     state.passed("inclusion", f"leaf {proof.index} in the signed tree of {tree.size}")
-    return extra
+    return extra.entry
 
 
-def _check_pin(pinned: VerifiedCheckpoint | None, extra: ProofExtra, state: _State) -> None:
-    """Hold the checkpoint against one that the caller remembers: it may only have grown."""
+def _check_pin(
+    pinned: VerifiedCheckpoint | None, *, proof: TlogProof, extra: ProofExtra, leaf: bytes, state: _State
+) -> None:
+    """Hold the checkpoint against the one that the caller remembers: the log may only have grown."""
     if pinned is None or state.checkpoint is None:
-        state.skipped("link to your pin", "no remembered checkpoint given")
+        state.skipped(_PIN_STEP, "no remembered checkpoint given")
         return
     old, new = pinned.checkpoint, state.checkpoint.checkpoint
     if old.size == new.size and old.root_hash != new.root_hash:
-        state.evidence = format_evidence(pinned.note, state.checkpoint.note)
-        raise MisbehaviourError(
-            f"two signed checkpoints of size {old.size}",
-            expected=f"one root, {old.root_hash.hex()}",
-            actual=new.root_hash.hex(),
-        )
+        raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint), state)
     if old.size in (0, new.size):
-        state.passed("link to your pin", f"remembered checkpoint of size {old.size}")
-    elif extra.consistency is None or extra.consistency.size != old.size or old.size > new.size:
-        state.skipped(
-            "link to your pin", f"not linked to your pin of size {old.size}: no consistency proof from it"
-        )
-    else:
-        verify_consistency(
-            old_size=old.size,
-            old_root=old.root_hash,
-            new_size=new.size,
-            new_root=new.root_hash,
-            proof=extra.consistency.hashes,
-        )
-        state.passed("link to your pin", f"consistency proof from size {old.size}")
-
-
-def _check_entry(entry: bytes, trust: TrustFile, state: _State) -> None:
-    """The hub's signature by a key that counts at the proven index, then what the statement says of itself."""
-    if state.proof is None:
+        state.passed(_PIN_STEP, f"remembered checkpoint of size {old.size}")
         return
-    index = state.proof.index
-    parsed = parse_entry(entry, leaf_index=index)
-    if not isinstance(parsed, Entry):
-        raise VerificationError(f"entry {index}", expected="a signed statement", actual="a map commit")
-    verify_entry(parsed, {parsed.keyid: trust.entry_key(parsed.keyid, index)})
-    state.passed("hub signature", f"key {parsed.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
-    statement = parse_statement(parsed.payload)
+    if old.size > new.size:
+        state.older_than_pin = True
+        state.skipped(
+            _PIN_STEP,
+            f"not linked to your pin of size {old.size}: the proof's checkpoint is older, size {new.size}",
+        )
+        return
+    prefix = prefix_by_inclusion(old.size, new, leaf=leaf, index=proof.index, hashes=proof.hashes)
+    if prefix is None and extra.consistency is not None and extra.consistency.size == old.size:
+        prefix = prefix_by_consistency(old, new, extra.consistency.hashes)
+    if prefix is None:
+        state.skipped(_PIN_STEP, f"not linked to your pin of size {old.size}: no consistency proof from it")
+    elif prefix.root != old.root_hash:
+        raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint, prefix=prefix), state)
+    else:
+        state.passed(_PIN_STEP, f"the signed tree of {new.size} extends your pin of size {old.size}")
+
+
+def _contradiction(found: Misbehaviour, state: _State) -> MisbehaviourError:
+    state.evidence = format_evidence(found)
+    old, new = found.older.checkpoint, found.newer.checkpoint
+    root = new.root_hash if found.prefix is None else found.prefix.root
+    what = (
+        f"two signed checkpoints of size {old.size}"
+        if found.prefix is None
+        else f"the first {old.size} leaves of the signed tree of {new.size}"
+    )
+    return MisbehaviourError(what, expected=f"root {old.root_hash.hex()}, signed before", actual=root.hex())
+
+
+def _check_entry(data: bytes, trust: TrustFile, state: _State) -> None:
+    """The hub's signature, then what the statement says of itself, then whether its key counts at the proven index."""
+    index = state.leaf_index
+    entry = parse_entry(data, leaf_index=index)
+    if isinstance(entry, MapCommit):
+        state.skipped(
+            _MODEL_STEP, "the entry is a map commit: it is authenticated by the checkpoint, not by the hub"
+        )
+        return
+    known = {key.keyid: key.spki for key in trust.hub_keys}
+    if entry.keyid not in known:
+        raise SignatureError("key of the entry", expected="a hub key of the trust file", actual=entry.keyid)
+    verify_entry(entry, {entry.keyid: load_hub_key(known[entry.keyid])})
+    statement = parse_statement(entry.payload)
+    _check_statement(statement, trust)
+    state.passed("statement", f"ledger {trust.ledger}, hub {trust.hub}")
+    try:
+        trust.check_key(entry.keyid, index or 0)
+    except SignatureError as error:
+        # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
+        # is shown as the hub's word.
+        state.model = ModelResult.NOT_ACCEPTED
+        state.failed(_key_out_of_range(error))
+        return
+    state.passed("hub signature", f"key {entry.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
+    match statement:
+        case VerificationEvent():
+            state.event = statement
+        case UnknownStatement():
+            state.skipped(_MODEL_STEP, f"unknown event: {statement.reason}")
+        case PlainStatement():
+            state.skipped(_MODEL_STEP, f"the entry is a {statement.predicate_type} statement")
+        case _:
+            assert_never(statement)
+
+
+def _check_statement(statement: Statement | UnknownStatement, trust: TrustFile) -> None:
+    """Refuse an entry replayed from another ledger, of another hub, or by somebody else than the hub."""
     common = statement.common
+    if common is None and isinstance(statement, UnknownStatement):
+        raise _CannotCheckError(
+            "ledger of the event",
+            expected=trust.ledger,
+            actual=f"a statement that this version cannot read ({statement.predicate_type})",
+            next_step="Check it with a newer version of hubledger",
+        )
     if common is None or common.ledger != trust.ledger:
         raise SignatureError(
             "ledger of the event", expected=trust.ledger, actual=common.ledger if common else "none"
         )
-    if (common.hub_id, common.recorded_by.id, common.recorded_by.role) != (trust.hub, trust.hub, "hub"):
-        raise SignatureError("hub of the event", expected=trust.hub, actual=common.recorded_by.id)
-    state.passed("statement", f"ledger {trust.ledger}, hub {trust.hub}")
-    if isinstance(statement, UnknownStatement):
-        state.skipped("event", f"unknown event: {statement.reason}")
-    elif isinstance(statement, VerificationEvent):
-        state.event = statement
-    else:
-        state.skipped("model", f"the entry is a {statement.predicate_type} statement")
+    if common.hub_id != trust.hub:
+        raise SignatureError("hub of the event", expected=trust.hub, actual=common.hub_id)
+    by = common.recorded_by
+    if (by.id, by.role) != (trust.hub, "hub"):
+        raise SignatureError(
+            "recorder of the event", expected=f"the hub {trust.hub}", actual=f"the {by.role} {by.id}"
+        )
 
 
-def _check_age(trust: TrustFile, now: int, state: _State) -> None:
-    """Freshness is judged by counted cosignatures only; without any it is reported as not checked."""
+def _check_freshness(trust: TrustFile, now: int, state: _State) -> None:
+    """Judge age by counted cosignatures only; without any it is reported as not checked."""
+    matters = trust.require != "included"
+    if state.older_than_pin and matters:
+        state.log = LogResult.STALE
+        state.failed(
+            _stale(_PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
+        )
     if not state.cosignatures:
-        state.skipped("age of the checkpoint", "no timestamped cosignature by a key of the trust file")
+        state.skipped(_AGE_STEP, "no timestamped cosignature by a key of the trust file")
         return
     age = max(0, now - max(each.timestamp for each in state.cosignatures))
     shown = f"{age} s by the newest counted cosignature"
-    if trust.max_age is not None and age > trust.max_age:
-        state.log = LogResult.STALE
-        state.failed(
-            Failure(
-                step="age of the checkpoint",
-                expected=f"at most {trust.max_age} s",
-                actual=shown,
-                causes=("the proof was fetched a while ago", "the log has stopped publishing"),
-                next_step="Fetch a new proof of the same event",
-            )
-        )
+    if trust.max_age is None:
+        state.skipped(_AGE_STEP, f"{shown}; the trust file sets no max_age")
+    elif age <= trust.max_age:
+        state.passed(_AGE_STEP, f"{shown}, at most {trust.max_age} s")
+    elif not matters:
+        state.skipped(_AGE_STEP, f"{shown}, over {trust.max_age} s; inclusion does not expire")
     else:
-        state.passed("age of the checkpoint", shown)
+        state.log = LogResult.STALE
+        state.failed(_stale(_AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
+
+
+def _check_require(trust: TrustFile, state: _State) -> None:
+    """Say what this proof cannot show, and whether the trust file asks for it."""
+    if trust.require == "included":
+        state.skipped("completeness", "this proof shows one event, not that there are no others")
+        state.skipped("later events", "a later event about this revision is not in this proof")
+        return
+    state.failed(
+        Failure(
+            step="completeness",
+            expected=f"a proof that the history is {trust.require}",
+            actual="a proof of inclusion only",
+            causes=("this log has no map commits yet", "the proof was made for one event alone"),
+            next_step="Ask the hub for a complete history, or decide for yourself what your trust file requires",
+        )
+    )
 
 
 def _check_model(
@@ -327,12 +440,16 @@ def _check_model(
     expected: Sequence[Expectation],
     *,
     expect_all: bool,
+    log_only: bool,
     state: _State,
 ) -> None:
     """Section 8's definition of ACCEPTED, and else the first that applies."""
     state.passed(
         "event", f"{event.model.name} at {event.model.revision}: {event.outcome}, {event.policy.decision}"
     )
+    if files is None and log_only:
+        state.skipped(_MODEL_STEP, "only the log was to be checked")
+        return
     content = _check_files(event, files, state)
     signer = _check_signer(event, expected, expect_all=expect_all, state=state)
     accepted = _check_acceptance(event, state)
@@ -348,7 +465,7 @@ def _check_model(
 
 def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _State) -> bool:
     if files is None:
-        state.skipped("files", "none given")
+        state.failed(_NO_FILES)
         return False
     if files.manifest_sha256 == event.manifest.sha256:
         state.passed(
@@ -452,6 +569,55 @@ def _invalid(error: LedgerError) -> Failure:
     )
 
 
+def _cannot_check(error: LedgerError) -> Failure:
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=("the proof was made by another tool", "the hub runs a newer version"),
+        next_step=error.next_step,
+    )
+
+
+def _stale(step: str, *, expected: str, actual: str) -> Failure:
+    return Failure(
+        step=step,
+        expected=expected,
+        actual=actual,
+        causes=("the proof was fetched a while ago", "the log has stopped publishing"),
+        next_step="Fetch a new proof of the same event",
+    )
+
+
+def _key_out_of_range(error: LedgerError) -> Failure:
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=(
+            "the hub changed its key and your trust file is older than that",
+            "a retired or revoked key was used",
+        ),
+        next_step="Ask the hub for its trust file over another channel and compare the key ranges",
+    )
+
+
+_NO_FILES = Failure(
+    step="files",
+    expected="the model's files",
+    actual="none given",
+    causes=("--model was left out",),
+    next_step="Name the files with --model, or ask about the log alone with --log-only",
+)
+_NOTHING_CHECKED = Failure(
+    step=_MODEL_STEP,
+    expected="a verification event that this version understands",
+    actual="another entry",
+    causes=("the proof is of another entry of the log", "the hub runs a newer version"),
+    next_step="Ask for the proof of the verification event of this revision",
+)
+
+
 def _misbehaviour(error: LedgerError) -> Failure:
     return Failure(
         step=error.what,
@@ -460,28 +626,3 @@ def _misbehaviour(error: LedgerError) -> Failure:
         causes=("the log shows different people different histories",),
         next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
     )
-
-
-def format_evidence(first: bytes, second: bytes) -> bytes:
-    """Return both signed checkpoints in one file; with the log's key it proves misbehaviour to anybody (form 1)."""
-    return b"hubledger evidence/v1\n\n" + first + b"\n" + second
-
-
-def verify_evidence(data: bytes, *, trust: TrustFile) -> tuple[VerifiedCheckpoint, VerifiedCheckpoint]:
-    """Return two signed checkpoints of one size with different roots.
-
-    Raises:
-        ProofError: they do not contradict each other. SignatureError, MalformedError: not signed by the log.
-    """
-    body = data.removeprefix(b"hubledger evidence/v1\n\n")
-    head, origin, rest = body.partition(b"\n" + trust.origin.encode() + b"\n")
-    first = verify_checkpoint(head, origin=trust.origin, keys=trust.log_keys)
-    second = verify_checkpoint((origin + rest)[1:], origin=trust.origin, keys=trust.log_keys)
-    one, other = first.checkpoint, second.checkpoint
-    if one.size != other.size or one.root_hash == other.root_hash:
-        raise ProofError(
-            "evidence of misbehaviour",
-            expected="two roots of one size",
-            actual=f"sizes {one.size} and {other.size}",
-        )
-    return first, second
