@@ -8,7 +8,6 @@ can hide it; freshness matters to claims about "latest" and "complete" only, bec
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import assert_never
 
 from ledger.client.evidence import (
@@ -17,54 +16,46 @@ from ledger.client.evidence import (
     prefix_by_consistency,
     prefix_by_inclusion,
 )
+from ledger.client.expect import Expectation
 from ledger.client.proof_extra import ProofExtra, parse_extra
+from ledger.client.result import (
+    AGE_STEP,
+    MODEL_STEP,
+    NO_EVENT,
+    NO_FILES,
+    PIN_STEP,
+    Check,
+    CheckResult,
+    Failure,
+    LocalFiles,
+    LogResult,
+    ModelResult,
+    explain_cannot_check,
+    explain_invalid,
+    explain_key_range,
+    explain_misbehaviour,
+    explain_stale,
+)
 from ledger.client.trust import TrustFile, load_hub_key
 from ledger.entry import MapCommit, parse_entry, verify_entry
-from ledger.errors import InputError, LedgerError, MisbehaviourError, SignatureError, VerificationError
+from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.identity import (
-    Capped,
-    CertificateFacts,
-    KeyFacts,
-    SignerFacts,
-    SigstoreFacts,
-    canonical_identity,
-    display,
-    overflow_text,
-)
+from ledger.identity import canonical_identity, display
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import TlogProof, parse_proof
 
-_PIN_STEP = "link to your pin"
-_AGE_STEP = "age of the checkpoint"
-_MODEL_STEP = "model"
-
-
-class LogResult(StrEnum):
-    """What the log proves about the event."""
-
-    COMPLETE = "COMPLETE"
-    COMPLETE_UNAUDITED = "COMPLETE_UNAUDITED"
-    INCLUDED_ONLY = "INCLUDED_ONLY"
-    STALE = "STALE"
-    NOT_LOGGED = "NOT_LOGGED"
-    CANNOT_CHECK = "CANNOT_CHECK"
-    INVALID = "INVALID"
-    MISBEHAVIOUR = "MISBEHAVIOUR"
-
-
-class ModelResult(StrEnum):
-    """What the model is, as far as it was checked."""
-
-    ACCEPTED = "ACCEPTED"
-    NOT_ACCEPTED = "NOT_ACCEPTED"
-    UNEXPECTED_SIGNER = "UNEXPECTED_SIGNER"
-    CONTENT_DIFFERS = "CONTENT_DIFFERS"
-    SUPERSEDED = "SUPERSEDED"
-    NOT_CHECKED = "NOT_CHECKED"
-
+__all__ = [
+    "Check",
+    "CheckResult",
+    "Expectation",
+    "Failure",
+    "LocalFiles",
+    "LogResult",
+    "ModelResult",
+    "check_proof",
+]
 
 _SATISFIES = {
     "included": frozenset((LogResult.INCLUDED_ONLY, LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
@@ -72,99 +63,6 @@ _SATISFIES = {
     "audited": frozenset((LogResult.COMPLETE,)),
 }
 """What the trust file's ``require`` is content with."""
-
-
-def same_text(text: str, logged: Capped) -> bool:
-    """Whether a logged value is exactly this text; values above their cap compare by digest."""
-    return text == logged if isinstance(logged, str) else overflow_text(text) == logged
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """One acceptable signer: a Sigstore subject with its issuer, or a key, or an anchor by SPKI digest."""
-
-    issuer: str | None = None
-    signer: str | None = None
-    key_sha256: bytes | None = None
-    anchor_sha256: bytes | None = None
-
-    def met_by(self, facts: SignerFacts) -> bool:
-        """Whether verified facts are this signer: whole strings, byte for byte; look-alikes never match."""
-        match facts:
-            case SigstoreFacts():
-                return (
-                    self.signer is not None
-                    and self.issuer is not None
-                    and same_text(self.signer, facts.san)
-                    and same_text(self.issuer, facts.issuer)
-                )
-            case KeyFacts():
-                return self.key_sha256 is not None and self.key_sha256 == facts.spki_sha256
-            case CertificateFacts():
-                return self.anchor_sha256 is not None and self.anchor_sha256 == facts.anchor_spki_sha256
-            case _:
-                return False
-
-    def __str__(self) -> str:
-        if self.signer is not None:
-            return f"{self.signer} ({self.issuer})"
-        if self.key_sha256 is not None:
-            return f"key sha256:{self.key_sha256.hex()}"
-        return f"anchor sha256:{self.anchor_sha256.hex() if self.anchor_sha256 else ''}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalFiles:
-    """Digests of the files at hand: of the whole manifest, and of its content without signatures."""
-
-    manifest_sha256: bytes
-    content_sha256: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One step: what was checked, whether it held, and against what. ``passed`` None: it was skipped."""
-
-    step: str
-    passed: bool | None
-    against: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """The step that failed, what was expected and found, likely causes in order, and one safe next step."""
-
-    step: str
-    expected: str
-    actual: str
-    causes: tuple[str, ...]
-    next_step: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """Both results and everything they rest on.
-
-    ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
-    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``.
-    """
-
-    log: LogResult
-    model: ModelResult
-    log_satisfied: bool
-    satisfied: bool
-    checks: tuple[Check, ...]
-    failure: Failure | None = None
-    event: VerificationEvent | None = None
-    leaf_index: int | None = None
-    checkpoint: VerifiedCheckpoint | None = None
-    cosignatures: tuple[Cosignature, ...] = ()
-    evidence: bytes | None = None
-
-    @property
-    def skipped(self) -> tuple[Check, ...]:
-        """The steps that were not checked, and why."""
-        return tuple(each for each in self.checks if each.passed is None)
 
 
 class _CannotCheckError(VerificationError):
@@ -224,12 +122,12 @@ def check_proof(
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
-        state.failed(_misbehaviour(error))
+        state.failed(explain_misbehaviour(error))
     except _CannotCheckError as error:
         state.log = LogResult.CANNOT_CHECK
-        state.failed(_cannot_check(error))
+        state.failed(explain_cannot_check(error))
     except LedgerError as error:
-        state.failed(_invalid(error))
+        state.failed(explain_invalid(error))
     if state.log is LogResult.INCLUDED_ONLY:
         _check_freshness(trust, now, state)
         _check_require(trust, state)
@@ -243,7 +141,7 @@ def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult
     included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
     log_satisfied = state.log in _SATISFIES[trust.require]
     if log_satisfied and state.model not in allowed and state.failure is None:
-        state.failed(_NOTHING_CHECKED)
+        state.failed(NO_EVENT)
     return CheckResult(
         log=state.log,
         model=state.model,
@@ -296,18 +194,18 @@ def _check_pin(
 ) -> None:
     """Hold the checkpoint against the one that the caller remembers: the log may only have grown."""
     if pinned is None or state.checkpoint is None:
-        state.skipped(_PIN_STEP, "no remembered checkpoint given")
+        state.skipped(PIN_STEP, "no remembered checkpoint given")
         return
     old, new = pinned.checkpoint, state.checkpoint.checkpoint
     if old.size == new.size and old.root_hash != new.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint), state)
     if old.size in (0, new.size):
-        state.passed(_PIN_STEP, f"remembered checkpoint of size {old.size}")
+        state.passed(PIN_STEP, f"remembered checkpoint of size {old.size}")
         return
     if old.size > new.size:
         state.older_than_pin = True
         state.skipped(
-            _PIN_STEP,
+            PIN_STEP,
             f"not linked to your pin of size {old.size}: the proof's checkpoint is older, size {new.size}",
         )
         return
@@ -315,11 +213,11 @@ def _check_pin(
     if prefix is None and extra.consistency is not None and extra.consistency.size == old.size:
         prefix = prefix_by_consistency(old, new, extra.consistency.hashes)
     if prefix is None:
-        state.skipped(_PIN_STEP, f"not linked to your pin of size {old.size}: no consistency proof from it")
+        state.skipped(PIN_STEP, f"not linked to your pin of size {old.size}: no consistency proof from it")
     elif prefix.root != old.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint, prefix=prefix), state)
     else:
-        state.passed(_PIN_STEP, f"the signed tree of {new.size} extends your pin of size {old.size}")
+        state.passed(PIN_STEP, f"the signed tree of {new.size} extends your pin of size {old.size}")
 
 
 def _contradiction(found: Misbehaviour, state: _State) -> MisbehaviourError:
@@ -340,7 +238,7 @@ def _check_entry(data: bytes, trust: TrustFile, state: _State) -> None:
     entry = parse_entry(data, leaf_index=index)
     if isinstance(entry, MapCommit):
         state.skipped(
-            _MODEL_STEP, "the entry is a map commit: it is authenticated by the checkpoint, not by the hub"
+            MODEL_STEP, "the entry is a map commit: it is authenticated by the checkpoint, not by the hub"
         )
         return
     known = {key.keyid: key.spki for key in trust.hub_keys}
@@ -356,16 +254,16 @@ def _check_entry(data: bytes, trust: TrustFile, state: _State) -> None:
         # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
         # is shown as the hub's word.
         state.model = ModelResult.NOT_ACCEPTED
-        state.failed(_key_out_of_range(error))
+        state.failed(explain_key_range(error))
         return
     state.passed("hub signature", f"key {entry.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
     match statement:
         case VerificationEvent():
             state.event = statement
         case UnknownStatement():
-            state.skipped(_MODEL_STEP, f"unknown event: {statement.reason}")
+            state.skipped(MODEL_STEP, f"unknown event: {statement.reason}")
         case PlainStatement():
-            state.skipped(_MODEL_STEP, f"the entry is a {statement.predicate_type} statement")
+            state.skipped(MODEL_STEP, f"the entry is a {statement.predicate_type} statement")
         case _:
             assert_never(statement)
 
@@ -399,22 +297,22 @@ def _check_freshness(trust: TrustFile, now: int, state: _State) -> None:
     if state.older_than_pin and matters:
         state.log = LogResult.STALE
         state.failed(
-            _stale(_PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
+            explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
         )
     if not state.cosignatures:
-        state.skipped(_AGE_STEP, "no timestamped cosignature by a key of the trust file")
+        state.skipped(AGE_STEP, "no timestamped cosignature by a key of the trust file")
         return
     age = max(0, now - max(each.timestamp for each in state.cosignatures))
     shown = f"{age} s by the newest counted cosignature"
     if trust.max_age is None:
-        state.skipped(_AGE_STEP, f"{shown}; the trust file sets no max_age")
+        state.skipped(AGE_STEP, f"{shown}; the trust file sets no max_age")
     elif age <= trust.max_age:
-        state.passed(_AGE_STEP, f"{shown}, at most {trust.max_age} s")
+        state.passed(AGE_STEP, f"{shown}, at most {trust.max_age} s")
     elif not matters:
-        state.skipped(_AGE_STEP, f"{shown}, over {trust.max_age} s; inclusion does not expire")
+        state.skipped(AGE_STEP, f"{shown}, over {trust.max_age} s; inclusion does not expire")
     else:
         state.log = LogResult.STALE
-        state.failed(_stale(_AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
+        state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
 
 
 def _check_require(trust: TrustFile, state: _State) -> None:
@@ -429,7 +327,7 @@ def _check_require(trust: TrustFile, state: _State) -> None:
             expected=f"a proof that the history is {trust.require}",
             actual="a proof of inclusion only",
             causes=("this log has no map commits yet", "the proof was made for one event alone"),
-            next_step="Ask the hub for a complete history, or decide for yourself what your trust file requires",
+            next_step="Ask the hub for a proof of the complete history",
         )
     )
 
@@ -448,7 +346,7 @@ def _check_model(
         "event", f"{event.model.name} at {event.model.revision}: {event.outcome}, {event.policy.decision}"
     )
     if files is None and log_only:
-        state.skipped(_MODEL_STEP, "only the log was to be checked")
+        state.skipped(MODEL_STEP, "only the log was to be checked")
         return
     content = _check_files(event, files, state)
     signer = _check_signer(event, expected, expect_all=expect_all, state=state)
@@ -465,7 +363,7 @@ def _check_model(
 
 def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _State) -> bool:
     if files is None:
-        state.failed(_NO_FILES)
+        state.failed(NO_FILES)
         return False
     if files.manifest_sha256 == event.manifest.sha256:
         state.passed(
@@ -551,78 +449,3 @@ def _check_acceptance(event: VerificationEvent, state: _State) -> bool:
         )
     )
     return False
-
-
-def _invalid(error: LedgerError) -> Failure:
-    causes: tuple[str, ...] = (
-        "the proof file was changed or damaged",
-        "the trust file is of another ledger, or older than a key change",
-    )
-    if isinstance(error, InputError):
-        causes = ("the proof file is damaged or of another kind",)
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=causes,
-        next_step="Fetch the proof again; if it fails again, compare your trust file with the publisher's",
-    )
-
-
-def _cannot_check(error: LedgerError) -> Failure:
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=("the proof was made by another tool", "the hub runs a newer version"),
-        next_step=error.next_step,
-    )
-
-
-def _stale(step: str, *, expected: str, actual: str) -> Failure:
-    return Failure(
-        step=step,
-        expected=expected,
-        actual=actual,
-        causes=("the proof was fetched a while ago", "the log has stopped publishing"),
-        next_step="Fetch a new proof of the same event",
-    )
-
-
-def _key_out_of_range(error: LedgerError) -> Failure:
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=(
-            "the hub changed its key and your trust file is older than that",
-            "a retired or revoked key was used",
-        ),
-        next_step="Ask the hub for its trust file over another channel and compare the key ranges",
-    )
-
-
-_NO_FILES = Failure(
-    step="files",
-    expected="the model's files",
-    actual="none given",
-    causes=("--model was left out",),
-    next_step="Name the files with --model, or ask about the log alone with --log-only",
-)
-_NOTHING_CHECKED = Failure(
-    step=_MODEL_STEP,
-    expected="a verification event that this version understands",
-    actual="another entry",
-    causes=("the proof is of another entry of the log", "the hub runs a newer version"),
-    next_step="Ask for the proof of the verification event of this revision",
-)
-
-
-def _misbehaviour(error: LedgerError) -> Failure:
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=("the log shows different people different histories",),
-        next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
-    )

@@ -1,0 +1,51 @@
+"""Which signers a caller expects. Only verified signers are ever held against these, exactly."""
+
+from dataclasses import dataclass
+
+from ledger.identity import (
+    Capped,
+    CertificateFacts,
+    KeyFacts,
+    SignerFacts,
+    SigstoreFacts,
+    overflow_text,
+)
+
+
+def same_text(text: str, logged: Capped) -> bool:
+    """Whether a logged value is exactly this text; values above their cap compare by digest."""
+    return text == logged if isinstance(logged, str) else overflow_text(text) == logged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """One acceptable signer: a Sigstore subject with its issuer, or a key, or an anchor by SPKI digest."""
+
+    issuer: str | None = None
+    signer: str | None = None
+    key_sha256: bytes | None = None
+    anchor_sha256: bytes | None = None
+
+    def met_by(self, facts: SignerFacts) -> bool:
+        """Whether verified facts are this signer: whole strings, byte for byte; look-alikes never match."""
+        match facts:
+            case SigstoreFacts():
+                return (
+                    self.signer is not None
+                    and self.issuer is not None
+                    and same_text(self.signer, facts.san)
+                    and same_text(self.issuer, facts.issuer)
+                )
+            case KeyFacts():
+                return self.key_sha256 is not None and self.key_sha256 == facts.spki_sha256
+            case CertificateFacts():
+                return self.anchor_sha256 is not None and self.anchor_sha256 == facts.anchor_spki_sha256
+            case _:
+                return False
+
+    def __str__(self) -> str:
+        if self.signer is not None:
+            return f"{self.signer} ({self.issuer})"
+        if self.key_sha256 is not None:
+            return f"key sha256:{self.key_sha256.hex()}"
+        return f"anchor sha256:{self.anchor_sha256.hex() if self.anchor_sha256 else ''}"

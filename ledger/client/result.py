@@ -1,0 +1,174 @@
+"""What a check says: two results, the steps that led to them, and for a failure what to do next.
+
+No text here suggests a way around a check; each next step is safe whatever the cause.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ledger.errors import InputError, LedgerError
+from ledger.event import VerificationEvent
+from ledger.tlog.checkpoint import VerifiedCheckpoint
+from ledger.tlog.cosignature import Cosignature
+
+PIN_STEP = "link to your pin"
+AGE_STEP = "age of the checkpoint"
+MODEL_STEP = "model"
+
+
+class LogResult(StrEnum):
+    """What the log proves about the event."""
+
+    COMPLETE = "COMPLETE"
+    COMPLETE_UNAUDITED = "COMPLETE_UNAUDITED"
+    INCLUDED_ONLY = "INCLUDED_ONLY"
+    STALE = "STALE"
+    NOT_LOGGED = "NOT_LOGGED"
+    CANNOT_CHECK = "CANNOT_CHECK"
+    INVALID = "INVALID"
+    MISBEHAVIOUR = "MISBEHAVIOUR"
+
+
+class ModelResult(StrEnum):
+    """What the model is, as far as it was checked."""
+
+    ACCEPTED = "ACCEPTED"
+    NOT_ACCEPTED = "NOT_ACCEPTED"
+    UNEXPECTED_SIGNER = "UNEXPECTED_SIGNER"
+    CONTENT_DIFFERS = "CONTENT_DIFFERS"
+    SUPERSEDED = "SUPERSEDED"
+    NOT_CHECKED = "NOT_CHECKED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFiles:
+    """Digests of the files at hand: of the whole manifest, and of its content without signatures."""
+
+    manifest_sha256: bytes
+    content_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One step: what was checked, whether it held, and against what. ``passed`` None: it was skipped."""
+
+    step: str
+    passed: bool | None
+    against: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The step that failed, what was expected and found, likely causes in order, and one safe next step."""
+
+    step: str
+    expected: str
+    actual: str
+    causes: tuple[str, ...]
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Both results and everything they rest on.
+
+    ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``.
+    """
+
+    log: LogResult
+    model: ModelResult
+    log_satisfied: bool
+    satisfied: bool
+    checks: tuple[Check, ...]
+    failure: Failure | None = None
+    event: VerificationEvent | None = None
+    leaf_index: int | None = None
+    checkpoint: VerifiedCheckpoint | None = None
+    cosignatures: tuple[Cosignature, ...] = ()
+    evidence: bytes | None = None
+
+    @property
+    def skipped(self) -> tuple[Check, ...]:
+        """The steps that were not checked, and why."""
+        return tuple(each for each in self.checks if each.passed is None)
+
+
+def explain_invalid(error: LedgerError) -> Failure:
+    """Return what to say about a proof, a checkpoint or an entry that does not hold."""
+    causes: tuple[str, ...] = (
+        "the proof file was changed or damaged",
+        "the trust file is of another ledger, or older than a key change",
+    )
+    if isinstance(error, InputError):
+        causes = ("the proof file is damaged or of another kind",)
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=causes,
+        next_step="Fetch the proof again; if it fails again, compare your trust file with the publisher's",
+    )
+
+
+def explain_cannot_check(error: LedgerError) -> Failure:
+    """Return what to say where nothing is wrong, but something is missing."""
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=("the proof was made by another tool", "the hub runs a newer version"),
+        next_step=error.next_step,
+    )
+
+
+def explain_stale(step: str, *, expected: str, actual: str) -> Failure:
+    """Return what to say about a checkpoint that is too old for what the trust file asks for."""
+    return Failure(
+        step=step,
+        expected=expected,
+        actual=actual,
+        causes=("the proof was fetched a while ago", "the log has stopped publishing"),
+        next_step="Fetch a new proof of the same event",
+    )
+
+
+def explain_key_range(error: LedgerError) -> Failure:
+    """Return what to say about an entry by a hub key that does not count at its leaf index."""
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=(
+            "the hub changed its key and your trust file is older than that",
+            "a retired or revoked key was used",
+        ),
+        next_step="Ask the hub for its trust file over another channel and compare the key ranges",
+    )
+
+
+NO_FILES = Failure(
+    step="files",
+    expected="the model's files",
+    actual="none given",
+    causes=("--model was left out",),
+    next_step="Name the files with --model, or ask about the log alone with --log-only",
+)
+NO_EVENT = Failure(
+    step=MODEL_STEP,
+    expected="a verification event that this version understands",
+    actual="another entry",
+    causes=("the proof is of another entry of the log", "the hub runs a newer version"),
+    next_step="Ask for the proof of the verification event of this revision",
+)
+
+
+def explain_misbehaviour(error: LedgerError) -> Failure:
+    """Return what to say where the log contradicts itself."""
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=("the log shows different people different histories",),
+        next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
+    )
