@@ -1,0 +1,183 @@
+"""record(): decided against the heads, once for each event id, in one chain for each history."""
+
+import sqlite3
+import threading
+from dataclasses import replace
+
+import pytest
+
+from ledger.embedded.auditing import audit_ledger, check_index
+from ledger.embedded.directory import init, open_for_recording
+from ledger.errors import ConflictError, LedgerError, MalformedError, WriterLockedError
+from ledger.event import outcome_of
+from ledger.recorder import Facts, Receipt
+from tests.events import NOW, event, key, signed_by
+
+
+def facts(event_id, *signers, name="acme/tiny", revision="r1", repo_id=None, **more):
+    base = event(*signers, name=name, revision=revision, repo_id=repo_id)
+    return Facts(
+        event_id=event_id,
+        model=base.model,
+        manifest=base.manifest,
+        signatures=base.signatures,
+        outcome=outcome_of(base.signatures),
+        **more,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    init(tmp_path / "ledger", origin="log.example/models", hub="hub.example", now=lambda: NOW)
+    return tmp_path / "ledger"
+
+
+def opened(folder):
+    return open_for_recording(folder, now=lambda: NOW)
+
+
+def audited(folder):
+    return audit_ledger(folder, workers=1, progress=lambda _done, _total: None)
+
+
+def test_a_batch_is_chained_in_order_and_audits(folder):
+    with opened(folder) as ledger:
+        batch = [facts(f"e{number}", key("a"), revision=f"r{number}", repo_id="1") for number in range(100)]
+        receipts = ledger.recorder.record_batch(batch)
+        assert [receipt.leaf_index for receipt in receipts] == list(range(1, 101))
+        chain = [(link.key, link.sequence) for link in receipts[99].event.common.histories]
+        assert chain == [("name:acme/tiny", 99), ("repo:1", 99)]
+        ledger.log.publish()
+    assert audited(folder)["size"] == 101
+    assert check_index(folder, progress=lambda _done, _total: None) == (101, [])
+
+
+def test_the_audit_includes_what_is_durable_and_not_published(folder):
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a")))
+    report = audited(folder)
+    assert report["size"] == 1
+    assert any("1 entries durable and not yet published" in line for line in report["checked"])
+
+
+def test_an_event_id_gives_one_event_also_within_a_batch_and_after_a_restart(folder):
+    with opened(folder) as ledger:
+        first, second = ledger.recorder.record_batch([facts("e1", key("a")), facts("e1", key("a"))])
+        assert (first.leaf_index, second.leaf_index) == (1, 1)
+        assert (first.repeated, second.repeated) == (False, True)
+    with opened(folder) as ledger:
+        again = ledger.recorder.record(facts("e1", key("a")))
+        assert again.repeated
+        assert again.entry == first.entry
+        with pytest.raises(
+            ConflictError, match="event id e1: expected the facts recorded at leaf 1, got other facts"
+        ):
+            ledger.recorder.record(facts("e1", key("b")))
+        assert ledger.log.size == 2
+
+
+@pytest.mark.parametrize("event_id", ["", "a b", "x" * 129, "\u00e9", "a\n"])
+def test_an_event_id_has_one_form(event_id):
+    with pytest.raises(MalformedError, match="event id: expected 1 to 128 bytes of 0x21-0x7E"):
+        facts(event_id)
+
+
+def test_one_bad_event_does_not_hold_back_the_others(folder):
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a")))
+        good, bad, last = ledger.recorder.record_batch(
+            [facts("e2", key("a")), facts("e1", key("b")), facts("e3", key("a"))]
+        )
+        assert isinstance(good, Receipt)
+        assert isinstance(bad, ConflictError)
+        assert last.event.common.histories[0].sequence == 2
+
+
+def test_of_two_first_uploads_that_race_one_is_the_first_signer(folder):
+    """Eight threads, eight signers, one model: one is observed, seven are changes; the chain has no fork."""
+    with opened(folder) as ledger:
+        answers = []
+
+        def upload(name):
+            for number in range(5):
+                answers.append(
+                    ledger.recorder.record(facts(f"{name}{number}", key(name), revision=f"{name}{number}"))
+                )
+
+        threads = [threading.Thread(target=upload, args=(name,)) for name in "abcdefgh"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ledger.log.publish()
+    observed = {
+        answer.event.signatures[0].signer for answer in answers if answer.event.policy.decision == "observed"
+    }
+    assert len(observed) == 1
+    assert sorted(answer.event.common.histories[0].sequence for answer in answers) == list(range(40))
+    assert audited(folder)["size"] == 41
+
+
+def test_two_recorders_of_one_log_decide_again_when_a_head_moves(folder):
+    """A second recorder (a thread of a server) moves the head between decision and commit."""
+    from ledger.recorder import Recorder
+
+    with opened(folder) as ledger:
+        recorder = ledger.recorder
+        other = Recorder(
+            ledger="log.example/models",
+            hub="hub.example",
+            log=ledger.log,
+            index=ledger.index,
+            signer=recorder._signer,
+            now=lambda: NOW,
+        )
+        real_append, moved = ledger.log.append, []
+
+        def append(submissions):
+            if not moved:
+                moved.append(True)
+                other.record(facts("sneaky", key("b"), revision="r0"))
+            return real_append(submissions)
+
+        ledger.log.append = append
+        receipt = recorder.record(facts("e1", key("a")))
+        other.close()
+    assert moved
+    assert receipt.event.common.histories[0].sequence == 1
+    assert receipt.event.policy.decision == "challenged"
+
+
+def test_reasons_and_repository_changes_are_recorded(folder):
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a"), repo_id="1"))
+        moved = ledger.recorder.record(facts("e2", key("a"), repo_id="2", reasons=("unsigned-file",)))
+    assert moved.event.policy.decision == "challenged"
+    assert moved.event.reasons == ("unsigned-file", "other-repository")
+
+
+def test_a_second_process_cannot_write(folder):
+    with opened(folder), pytest.raises(WriterLockedError, match="expected no other writer"), opened(folder):
+        pass
+
+
+def test_a_lost_index_does_not_stop_recording(folder, caplog):
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a")))
+        ledger.index.close()
+        with pytest.raises((LedgerError, sqlite3.Error)):
+            ledger.index.position()
+        assert ledger.recorder.record(facts("e2", key("a"))).leaf_index == 2
+    assert "the index is behind the log" in caplog.text
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e3", key("a")))
+    assert check_index(folder, progress=lambda _done, _total: None) == (4, [])
+
+
+def test_what_an_upload_can_make_large_is_recorded(folder):
+    huge = replace(
+        facts("e1"), signatures=signed_by(*(key(str(number)) for number in range(16))), outcome="VERIFIED"
+    )
+    with opened(folder) as ledger:
+        receipt = ledger.recorder.record(huge)
+        assert len(receipt.statement) <= 32768
