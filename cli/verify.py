@@ -14,17 +14,21 @@ from ledger.client.verify import (
     Expectation,
     Failure,
     LocalFiles,
-    ModelResult,
     check_proof,
+    verified_signers,
 )
-from ledger.errors import NotFoundError, UsageError
+from ledger.errors import NotFoundError, UsageError, WriteError
+from ledger.identity import canonical_identity, display
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 _MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
 
 class ExitCode(IntEnum):
-    """What each result that does not satisfy the trust file exits with; 0 satisfies it."""
+    """What each result that does not satisfy the trust file exits with: 10 to 19 the log, 20 to 29 the model.
+
+    0 satisfies the trust file; 1 is a bug, 2 a usage error, and 30 to 69 are errors (``ledger.errors``).
+    """
 
     STALE = 10
     NOT_LOGGED = 11
@@ -40,38 +44,33 @@ class ExitCode(IntEnum):
 
 
 def exit_code(result: CheckResult) -> int:
-    """Return the process's exit code: the log's failure first, then the model's."""
+    """Return the process's exit code: the log's result first, then the model's."""
     if result.satisfied:
         return 0
-    if result.log.name in ExitCode.__members__:
-        return ExitCode[result.log.name]
-    if result.model is ModelResult.ACCEPTED:
-        return ExitCode.NOT_ENOUGH
+    if not result.log_satisfied:
+        known = ExitCode.__members__
+        return known.get(result.log.name, ExitCode.NOT_ENOUGH)
     return ExitCode[result.model.name]
+
+
+_EXPECT = ("expect_signer", "expect_issuer", "expect_key", "expect_anchor")
 
 
 class _Ordered(click.Command):
     """A command that remembers the order of its --expect options: a signer belongs with the issuer after it."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as usual, and keep what was said in which order."""
-        rest = super().parse_args(ctx, list(args))
-        ctx.meta["hubledger.expect"] = list(_expect_options(args))
+        """Parse as usual, and once more for the order in which click itself understood the options."""
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        values, _, order = self.make_parser(ctx).parse_args(args=given)
+        queues = {name: iter(values.get(name) or ()) for name in _EXPECT}
+        ctx.meta["hubledger.expect"] = [
+            (f"--{option.name.replace('_', '-')}", next(queues[option.name]))
+            for option in order
+            if option.name in queues
+        ]
         return rest
-
-
-def _expect_options(args: Sequence[str]) -> Sequence[tuple[str, str]]:
-    found = []
-    position = 0
-    while position < len(args):
-        name, equals, value = args[position].partition("=")
-        position += 1
-        if name in ("--expect-signer", "--expect-issuer", "--expect-key", "--expect-anchor"):
-            if not equals:
-                value = args[position] if position < len(args) else ""
-                position += 1
-            found.append((name, value))
-    return found
 
 
 @click.command(cls=_Ordered)
@@ -94,9 +93,9 @@ def _expect_options(args: Sequence[str]) -> Sequence[tuple[str, str]]:
 @click.option(
     "--evidence-out",
     type=_FILE,
-    default="misbehaviour.evidence",
+    default="misbehaviour.json",
     show_default=True,
-    help="Where evidence of misbehaviour is written, if there is any.",
+    help="Where evidence of misbehaviour goes, if there is any; a file that exists is kept.",
 )
 @json_option
 @click.pass_context
@@ -133,14 +132,33 @@ def command(  # noqa: PLR0917 - click passes each option
         log_only=log_only,
         pin=_read(pin, MAX_PROOF_BYTES) if pin else None,
     )
-    if result.evidence is not None:
-        evidence_out.write_bytes(result.evidence)
+    written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
-        echo_json({**as_facts(result), "exitCode": code})
+        echo_json({**as_facts(result), **({"evidence": str(written)} if written else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, evidence_out))
+        click.echo(as_text(result, written))
     return code
+
+
+def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
+    """Write evidence to a file that was not there: evidence found before is never overwritten."""
+    for number in range(1000):
+        free = path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            with free.open("xb") as file:
+                file.write(evidence)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise WriteError(
+                f"evidence of misbehaviour for {free}",
+                expected="a file that can be written",
+                actual=error.strerror,
+                next_step="The log contradicts itself: run this again with --evidence-out in another folder",
+            ) from error
+        return free
+    raise WriteError("evidence of misbehaviour", expected="a free file name", actual=f"{path} and 999 more")
 
 
 def _read(path: pathlib.Path, max_bytes: int) -> bytes:
@@ -234,10 +252,17 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
             "decision": event.policy.decision,
             "recordedAt": event.common.recorded_at,
             "leafIndex": result.leaf_index,
+            "eventId": event.common.event_id,
+            "reasons": list(event.reasons),
+            "signedBy": [each.as_json() for each in verified_signers(event)],
         }
     if result.checkpoint is not None:
         tree = result.checkpoint.checkpoint
         facts["checkpoint"] = {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()}
+    if result.cosignatures:
+        facts["cosignatures"] = [
+            {"witness": each.key.name, "timestamp": each.timestamp} for each in result.cosignatures
+        ]
     if result.failure is not None:
         failure = result.failure
         facts["failure"] = {
@@ -250,24 +275,35 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
     return facts
 
 
-def as_text(result: CheckResult, evidence_out: pathlib.Path) -> str:
+def as_text(result: CheckResult, evidence: pathlib.Path | None) -> str:
     """Return a short table and one sentence."""
     table = format_table(
         ("CHECK", "RESULT", "AGAINST"),
         [(each.step, _MARKS[each.passed], each.against) for each in result.checks],
     )
-    lines = [table, "", f"log: {result.log}   model: {result.model}"]
+    lines = [f"log: {result.log}   model: {result.model}"]
     if result.failure is not None:
         lines += _explain(result.failure)
-    if result.evidence is not None:
-        lines.append(f"Evidence: {evidence_out}")
-    if result.satisfied and result.event is not None and result.checkpoint is not None:
-        event = result.event
-        lines.append(
-            f"{event.model.name} at {event.model.revision}: event {result.leaf_index} of "
-            f"{result.checkpoint.checkpoint.size} in {result.checkpoint.checkpoint.origin}; completeness of the history was not checked."
-        )
-    return "\n".join(printable(line) if "\n" not in line else line for line in lines)
+    if evidence is not None:
+        lines.append(f"Evidence: {evidence}")
+    if result.satisfied:
+        lines.append(_conclude(result))
+    return "\n".join([table, "", *(printable(line) for line in lines)])
+
+
+def _conclude(result: CheckResult) -> str:
+    """Say in one sentence what holds, and its bounds."""
+    tree = result.checkpoint.checkpoint if result.checkpoint else None
+    where = f"leaf {result.leaf_index} of {tree.size} in {tree.origin}" if tree else "the log"
+    skipped = ", ".join(each.step for each in result.skipped) or "nothing"
+    if result.event is None:
+        return f"The entry is {where}. Not checked: {skipped}."
+    event = result.event
+    signers = ", ".join(display(canonical_identity(each)) for each in verified_signers(event))
+    said = f"Signed by {signers}" if signers else event.outcome.capitalize()
+    return (
+        f"{event.model.name} at {event.model.revision}: {said}; recorded as {where}. Not checked: {skipped}."
+    )
 
 
 def _explain(failure: Failure) -> list[str]:

@@ -40,7 +40,7 @@ from ledger.client.trust import TrustFile, load_hub_key
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.identity import canonical_identity, display
+from ledger.identity import SignerFacts, canonical_identity, display
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
@@ -55,6 +55,7 @@ __all__ = [
     "LogResult",
     "ModelResult",
     "check_proof",
+    "verified_signers",
 ]
 
 _SATISFIES = {
@@ -392,12 +393,17 @@ def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _Sta
     return False
 
 
+def verified_signers(event: VerificationEvent) -> list[SignerFacts]:
+    """Return who signed, by signatures that verified; claims are never among them."""
+    return [
+        each.signer for each in event.signatures if each.outcome == "VERIFIED" and each.signer is not None
+    ]
+
+
 def _check_signer(
     event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: _State
 ) -> bool:
-    signers = [
-        each.signer for each in event.signatures if each.outcome == "VERIFIED" and each.signer is not None
-    ]
+    signers = verified_signers(event)
     shown = (
         ", ".join(display(canonical_identity(each)) for each in signers) or "nobody whose signature verified"
     )
