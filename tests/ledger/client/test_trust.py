@@ -39,8 +39,10 @@ def test_quotes_and_backslashes_in_ids_survive():
 REFUSED = {
     "unknown setting": (
         ("require =", "requires ="),
-        ("setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, "
-        "log, hub, got unknown"),
+        (
+            "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, "
+            "log, hub, got unknown"
+        ),
     ),
     "unknown setting of the log": (
         ("origin =", 'note = "x"\norigin ='),
