@@ -122,6 +122,8 @@ def command(  # noqa: PLR0917 - click passes each option
 
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
+    if expect_all and not ctx.meta["hubledger.expect"]:
+        raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     result = check_proof(
         _read(proof_file, MAX_PROOF_BYTES),
         trust=parse_trust(_read(trust_file, MAX_TRUST_BYTES)),

@@ -209,13 +209,13 @@ def test_the_proof_can_be_linked_to_an_older_checkpoint(hubledger, ledger, signe
         "--pin",
         pin,
     )
-    hubledger("proof", ledger, "1", "-o", proof)
+    hubledger("proof", ledger, "2", "-o", proof)
     link = [
         each for each in json.loads(hubledger(*verify)[1])["checks"] if each["step"] == "link to your pin"
     ]
     assert link[0]["result"] == "skipped"
     assert "not linked to your pin" in link[0]["against"]
-    hubledger("proof", ledger, "1", "--since", pin, "-o", proof)
+    hubledger("proof", ledger, "2", "--since", pin, "-o", proof)
     link = [
         each for each in json.loads(hubledger(*verify)[1])["checks"] if each["step"] == "link to your pin"
     ]

@@ -1,0 +1,271 @@
+"""`hubledger verify` as it is typed: order of options, exit codes, text, JSON and the evidence file."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from cli.main import run
+from cli.verify import ExitCode
+from ledger.client.evidence import verify_evidence
+from ledger.client.trust import format_trust
+from ledger.client.verify import LogResult, ModelResult
+from ledger.verification import hash_revision
+from tests.world import (
+    ISSUER,
+    WORKFLOW,
+    World,
+    key_signer,
+    make_event,
+    p256_key,
+    signed_by,
+    sigstore_signer,
+)
+
+AT = 5
+SIGNER = ("--expect-signer", WORKFLOW, "--expect-issuer", ISSUER)
+ALICE_HEX = key_signer("alice").spki_sha256.hex()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A model, its proof, trust files, a pin, and the pin of a fork; also the working directory."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "weights.safetensors").write_bytes(bytes(64))
+    manifest, content = hash_revision(model)
+    event = make_event(signed_by(sigstore_signer()), signed_by(key_signer("alice")))
+    event = dataclasses.replace(
+        event, manifest=dataclasses.replace(event.manifest, sha256=manifest, content_sha256=content)
+    )
+    world = World().grow(AT)
+    world.record(event)
+    world.grow(7)
+    fork = world.fork(2).grow(11, word="forked")
+    pem = (
+        p256_key("alice")
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    files = {
+        "model.tlog-proof": world.proof(AT, since=3),
+        "broken.tlog-proof": world.proof(AT).replace(b"index 5", b"index 6"),
+        "bare.tlog-proof": b"\n".join(
+            line for line in world.proof(AT).split(b"\n") if not line.startswith(b"extra ")
+        ),
+        "other.tlog-proof": world.proof(0),
+        "pin": world.checkpoint(3),
+        "forked-pin": fork.checkpoint(),
+        "late-pin": world.checkpoint(),
+        "early.tlog-proof": world.proof(AT, size=9),
+        "trust.toml": format_trust(world.trust()),
+        "complete.toml": format_trust(world.trust(require="complete")),
+        "alice.pem": pem,
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def verify(folder, capsys):
+    def call(*arguments, proof="model.tlog-proof", trust="trust.toml"):
+        code = run(["verify", "--proof", proof, "--trust", trust, *arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_exit_codes_are_distinct_and_in_their_ranges():
+    """10 to 19 are the log's, 20 to 29 the model's; 30 and up belong to errors."""
+    assert len({code.value for code in ExitCode}) == len(ExitCode)
+    for code in ExitCode:
+        wanted = range(20, 30) if code.name in ModelResult.__members__ else range(10, 20)
+        assert code in wanted
+        assert code.name in {*ModelResult.__members__, *LogResult.__members__, "NOT_ENOUGH"}
+
+
+RESULTS = {
+    "all is well": ((*SIGNER, "--model", "model"), {}, 0),
+    "nobody expected": (("--model", "model"), {}, 0),
+    "the log alone": (("--log-only",), {}, 0),
+    "one of several signers": (("--model", "model", "--expect-key", "0" * 64, *SIGNER), {}, 0),
+    "a key by its PEM file": (("--model", "model", "--expect-key", "alice.pem"), {}, 0),
+    "each of several signers": (
+        ("--model", "model", "--expect-all", *SIGNER, "--expect-key", ALICE_HEX),
+        {},
+        0,
+    ),
+    "with a pin": (("--log-only", "--pin", "pin"), {}, 0),
+    "an older proof than the pin": (("--log-only", "--pin", "late-pin"), {"proof": "early.tlog-proof"}, 0),
+    "stale": (
+        ("--log-only", "--pin", "late-pin"),
+        {"proof": "early.tlog-proof", "trust": "complete.toml"},
+        ExitCode.STALE,
+    ),
+    "not complete": (("--model", "model"), {"trust": "complete.toml"}, ExitCode.NOT_ENOUGH),
+    "not complete, and no files": ((), {"trust": "complete.toml"}, ExitCode.NOT_ENOUGH),
+    "no entry in the proof": (("--model", "model"), {"proof": "bare.tlog-proof"}, ExitCode.CANNOT_CHECK),
+    "a broken proof": (("--model", "model"), {"proof": "broken.tlog-proof"}, ExitCode.INVALID),
+    "a forked log": (("--log-only", "--pin", "forked-pin"), {}, ExitCode.MISBEHAVIOUR),
+    "no files": ((), {}, ExitCode.NOT_CHECKED),
+    "not each of several signers": (
+        ("--model", "model", "--expect-all", *SIGNER, "--expect-key", "0" * 64),
+        {},
+        ExitCode.UNEXPECTED_SIGNER,
+    ),
+    "an anchor that nobody has": (
+        ("--model", "model", "--expect-anchor", ALICE_HEX),
+        {},
+        ExitCode.UNEXPECTED_SIGNER,
+    ),
+    "other files": (("--model", "alice.pem"), {}, ExitCode.CONTENT_DIFFERS),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_each_result_has_its_exit_code_and_json_says_the_same(verify, name):
+    arguments, files, wanted = RESULTS[name]
+    code, out, err = verify(*arguments, **files)
+    assert (code, err) == (wanted, "")
+    json_code, json_out, _ = verify(*arguments, "--json", **files)
+    facts = json.loads(json_out)
+    assert (json_code, facts["exitCode"], facts["satisfied"]) == (code, code, code == 0)
+    assert f"log: {facts['log']}   model: {facts['model']}" in out
+    for each in facts["checks"]:
+        assert each["step"] in out
+        assert each["against"] in out
+
+
+def test_an_unsigned_event_is_not_accepted(verify):
+    """The proof of another model, given that model's files, is still an unsigned event."""
+    assert verify("--model", "model", proof="other.tlog-proof")[0] == ExitCode.CONTENT_DIFFERS
+
+
+def test_success_says_who_signed_where_and_what_was_skipped(verify):
+    _, out, _ = verify(*SIGNER, "--model", "model", "--pin", "pin")
+    last = out.rstrip().splitlines()[-1]
+    assert last.startswith("acme/model at 1111111111111111111111111111111111111111: Signed by ")
+    assert "recorded as leaf 5 of 13 in log.example/models." in last
+    assert last.endswith(
+        "Not checked: witness cosignatures, age of the checkpoint, completeness, later events."
+    )
+
+
+def test_failure_names_step_expected_got_causes_and_one_next_step(verify):
+    _, out, _ = verify("--model", "model", "--expect-signer", "mallory", "--expect-issuer", ISSUER)
+    tail = out[out.index("Failed:") :].splitlines()
+    assert tail[0].startswith(f"Failed: expected signer: expected mallory ({ISSUER}), got ")
+    assert WORKFLOW.split("@")[0] in tail[0]
+    assert [line for line in tail if line.startswith("  possible: ")]
+    assert tail[-1] == "  next: Ask the publisher, over another channel, who signs this model now"
+
+
+def test_evidence_is_written_verifies_and_is_never_overwritten(verify, folder):
+    for name in ("misbehaviour.json", "misbehaviour-1.json"):
+        code, out, _ = verify("--log-only", "--pin", "forked-pin")
+        assert code == ExitCode.MISBEHAVIOUR
+        assert f"Evidence: {name}" in out
+        verify_evidence((folder / name).read_bytes(), trust=World().trust())
+
+
+def test_evidence_that_cannot_be_written_is_an_error_that_says_why(verify):
+    code, _, err = verify("--log-only", "--pin", "forked-pin", "--evidence-out", "missing/evidence.json")
+    assert code == 63
+    assert "The log contradicts itself" in err
+
+
+USAGE = {
+    "a signer without an issuer": (
+        ("--expect-signer", "a"),
+        "--expect-signer a: expected an --expect-issuer right after it, got the end",
+    ),
+    "an issuer without a signer": (
+        ("--expect-issuer", "i"),
+        "--expect-issuer: expected an --expect-signer before it, got none",
+    ),
+    "an issuer before its signer": (
+        ("--expect-issuer", "i", "--expect-signer", "a"),
+        "--expect-issuer: expected an --expect-signer before it, got none",
+    ),
+    "two signers, one issuer": (
+        ("--expect-signer", "a", "--expect-signer", "b", "--expect-issuer", "i"),
+        "--expect-signer a: expected an --expect-issuer right after it, got --expect-signer",
+    ),
+    "a key between signer and issuer": (
+        ("--expect-signer", "a", "--expect-key", "0" * 64, "--expect-issuer", "i"),
+        "--expect-signer a: expected an --expect-issuer right after it, got --expect-key",
+    ),
+    "log-only with a model": (
+        ("--log-only", "--model", "model"),
+        "--log-only: expected no --model and no --expect options, got both",
+    ),
+    "log-only with a signer": (
+        ("--log-only", *SIGNER),
+        "--log-only: expected no --model and no --expect options, got both",
+    ),
+    "a key file that holds none": (
+        ("--model", "model", "--expect-key", "trust.toml"),
+        "--expect-key: expected 64 hex digits, or a PEM file, got trust.toml",
+    ),
+    "expect-all without expectations": (
+        ("--model", "model", "--expect-all"),
+        "--expect-all: expected at least one expectation, got none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_contradicting_options_are_a_usage_error(verify, name):
+    arguments, message = USAGE[name]
+    code, out, err = verify(*arguments)
+    assert (code, out) == (2, "")
+    assert err == f"hubledger: {message}\n"
+
+
+def test_options_may_be_joined_and_values_may_look_like_options(verify):
+    """What click takes as a value is a value for us too; a scan of the raw words would see an option."""
+    joined = (f"--expect-signer={WORKFLOW}", f"--expect-issuer={ISSUER}", "--model", "model")
+    assert verify(*joined)[0] == 0
+    code, out, _ = verify("--model", "model", "--expect-signer", "--expect-key", "--expect-issuer", ISSUER)
+    assert code == ExitCode.UNEXPECTED_SIGNER
+    assert f"expected --expect-key ({ISSUER})" in out
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "message"),
+    [
+        ({"proof": "none"}, 34, "file none: expected a readable file, got No such file or directory"),
+        ({"trust": "none"}, 34, "file none: expected a readable file, got No such file or directory"),
+        ({"trust": "pin"}, 33, "trust file: expected TOML, got "),
+    ],
+)
+def test_files_that_cannot_be_used_are_errors(verify, files, code, message):
+    got, out, err = verify("--log-only", **files)
+    assert (got, out) == (code, "")
+    assert err.startswith(f"hubledger: {message}")
+
+
+def test_a_pin_of_another_log_is_an_error_not_a_result(verify, folder):
+    (folder / "foreign").write_bytes(dataclasses.replace(World(), log_key="other").grow(3).checkpoint())
+    code, out, err = verify("--log-only", "--pin", "foreign", "--json")
+    assert (code, out) == (41, "")
+    assert json.loads(err)["error"] == "SignatureError"
+
+
+@pytest.mark.parametrize("more", [("--log-only",), ("--model", "model")])
+def test_checking_imports_nothing_that_is_slow_to_load(folder, more):
+    """The whole command is promised in 150 ms; these alone would take longer."""
+    code = (
+        "import sys; from cli.main import run; "
+        "assert run(sys.argv[1:]) == 0; "
+        "print(sorted({'sigstore', 'httpx', 'rich', 'sqlite_utils', 'sqlite3', 'pydantic'} & set(sys.modules)))"
+    )
+    words = ("verify", "--proof", "model.tlog-proof", "--trust", "trust.toml", *more)
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
