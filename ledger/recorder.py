@@ -155,6 +155,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
+        self._mirror(())  # a crash after a commit leaves the index behind
 
     def record(self, facts: Facts) -> Receipt:
         """Record one event; durable on return.

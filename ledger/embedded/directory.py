@@ -30,7 +30,7 @@ from ledger.log.published import PublishedLog, fetch_from_folder
 from ledger.policy import tofu
 from ledger.recorder import HubSigner, Recorder
 from ledger.storage import LogState
-from ledger.storage.directory import DirectoryObjects, write_file_durably
+from ledger.storage.directory import DirectoryObjects, sync_folder, write_file_durably
 from ledger.storage.evidence import Evidence
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
@@ -107,7 +107,10 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
         directory.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir(mode=0o755)
         trust = _build(building, config, now)
+        sync_folder(building)
+        # If we stop here, the ledger has no name yet: init runs again.
         building.rename(directory)
+        sync_folder(directory.parent)
     except OSError as error:
         raise WriteError(f"making {directory}", expected="a writable place", actual=error.strerror) from error
     finally:

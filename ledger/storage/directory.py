@@ -56,7 +56,7 @@ class DirectoryObjects:
                 temporary.rename(path)
             # If we stop here, a name may be lost with its folder: nobody was answered yet.
             for folder in folders:
-                _sync_folder(folder)
+                sync_folder(folder)
 
     def replace(self, name: str, data: bytes) -> None:
         """Replace one object in one step."""
@@ -65,7 +65,7 @@ class DirectoryObjects:
             self._make_folder(path.parent)
             self._stage(path, data).rename(path)
             # If we stop here, the old or the new object is there, whole.
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects, and folders that this leaves empty. Not synced: a name that comes back is harmless."""
@@ -134,7 +134,7 @@ class DirectoryObjects:
             if folder != self._root:
                 self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._known_folders.add(folder)
 
 
@@ -144,7 +144,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _sync_folder(folder: pathlib.Path) -> None:
+def sync_folder(folder: pathlib.Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
