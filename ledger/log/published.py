@@ -6,6 +6,7 @@ looked for in the full object that replaced them.
 """
 
 import pathlib
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -142,6 +143,7 @@ def fetch_from_url(url: str, *, timeout: float = 20.0) -> Fetch:
                 next_step="Check the address and try again",
             ) from error
 
+    weakref.finalize(fetch, client.close)
     return fetch
 
 
