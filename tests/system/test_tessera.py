@@ -51,7 +51,9 @@ def test_fsck_fails_on_a_damaged_copy(tmp_path, name):
 
 
 def audit(where, vkey, workers=1):
-    return audit_foreign(str(where), [vkey], origin=None, workers=workers, progress=lambda _done, _total: None)
+    return audit_foreign(
+        str(where), [vkey], origin=None, workers=workers, progress=lambda _done, _total: None
+    )
 
 
 def test_our_audit_passes_on_a_log_that_tessera_wrote_and_fails_on_a_damaged_copy(tmp_path):
