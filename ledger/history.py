@@ -5,17 +5,38 @@ enough to be stored beside the head.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 from ledger.encoding import format_canonical_json, parse_canonical_json, parse_hex
 from ledger.errors import ChainError, MalformedError
-from ledger.event import HistoryLink, Statement, UnknownStatement, VerificationEvent
+from ledger.event import HistoryLink, Model, SignatureFact, Statement, UnknownStatement, VerificationEvent
 from ledger.identity import Identity, canonical_identity, describe_change, display, identity_digest
 
 MAX_STATE_BYTES = 16 << 10
 
 
-def verified_identities(event: VerificationEvent) -> tuple[Identity, ...]:
+class Observed(Protocol):
+    """What is known of a revision before anything is decided about it: a verification event, or facts for one."""
+
+    @property
+    def model(self) -> Model:
+        """The revision."""
+        ...
+
+    @property
+    def signatures(self) -> tuple[SignatureFact, ...]:
+        """What was found about each signature."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """The outcome of all of them."""
+        ...
+
+
+def verified_identities(event: Observed) -> tuple[Identity, ...]:
     """Return the canonical identities whose signatures verified, each once, in the event's order."""
     found = [
         canonical_identity(signature.signer)
@@ -38,13 +59,14 @@ class HistoryState:
 
     def apply(self, event: VerificationEvent) -> "HistoryState":
         """Return the state after an event whose decision is made."""
-        if event.policy.decision not in ("observed", "accepted") or event.is_proposal:
+        if event.policy.decision not in ("observed", "accepted") or event.model.is_proposal:
             return self
-        state = replace(self, last_repo=repo_key(event) or "")
-        if self.pin is None and event.outcome == "VERIFIED" and event.trigger != "recheck":
-            pin = frozenset(identity_digest(each) for each in verified_identities(event))
-            state = replace(state, pin=pin or None)
-        return state
+        pin, last_repo = self.pin, repo_key(event) or ""
+        if pin is None and event.outcome == "VERIFIED" and event.trigger != "recheck":
+            pin = frozenset(identity_digest(each) for each in verified_identities(event)) or None
+        if (pin, last_repo) == (self.pin, self.last_repo):
+            return self
+        return HistoryState(pin=pin, last_repo=last_repo)
 
     def format(self) -> bytes:
         """Format as RFC 8785 JSON, for the commit store."""
@@ -55,8 +77,9 @@ class HistoryState:
 INITIAL = HistoryState()
 
 
+@lru_cache(maxsize=4096)
 def parse_state(data: bytes) -> HistoryState:
-    """Parse a stored state. Raises MalformedError."""
+    """Parse a stored state; the histories of one name and its repository mostly share theirs. Raises MalformedError."""
     match parse_canonical_json(data, what="history state", max_bytes=MAX_STATE_BYTES):
         case {"lastRepo": str() | None as last, "pin": list() | None as pin}:
             return HistoryState(
@@ -68,7 +91,7 @@ def parse_state(data: bytes) -> HistoryState:
     raise MalformedError("history state", expected="lastRepo and pin", actual="something else")
 
 
-def repo_key(event: VerificationEvent) -> str | None:
+def repo_key(event: Observed) -> str | None:
     """Return the ``repo:`` history of an event, if it has one."""
     return None if event.model.repo_id is None else f"repo:{event.model.repo_id}"
 
@@ -131,7 +154,7 @@ def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]]) 
             continue
         signers = verified_identities(statement) if statement.outcome == "VERIFIED" else ()
         change = None
-        if not statement.is_proposal:
+        if not statement.model.is_proposal:
             change = _change(before, signers, repo, repo_key(statement), statement.outcome)
             if signers:
                 before = signers

@@ -192,6 +192,7 @@ _REF_CLASSES = (
 )
 
 
+@lru_cache(maxsize=1024)
 def ref_class(ref: str) -> str:
     """Return ``branch``, ``tag``, ``pull`` or ``other`` for a full git ref."""
     return next((name for prefix, name in _REF_CLASSES if ref.startswith(prefix)), "other")

@@ -437,7 +437,7 @@ def _check_acceptance(event: VerificationEvent, state: _State) -> bool:
         problems.append(f"outcome {event.outcome}")
     if event.policy.decision not in ("observed", "accepted"):
         problems.append(f"decision {event.policy.decision}")
-    if event.is_proposal:
+    if event.model.is_proposal:
         problems.append("a proposal (pull ref)")
     if not problems:
         state.passed("accepted by the hub", f"{event.outcome}, {event.policy.decision}")

@@ -22,6 +22,7 @@ from ledger.event.statements import (
     facts_digest,
     fit,
     format_statement,
+    format_with_digest,
     outcome_of,
     parse_statement,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "facts_digest",
     "fit",
     "format_statement",
+    "format_with_digest",
     "outcome_of",
     "parse_statement",
 ]

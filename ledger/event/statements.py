@@ -108,6 +108,11 @@ class Model:
             value["revisionTime"] = self.revision_time
         return value
 
+    @property
+    def is_proposal(self) -> bool:
+        """Whether the revision is a ``pull`` ref, which anybody may open: it never counts."""
+        return self.ref is not None and ref_class(self.ref) == "pull"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestRef:
@@ -234,11 +239,6 @@ class VerificationEvent:
         """Its type."""
         return VERIFICATION_EVENT
 
-    @property
-    def is_proposal(self) -> bool:
-        """Whether the revision is a ``pull`` ref, which anybody may open: it never counts."""
-        return self.model.ref is not None and ref_class(self.model.ref) == "pull"
-
     def facts(self) -> dict[str, Json]:
         """Return the predicate without common fields and without what a retry may change."""
         value: dict[str, Json] = {
@@ -301,21 +301,28 @@ def format_statement(statement: Statement) -> bytes:
     Raises:
         LimitError: longer than 32 KiB; a verification event is brought below by ``fit``.
     """
+    return format_with_digest(statement)[0]
+
+
+def format_with_digest(statement: Statement) -> tuple[bytes, bytes]:
+    """Return the statement's bytes and its ``facts_digest``; building both from one value costs half.
+
+    Raises:
+        LimitError: as ``format_statement``.
+    """
+    common: dict[str, Json] = {} if statement.common is None else statement.common.as_json()
+    kind = statement.predicate_type
     if isinstance(statement, VerificationEvent):
-        predicate = {**statement.common.as_json(), **statement.facts(), **statement.verdict()}
-        return _format(statement.predicate_type, statement.model.name, statement.manifest.sha256, predicate)
-    common = statement.common.as_json() if statement.common else {}
-    data = _format(
-        statement.predicate_type,
-        statement.subject_name,
-        statement.subject_sha256,
-        {**common, **statement.fields},
-    )
+        facts, name, sha256 = statement.facts(), statement.model.name, statement.manifest.sha256
+        data = _format(kind, name, sha256, {**common, **facts, **statement.verdict()})
+        return data, _digest_of_facts(kind, name, sha256, common, facts)
+    facts, name, sha256 = dict(statement.fields), statement.subject_name, statement.subject_sha256
+    data = _format(kind, name, sha256, {**common, **facts})
     if len(data) > MAX_STATEMENT_BYTES:
         raise LimitError(
             "statement", expected=f"at most {MAX_STATEMENT_BYTES} bytes", actual=f"{len(data)} bytes"
         )
-    return data
+    return data, _digest_of_facts(kind, name, sha256, common, facts)
 
 
 def _format(predicate_type: str, name: str, sha256: bytes, predicate: dict[str, Json]) -> bytes:
@@ -336,19 +343,20 @@ def facts_digest(statement: Statement) -> bytes:
     and for a verification event also without ``verifiedAt``, ``verifier``, ``policy``, ``reasons`` and
     ``accountLink``.
     """
-    common: dict[str, Json] = {}
-    if statement.common is not None:
-        common = statement.common.as_json()
+    return format_with_digest(statement)[1]
+
+
+def _digest_of_facts(
+    kind: str, name: str, sha256: bytes, common: dict[str, Json], facts: dict[str, Json]
+) -> bytes:
+    """Take out what a retry may change, from values that nobody else holds, and digest the rest."""
+    if common:
         del common["recordedAt"]
-        common["histories"] = [{"key": link.key} for link in statement.common.histories]
-    if isinstance(statement, VerificationEvent):
-        facts = statement.facts()
+        common["histories"] = [{"key": link["key"]} for link in common["histories"]]
+    if kind == VERIFICATION_EVENT:
         for signature in facts["signatures"]:
             del signature["accountLink"]
-        name, sha256 = statement.model.name, statement.manifest.sha256
-    else:
-        facts, name, sha256 = dict(statement.fields), statement.subject_name, statement.subject_sha256
-    return hashlib.sha256(_format(statement.predicate_type, name, sha256, {**common, **facts})).digest()
+    return hashlib.sha256(_format(kind, name, sha256, {**common, **facts})).digest()
 
 
 def parse_statement(data: bytes) -> Statement | UnknownStatement:

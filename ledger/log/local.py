@@ -98,6 +98,17 @@ class _Changes:
     heads: dict[str, Head] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookup:
+    """What was looked up at ``size``: true for as long as nothing else is committed."""
+
+    size: int
+    events_asked: frozenset[bytes]
+    heads_asked: frozenset[str]
+    events: dict[bytes, StoredEvent]
+    heads: dict[str, Head]
+
+
 class LocalLog:
     """The only writer of a log directory. Thread-safe; see ``ledger.log.Log`` for the contract."""
 
@@ -121,6 +132,7 @@ class LocalLog:
         self._failure: LedgerError | None = None
         self._writable = False
         self._next_publication = 0.0
+        self._last_lookup: _Lookup | None = None
         self.published = PublishedLog(objects.get, origin=config.origin, keys=config.keys)
         self._state = commits.load()
         self._edge = self._load_edge()
@@ -248,7 +260,29 @@ class LocalLog:
     ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
         """Return the named events and heads as of the last commit, for a decision that admission checks again."""
         with self._writer:
-            return self._commits.lookup(events, heads)
+            return self._lookup(events, heads)
+
+    def _lookup(
+        self, events: Sequence[bytes], heads: Sequence[str]
+    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+        """Look up under the writer lock. An admission asks what its decision just asked: the answer is kept."""
+        last = self._last_lookup
+        if (
+            last is not None
+            and last.size == self._state.size
+            and last.events_asked.issuperset(events)
+            and last.heads_asked.issuperset(heads)
+        ):
+            return dict(last.events), dict(last.heads)
+        found, stored = self._commits.lookup(events, heads)
+        self._last_lookup = _Lookup(
+            size=self._state.size,
+            events_asked=frozenset(events),
+            heads_asked=frozenset(heads),
+            events=dict(found),
+            heads=dict(stored),
+        )
+        return found, stored
 
     def _commit_waiting(self) -> None:
         tickets = self._take_waiting()
@@ -276,7 +310,7 @@ class LocalLog:
 
     def _commit(self, tickets: Sequence[_Ticket]) -> None:
         # 1. Take the waiting entries; look up once what their admissions need.
-        events, heads = self._commits.lookup(
+        events, heads = self._lookup(
             [key for ticket in tickets for sub in ticket.submissions for key in sub.event_keys],
             list({key for ticket in tickets for sub in ticket.submissions for key in sub.histories}),
         )

@@ -4,8 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from ledger.encoding import format_canonical_json
-from ledger.event import VerificationEvent
-from ledger.history import HistoryState, repo_key, verified_identities
+from ledger.history import HistoryState, Observed, repo_key, verified_identities
 from ledger.identity import identity_digest
 
 POLICY_DOCUMENT = format_canonical_json(
@@ -28,12 +27,12 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-def decide(event: VerificationEvent, *, repo: HistoryState | None, name: HistoryState) -> Decision:
+def decide(event: Observed, *, repo: HistoryState | None, name: HistoryState) -> Decision:
     """Decide about an event against its ``repo:`` history, else its ``name:`` history ("First use and pins").
 
     In mode audit a change is called ``challenged`` and opens no challenge.
     """
-    if event.is_proposal:  # anybody may open one: it never counts, for or against
+    if event.model.is_proposal:  # anybody may open one: it never counts, for or against
         return Decision(decision="observed", reasons=("proposal",))
     reasons = []
     pin = _pin(repo, name)

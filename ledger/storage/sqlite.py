@@ -244,6 +244,7 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone leaves bytes in the drive's cache
     connection.execute("PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA wal_autocheckpoint = 16384")
 
 
 def _quote(path: pathlib.Path) -> str:
