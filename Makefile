@@ -41,6 +41,6 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) (once, about a minute)…"
 	@rm -f $(STAMP)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)

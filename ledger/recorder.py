@@ -368,8 +368,6 @@ class Recorder:
         )
         statement = PlainStatement(
             predicate_type=HUB_KEY,
-            subject_name=keyid,
-            subject_sha256=bytes.fromhex(keyid),
             common=common,
             fields={
                 "keyid": keyid,

@@ -7,13 +7,14 @@ history that it belongs to.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json
 from ledger.errors import LedgerError, LimitError, MalformedError
 from ledger.event import schemas
 from ledger.event.schemas import MAX_STATEMENT_BYTES, STATEMENT, STATEMENTS, VERIFICATION_EVENT
+from ledger.event.subjects import subject_of
 from ledger.identity import (
     Capped,
     Overflow,
@@ -268,10 +269,9 @@ class PlainStatement:
     """A statement of one of the other nine types; ``fields`` is its predicate without the common part, checked."""
 
     predicate_type: str
-    subject_name: str
-    subject_sha256: bytes
     fields: Mapping[str, Json]
     common: Common | None = None
+    subject: tuple[str, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.predicate_type not in STATEMENTS or self.predicate_type == VERIFICATION_EVENT:
@@ -281,6 +281,7 @@ class PlainStatement:
         STATEMENTS[self.predicate_type].check(
             {**self.fields, **(self.common.as_json() if self.common else {})}, "predicate"
         )
+        object.__setattr__(self, "subject", subject_of(self.predicate_type, self.fields))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,7 +317,7 @@ def format_with_digest(statement: Statement) -> tuple[bytes, bytes]:
         facts, name, sha256 = statement.facts(), statement.model.name, statement.manifest.sha256
         data = _format(kind, name, sha256, {**common, **facts, **statement.verdict()})
         return data, _digest_of_facts(kind, name, sha256, common, facts)
-    facts, name, sha256 = dict(statement.fields), statement.subject_name, statement.subject_sha256
+    facts, (name, sha256) = dict(statement.fields), statement.subject
     data = _format(kind, name, sha256, {**common, **facts})
     if len(data) > MAX_STATEMENT_BYTES:
         raise LimitError(
@@ -407,9 +408,14 @@ def _build(kind: str, predicate: Any, name: str, sha256: bytes) -> Statement:
         return event
     common = None if kind == schemas.ANCHOR else _build_common(predicate)
     fields = {key: item for key, item in predicate.items() if common is None or key not in _COMMON_FIELDS}
-    return PlainStatement(
-        predicate_type=kind, subject_name=name, subject_sha256=sha256, fields=fields, common=common
-    )
+    statement = PlainStatement(predicate_type=kind, fields=fields, common=common)
+    if (name, sha256) != statement.subject:
+        raise MalformedError(
+            "subject",
+            expected=f"{statement.subject[0]} with {statement.subject[1].hex()}, from the predicate",
+            actual=f"{name} with {sha256.hex()}",
+        )
+    return statement
 
 
 _COMMON_FIELDS = frozenset(("ledger", "hub", "recordedBy", "histories", "eventId", "recordedAt"))

@@ -108,7 +108,7 @@ PLAIN = {
         "method": "challenge",
     },
     schemas.HUB_KEY: {
-        "keyid": "00" * 32,
+        "keyid": hashlib.sha256(b"\0\0\0").hexdigest(),
         "spki": "AAAA",
         "state": "revoked",
         "holder": "hub.example",
@@ -123,9 +123,24 @@ PLAIN = {
 
 def plain(kind):
     common = None if kind == schemas.ANCHOR else replace(COMMON, histories=HISTORY)
-    return PlainStatement(
-        predicate_type=kind, subject_name="s", subject_sha256=digest("s"), fields=PLAIN[kind], common=common
-    )
+    return PlainStatement(predicate_type=kind, fields=PLAIN[kind], common=common)
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_subject_that_the_predicate_does_not_give_is_refused(kind):
+    value = json.loads(format_statement(plain(kind)))
+    value["subject"][0]["digest"]["sha256"] = "ab" * 32
+    with pytest.raises(MalformedError, match=r"from the predicate, got .* with " + "ab" * 32):
+        parse_statement(format_canonical_json(value))
+
+
+def test_a_hub_key_has_the_id_of_its_key():
+    with pytest.raises(MalformedError, match=r"keyid of the hub key: expected 709e80c8.*, of its spki"):
+        PlainStatement(
+            predicate_type=schemas.HUB_KEY,
+            fields={**PLAIN[schemas.HUB_KEY], "keyid": "00" * 32},
+            common=COMMON,
+        )
 
 
 def test_there_are_ten_types():
