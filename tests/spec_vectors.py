@@ -1,0 +1,287 @@
+"""Makes the vectors and JSON Schemas of docs/spec: ``python -m tests.spec_vectors`` writes the files."""
+
+import base64
+import json
+from dataclasses import replace
+
+from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
+from ledger.encoding import format_base64, format_canonical_json
+from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae
+from ledger.event import escape_name, facts_digest, format_statement
+from ledger.event.schemas import PREFIX, STATEMENTS, json_schema
+from ledger.identity import (
+    CertificateFacts,
+    CommittedFacts,
+    canonical_identity,
+    identity_digest,
+    overflow_text,
+    overflow_value,
+)
+from ledger.manifest import Manifest, ManifestFile, ManifestLink, escape_path
+from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from ledger.tlog.merkle import leaf_hash, node_hash
+from ledger.tlog.proof import TlogProof, format_proof
+from ledger.tlog.signed_note import sign_note
+from tests import events, world
+from tests.conftest import REPOSITORY
+from tests.ledger.test_event import PLAIN, full, plain
+
+SPEC = REPOSITORY / "docs" / "spec"
+RAW_NAMES = [
+    b"acme/tiny",
+    b"acme/100%",
+    b"acme/two words",
+    "acme/modèle".encode(),
+    "acme/mode\u0300le".encode(),
+    "名前/模型".encode(),
+    b"acme/\xff\xfe",
+    b"line\nfeed\0",
+    b"",
+    b"a" * 256,
+    b"a" * 257,
+    b"a" * 179 + b" " * 100,
+    b"a" * 178 + b" " * 100,
+    ("é" * 5000).encode(),
+]
+
+
+def names():
+    cases = [{"raw": raw.hex(), "escaped": escape_name(raw)} for raw in RAW_NAMES if raw]
+    return [*cases, *({"raw": raw.hex(), "path": escape_path(raw)} for raw in RAW_NAMES if raw)]
+
+
+def identities():
+    signers = [
+        *(
+            events.workflow(ref)
+            for ref in (
+                "refs/tags/v1",
+                "refs/heads/main",
+                "refs/pull/1/head",
+                "refs/merge-requests/2/head",
+                "refs/x",
+            )
+        ),
+        replace(events.workflow("refs/tags/v1"), san="dev@acme.example", san_type="email", claims=()),
+        replace(events.workflow("refs/tags/v1"), san=overflow_text("x" * 9000)),
+        replace(events.workflow("refs/tags/v1"), claims=overflow_value({"buildTrigger": "push"})),
+        events.key("a"),
+        CertificateFacts(
+            chain_sha256=(events.digest("1"),), anchor_spki_sha256=events.digest("2"), subject="CN=A"
+        ),
+        CertificateFacts(chain_sha256=(), anchor_spki_sha256=None, subject="CN=A"),
+        CommittedFacts(commitment=events.digest("c")),
+    ]
+    return [
+        {
+            "signer": signer.as_json(),
+            "identity": canonical_identity(signer).as_json(),
+            "sha256": identity_digest(canonical_identity(signer)).hex(),
+        }
+        for signer in signers
+    ]
+
+
+def changed(data, *path, value):
+    """The statement with one value replaced, canonical again."""
+    whole = json.loads(data)
+    at = whole
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    return format_canonical_json(whole)
+
+
+def statements():
+    known = [
+        events.event(),
+        full(),
+        events.event(events.key("a"), repo_id="7"),
+        *(plain(kind) for kind in PLAIN),
+    ]
+    cases = [
+        {
+            "statement": format_statement(each).decode(),
+            "reader": "known",
+            "sha256": events.hashlib.sha256(format_statement(each)).hexdigest(),
+            "factsSha256": facts_digest(each).hex(),
+        }
+        for each in known
+    ]
+    event = format_statement(full())
+    unknown = [
+        changed(event, "predicateType", value=f"{PREFIX}verification-event/v2"),
+        changed(event, "predicateType", value="https://example.org/other/v1"),
+        changed(event, "predicate", "newField", value=1),
+    ]
+    refused = [
+        event + b"\n",
+        event.replace(b'"predicate":', b'"predicate": ', 1),
+        event.replace(b'"trigger":"upload"', b'"trigger":"upload","trigger":"upload"'),
+        event.replace(b'"files":3', b'"files":3.0'),
+        changed(event, "subject", value=[]),
+        changed(event, "subject", 0, "name", value="acme/other"),
+        changed(event, "predicate", "outcome", value="UNSIGNED"),
+        changed(event, "predicate", "trigger", value="later"),
+        changed(event, "predicate", "recordedAt", value="2026-01-02T03:04:05+00:00"),
+        changed(event, "predicate", "eventId", value="two words"),
+        changed(event, "predicate", "model", "extra", value=1),
+        changed(event, "predicate", "histories", 0, "previous", value="00" * 32),
+        changed(event, "predicate", "histories", value=[]),
+        changed(
+            event,
+            "predicate",
+            "signatures",
+            0,
+            "claimedSigner",
+            value={"kind": "key", "spkiSha256": "00" * 32},
+        ),
+        changed(format_statement(plain(f"{PREFIX}hub-key/v1")), "predicate", "keyid", value="00" * 32),
+        changed(event, "padding", value="x" * 32768),
+    ]
+    cases += [{"statement": each.decode(), "reader": "unknown"} for each in unknown]
+    return cases + [{"statement": each.decode(), "reader": "refuse"} for each in refused]
+
+
+def signed(statement):
+    key = world.p256_key("hub")
+    signature = key.sign(pae(statement), world._ECDSA)
+    return format_entry(statement, keyid=keyid_of(world.spki_of(key)), signature=signature)
+
+
+def entries():
+    payload = format_statement(events.event(events.key("a")))
+    good, spki = signed(payload), format_base64(world.spki_of(world.p256_key("hub")))
+    commit = format_map_commit(MapCommit(covers=7, root=events.digest("map")))
+    value = json.loads(good)
+    other = {**value, "payload": format_base64(format_statement(events.event()))}
+    twice = {**value, "signatures": value["signatures"] * 2}
+    lax = {**value, "payload": value["payload"].rstrip("=")}
+    cases = [
+        {
+            "entry": good.decode(),
+            "leafIndex": 3,
+            "leafHash": leaf_hash(good).hex(),
+            "spki": spki,
+            "payloadSha256": events.hashlib.sha256(payload).hexdigest(),
+        },
+        {
+            "entry": commit.decode(),
+            "leafIndex": 7,
+            "leafHash": leaf_hash(commit).hex(),
+            "mapRoot": events.digest("map").hex(),
+        },
+        {"entry": format_canonical_json(other).decode(), "leafIndex": 3, "spki": spki, "refuse": True},
+    ]
+    bad = [
+        (format_canonical_json(twice), 3),
+        (format_canonical_json(lax), 3) if lax != value else (b"{}", 3),
+        (format_canonical_json({**value, "extra": 1}), 3),
+        (good + b"\n", 3),
+        (json.dumps(value).encode(), 3),
+        (commit, 8),
+        (commit.replace(b'"7"', b'"07"'), 7),
+        (commit.replace(b'"7"', b"7"), 7),
+        (commit.replace(b"hubledger/v1", b"hubledger/v2"), 7),
+        (format_canonical_json({**value, "payload": "A" * 49000}), 3),
+    ]
+    return cases + [{"entry": data.decode(), "leafIndex": at, "refuse": True} for data, at in bad]
+
+
+def manifests():
+    files = [
+        {"rawPath": b"weights/model.safetensors".hex(), "content": b"weights".hex()},
+        {"rawPath": b"README.md".hex(), "content": b"# tiny".hex()},
+        {"rawPath": b"100%".hex(), "content": b"".hex()},
+        {"rawPath": b"\xff".hex(), "content": b"1".hex()},
+        {"rawPath": "é".encode().hex(), "content": b"2".hex()},
+        {"rawPath": "\U0001f600".encode().hex(), "content": b"3".hex()},
+        {"rawPath": "\uffee".encode().hex(), "content": b"4".hex()},
+        {"rawPath": b".gitignore".hex(), "content": b"*".hex()},
+        {"rawPath": b"sub/.gitignore".hex(), "content": b"*".hex()},
+        {"rawPath": b".github/workflows/x.yml".hex(), "content": b"on: push".hex()},
+        {"rawPath": b"model.sig".hex(), "content": b"{}".hex(), "bundle": True},
+        {"rawPath": b"latest".hex(), "rawLink": b"../weights/100%".hex()},
+    ]
+    cases = []
+    for each in ([], files[:2], files):
+        items, bundles = [], set()
+        for file in each:
+            path = escape_path(bytes.fromhex(file["rawPath"]))
+            if "rawLink" in file:
+                items.append(ManifestLink(path=path, link=escape_path(bytes.fromhex(file["rawLink"]))))
+                continue
+            content = bytes.fromhex(file["content"])
+            items.append(
+                ManifestFile(path=path, sha256=events.hashlib.sha256(content).digest(), size=len(content))
+            )
+            if file.get("bundle"):
+                bundles.add(path)
+        whole = Manifest.of(items)
+        cases.append(
+            {
+                "files": each,
+                "manifest": whole.data.decode(),
+                "sha256": whole.sha256.hex(),
+                "contentSha256": whole.content(bundles).sha256.hex(),
+            }
+        )
+    return cases
+
+
+def proofs():
+    data = [signed(format_statement(events.event(events.key(name), event_id=name))) for name in "abc"]
+    leaves = [leaf_hash(each) for each in data]
+    root = node_hash(node_hash(leaves[0], leaves[1]), leaves[2])
+    log = world.Ed25519NoteSigner(world.LEDGER, world.ed25519_key("log"))
+    note = sign_note(format_checkpoint(Checkpoint(origin=world.LEDGER, size=3, root_hash=root)), [log])
+    extra = ProofExtra(entry=data[1], consistency=Consistency(size=1, hashes=(leaves[1], leaves[2])))
+    path = (leaves[0], leaves[2])
+    plain_proof = format_proof(TlogProof(index=1, hashes=path, checkpoint_note=note, extra=data[1]))
+    linked = format_proof(TlogProof(index=1, hashes=path, checkpoint_note=note, extra=format_extra(extra)))
+    vkey = log.verifier.format()
+    sha = events.hashlib.sha256(data[1]).hexdigest()
+    good = {"vkey": vkey, "index": 1, "size": 3, "rootHash": root.hex(), "entrySha256": sha}
+    first = base64.b64encode(leaves[0])
+    bad = [
+        plain_proof.replace(b"index 1", b"index 2"),
+        plain_proof.replace(b"index 1", b"index 01"),
+        plain_proof.replace(first + b"\n", b""),
+        plain_proof.replace(first, base64.b64encode(leaves[1])),
+        plain_proof.replace(b"\n3\n", b"\n4\n"),
+        format_proof(TlogProof(index=1, hashes=path, checkpoint_note=note, extra=data[0])),
+    ]
+    return [
+        {"proof": plain_proof.decode(), **good},
+        {"proof": linked.decode(), **good},
+        *({"proof": each.decode(), "vkey": vkey, "refuse": True} for each in bad),
+    ]
+
+
+VECTORS = {
+    "names": names,
+    "identities": identities,
+    "statements": statements,
+    "entries": entries,
+    "manifests": manifests,
+    "proofs": proofs,
+}
+
+
+def _pretty(value):
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def files():
+    """Every generated file of docs/spec: path and content."""
+    for name, make in VECTORS.items():
+        yield SPEC / "vectors" / f"{name}.json", _pretty(make())
+    for kind in STATEMENTS:
+        name = kind.removeprefix(PREFIX).replace("/", ".")
+        yield SPEC / "schemas" / f"{name}.schema.json", _pretty(json_schema(kind))
+
+
+if __name__ == "__main__":
+    for path, text in files():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
