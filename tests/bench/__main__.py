@@ -1,0 +1,22 @@
+"""``make bench``: measures the figures of docs/benchmarks.md. ``NAMES`` chooses some of them."""
+
+import sys
+
+from tests.bench.append import append
+from tests.bench.auditing import chains, hashing, proofs, rebuild
+from tests.bench.cold import cold
+from tests.bench.measure import show
+from tests.bench.recording import record
+
+BENCHMARKS = {each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append)}
+
+
+def main(names):
+    unknown = set(names) - BENCHMARKS.keys()
+    if unknown:
+        raise SystemExit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    show([line for name in names or BENCHMARKS for line in BENCHMARKS[name]()])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
