@@ -20,6 +20,7 @@ from ledger.entry import MapCommit, parse_entry
 from ledger.errors import CorruptError, LedgerError, WriteError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, parse_statement
 from ledger.identity import canonical_identity, display, identity_digest
+from ledger.storage.readonly import read_only_uri
 
 _SCHEMA = """
 CREATE TABLE position(id INTEGER PRIMARY KEY CHECK (id = 1), leaves INTEGER NOT NULL) STRICT;
@@ -133,7 +134,7 @@ class Index:
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
         try:
             if read_only:
-                connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+                connection = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
             else:
                 connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
                 _prepare(connection)

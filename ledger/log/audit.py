@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.errors import CorruptError, LedgerError, ProofError
+from ledger.errors import CorruptError, LedgerError, MalformedError, ProofError
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint
@@ -73,7 +73,7 @@ class _Levels:
         if level == 0:  # already compared beside the hashing of its entries
             return
         tile = Tile(level=level, index=self.counts[level], width=len(computed))
-        _compare_tile(tile, self.log.tile(tile), computed)
+        _compare_tile(tile, _read_tile(self.log, tile), computed)
         self.tiles += 1
 
 
@@ -183,7 +183,7 @@ def _task(log: PublishedLog, start: int, end: int, size: int, examine: Examine |
             ) from error
         leaves = merkle.leaf_hashes(run)
         tile = Tile(level=0, index=index, width=width)
-        _compare_tile(tile, log.tile(tile), leaves)
+        _compare_tile(tile, _read_tile(log, tile), leaves)
         if width == TILE_WIDTH:
             roots.append(merkle.root_of(leaves))
         else:
@@ -192,6 +192,18 @@ def _task(log: PublishedLog, start: int, end: int, size: int, examine: Examine |
         if examine:
             entries.extend(run)
     return count, (roots, partial), examine(start * TILE_WIDTH, entries) if examine else None
+
+
+def _read_tile(log: PublishedLog, tile: Tile) -> list[bytes]:
+    try:
+        return log.tile(tile)
+    except MalformedError as error:
+        raise CorruptError(
+            f"tile {tile.path}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="Fetch it again from another mirror, or restore the newest copy of the directory",
+        ) from error
 
 
 def _compare_tile(tile: Tile, stored: Sequence[bytes], computed: Sequence[bytes]) -> None:

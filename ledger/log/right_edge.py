@@ -62,6 +62,7 @@ class RightEdge:
                     f"right edge of the log at size {size}",
                     expected=f"the leaf hashes of {Tile(level=0, index=bundle.index, width=bundle.width).path}",
                     actual=f"other hashes from the entries of {bundle.path}",
+                    next_step="Restore the newest copy of this directory; do not delete ledger.db",
                 )
         return edge
 

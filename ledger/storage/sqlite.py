@@ -14,6 +14,7 @@ from typing import Any
 
 from ledger.errors import CorruptError, StorageError, WriteError
 from ledger.storage import Batch, Head, LogState, StoredEvent
+from ledger.storage.readonly import quote_path, read_only_uri
 
 _SCHEMA = """
 CREATE TABLE log_state(
@@ -54,18 +55,16 @@ class SqliteCommits:
             )
         try:
             self._connection = sqlite3.connect(
-                f"file:{_quote(path)}?mode={'ro' if read_only else 'rw'}",
+                read_only_uri(path) if read_only else f"file:{quote_path(path)}?mode=rw",
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
                 timeout=5,
             )
-            with _reading(path):
+            with _reading(path.name):
                 self._prepare(path, read_only=read_only)
         except sqlite3.Error as error:
-            raise CorruptError(
-                f"opening {path.name}", expected="an SQLite file", actual=str(error)
-            ) from error
+            raise read_error(f"opening {path.name}", error) from error
 
     def _prepare(self, path: pathlib.Path, *, read_only: bool) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -247,18 +246,30 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 16384")
 
 
-def _quote(path: pathlib.Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
 @contextlib.contextmanager
 def _reading(what: object) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise CorruptError(
-            f"reading {what}",
-            expected="a sound SQLite file",
+        raise read_error(f"reading {what}", error) from error
+
+
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""SQLite's codes for a disk that is full, broken or not ours: readers need space too, for shared memory."""
+
+
+def read_error(what: str, error: sqlite3.Error) -> StorageError:
+    """Tell a disk that does not do its work from a file that is damaged."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK:
+        return WriteError(
+            what,
+            expected="a disk with space, readable and writable",
             actual=str(error),
-            next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
-        ) from error
+            next_step="Free space or make the directory writable, then start again: nothing answered is lost",
+        )
+    return CorruptError(
+        what,
+        expected="a sound SQLite file",
+        actual=str(error),
+        next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
+    )
