@@ -90,7 +90,8 @@ def command(  # noqa: PLR0917 - click passes each option
     click.echo(f"{receipt['outcome']:<10} {printable(name)} at {printable(revision)}")
     for signature in receipt["signatures"]:
         click.echo(f"  {_describe(signature)}")
-    click.echo(f"  decision    {receipt['decision']}")
+    why = f" ({', '.join(receipt['reasons'])})" if receipt["reasons"] else ""
+    click.echo(f"  decision    {receipt['decision']}{why}")
     click.echo(f"  event       {receipt['eventId']}{'  (recorded before)' if receipt['repeated'] else ''}")
     click.echo(
         f"  leaf        {receipt['leafIndex']} of {receipt['checkpoint']['size']} in {receipt['checkpoint']['origin']}"

@@ -302,7 +302,7 @@ def _conclude(result: CheckResult) -> str:
         return f"The entry is {where}. Not checked: {skipped}."
     event = result.event
     signers = ", ".join(display(canonical_identity(each)) for each in verified_signers(event))
-    said = f"Signed by {signers}" if signers else event.outcome.capitalize()
+    said = f"Signed by {signers}" if signers else event.outcome.capitalize().replace("_", " ")
     return (
         f"{event.model.name} at {event.model.revision}: {said}; recorded as {where}. Not checked: {skipped}."
     )

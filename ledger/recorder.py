@@ -296,7 +296,7 @@ class Recorder:
                 f"event id {facts.event_id}",
                 expected=f"the facts recorded at leaf {stored.leaf_index}",
                 actual="other facts",
-                next_step="Use a new event id for a new observation",
+                next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
             )
         return Receipt(
             leaf_index=stored.leaf_index, event=event, statement=parsed.payload, entry=entry, repeated=True
