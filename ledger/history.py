@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from ledger.encoding import format_canonical_json, parse_canonical_json, parse_hex
 from ledger.errors import ChainError, MalformedError
 from ledger.event import HistoryLink, Model, SignatureFact, Statement, UnknownStatement, VerificationEvent
-from ledger.identity import Identity, canonical_identity, describe_change, display, identity_digest
-
-MAX_STATE_BYTES = 16 << 10
+from ledger.identity import Identity, canonical_identity, describe_change, display, signer_digest
 
 
 class Observed(Protocol):
@@ -46,6 +43,19 @@ def verified_identities(event: Observed) -> tuple[Identity, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def verified_digests(event: Observed) -> frozenset[bytes]:
+    """Return the digests of the identities that count for a pin: those that verified, of a verified event."""
+    if event.outcome != "VERIFIED":
+        return frozenset()
+    return frozenset(
+        [
+            signer_digest(signature.signer)
+            for signature in event.signatures
+            if signature.outcome == "VERIFIED" and signature.signer is not None
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryState:
     """What has been established in one history.
@@ -57,21 +67,25 @@ class HistoryState:
     pin: frozenset[bytes] | None = None
     last_repo: str | None = None
 
-    def apply(self, event: VerificationEvent) -> "HistoryState":
-        """Return the state after an event whose decision is made."""
+    def apply(self, event: VerificationEvent, verified: frozenset[bytes] | None = None) -> "HistoryState":
+        """Return the state after an event whose decision is made; ``verified`` is its ``verified_digests``, if known."""
         if event.policy.decision not in ("observed", "accepted") or event.model.is_proposal:
             return self
         pin, last_repo = self.pin, repo_key(event) or ""
-        if pin is None and event.outcome == "VERIFIED" and event.trigger != "recheck":
-            pin = frozenset(identity_digest(each) for each in verified_identities(event)) or None
+        if pin is None and event.trigger != "recheck":
+            pin = (verified_digests(event) if verified is None else verified) or None
         if (pin, last_repo) == (self.pin, self.last_repo):
             return self
         return HistoryState(pin=pin, last_repo=last_repo)
 
     def format(self) -> bytes:
-        """Format as RFC 8785 JSON, for the commit store."""
-        pin = None if self.pin is None else sorted(each.hex() for each in self.pin)
-        return format_canonical_json({"lastRepo": self.last_repo, "pin": pin})
+        """Format for the commit store, compactly, because there are two for every model.
+
+        One byte: how many identities are pinned, plus one; 0 where there is no pin. Their digests in order. Then
+        nothing where ``last_repo`` is None, else a line feed and it.
+        """
+        pin = b"\0" if self.pin is None else bytes((len(self.pin) + 1,)) + b"".join(sorted(self.pin))
+        return pin if self.last_repo is None else pin + b"\n" + self.last_repo.encode()
 
 
 INITIAL = HistoryState()
@@ -80,15 +94,15 @@ INITIAL = HistoryState()
 @lru_cache(maxsize=4096)
 def parse_state(data: bytes) -> HistoryState:
     """Parse a stored state; the histories of one name and its repository mostly share theirs. Raises MalformedError."""
-    match parse_canonical_json(data, what="history state", max_bytes=MAX_STATE_BYTES):
-        case {"lastRepo": str() | None as last, "pin": list() | None as pin}:
-            return HistoryState(
-                last_repo=last,
-                pin=None
-                if pin is None
-                else frozenset(parse_hex(each, length=32, what="pin") for each in pin),
-            )
-    raise MalformedError("history state", expected="lastRepo and pin", actual="something else")
+    count = max(0, data[0] - 1) if data else 0
+    pin, rest = data[1 : 1 + 32 * count], data[1 + 32 * count :]
+    state = HistoryState(
+        pin=frozenset(pin[i : i + 32] for i in range(0, len(pin), 32)) if data[:1] > b"\0" else None,
+        last_repo=rest[1:].decode("ascii", "replace") if rest else None,
+    )
+    if state.format() != data:
+        raise MalformedError("history state", expected="a pin and a repository", actual=data.hex())
+    return state
 
 
 def repo_key(event: Observed) -> str | None:

@@ -235,6 +235,12 @@ def identity_digest(identity: Identity) -> bytes:
     return hashlib.sha256(format_canonical_json(identity.as_json())).digest()
 
 
+@lru_cache(maxsize=1 << 14)
+def signer_digest(facts: SignerFacts) -> bytes:
+    """Return the digest of the canonical identity that logged facts stand for."""
+    return identity_digest(canonical_identity(facts))
+
+
 def display(identity: Identity) -> str:
     """Return one line that a person recognises the signer by."""
     match identity:

@@ -4,26 +4,28 @@ import functools
 import hashlib
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.client.trust import load_hub_key
+from ledger.embedded import chains
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.entry import MapCommit, parse_entry, verify_entry
-from ledger.errors import ChainError, CorruptError, LedgerError, MalformedError, UsageError
-from ledger.event import HistoryLink, UnknownStatement, facts_digest, parse_statement
-from ledger.history import ChainHead, check_link
-from ledger.index import Index, differences
+from ledger.errors import CorruptError, LedgerError, MalformedError, UsageError
+from ledger.event import parse_statement
+from ledger.index import Index, Rows
+from ledger.index.staging import Staged, Staging, build, compare
 from ledger.log.audit import Audited, audit
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog, fetch_from_folder, fetch_from_url
-from ledger.storage import StoredEvent
+from ledger.log.replay import replay
+from ledger.storage.readonly import read_only_uri
 from ledger.storage.sqlite import SqliteCommits, event_key
 from ledger.tlog.signed_note import VerifierKey
-from ledger.tlog.tiles import parse_bundle
+from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, parse_bundle
 
 Progress = Callable[[int, int], None]
 
@@ -73,54 +75,64 @@ def _report(done: Audited, more: list[str]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """What one entry says about chains and event ids; small, because it crosses processes."""
+@dataclass(slots=True)
+class Examine:
+    """Checks signatures and statements of a run of entries, and stages what they say of chains and for the index.
 
-    statement_sha256: bytes
-    links: tuple[tuple[str, int | None, bytes | None], ...]
-    event: bytes | None
-    facts: bytes | None
-    keyid: str
+    Picklable: each process opens a staging file of its own when it gets its first run.
+    """
 
+    keys: Mapping[str, bytes]
+    ledger: str
+    folder: pathlib.Path
+    _staging: Staging | None = field(default=None, init=False)
 
-def examine_entries(
-    keys: dict[str, bytes], ledger: str, start: int, entries: Sequence[bytes]
-) -> list[_Line | None]:
-    """Check signatures and statements of a run of entries. Raises, naming the leaf index."""
-    lines: list[_Line | None] = []
-    for offset, entry in enumerate(entries):
-        try:
-            lines.append(_examine(keys, ledger, start + offset, entry))
-        except LedgerError as error:
-            raise type(error)(
-                f"entry {start + offset}: {error.what}",
-                expected=error.expected,
-                actual=error.actual,
-                next_step=error.next_step,
-            ) from error
-    return lines
+    def __call__(self, start: int, entries: Sequence[bytes]) -> dict[str, tuple[int, int]]:
+        """Return the first and last leaf index of each hub key that signed. Raises, naming the leaf index."""
+        rows = Rows(start)
+        links: list[tuple[Any, ...]] = []
+        events: list[tuple[bytes, int]] = []
+        spans: dict[str, tuple[int, int]] = {}
+        for at, entry in enumerate(entries, start):
+            try:
+                self._one(at, entry, rows, links, events, spans)
+            except LedgerError as error:
+                raise type(error)(
+                    f"entry {at}: {error.what}",
+                    expected=error.expected,
+                    actual=error.actual,
+                    next_step=error.next_step,
+                ) from error
+        if self._staging is None:
+            self._staging = Staging(self.folder, more=chains.TABLES)
+        self._staging.add(rows, (chains.INSERT_LINK, links), (chains.INSERT_EVENT, events))
+        return spans
 
-
-def _examine(keys: dict[str, bytes], ledger: str, leaf_index: int, entry: bytes) -> _Line | None:
-    parsed = parse_entry(entry, leaf_index=leaf_index)
-    if isinstance(parsed, MapCommit):
-        return None
-    verify_entry(parsed, _public_keys(tuple(sorted(keys.items()))))
-    statement = parse_statement(parsed.payload)
-    common = statement.common
-    if common is None or common.ledger != ledger:
-        raise MalformedError(
-            "ledger of the statement", expected=ledger, actual=common.ledger if common else "none"
-        )
-    known = None if isinstance(statement, UnknownStatement) else statement
-    return _Line(
-        hashlib.sha256(parsed.payload).digest(),
-        tuple([(link.key, link.sequence, link.previous) for link in common.histories]),
-        event_key(common.recorded_by.id, common.event_id),
-        facts_digest(known) if known else None,
-        parsed.keyid,
-    )
+    def _one(  # noqa: PLR0917 - the four lists of one run
+        self,
+        at: int,
+        entry: bytes,
+        rows: Rows,
+        links: list[tuple[Any, ...]],
+        events: list[tuple[bytes, int]],
+        spans: dict[str, tuple[int, int]],
+    ) -> None:
+        parsed = parse_entry(entry, leaf_index=at)
+        if isinstance(parsed, MapCommit):
+            rows.add(hashlib.sha256(entry).digest(), parsed)
+            return
+        verify_entry(parsed, _public_keys(tuple(sorted(self.keys.items()))))
+        statement = parse_statement(parsed.payload)
+        common = statement.common
+        if common is None or common.ledger != self.ledger:
+            raise MalformedError(
+                "ledger of the statement", expected=self.ledger, actual=common.ledger if common else "none"
+            )
+        sha256 = hashlib.sha256(parsed.payload).digest()
+        rows.add(sha256, statement)
+        links += [(link.key, at, link.sequence, link.previous, sha256) for link in common.histories]
+        events.append((event_key(common.recorded_by.id, common.event_id), at))
+        spans[parsed.keyid] = (spans.get(parsed.keyid, (at, at))[0], at)
 
 
 @functools.lru_cache(maxsize=4)
@@ -129,42 +141,10 @@ def _public_keys(keys: tuple[tuple[str, bytes], ...]) -> dict[str, ec.EllipticCu
     return {keyid: load_hub_key(spki) for keyid, spki in keys}
 
 
-@dataclass(slots=True)
-class _Chains:
-    """Every history's chain and every event id while the log is replayed."""
-
-    ledger: ReadLedger
-    heads: dict[str, ChainHead] = field(default_factory=dict)
-    events: dict[bytes, StoredEvent] = field(default_factory=dict)
-    leaf_index: int = 0
-
-    def take(self, lines: list[_Line | None]) -> None:
-        """Hold the next entries against the chains. Raises ChainError, SignatureError."""
-        for line in lines:
-            if line is not None:
-                self._take(line)
-            self.leaf_index += 1
-
-    def _take(self, line: _Line) -> None:
-        at = self.leaf_index
-        self.ledger.trust.check_key(line.keyid, at)
-        for key, sequence, previous in line.links:
-            if sequence is None:
-                continue  # an observer's statement moves no head
-            link = HistoryLink(key=key, sequence=sequence, previous=previous)
-            check_link(link, self.heads.get(key), where=f"leaf {at}")
-            self.heads[key] = ChainHead(sequence, line.statement_sha256)
-        if line.event is not None and line.facts is not None:
-            if line.event in self.events:
-                first = self.events[line.event].leaf_index
-                raise ChainError(
-                    f"event id of leaf {at}", expected="an id used once", actual=f"that of leaf {first}"
-                )
-            self.events[line.event] = StoredEvent(leaf_index=at, facts_sha256=line.facts)
-
-
 def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Progress) -> dict[str, Any]:
     """Audit a ledger of ours: the log, every entry's signature, every chain, the commit store and the index.
+
+    A writer may go on meanwhile: what it adds after the checkpoint that is audited is held against the chains too.
 
     Raises:
         CorruptError, ProofError, SignatureError, ChainError, MalformedError: what does not hold, and where.
@@ -172,30 +152,25 @@ def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Prog
     ledger = open_for_reading(directory)
     checkpoint = ledger.log.checkpoint()
     size = checkpoint.checkpoint.size
-    keys = {key.keyid: key.spki for key in ledger.trust.hub_keys}
-    chains = _Chains(ledger)
-    done = audit(
-        functools.partial(_open_own, directory),
-        checkpoint,
-        examine=functools.partial(examine_entries, keys, ledger.config.ledger),
-        found=chains.take,
-        progress=lambda count: progress(count, size),
-        workers=workers,
-    )
-    pending = _compare_commits(ledger, chains, size)
-    leaves, problems = check_index(directory, progress=lambda _done, _total: None)
-    if problems:
-        raise CorruptError(
-            "index",
-            expected="what the log says",
-            actual="; ".join(problems),
-            next_step="Run `hubledger index rebuild`",
+    with tempfile.TemporaryDirectory(prefix="hubledger-audit-") as folder:
+        examine = Examine(
+            {key.keyid: key.spki for key in ledger.trust.hub_keys}, ledger.config.ledger, pathlib.Path(folder)
         )
+        done = audit(
+            functools.partial(_open_own, directory),
+            checkpoint,
+            examine=examine,
+            found=functools.partial(_check_keys, ledger),
+            progress=lambda count: progress(count, size),
+            workers=workers,
+        )
+        heads, events, pending = _compare_commits(ledger, examine, size)
+        leaves = _compare_index(ledger, pathlib.Path(folder), size + pending)
     return _report(
         done,
         [
             f"{done.entries} entries signed by the hub's keys, each at a leaf index where its key counts",
-            f"{len(chains.heads)} histories without a gap or fork, {len(chains.events)} event ids used once",
+            f"{heads} histories without a gap or fork, {events} event ids used once",
             f"commit store: heads and event ids as replayed, {pending} entries durable and not yet published",
             f"index: {leaves} leaves, as rebuilt",
         ],
@@ -206,97 +181,145 @@ def _open_own(directory: pathlib.Path) -> PublishedLog:
     return open_for_reading(directory).log
 
 
-def _compare_commits(ledger: ReadLedger, chains: _Chains, size: int) -> int:
-    """Compare heads and event ids with the commit store, after replaying what waits there to be published.
+def _check_keys(ledger: ReadLedger, spans: Mapping[str, tuple[int, int]]) -> None:
+    """Key ranges have no holes: a key that counts at the first and at the last of its leaves counts between."""
+    for keyid, span in spans.items():
+        for leaf_index in span:
+            ledger.trust.check_key(keyid, leaf_index)
 
-    Returns how many entries wait.
+
+def _compare_commits(ledger: ReadLedger, examine: Examine, size: int) -> tuple[int, int, int]:
+    """Compare heads and event ids with the commit store, after replaying what came after the checkpoint.
+
+    Returns how many histories, event ids, and entries after ``size`` there are.
     """
     commits = SqliteCommits(ledger.layout.commits, read_only=True)
     try:
-        commits.check()
-        state = commits.load()
-        keys = {key.keyid: key.spki for key in ledger.trust.hub_keys}
-        for first, data in commits.pending():
-            entries = parse_bundle(data, None)
-            skip = max(0, size - first)
-            chains.take(examine_entries(keys, ledger.config.ledger, first + skip, entries[skip:]))
-        stored_heads = {
-            key: ChainHead(head.sequence, head.statement_sha256) for key, head in commits.all_heads()
-        }
-        stored_events = dict(commits.all_events())
+        with commits.snapshot():
+            commits.check()
+            state = commits.load()
+            waiting = [*ledger.log.read(size, state.published_size, size=state.published_size)]
+            for first, data in commits.pending():
+                waiting += parse_bundle(data, None)[max(0, size + len(waiting) - first) :]
+            if size + len(waiting) != state.size:
+                raise CorruptError(
+                    "size of the commit store", expected=size + len(waiting), actual=state.size
+                )
+            _check_keys(ledger, examine(size, waiting))
+            staged = Staged(examine.folder)
+            try:
+                return (
+                    chains.compare_heads(staged, commits),
+                    chains.compare_events(staged, commits),
+                    len(waiting),
+                )
+            finally:
+                staged.close()
     finally:
         commits.close()
-    if chains.leaf_index != state.size:
-        raise CorruptError("size of the commit store", expected=state.size, actual=chains.leaf_index)
-    _compare("head", chains.heads, stored_heads)
-    _compare("event id", chains.events, stored_events)
-    return state.size - size
 
 
-def _compare(what: str, replayed: Mapping[Any, Any], stored: Mapping[Any, Any]) -> None:
-    for key in sorted(replayed.keys() | stored.keys()):
-        if replayed.get(key) != stored.get(key):
-            raise CorruptError(
-                f"{what} {key.hex() if isinstance(key, bytes) else key} in the commit store",
-                expected=replayed.get(key),
-                actual=stored.get(key),
-                next_step="Stop the writer: its decisions may rest on damaged heads; restore the newest copy",
-            )
+def _compare_index(ledger: ReadLedger, folder: pathlib.Path, leaves: int) -> int:
+    """Compare the index with what was staged of every leaf."""
+    problems = _index_problems(ledger, folder, leaves)
+    if problems:
+        raise CorruptError(
+            "index",
+            expected="what the log says",
+            actual="; ".join(problems),
+            next_step="Run `hubledger index rebuild`",
+        )
+    return leaves
+
+
+def _index_problems(ledger: ReadLedger, folder: pathlib.Path, leaves: int) -> list[str]:
+    Index(ledger.layout.index, read_only=True).close()  # refuses what is no index at all
+    staged = Staged(folder)
+    try:
+        return list(compare(staged, read_only_uri(ledger.layout.index), leaves))
+    finally:
+        staged.close()
 
 
 # The index
 
 
-def rebuild_index(directory: pathlib.Path, *, progress: Progress) -> int:
+def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int | None = None) -> int:
     """Make the index again beside the old one and put it in its place; returns how many leaves it mirrors."""
     layout = open_for_reading(directory).layout
-    with writer_lock(layout.root / "lock"):
+    with (
+        writer_lock(layout.root / "lock"),
+        tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder,
+    ):
         fresh = layout.index.with_name(".index.db.new")
-        leaves = _mirror(directory, fresh, progress)
+        _remove(fresh)
+        leaves = _stage(directory, pathlib.Path(folder), progress, workers)
+        Index(fresh).close()
+        staged = Staged(pathlib.Path(folder))
+        try:
+            build(staged, fresh, leaves)
+        finally:
+            staged.close()
+        # If we stop here, the old index is in its place; it and the new one are derived.
         for suffix in ("-wal", "-shm"):
             layout.index.with_name(layout.index.name + suffix).unlink(missing_ok=True)
         fresh.replace(layout.index)
     return leaves
 
 
-def check_index(directory: pathlib.Path, *, progress: Progress) -> tuple[int, list[str]]:
-    """Compare the index with one made afresh; returns how many leaves, and a sentence for each difference."""
-    layout = open_for_reading(directory).layout
+def check_index(
+    directory: pathlib.Path, *, progress: Progress, workers: int | None = None
+) -> tuple[int, list[str]]:
+    """Compare the index with what the log gives; returns how many leaves, and a sentence for each difference."""
     with tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder:
-        fresh = pathlib.Path(folder) / "index.db"
-        leaves = _mirror(directory, fresh, progress)
-        stored, rebuilt = Index(layout.index, read_only=True), Index(fresh)
-        try:
-            return leaves, list(differences(stored, rebuilt))
-        finally:
-            stored.close()
-            rebuilt.close()
+        leaves = _stage(directory, pathlib.Path(folder), progress, workers)
+        return leaves, _index_problems(open_for_reading(directory), pathlib.Path(folder), leaves)
 
 
-def _mirror(directory: pathlib.Path, path: pathlib.Path, progress: Progress) -> int:
-    """Mirror the durable entries of a ledger, published or waiting, into a new index file."""
+@dataclass(slots=True)
+class _Read:
+    """Reads a run of bundles of an audited log and stages its rows. Picklable, as ``Examine``."""
+
+    folder: pathlib.Path
+    _staging: Staging | None = field(default=None, init=False)
+
+    def __call__(self, log: PublishedLog, bundles: list[EntryBundle]) -> int:
+        return self.stage(
+            bundles[0].index * TILE_WIDTH, [entry for bundle in bundles for entry in log.bundle(bundle)]
+        )
+
+    def stage(self, start: int, entries: Sequence[bytes]) -> int:
+        """Stage the rows of entries; returns how many."""
+        rows = Rows(start)
+        for entry in entries:
+            rows.add_audited(entry)
+        if self._staging is None:
+            self._staging = Staging(self.folder)
+        self._staging.add(rows)
+        return len(entries)
+
+
+def _stage(directory: pathlib.Path, folder: pathlib.Path, progress: Progress, workers: int | None) -> int:
+    """Stage the rows of every durable entry of a ledger, published or waiting; returns how many leaves."""
     ledger = open_for_reading(directory)
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    published = ledger.log.checkpoint().checkpoint.size
     commits = SqliteCommits(ledger.layout.commits, read_only=True)
-    index = Index(path)
     try:
+        read, done = _Read(folder), 0
         size = commits.load().size
-        published = ledger.log.checkpoint().checkpoint.size
-        return index.catch_up(_counted(_durable(ledger, commits, published), size, progress), 0)
+        for count in replay(functools.partial(_open_own, directory), published, read, workers=workers):
+            done += count
+            progress(done, size)
+        waiting: list[bytes] = []
+        for first, data in commits.pending():
+            waiting += parse_bundle(data, None)[max(0, done + len(waiting) - first) :]
+        done += read.stage(done, waiting)
+        progress(done, size)
+        return done
     finally:
-        index.close()
         commits.close()
 
 
-def _durable(ledger: ReadLedger, commits: SqliteCommits, published: int) -> Iterator[bytes]:
-    yield from ledger.log.read(0, published, size=published)
-    for first, data in commits.pending():
-        yield from parse_bundle(data, None)[max(0, published - first) :]
-
-
-def _counted(entries: Iterator[bytes], total: int, progress: Progress) -> Iterator[bytes]:
-    for count, entry in enumerate(entries, 1):
-        yield entry
-        if not count % 1000 or count == total:
-            progress(count, total)
+def _remove(path: pathlib.Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

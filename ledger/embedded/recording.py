@@ -67,7 +67,7 @@ def record_revision(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
-        checkpoint = ledger.log.publish()
+        checkpoint = ledger.recorder.publish()
         if proof_out is not None:
             write_file_durably(
                 proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644

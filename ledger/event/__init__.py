@@ -22,7 +22,6 @@ from ledger.event.statements import (
     facts_digest,
     fit,
     format_statement,
-    format_with_digest,
     outcome_of,
     parse_statement,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "facts_digest",
     "fit",
     "format_statement",
-    "format_with_digest",
     "outcome_of",
     "parse_statement",
 ]

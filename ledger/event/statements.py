@@ -302,28 +302,17 @@ def format_statement(statement: Statement) -> bytes:
     Raises:
         LimitError: longer than 32 KiB; a verification event is brought below by ``fit``.
     """
-    return format_with_digest(statement)[0]
-
-
-def format_with_digest(statement: Statement) -> tuple[bytes, bytes]:
-    """Return the statement's bytes and its ``facts_digest``; building both from one value costs half.
-
-    Raises:
-        LimitError: as ``format_statement``.
-    """
     common: dict[str, Json] = {} if statement.common is None else statement.common.as_json()
     kind = statement.predicate_type
     if isinstance(statement, VerificationEvent):
-        facts, name, sha256 = statement.facts(), statement.model.name, statement.manifest.sha256
-        data = _format(kind, name, sha256, {**common, **facts, **statement.verdict()})
-        return data, _digest_of_facts(kind, name, sha256, common, facts)
-    facts, (name, sha256) = dict(statement.fields), statement.subject
-    data = _format(kind, name, sha256, {**common, **facts})
+        predicate = {**common, **statement.facts(), **statement.verdict()}
+        return _format(kind, statement.model.name, statement.manifest.sha256, predicate)
+    data = _format(kind, *statement.subject, {**common, **statement.fields})
     if len(data) > MAX_STATEMENT_BYTES:
         raise LimitError(
             "statement", expected=f"at most {MAX_STATEMENT_BYTES} bytes", actual=f"{len(data)} bytes"
         )
-    return data, _digest_of_facts(kind, name, sha256, common, facts)
+    return data
 
 
 def _format(predicate_type: str, name: str, sha256: bytes, predicate: dict[str, Json]) -> bytes:
@@ -344,20 +333,17 @@ def facts_digest(statement: Statement) -> bytes:
     and for a verification event also without ``verifiedAt``, ``verifier``, ``policy``, ``reasons`` and
     ``accountLink``.
     """
-    return format_with_digest(statement)[1]
-
-
-def _digest_of_facts(
-    kind: str, name: str, sha256: bytes, common: dict[str, Json], facts: dict[str, Json]
-) -> bytes:
-    """Take out what a retry may change, from values that nobody else holds, and digest the rest."""
+    common: dict[str, Json] = {} if statement.common is None else statement.common.as_json()
     if common:
         del common["recordedAt"]
         common["histories"] = [{"key": link["key"]} for link in common["histories"]]
-    if kind == VERIFICATION_EVENT:
+    if isinstance(statement, VerificationEvent):
+        facts, name, sha256 = statement.facts(), statement.model.name, statement.manifest.sha256
         for signature in facts["signatures"]:
             del signature["accountLink"]
-    return hashlib.sha256(_format(kind, name, sha256, {**common, **facts})).digest()
+    else:
+        facts, (name, sha256) = dict(statement.fields), statement.subject
+    return hashlib.sha256(_format(statement.predicate_type, name, sha256, {**common, **facts})).digest()
 
 
 def parse_statement(data: bytes) -> Statement | UnknownStatement:

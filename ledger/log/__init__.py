@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ledger.errors import LedgerError
-from ledger.storage import Head, StoredEvent
+from ledger.storage import Head
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 
 
@@ -49,9 +49,9 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """What the commit of one entry stores beside its bytes."""
+    """What the commit of one entry stores beside its bytes: the keys of its event ids, the heads that it moved."""
 
-    events: Sequence[tuple[bytes, StoredEvent]] = ()
+    events: Sequence[bytes] = ()
     heads: Sequence[tuple[str, Head]] = ()
 
 
@@ -71,7 +71,7 @@ class Submission:
 
 @dataclass(slots=True)
 class View:
-    """Event ids and heads as the writer sees them at this place in the batch."""
+    """Event ids (with their leaf index) and heads as the writer sees them at this place in the batch."""
 
-    events: Mapping[bytes, StoredEvent]
+    events: Mapping[bytes, int]
     heads: Mapping[str, Head]

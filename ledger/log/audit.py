@@ -4,27 +4,19 @@ Works on any c2sp.org/tlog-tiles log. What the entries mean is the business of `
 caller passes in: it runs beside the hashing, in the same worker, so that entries cross no process twice.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ledger.errors import CorruptError, LedgerError, MalformedError, ProofError
 from ledger.log.published import PublishedLog
+from ledger.log.replay import OpenLog, replay
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile
 
 Examine = Callable[[int, Sequence[bytes]], Any]
 """``examine(first leaf index, entries)`` returns something small (picklable) about a run of entries, or raises."""
-OpenLog = Callable[[], PublishedLog]
-"""Opens the log in a worker process; must be picklable."""
-
-_BUNDLES_A_TASK = 16
-_TASKS_AHEAD = 4
-_PARALLEL_FROM = 64 * TILE_WIDTH
-"""Entries below which starting processes costs more than it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +89,14 @@ def audit(
     size = checkpoint.checkpoint.size
     levels = _Levels(open_log(), size)
     done = 0
-    for leaves, roots, report in _replay(open_log, size, examine, workers):
-        done += leaves
-        for root in roots[0]:
+    for hashed in replay(open_log, size, _Hash(examine), workers=workers):
+        done += hashed.leaves
+        for root in hashed.roots:
             levels.add(1, root)
-        if roots[1]:
-            _add_partial(levels, roots[1])
+        if hashed.partial:
+            _add_partial(levels, hashed.partial)
         if found and examine:
-            found(report)
+            found(hashed.report)
         if progress:
             progress(done)
     root = levels.finish()
@@ -126,72 +118,44 @@ def _add_partial(levels: _Levels, leaves: list[bytes]) -> None:
     levels.hashes[0] = leaves
 
 
-_Task = tuple[int, tuple[list[bytes], list[bytes]], Any]
+@dataclass(frozen=True, slots=True)
+class _Hash:
+    """Hashes a run of bundles and compares it with the level-0 tiles; then lets ``examine`` look at the entries."""
+
+    examine: Examine | None
+
+    def __call__(self, log: PublishedLog, bundles: list[EntryBundle]) -> "_Hashed":
+        roots: list[bytes] = []
+        partial: list[bytes] = []
+        entries: list[bytes] = []
+        for bundle in bundles:
+            try:
+                run = log.bundle(bundle)
+            except LedgerError as error:
+                raise CorruptError(
+                    f"bundle {bundle.path}", expected=f"{bundle.width} entries", actual=str(error)
+                ) from error
+            leaves = merkle.leaf_hashes(run)
+            tile = Tile(level=0, index=bundle.index, width=bundle.width)
+            _compare_tile(tile, _read_tile(log, tile), leaves)
+            if bundle.width == TILE_WIDTH:
+                roots.append(merkle.root_of(leaves))
+            else:
+                partial = leaves
+            if self.examine:
+                entries += run
+        report = self.examine(bundles[0].index * TILE_WIDTH, entries) if self.examine else None
+        return _Hashed(sum(bundle.width for bundle in bundles), roots, partial, report)
 
 
-def _replay(open_log: OpenLog, size: int, examine: Examine | None, workers: int | None) -> Iterator[_Task]:
-    """Yield the tasks' results in log order, a bounded number of tasks ahead."""
-    bundles = -(-size // TILE_WIDTH)
-    starts = range(0, bundles, _BUNDLES_A_TASK)
-    count = workers or os.cpu_count() or 1
-    if size < _PARALLEL_FROM or count == 1:
-        log = open_log()
-        for start in starts:
-            yield _task(log, start, min(bundles, start + _BUNDLES_A_TASK), size, examine)
-        return
-    with ProcessPoolExecutor(count, initializer=_start_worker, initargs=(open_log, examine)) as pool:
-        waiting: list[Future[_Task]] = []
-        try:
-            for start in starts:
-                waiting.append(pool.submit(_work, start, min(bundles, start + _BUNDLES_A_TASK), size))
-                if len(waiting) == count * _TASKS_AHEAD:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            for future in waiting:
-                future.cancel()
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """What comes back from a worker: how many leaves, the roots of full tiles, the leaves of a partial one."""
 
-
-_worker_log: PublishedLog
-_worker_examine: Examine | None
-
-
-def _start_worker(open_log: OpenLog, examine: Examine | None) -> None:
-    global _worker_log, _worker_examine
-    _worker_log, _worker_examine = open_log(), examine
-
-
-def _work(start: int, end: int, size: int) -> _Task:
-    return _task(_worker_log, start, end, size, _worker_examine)
-
-
-def _task(log: PublishedLog, start: int, end: int, size: int, examine: Examine | None) -> _Task:
-    """Hash the bundles ``[start, end)`` and compare them with their level-0 tiles."""
-    roots: list[bytes] = []
-    partial: list[bytes] = []
-    entries: list[bytes] = []
-    count = 0
-    for index in range(start, end):
-        width = min(TILE_WIDTH, size - index * TILE_WIDTH)
-        bundle = EntryBundle(index=index, width=width)
-        try:
-            run = log.bundle(bundle)
-        except LedgerError as error:
-            raise CorruptError(
-                f"bundle {bundle.path}", expected=f"{width} entries", actual=str(error)
-            ) from error
-        leaves = merkle.leaf_hashes(run)
-        tile = Tile(level=0, index=index, width=width)
-        _compare_tile(tile, _read_tile(log, tile), leaves)
-        if width == TILE_WIDTH:
-            roots.append(merkle.root_of(leaves))
-        else:
-            partial = leaves
-        count += width
-        if examine:
-            entries.extend(run)
-    return count, (roots, partial), examine(start * TILE_WIDTH, entries) if examine else None
+    leaves: int
+    roots: list[bytes]
+    partial: list[bytes]
+    report: Any
 
 
 def _read_tile(log: PublishedLog, tile: Tile) -> list[bytes]:

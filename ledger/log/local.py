@@ -29,7 +29,7 @@ from ledger.log import Admitted, Committed, Submission, View
 from ledger.log.freshness import Source, check_not_restored
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
-from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore, StoredEvent
+from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
@@ -94,7 +94,7 @@ class _Changes:
     """What the admitted entries of one batch add to the commit."""
 
     entries: list[bytes] = field(default_factory=list)
-    events: dict[bytes, StoredEvent] = field(default_factory=dict)
+    events: dict[bytes, int] = field(default_factory=dict)
     heads: dict[str, Head] = field(default_factory=dict)
 
 
@@ -105,7 +105,7 @@ class _Lookup:
     size: int
     events_asked: frozenset[bytes]
     heads_asked: frozenset[str]
-    events: dict[bytes, StoredEvent]
+    events: dict[bytes, int]
     heads: dict[str, Head]
 
 
@@ -257,14 +257,14 @@ class LocalLog:
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
-    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+    ) -> tuple[dict[bytes, int], dict[str, Head]]:
         """Return the named events and heads as of the last commit, for a decision that admission checks again."""
         with self._writer:
             return self._lookup(events, heads)
 
     def _lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
-    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+    ) -> tuple[dict[bytes, int], dict[str, Head]]:
         """Look up under the writer lock. An admission asks what its decision just asked: the answer is kept."""
         last = self._last_lookup
         if (
@@ -331,7 +331,7 @@ class LocalLog:
         self,
         sub: Submission,
         view: View,
-        events: dict[bytes, StoredEvent],
+        events: dict[bytes, int],
         heads: dict[str, Head],
         changes: _Changes,
     ) -> Committed | LedgerError:
@@ -347,8 +347,8 @@ class LocalLog:
         except LedgerError as error:
             return error
         changes.entries.append(sub.entry)
-        for key, event in admitted.events:
-            changes.events[key] = events[key] = event
+        for key in admitted.events:
+            changes.events[key] = events[key] = leaf_index
         for name, head in admitted.heads:
             changes.heads[name] = heads[name] = head
         return Committed(leaf_index=leaf_index)

@@ -4,8 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from ledger.encoding import format_canonical_json
-from ledger.history import HistoryState, Observed, repo_key, verified_identities
-from ledger.identity import identity_digest
+from ledger.history import HistoryState, Observed, repo_key, verified_digests
 
 POLICY_DOCUMENT = format_canonical_json(
     {
@@ -32,25 +31,25 @@ def decide(event: Observed, *, repo: HistoryState | None, name: HistoryState) ->
 
     In mode audit a change is called ``challenged`` and opens no challenge.
     """
+    return decide_signers(event, verified_digests(event), repo=repo, name=name)
+
+
+def decide_signers(
+    event: Observed, verified: frozenset[bytes], *, repo: HistoryState | None, name: HistoryState
+) -> Decision:
+    """Decide where the event's ``verified_digests`` are known already."""
     if event.model.is_proposal:  # anybody may open one: it never counts, for or against
-        return Decision(decision="observed", reasons=("proposal",))
+        return _PROPOSAL
+    pin = repo.pin if repo is not None and repo.pin is not None else name.pin
     reasons = []
-    pin = _pin(repo, name)
-    if pin is not None:
-        signers = (
-            []
-            if event.outcome != "VERIFIED"
-            else [identity_digest(each) for each in verified_identities(event)]
-        )
-        if not pin.intersection(signers):
-            reasons.append("signer-changed" if signers else "signature-lost")
-    if name.last_repo is not None and name.last_repo != (repo_key(event) or ""):
-        had_none = name.last_repo == ""
-        if not had_none:
-            reasons.append("other-repository" if repo_key(event) else "repository-id-lost")
-    return Decision(decision="challenged" if reasons else "observed", reasons=tuple(reasons))
+    if pin is not None and not pin & verified:
+        reasons.append("signer-changed" if verified else "signature-lost")
+    if name.last_repo:
+        now = repo_key(event)
+        if name.last_repo != now:
+            reasons.append("other-repository" if now else "repository-id-lost")
+    return Decision(decision="challenged", reasons=tuple(reasons)) if reasons else _OBSERVED
 
 
-def _pin(repo: HistoryState | None, name: HistoryState) -> frozenset[bytes] | None:
-    """Return the pin of the ``repo:`` history, else that of the ``name:`` history."""
-    return repo.pin if repo is not None and repo.pin is not None else name.pin
+_OBSERVED = Decision(decision="observed")
+_PROPOSAL = Decision(decision="observed", reasons=("proposal",))

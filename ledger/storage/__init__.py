@@ -47,14 +47,6 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
-    """What an event id stands for: where it is, and the digest of its facts."""
-
-    leaf_index: int
-    facts_sha256: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
     """The one row that a commit swaps.
 
@@ -74,14 +66,17 @@ class LogState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one commit stores, all or nothing; ``data`` is the entries in entry-bundle encoding."""
+    """What one commit stores, all or nothing; ``data`` is the entries in entry-bundle encoding.
+
+    ``events`` are the keys of event ids with their leaf index, ``heads`` the histories that moved.
+    """
 
     first: int
     count: int
     data: bytes
     root: bytes
     frontier: tuple[bytes, ...]
-    events: Sequence[tuple[bytes, StoredEvent]]
+    events: Sequence[tuple[bytes, int]]
     heads: Sequence[tuple[str, Head]]
 
 
@@ -109,6 +104,6 @@ class CommitStore(Protocol):
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
-    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
-        """Return those of the named events and heads that exist."""
+    ) -> tuple[dict[bytes, int], dict[str, Head]]:
+        """Return those of the named events (with their leaf index) and heads that exist."""
         ...

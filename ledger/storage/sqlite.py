@@ -3,18 +3,27 @@
 ``journal_mode=WAL`` with ``synchronous=FULL``: a transaction is on the disk when COMMIT returns
 (https://www.sqlite.org/pragma.html#pragma_synchronous). The file must never be restored without the
 check of ``ledger.log.freshness``: an older one could sign a second history.
+
+Event ids and heads are random keys: inserted one batch at a time, each would touch a page of its own. A commit
+therefore writes them as one row of ``recent`` and keeps them in memory; when many have come together they are folded
+into their tables in key order, in the transaction of a commit. Opening reads ``recent`` again.
 """
 
 import contextlib
 import hashlib
+import heapq
 import pathlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from ledger.errors import CorruptError, StorageError, WriteError
-from ledger.storage import Batch, Head, LogState, StoredEvent
+from ledger.encoding import MAX_DECIMAL, format_canonical_json, parse_canonical_json, parse_hex
+from ledger.errors import CorruptError, LedgerError, StorageError, WriteError
+from ledger.storage import Batch, Head, LogState
 from ledger.storage.readonly import quote_path, read_only_uri
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 _SCHEMA = """
 CREATE TABLE log_state(
@@ -25,27 +34,37 @@ CREATE TABLE log_state(
     CHECK (published_size <= target_size AND target_size <= size)
 ) STRICT;
 CREATE TABLE batches(first INTEGER PRIMARY KEY, count INTEGER NOT NULL, data BLOB NOT NULL) STRICT;
-CREATE TABLE events(
-    event BLOB PRIMARY KEY, leaf_index INTEGER NOT NULL, facts_sha256 BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+CREATE TABLE recent(first INTEGER PRIMARY KEY, changes BLOB NOT NULL) STRICT;
+CREATE TABLE events(event BLOB PRIMARY KEY, leaf_index INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE heads(
     history TEXT PRIMARY KEY, sequence INTEGER NOT NULL, statement_sha256 BLOB NOT NULL, state BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _LOOKUP_CHUNK = 500  # SQLite's historic limit of 999 variables, with room
+FOLD_AT = 65_536
+"""Recent events that are folded into their table at once: about 50 MB of memory with their heads."""
+_MAX_CHANGES_BYTES = 1 << 30
+"""One row of ``recent``: SQLite's own limit for a value."""
+_EVENT_KEY_BYTES = 16
 
 
 def event_key(recorder_id: str, event_id: str) -> bytes:
-    """Return the key of an event id in the space of its recorder: SHA-256, so that rows stay small."""
-    return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()
+    """Return the key of an event id in the space of its recorder.
+
+    The first 16 bytes of a SHA-256: ids are chosen by the recorder itself, who could only collide with itself.
+    """
+    return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()[:_EVENT_KEY_BYTES]
 
 
 class SqliteCommits:
     """See ``CommitStore`` for the contract. Not thread-safe: the log calls it under its writer lock."""
 
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
+        self._events: dict[bytes, int] = {}
+        self._heads: dict[str, Head] = {}
+        self._writable = not read_only
         if not path.is_file():
             raise CorruptError(
                 f"commit store {path.name}",
@@ -74,6 +93,10 @@ class SqliteCommits:
             )
         if not read_only:
             _make_durable(self._connection)
+        for (changes,) in self._connection.execute("SELECT changes FROM recent ORDER BY first"):
+            events, heads = _parse_changes(changes)
+            self._events.update(events)
+            self._heads.update(heads)
 
     @classmethod
     def create(cls, path: pathlib.Path, state: LogState) -> "SqliteCommits":
@@ -134,14 +157,28 @@ class SqliteCommits:
                 raise CorruptError(
                     "commit", expected=f"a stored size of {batch.first}", actual="another size"
                 )
-            self._connection.executemany(
-                "INSERT INTO events VALUES (?, ?, ?)",
-                [(key, event.leaf_index, event.facts_sha256) for key, event in batch.events],
-            )
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
-                [(key, head.sequence, head.statement_sha256, head.state) for key, head in batch.heads],
-            )
+            if batch.events or batch.heads:
+                execute("INSERT INTO recent VALUES (?, ?)", (batch.first, _format_changes(batch)))
+            folds = len(self._events) >= FOLD_AT
+            if folds:
+                self._fold(execute, keep_from=batch.first)
+        # If we stop before the commit, memory and tables are as they were; after it, both generations are found again.
+        if folds:
+            self._events, self._heads = {}, {}
+        self._events.update(batch.events)
+        self._heads.update(batch.heads)
+
+    def _fold(self, execute: Callable[..., sqlite3.Cursor], *, keep_from: int) -> None:
+        """Move what was recent into the tables, in key order: each page is touched once for many rows."""
+        self._connection.executemany("INSERT INTO events VALUES (?, ?)", sorted(self._events.items()))
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
+            [
+                (key, head.sequence, head.statement_sha256, head.state)
+                for key, head in sorted(self._heads.items(), key=_first)
+            ],
+        )
+        execute("DELETE FROM recent WHERE first < ?", (keep_from,))
 
     def save_publication(self, state: LogState) -> None:
         """Store how far publishing is."""
@@ -159,38 +196,48 @@ class SqliteCommits:
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
-    ) -> tuple[dict[bytes, StoredEvent], dict[str, Head]]:
+    ) -> tuple[dict[bytes, int], dict[str, Head]]:
         """Return those that exist."""
+        found = {key: self._events[key] for key in events if key in self._events}
+        last = {key: self._heads[key] for key in heads if key in self._heads}
         with _reading("events and heads"):
-            found = {
-                key: StoredEvent(leaf_index=index, facts_sha256=facts)
-                for key, index, facts in self._select(
-                    "SELECT event, leaf_index, facts_sha256 FROM events WHERE event", events
+            found.update(
+                self._select(
+                    "SELECT event, leaf_index FROM events WHERE event",
+                    [key for key in events if key not in found],
                 )
-            }
-            last = {
-                key: Head(sequence=sequence, statement_sha256=sha256, state=state)
-                for key, sequence, sha256, state in self._select(
-                    "SELECT history, sequence, statement_sha256, state FROM heads WHERE history", heads
-                )
-            }
+            )
+            for row in self._select(
+                "SELECT history, sequence, statement_sha256, state FROM heads WHERE history",
+                [key for key in heads if key not in last],
+            ):
+                last[row[0]] = _head(row)
         return found, last
 
     def all_heads(self) -> Iterator[tuple[str, Head]]:
-        """Yield every head, for the audit."""
+        """Yield every head in the order of its key, for the audit."""
         with _reading("heads"):
-            for key, sequence, sha256, state in self._connection.execute(
-                "SELECT history, sequence, statement_sha256, state FROM heads"
-            ):
-                yield key, Head(sequence=sequence, statement_sha256=sha256, state=state)
+            rows = self._connection.execute(
+                "SELECT history, sequence, statement_sha256, state FROM heads ORDER BY history"
+            )
+            yield from _overlay(((row[0], _head(row)) for row in rows), self._heads)
 
-    def all_events(self) -> Iterator[tuple[bytes, StoredEvent]]:
-        """Yield every event id's key, for the audit."""
+    def all_events(self) -> Iterator[tuple[bytes, int]]:
+        """Yield every event id's key with its leaf index, in the order of the keys, for the audit."""
         with _reading("events"):
-            for key, index, facts in self._connection.execute(
-                "SELECT event, leaf_index, facts_sha256 FROM events"
-            ):
-                yield key, StoredEvent(leaf_index=index, facts_sha256=facts)
+            yield from _overlay(
+                self._connection.execute("SELECT event, leaf_index FROM events ORDER BY event"), self._events
+            )
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one state of the file, whatever a writer does meanwhile. Only for readers."""
+        with _reading("the commit store"):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
 
     def check(self) -> None:
         """Let SQLite check its own file. Raises CorruptError."""
@@ -202,8 +249,13 @@ class SqliteCommits:
             )
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Fold what is recent, so that the next process need not read it, and close the file."""
+        try:
+            if self._writable and (self._events or self._heads):
+                with contextlib.suppress(StorageError), self._transaction() as execute:
+                    self._fold(execute, keep_from=MAX_DECIMAL)
+        finally:
+            self._connection.close()
 
     def _select(self, statement: str, keys: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), _LOOKUP_CHUNK):
@@ -217,13 +269,65 @@ class SqliteCommits:
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._connection.execute
         except (sqlite3.Error, StorageError) as error:
+            self._writable = False
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise _write_error("writing the commit store", error) from error
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self._writable = False
             raise _write_error("committing, with an unknown outcome", error) from error
+
+
+def _first(row: tuple[Any, ...]) -> Any:
+    return row[0]
+
+
+def _head(row: tuple[Any, ...]) -> Head:
+    return Head(sequence=row[1], statement_sha256=row[2], state=row[3])
+
+
+def _overlay(
+    rows: Iterable[tuple[_Key, _Value]], recent: Mapping[_Key, _Value]
+) -> Iterator[tuple[_Key, _Value]]:
+    """Merge rows in key order with what is recent, which counts where both have a key."""
+    yield from heapq.merge(
+        ((key, value) for key, value in rows if key not in recent),
+        sorted(recent.items(), key=_first),
+        key=_first,
+    )
+
+
+def _format_changes(batch: Batch) -> bytes:
+    return format_canonical_json(
+        [
+            [[key.hex(), leaf_index] for key, leaf_index in batch.events],
+            [
+                [key, head.sequence, head.statement_sha256.hex(), head.state.hex()]
+                for key, head in batch.heads
+            ],
+        ]
+    )
+
+
+def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
+    """Parse a row of ``recent``. Raises CorruptError."""
+    try:
+        events, heads = parse_canonical_json(data, what="recent changes", max_bytes=_MAX_CHANGES_BYTES)
+        return {parse_hex(key, length=_EVENT_KEY_BYTES): leaf_index for key, leaf_index in events}, {
+            key: Head(
+                sequence=sequence, statement_sha256=parse_hex(sha256, length=32), state=parse_hex(state)
+            )
+            for key, sequence, sha256, state in heads
+        }
+    except (LedgerError, ValueError, TypeError) as error:
+        raise CorruptError(
+            "recent changes in the commit store",
+            expected="event ids and heads",
+            actual=str(error),
+            next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
+        ) from error
 
 
 def _write_error(what: str, error: Exception) -> StorageError:

@@ -20,7 +20,7 @@ from ledger.log.audit import audit
 from ledger.log.freshness import from_file
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
 from ledger.log.published import PublishedLog, fetch_from_folder
-from ledger.storage import Head, LogState, StoredEvent
+from ledger.storage import Head, LogState
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
@@ -200,7 +200,7 @@ def chained(name, sequence):
         if (head.sequence + 1 if head else 0) != sequence:
             raise HeadMovedError("head")
         return Admitted(
-            events=[(b"%d" % leaf_index, StoredEvent(leaf_index=leaf_index, facts_sha256=bytes(32)))],
+            events=[b"%016d" % leaf_index],
             heads=[(name, Head(sequence=sequence, statement_sha256=bytes(32), state=b""))],
         )
 

@@ -1,0 +1,349 @@
+"""record(): decide, sign, append, index, answer with a receipt. The one use case (architecture sections 1, 2).
+
+What was found out about a revision (``ledger.verification``) comes in as facts. Decisions are made against the
+heads that the log has now and are compared again inside the single writer: of two first uploads that race, one
+is the first signer.
+"""
+
+import contextlib
+import gc
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ledger.entry import Entry, format_entry, pae, parse_entry
+from ledger.errors import ConflictError, CorruptError, HeadMovedError, LedgerError, StorageError, WriteError
+from ledger.event import VerificationEvent, facts_digest, fit, parse_statement
+from ledger.history import history_keys
+from ledger.index import Index, Rows
+from ledger.log import Committed
+from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog
+from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
+from ledger.tlog.checkpoint import VerifiedCheckpoint
+
+__all__ = ["Facts", "HubSigner", "Receipt", "Recorder"]
+
+_logger = logging.getLogger(__name__)
+
+MAX_DECISIONS = 20
+"""How often one event is decided again because its heads moved, before the caller is told to try later."""
+_PARALLEL_FROM = 32
+"""Statements below which handing signatures to threads costs more than it gives."""
+_MIRROR_AT = 16_384
+"""Leaves that wait in memory for the index, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """An event that is durable at ``leaf_index``. ``repeated``: it was recorded before, with the same facts."""
+
+    leaf_index: int
+    event: VerificationEvent
+    statement: bytes
+    entry: bytes
+    repeated: bool = False
+
+
+_ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSigner:
+    """The hub's ECDSA P-256 key; signs deterministically (RFC 6979)."""
+
+    key: ec.EllipticCurvePrivateKey
+    keyid: str
+
+    def sign_run(self, statements: Sequence[bytes]) -> list[bytes]:
+        """Return the whole entries for a run of statements.
+
+        Signing releases the interpreter lock: in a loop with nothing else in it, two threads share two cores.
+        """
+        encoded = [pae(statement) for statement in statements]
+        signatures = [self.key.sign(data, _ALGORITHM) for data in encoded]
+        return [
+            format_entry(statement, keyid=self.keyid, signature=signature)
+            for statement, signature in zip(statements, signatures, strict=True)
+        ]
+
+
+Answer = Receipt | LedgerError
+_Answered = tuple[Draft, bytes, Committed | LedgerError]
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """One caller's events, waiting for whoever holds the lock."""
+
+    batch: Sequence[Facts]
+    answers: list[Answer] | None = None
+    failure: LedgerError | None = None
+
+
+class Recorder:
+    """Records verification events into one ledger. Thread-safe: callers that arrive together are committed together."""
+
+    def __init__(
+        self,
+        *,
+        ledger: str,
+        hub: str,
+        log: LocalLog,
+        index: Index,
+        signer: HubSigner,
+        now: Callable[[], str],
+        threads: int | None = None,
+    ) -> None:
+        self._log, self._index, self._signer = log, index, signer
+        self._drafter = Drafter(ledger=ledger, hub=hub, now=now)
+        self._lock = threading.Lock()
+        self._queue: list[_Ticket] = []
+        self._queue_guard = threading.Lock()
+        self._threads = threads or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
+        self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
+        self._unindexed: Rows | None = None
+        self._index_rows(None)  # a crash after a commit leaves the index behind
+
+    def record(self, facts: Facts) -> Receipt:
+        """Record one event; durable on return.
+
+        Raises:
+            ConflictError: the event id stands for other facts.
+            HeadMovedError: another writer kept changing this model's history.
+            WriteError: nothing was recorded; the ledger must be opened again.
+        """
+        (answer,) = self.record_batch([facts])
+        if isinstance(answer, LedgerError):
+            raise answer
+        return answer
+
+    def record_batch(self, batch: Sequence[Facts]) -> list[Answer]:
+        """Record events in order, each answered on its own; all that succeeded are durable on return.
+
+        Raises:
+            StorageError: the log stopped; nothing that is not answered may be assumed.
+        """
+        ticket = _Ticket(batch)
+        with self._queue_guard:
+            self._queue.append(ticket)
+        with self._lock:
+            if ticket.answers is None and ticket.failure is None:
+                self._record_waiting()
+        if ticket.failure is not None:
+            raise ticket.failure
+        return ticket.answers or []
+
+    def publish(self) -> VerifiedCheckpoint:
+        """Publish what is durable, then bring the index up to it. Raises what ``LocalLog.publish`` raises."""
+        checkpoint = self._log.publish()
+        with self._lock:
+            self._mirror()
+        return checkpoint
+
+    def announce_key(self, spki: bytes) -> int:
+        """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.
+
+        Raises:
+            ConflictError: a key was announced before.
+        """
+        with self._lock:
+            _, heads = self._log.lookup([], ["hub:"])
+            if heads:
+                raise ConflictError(
+                    "first key of the hub", expected="an empty hub: history", actual="a key before it"
+                )
+            ((_, _, result),) = self._submit([self._drafter.first_key(spki)])
+        if isinstance(result, LedgerError):
+            raise result
+        return result.leaf_index
+
+    def close(self) -> None:
+        """Bring the index up to the log and stop the signing threads."""
+        with self._lock:
+            self._mirror()
+        self._indexer.shutdown()
+        self._pool.shutdown()
+
+    # Recording
+
+    def _record_waiting(self) -> None:
+        """Record for every caller that waits, up to one commit's worth of events."""
+        tickets = self._take_waiting()
+        try:
+            answers = self._record([facts for ticket in tickets for facts in ticket.batch])
+        except LedgerError as error:
+            for ticket in tickets:
+                ticket.failure = error
+        except BaseException:
+            for ticket in tickets:
+                ticket.failure = WriteError(
+                    "recording", expected="a known outcome", actual="an interrupted writer"
+                )
+            raise
+        else:
+            for ticket in tickets:
+                ticket.answers, answers = answers[: len(ticket.batch)], answers[len(ticket.batch) :]
+
+    def _take_waiting(self) -> list[_Ticket]:
+        with self._queue_guard:
+            count, events = 0, 0
+            while count < len(self._queue) and events < MAX_BATCH_ENTRIES:
+                events += len(self._queue[count].batch)
+                count += 1
+            tickets, self._queue = self._queue[:count], self._queue[count:]
+        return tickets
+
+    def _record(self, batch: Sequence[Facts]) -> list[Answer]:
+        with _collector_paused():
+            return self._decide_and_append(batch)
+
+    def _decide_and_append(self, batch: Sequence[Facts]) -> list[Answer]:
+        answers: list[Answer | None] = [None] * len(batch)
+        for _ in range(MAX_DECISIONS):
+            waiting = [place for place, answer in enumerate(answers) if answer is None]
+            if not waiting:
+                break
+            for draft, entry, result in self._submit(self._draft(batch, waiting, answers)):
+                if isinstance(result, Committed) and isinstance(draft.event, VerificationEvent):
+                    answers[draft.place] = Receipt(
+                        leaf_index=result.leaf_index,
+                        event=draft.event,
+                        statement=draft.statement,
+                        entry=entry,
+                    )
+                elif isinstance(result, LedgerError) and not isinstance(result, HeadMovedError):
+                    answers[draft.place] = result
+        return [_moved_too_often() if answer is None else answer for answer in answers]
+
+    def _draft(
+        self, batch: Sequence[Facts], waiting: Sequence[int], answers: list[Answer | None]
+    ) -> list[Draft]:
+        """Decide in order; each event sees the heads as the events before it in this batch leave them."""
+        keys = {place: self._drafter.key_of(batch[place]) for place in waiting}
+        names = {
+            name
+            for place in waiting
+            for name in history_keys(batch[place].model.name, batch[place].model.repo_id)
+        }
+        known, heads = self._log.lookup(list(keys.values()), list(names))
+        drafted: dict[bytes, Draft] = {}
+        now = self._drafter.now()
+        for place, key in keys.items():
+            if key in drafted:
+                continue  # the same id twice in one batch: the next attempt finds the first one recorded
+            try:
+                if (leaf_index := known.get(key)) is not None:
+                    answers[place] = self._repeat(batch[place], leaf_index, now)
+                else:
+                    drafted[key] = self._drafter.decide(place, batch[place], key=key, heads=heads, now=now)
+            except StorageError:
+                raise
+            except LedgerError as error:
+                answers[place] = error
+        return list(drafted.values())
+
+    def _repeat(self, facts: Facts, leaf_index: int, now: str) -> Receipt:
+        """Answer a retry with the first receipt, if the facts are the same."""
+        entry = next(iter(self._log.read(leaf_index, leaf_index + 1)))
+        parsed = parse_entry(entry)
+        event = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        if not isinstance(parsed, Entry) or not isinstance(event, VerificationEvent):
+            raise CorruptError(
+                f"event at leaf {leaf_index}", expected="a verification event", actual="another"
+            )
+        again = fit(self._drafter.event(facts, event.common.histories, now=now, decision=UNDECIDED))
+        if facts_digest(again) != facts_digest(event):
+            raise ConflictError(
+                f"event id {facts.event_id}",
+                expected=f"the facts recorded at leaf {leaf_index}",
+                actual="other facts",
+                next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
+            )
+        return Receipt(
+            leaf_index=leaf_index, event=event, statement=parsed.payload, entry=entry, repeated=True
+        )
+
+    def _submit(self, drafts: Sequence[Draft]) -> list[_Answered]:
+        """Sign and append drafts, and keep the rows of what was committed for the index."""
+        if not drafts:
+            return []
+        entries = self._sign([draft.statement for draft in drafts])
+        results = self._log.append(
+            [draft.submission(entry) for draft, entry in zip(drafts, entries, strict=True)]
+        )
+        answered = list(zip(drafts, entries, results, strict=True))
+        self._note(answered)
+        return answered
+
+    def _sign(self, statements: Sequence[bytes]) -> list[bytes]:
+        if len(statements) < _PARALLEL_FROM:
+            return self._signer.sign_run(statements)
+        step = -(-len(statements) // self._threads)
+        runs = [statements[at : at + step] for at in range(0, len(statements), step)]
+        return [entry for run in self._pool.map(self._signer.sign_run, runs) for entry in run]
+
+    # The index: derived, so that a failure here must not fail what is recorded
+
+    def _note(self, answered: Sequence[_Answered]) -> None:
+        """Keep the rows of committed events until the next publication, where they follow those before them."""
+        for draft, _, result in answered:
+            if not isinstance(result, Committed):
+                continue
+            if self._unindexed is None:
+                self._unindexed = Rows(result.leaf_index)
+            if result.leaf_index != self._unindexed.end:
+                # Somebody else appended in between: the log itself says what is missing.
+                self._unindexed = None
+                return
+            self._unindexed.add(draft.sha256, draft.event)
+        if self._unindexed is not None and self._unindexed.end - self._unindexed.start >= _MIRROR_AT:
+            self._mirror()
+
+    def _mirror(self) -> None:
+        """Hand what is new to the thread that writes the index: nobody who records waits for it."""
+        rows, self._unindexed = self._unindexed, None
+        self._indexer.submit(self._index_rows, rows)
+
+    def _index_rows(self, rows: Rows | None) -> None:
+        try:
+            if rows is not None and rows.start == self._index.position():
+                self._index.add(rows)
+            self._catch_up(rows.end if rows is not None else self._log.size)
+        except LedgerError as error:
+            _logger.warning("the index is behind the log (events are recorded): %s", error)
+        except Exception:  # the outermost edge of this thread: nobody else would see it
+            _logger.exception("a bug in the index (events are recorded)")
+
+    def _catch_up(self, size: int) -> None:
+        """Mirror what the log has up to ``size``; there is something to do only after a crash or a failure."""
+        start = self._index.position()
+        if start < size:
+            self._index.catch_up(self._log.read(start, size), start)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep Python's cycle collector from walking a batch: it holds no cycles, and walking it takes a sixth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _moved_too_often() -> HeadMovedError:
+    return HeadMovedError(
+        "recording",
+        expected=f"a stable head within {MAX_DECISIONS} decisions",
+        actual="heads that kept moving",
+        next_step="Try again with the same event id",
+    )

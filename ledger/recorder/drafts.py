@@ -1,0 +1,207 @@
+"""From facts to statements: decided against the heads, chained, formatted, and admitted inside the writer."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger import __version__
+from ledger.encoding import format_base64
+from ledger.entry import keyid_of
+from ledger.errors import HeadMovedError
+from ledger.event import (
+    MAX_STATEMENT_BYTES,
+    Common,
+    HistoryLink,
+    ManifestRef,
+    Model,
+    PlainStatement,
+    PolicyRef,
+    RecordedBy,
+    SignatureFact,
+    Statement,
+    VerificationEvent,
+    Verifier,
+    fit,
+    format_statement,
+)
+from ledger.event.fields import EVENT_ID
+from ledger.event.schemas import DECISIONS, HUB_KEY
+from ledger.history import INITIAL, history_keys, parse_state, verified_digests
+from ledger.identity import Overflow
+from ledger.log import Admitted, Submission, View
+from ledger.policy import tofu
+from ledger.storage import Head
+from ledger.storage.sqlite import event_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is to be recorded of one revision: the hub's own words and what verification found.
+
+    ``event_id`` is the hub's idempotency key (1 to 128 bytes of 0x21-0x7E).
+    """
+
+    event_id: str
+    model: Model
+    manifest: ManifestRef
+    outcome: str
+    signatures: tuple[SignatureFact, ...] = ()
+    more_signatures: Overflow | None = None
+    reasons: tuple[str, ...] = ()
+    trigger: str = "upload"
+    uploader_account: str | None = None
+
+    def __post_init__(self) -> None:
+        EVENT_ID.check(self.event_id, "event id")
+
+
+@dataclass(slots=True)
+class Draft:
+    """One statement on its way: decided, formatted, chained; not yet signed or admitted.
+
+    ``heads``: for each history the head that the decision was made against, and the one that follows.
+    """
+
+    place: int
+    event: Statement
+    statement: bytes
+    sha256: bytes
+    key: bytes
+    heads: Sequence[tuple[str, Head | None, Head]]
+
+    def submission(self, entry: bytes) -> Submission:
+        """Return the signed entry with its admission: the id must be new, and no head may have moved."""
+        return Submission(
+            entry=entry,
+            event_keys=(self.key,),
+            histories=[name for name, _, _ in self.heads],
+            admit=self._admit,
+        )
+
+    def _admit(self, view: View, _leaf_index: int) -> Admitted:
+        if self.key in view.events:
+            raise HeadMovedError("event id", expected="a new one", actual="one recorded meanwhile")
+        for name, before, _ in self.heads:
+            now = view.heads.get(name)
+            if now is not before and now != before:
+                raise HeadMovedError(
+                    f"head of {name}", expected="the one decided against", actual="a later one"
+                )
+        return Admitted(events=(self.key,), heads=[(name, after) for name, _, after in self.heads])
+
+
+_VERIFIER = Verifier(name="hubledger", version=__version__)
+_POLICY = {word: PolicyRef(sha256=tofu.POLICY_SHA256, decision=word) for word in DECISIONS}
+UNDECIDED = tofu.Decision(decision="observed")
+
+
+class Drafter:
+    """Writes the statements of one hub into one ledger."""
+
+    def __init__(self, *, ledger: str, hub: str, now: Callable[[], str]) -> None:
+        self.ledger, self.hub, self.now = ledger, hub, now
+        self._recorded_by = RecordedBy(id=hub, role="hub")
+
+    def key_of(self, facts: Facts) -> bytes:
+        """Return the key of an event id in this hub's space."""
+        return event_key(self.hub, facts.event_id)
+
+    def decide(self, place: int, facts: Facts, *, key: bytes, heads: dict[str, Head], now: str) -> Draft:
+        """Decide about one event against ``heads``, and move them.
+
+        Raises:
+            MalformedError, LimitError: facts that no statement can hold.
+        """
+        names = history_keys(facts.model.name, facts.model.repo_id)
+        before = [heads.get(name) for name in names]
+        states = [INITIAL if head is None else parse_state(head.state) for head in before]
+        verified = verified_digests(facts)
+        decision = tofu.decide_signers(
+            facts,
+            verified,
+            repo=states[1] if len(states) > 1 else None,  # "name:" sorts before "repo:"
+            name=states[0],
+        )
+        event = self.event(facts, _links(names, before), now=now, decision=decision)
+        statement = format_statement(event)
+        if len(statement) > MAX_STATEMENT_BYTES:
+            event = fit(event)
+            statement = format_statement(event)
+        sha256 = hashlib.sha256(statement).digest()
+        moved = []
+        for name, head, state in zip(names, before, states, strict=True):
+            after = state.apply(event, verified)
+            moved.append((name, head, _following(head, sha256, None if after is state else after.format())))
+        heads.update([(name, following) for name, _, following in moved])
+        return Draft(place, event, statement, sha256, key, moved)
+
+    def event(
+        self, facts: Facts, links: tuple[HistoryLink, ...], *, now: str, decision: tofu.Decision
+    ) -> VerificationEvent:
+        """Return the event of these facts at one place in its histories."""
+        return VerificationEvent(
+            common=self._common(facts.event_id, links, now),
+            model=facts.model,
+            trigger=facts.trigger,
+            manifest=facts.manifest,
+            uploader_account=facts.uploader_account,
+            signatures=facts.signatures,
+            more_signatures=facts.more_signatures,
+            outcome=facts.outcome,
+            policy=_POLICY[decision.decision],
+            reasons=facts.reasons + decision.reasons,
+            verified_at=now,
+            verifier=_VERIFIER,
+        )
+
+    def first_key(self, spki: bytes) -> Draft:
+        """Return ``hub-key/v1`` number 0: the hub's first key, to be signed by itself."""
+        keyid = keyid_of(spki)
+        statement = PlainStatement(
+            predicate_type=HUB_KEY,
+            common=self._common(f"hub-key-{keyid[:16]}", _links(["hub:"], [None]), self.now()),
+            fields={
+                "keyid": keyid,
+                "spki": format_base64(spki),
+                "state": "added",
+                "holder": self.hub,
+                "role": "hub",
+            },
+        )
+        payload = format_statement(statement)
+        sha256 = hashlib.sha256(payload).digest()
+        key = event_key(self.hub, f"hub-key-{keyid[:16]}")
+        return Draft(0, statement, payload, sha256, key, [("hub:", None, _following(None, sha256, None))])
+
+    def _common(self, event_id: str, links: tuple[HistoryLink, ...], now: str) -> Common:
+        return Common(
+            ledger=self.ledger,
+            hub_id=self.hub,
+            recorded_by=self._recorded_by,
+            histories=links,
+            event_id=event_id,
+            recorded_at=now,
+        )
+
+
+_INITIAL = INITIAL.format()
+
+
+def _following(head: Head | None, sha256: bytes, state: bytes | None) -> Head:
+    """Return the head after a statement; ``state`` None: as it was."""
+    if head is None:
+        return Head(sequence=0, statement_sha256=sha256, state=_INITIAL if state is None else state)
+    return Head(
+        sequence=head.sequence + 1, statement_sha256=sha256, state=head.state if state is None else state
+    )
+
+
+def _links(names: Sequence[str], before: Sequence[Head | None]) -> tuple[HistoryLink, ...]:
+    return tuple(
+        [
+            HistoryLink(key=name, sequence=0)
+            if head is None
+            else HistoryLink(key=name, sequence=head.sequence + 1, previous=head.statement_sha256)
+            for name, head in zip(names, before, strict=True)
+        ]
+    )
