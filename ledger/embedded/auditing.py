@@ -19,8 +19,9 @@ from ledger.event import parse_statement
 from ledger.index import Index, Rows
 from ledger.index.staging import Staged, Staging, build, compare
 from ledger.log.audit import Audited, audit
+from ledger.log.fetch import fetch_from_folder, fetch_from_url
 from ledger.log.local import writer_lock
-from ledger.log.published import PublishedLog, fetch_from_folder, fetch_from_url
+from ledger.log.published import PublishedLog
 from ledger.log.replay import replay
 from ledger.storage.readonly import read_only_uri
 from ledger.storage.sqlite import SqliteCommits, event_key

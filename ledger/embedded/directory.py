@@ -24,9 +24,10 @@ from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, WriteError
 from ledger.index import Index
+from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Source, from_file, from_url
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
-from ledger.log.published import PublishedLog, fetch_from_folder
+from ledger.log.published import PublishedLog
 from ledger.policy import tofu
 from ledger.recorder import HubSigner, Recorder
 from ledger.storage import LogState

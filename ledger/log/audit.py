@@ -128,7 +128,9 @@ class _Hash:
         roots: list[bytes] = []
         partial: list[bytes] = []
         entries: list[bytes] = []
-        for bundle in bundles:
+        tiles = [Tile(level=0, index=bundle.index, width=bundle.width) for bundle in bundles]
+        log = log.ahead([part for pair in zip(bundles, tiles, strict=True) for part in pair])
+        for bundle, tile in zip(bundles, tiles, strict=True):
             try:
                 run = log.bundle(bundle)
             except LedgerError as error:
@@ -136,7 +138,6 @@ class _Hash:
                     f"bundle {bundle.path}", expected=f"{bundle.width} entries", actual=str(error)
                 ) from error
             leaves = merkle.leaf_hashes(run)
-            tile = Tile(level=0, index=bundle.index, width=bundle.width)
             _compare_tile(tile, _read_tile(log, tile), leaves)
             if bundle.width == TILE_WIDTH:
                 roots.append(merkle.root_of(leaves))

@@ -5,14 +5,10 @@ hashes, and tiles against the root, by whoever reads a proof or audits. Partial 
 looked for in the full object that replaced them.
 """
 
-import pathlib
-import weakref
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
-from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, SourceError
-from ledger.storage.directory import DirectoryObjects
+from ledger.errors import CorruptError, MalformedError, NotFoundError
+from ledger.log.fetch import Fetch, fetch_ahead
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
@@ -20,14 +16,6 @@ from ledger.tlog.tiles import MAX_ENTRY_BYTES, TILE_WIDTH, EntryBundle, Tile, Ti
 
 MAX_TILE_BYTES = TILE_WIDTH * merkle.HASH_BYTES
 MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
-
-
-class Fetch(Protocol):
-    """``fetch(name, max_bytes)`` returns an object's bytes. Raises NotFoundError, LimitError, SourceError."""
-
-    def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
-        """Return the object."""
-        ...
 
 
 class PublishedLog:
@@ -85,6 +73,11 @@ class PublishedLog:
                     )
                 yield entry
 
+    def ahead(self, parts: Sequence[Tile | EntryBundle]) -> "PublishedLog":
+        """Return the same log with these objects on their way already, several at a time where that helps."""
+        sizes = {part.path: MAX_TILE_BYTES if isinstance(part, Tile) else MAX_BUNDLE_BYTES for part in parts}
+        return PublishedLog(fetch_ahead(self._fetch, sizes), origin=self.origin, keys=self.keys)
+
     def nodes(self, size: int) -> merkle.NodeReader:
         """Read subtree hashes of the tree of ``size`` from its tiles; for proofs."""
         return TileReader(self.tile, size)
@@ -104,63 +97,3 @@ class PublishedLog:
             if part == full:
                 raise
             return self._fetch(full.path, max_bytes=max_bytes)
-
-
-def fetch_from_folder(folder: pathlib.Path) -> Fetch:
-    """Read objects from a folder."""
-    return DirectoryObjects(folder).get
-
-
-def fetch_from_url(url: str, *, timeout: float = 20.0) -> Fetch:
-    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request.
-
-    Raises:
-        SourceError: anything but 200 and 404, or no answer. LimitError: a body that is too large.
-    """
-    import httpx  # only commands that go to the network pay for it
-
-    client = httpx.Client(
-        timeout=timeout, follow_redirects=False, headers={"Accept-Encoding": "gzip, identity"}
-    )
-    base = url.rstrip("/")
-
-    def fetch(name: str, /, *, max_bytes: int) -> bytes:
-        try:
-            with client.stream("GET", f"{base}/{name}") as response:
-                if response.status_code == httpx.codes.NOT_FOUND:
-                    raise NotFoundError(f"{base}/{name}", expected="an object", actual="404")
-                if response.status_code != httpx.codes.OK:
-                    raise SourceError(
-                        f"GET {base}/{name}", expected="status 200", actual=str(response.status_code)
-                    )
-                encoding = response.headers.get("content-encoding", "identity")
-                return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
-        except httpx.HTTPError as error:
-            raise SourceError(
-                f"GET {base}/{name}",
-                expected="an answer",
-                actual=str(error) or type(error).__name__,
-                next_step="Check the address and try again",
-            ) from error
-
-    weakref.finalize(fetch, client.close)
-    return fetch
-
-
-def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
-    """Read at most ``max_bytes`` of plain bytes, however small the compressed form is."""
-    if encoding not in ("identity", "gzip"):
-        raise SourceError(f"content encoding of {name}", expected="identity or gzip", actual=encoding)
-    inflate: Callable[[bytes], bytes] = bytes
-    if encoding == "gzip":
-        stream = zlib.decompressobj(wbits=31)
-        inflate = lambda chunk: stream.decompress(chunk, max_bytes + 1)  # noqa: E731 - one of two one-liners
-    body = bytearray()
-    try:
-        for chunk in chunks:
-            body += inflate(chunk)
-            if len(body) > max_bytes:
-                raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
-    except zlib.error as error:
-        raise SourceError(f"body of {name}", expected="gzip", actual=str(error)) from error
-    return bytes(body)

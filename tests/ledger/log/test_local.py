@@ -17,9 +17,10 @@ from ledger.errors import (
 )
 from ledger.log import Admitted, Committed, Submission
 from ledger.log.audit import audit
+from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import from_file
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
-from ledger.log.published import PublishedLog, fetch_from_folder
+from ledger.log.published import PublishedLog
 from ledger.storage import Head, LogState
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits

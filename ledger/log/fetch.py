@@ -1,0 +1,148 @@
+"""Where a published log's objects come from: a folder, or a web address."""
+
+import pathlib
+import time
+import weakref
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.storage.directory import DirectoryObjects
+
+if TYPE_CHECKING:
+    import httpx
+
+IN_FLIGHT = 8
+"""Requests at a time from one process: enough to hide the way to the server, few enough to be welcome there."""
+TRIES = 4
+"""How often a request is made before its failure counts: a log of millions of entries is thousands of requests."""
+_FIRST_PAUSE = 0.5
+"""Seconds before the second try; twice as long before each further one."""
+_TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
+
+
+class Fetch(Protocol):
+    """``fetch(name, max_bytes)`` returns an object's bytes. Raises NotFoundError, LimitError, SourceError."""
+
+    def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
+        """Return the object."""
+        ...
+
+
+def fetch_from_folder(folder: pathlib.Path) -> Fetch:
+    """Read objects from a folder."""
+    return DirectoryObjects(folder).get
+
+
+class _HttpFetch:
+    """Reads objects over HTTP(S); thread-safe. Tries again where a server is busy or a connection broke."""
+
+    def __init__(self, base: str, client: "httpx.Client", pause: Callable[[float], object]) -> None:
+        self._base, self._client, self._pause = base, client, pause
+        self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
+
+    def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
+        for attempt in range(TRIES - 1):
+            try:
+                return self._once(name, max_bytes)
+            except _Busy:
+                self._pause(_FIRST_PAUSE * 2**attempt)
+        try:
+            return self._once(name, max_bytes)
+        except _Busy as busy:
+            raise busy.refusal from busy.__cause__
+
+    def _once(self, name: str, max_bytes: int) -> bytes:
+        import httpx
+
+        url = f"{self._base}/{name}"
+        try:
+            with self._client.stream("GET", url) as response:
+                status = response.status_code
+                if status == httpx.codes.NOT_FOUND:
+                    raise NotFoundError(url, expected="an object", actual="404")
+                if status != httpx.codes.OK:
+                    refusal = SourceError(f"GET {url}", expected="status 200", actual=str(status))
+                    raise _Busy(refusal) if status in _TRY_AGAIN else refusal
+                encoding = response.headers.get("content-encoding", "identity")
+                return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
+        except httpx.HTTPError as error:
+            refusal = SourceError(
+                f"GET {url}",
+                expected="an answer",
+                actual=str(error) or type(error).__name__,
+                next_step="Check the address and try again",
+            )
+            raise _Busy(refusal) from error
+
+
+class _Busy(Exception):  # noqa: N818 - not an error until the last try
+    """Nothing was said about the object: another try may help; else this is the refusal."""
+
+    def __init__(self, refusal: SourceError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def fetch_from_url(
+    url: str,
+    *,
+    timeout: float = 20.0,
+    transport: "httpx.BaseTransport | None" = None,
+    pause: Callable[[float], object] = time.sleep,
+) -> Fetch:
+    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request; redirects are not followed.
+
+    Raises:
+        SourceError: anything but 200 and 404, or no answer, four times. LimitError: a body that is too large.
+    """
+    import httpx  # only commands that go to the network pay for it
+
+    client = httpx.Client(
+        timeout=timeout,
+        follow_redirects=False,
+        transport=transport,
+        headers={"Accept-Encoding": "gzip, identity"},
+    )
+    fetch = _HttpFetch(url.rstrip("/"), client, pause)
+    weakref.finalize(fetch, client.close)
+    return fetch
+
+
+def fetch_ahead(fetch: Fetch, sizes: Mapping[str, int]) -> Fetch:
+    """Return ``fetch`` with the named objects (each with its size limit) on their way already.
+
+    Each is handed out once, or its refusal raised, when it is asked for. A folder has nothing to wait for.
+    """
+    if not isinstance(fetch, _HttpFetch):
+        return fetch
+    coming = {name: fetch.pool.submit(fetch, name, max_bytes=limit) for name, limit in sizes.items()}
+
+    def take(name: str, /, *, max_bytes: int) -> bytes:
+        future = coming.pop(name, None)
+        return fetch(name, max_bytes=max_bytes) if future is None else future.result()
+
+    return take
+
+
+def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
+    """Read at most ``max_bytes`` of plain bytes, however small the compressed form is."""
+    if encoding not in ("identity", "gzip"):
+        raise SourceError(f"content encoding of {name}", expected="identity or gzip", actual=encoding)
+    inflate: Callable[[bytes], bytes] = bytes
+    if encoding == "gzip":
+        stream = zlib.decompressobj(wbits=31)
+        inflate = lambda chunk: stream.decompress(chunk, max_bytes + 1)  # noqa: E731 - one of two one-liners
+    body = bytearray()
+    try:
+        for chunk in chunks:
+            body += inflate(chunk)
+            if len(body) > max_bytes:
+                raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
+    except zlib.error as error:
+        raise SourceError(f"body of {name}", expected="gzip", actual=str(error)) from error
+    if encoding == "gzip" and not stream.eof:
+        raise SourceError(f"body of {name}", expected="a whole gzip stream", actual="one that was cut off")
+    return bytes(body)

@@ -1,0 +1,126 @@
+"""Reading somebody's log over HTTP: bounded, patient with a busy server, exact about everything else."""
+
+import gzip
+
+import httpx
+import pytest
+
+from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.log.fetch import TRIES, fetch_ahead, fetch_from_folder, fetch_from_url
+
+URL = "https://log.example/models/"
+
+
+class Server:
+    """Answers as it was told to, in turn; the last answer again and again. Keeps what it was asked."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked, self.pauses = list(answers), [], []
+
+    def __call__(self, request):
+        self.asked.append(str(request.url))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    def fetch(self):
+        return fetch_from_url(URL, transport=httpx.MockTransport(self), pause=self.pauses.append)
+
+
+def answer(status=200, body=b"", **headers):
+    return lambda: httpx.Response(status, stream=httpx.ByteStream(body), headers=headers)
+
+
+def test_an_object_is_fetched_below_the_address():
+    server = Server(answer(body=b"tile"))
+    assert server.fetch()("tile/0/000", max_bytes=10) == b"tile"
+    assert server.asked == ["https://log.example/models/tile/0/000"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again_after_a_growing_pause(status):
+    server = Server(answer(status), answer(status), answer(body=b"tile"))
+    assert server.fetch()("x", max_bytes=10) == b"tile"
+    assert server.pauses == [0.5, 1.0]
+
+
+def test_a_broken_connection_is_tried_again_but_not_for_ever():
+    server = Server(httpx.ConnectError("refused"))
+    with pytest.raises(
+        SourceError,
+        match=r"^GET https://log\.example/models/x: expected an answer, got refused\. Check the address and try again$",
+    ) as caught:
+        server.fetch()("x", max_bytes=10)
+    assert type(caught.value) is SourceError
+    assert (len(server.asked), server.pauses) == (TRIES, [0.5, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("status", [301, 302, 401, 403, 410, 204])
+def test_any_other_answer_is_refused_at_once_and_no_redirect_is_followed(status):
+    server = Server(answer(status, location="https://elsewhere.example/"))
+    with pytest.raises(SourceError, match=rf"^GET \S+/x: expected status 200, got {status}$"):
+        server.fetch()("x", max_bytes=10)
+    assert server.asked == ["https://log.example/models/x"]
+
+
+def test_what_is_not_there_is_not_asked_for_again():
+    server = Server(answer(404))
+    with pytest.raises(NotFoundError, match=r"/x: expected an object, got 404$"):
+        server.fetch()("x", max_bytes=10)
+    assert len(server.asked) == 1
+
+
+BODIES = {
+    "too large": (answer(body=b"x" * 11), LimitError, "object x: expected at most 10 bytes, got more"),
+    "a gzip bomb": (
+        answer(body=gzip.compress(bytes(10**7)), **{"content-encoding": "gzip"}),
+        LimitError,
+        "object x: expected at most 10 bytes, got more",
+    ),
+    "no gzip": (
+        answer(body=b"plain", **{"content-encoding": "gzip"}),
+        SourceError,
+        "body of x: expected gzip, got Error",
+    ),
+    "half a gzip stream": (
+        answer(body=gzip.compress(b"tile")[:-6], **{"content-encoding": "gzip"}),
+        SourceError,
+        "body of x: expected a whole gzip stream, got one that was cut off",
+    ),
+    "another encoding": (
+        answer(body=b"x", **{"content-encoding": "br"}),
+        SourceError,
+        "content encoding of x: expected identity or gzip, got br",
+    ),
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_is_bounded_and_whole(body):
+    reply, error, text = BODIES[body]
+    with pytest.raises(error) as caught:
+        Server(reply).fetch()("x", max_bytes=10)
+    assert str(caught.value).startswith(text)
+
+
+def test_gzip_is_unpacked():
+    server = Server(answer(body=gzip.compress(b"tile"), **{"content-encoding": "gzip"}))
+    assert server.fetch()("x", max_bytes=10) == b"tile"
+
+
+def test_objects_ahead_are_asked_for_once_and_their_refusals_come_when_they_are_asked_for():
+    server = Server(answer(404))
+    ahead = fetch_ahead(server.fetch(), {"a": 10, "b": 10})
+    for name in ("a", "b"):
+        with pytest.raises(NotFoundError):
+            ahead(name, max_bytes=10)
+    assert sorted(server.asked) == ["https://log.example/models/a", "https://log.example/models/b"]
+    with pytest.raises(NotFoundError):
+        ahead("a", max_bytes=10)
+    assert len(server.asked) == 3
+
+
+def test_a_folder_has_nothing_to_wait_for(tmp_path):
+    fetch = fetch_from_folder(tmp_path)
+    assert fetch_ahead(fetch, {"a": 10}) is fetch
