@@ -159,9 +159,9 @@ class _Hashed:
     report: Any
 
 
-def _read_tile(log: PublishedLog, tile: Tile) -> list[bytes]:
+def _read_tile(log: PublishedLog, tile: Tile) -> bytes:
     try:
-        return log.tile(tile)
+        return log.tile_data(tile)
     except MalformedError as error:
         raise CorruptError(
             f"tile {tile.path}",
@@ -171,13 +171,14 @@ def _read_tile(log: PublishedLog, tile: Tile) -> list[bytes]:
         ) from error
 
 
-def _compare_tile(tile: Tile, stored: Sequence[bytes], computed: Sequence[bytes]) -> None:
-    if stored == computed:
+def _compare_tile(tile: Tile, stored: bytes, computed: Sequence[bytes]) -> None:
+    if stored == b"".join(computed):
         return
-    at = next(i for i in range(len(computed)) if stored[i] != computed[i])
+    hashes = [stored[i : i + merkle.HASH_BYTES] for i in range(0, len(stored), merkle.HASH_BYTES)]
+    at = next(i for i in range(len(computed)) if hashes[i] != computed[i])
     raise CorruptError(
         f"hash {at} of {tile.path} (from entry {(tile.index * TILE_WIDTH + at) << (8 * tile.level)})",
         expected=computed[at].hex(),
-        actual=stored[at].hex(),
+        actual=hashes[at].hex(),
         next_step="The tile or an entry under it was changed: fetch both again from another mirror",
     )

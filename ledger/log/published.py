@@ -33,11 +33,16 @@ class PublishedLog:
 
     def tile(self, tile: Tile) -> list[bytes]:
         """Fetch one tile's hashes, from the full tile where the partial one is gone."""
+        data = self.tile_data(tile)
+        return [data[i : i + merkle.HASH_BYTES] for i in range(0, len(data), merkle.HASH_BYTES)]
+
+    def tile_data(self, tile: Tile) -> bytes:
+        """Fetch one tile's hashes as they are stored, one after the other."""
         data = self._object(tile, Tile(level=tile.level, index=tile.index, width=TILE_WIDTH), MAX_TILE_BYTES)
         wanted = tile.width * merkle.HASH_BYTES
         if len(data) not in (wanted, MAX_TILE_BYTES):
             raise MalformedError(f"tile {tile.path}", expected=f"{wanted} bytes", actual=f"{len(data)} bytes")
-        return [data[i : i + merkle.HASH_BYTES] for i in range(0, wanted, merkle.HASH_BYTES)]
+        return data[:wanted]
 
     def bundle(self, bundle: EntryBundle) -> list[bytes]:
         """Fetch one bundle's entries, not yet checked against their leaf hashes."""

@@ -2,13 +2,15 @@
 
 import sys
 
-from tests.bench.append import append
+from tests.bench.append import append, remote
 from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.cold import cold
 from tests.bench.measure import show
 from tests.bench.recording import record
 
-BENCHMARKS = {each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append)}
+BENCHMARKS = {
+    each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append, remote)
+}
 
 
 def main(names):

@@ -16,7 +16,7 @@ from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from tests.bench import recording
-from tests.bench.measure import ENTRIES, process, python, row, scratch, tool
+from tests.bench.measure import AUDIT_FOREIGN, ENTRIES, process, python, row, scratch, tool
 from tests.ledger.log import test_local as local
 
 SAMPLE = 20_000
@@ -24,10 +24,6 @@ CORES = 2
 RUN = 10_000
 """Leaves that are inserted in one transaction, as a ledger at work does with each publication."""
 
-_AUDIT_FOREIGN = (
-    "import sys; from ledger.embedded.auditing import audit_foreign; "
-    "audit_foreign(sys.argv[1], [sys.argv[2]], origin=None, workers=None, progress=lambda a, b: None)"
-)
 _AUDIT = (
     "import sys, pathlib; from ledger.embedded.auditing import audit_ledger; "
     "audit_ledger(pathlib.Path(sys.argv[1]), workers=None, progress=lambda a, b: None)"
@@ -63,7 +59,7 @@ def hashing():
         fsck = tool("fsck")
         ours, theirs, memory = [], [], 0.0
         for _ in range(3):
-            seconds, peak = python(_AUDIT_FOREIGN, folder / "log", local.KEY.verifier.format())
+            seconds, peak = python(AUDIT_FOREIGN, folder / "log", local.KEY.verifier.format())
             ours.append(seconds)
             memory = max(memory, peak)
             if fsck:

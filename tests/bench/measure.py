@@ -17,6 +17,13 @@ FOLDER = REPOSITORY / ".bench"
 """On the disk of the repository, because a memory file system syncs for free."""
 
 
+AUDIT_FOREIGN = (
+    "import sys; from ledger.embedded.auditing import audit_foreign; "
+    "audit_foreign(sys.argv[1], [sys.argv[2]], origin=None, workers=None, progress=lambda a, b: None)"
+)
+"""A process that audits a log: its place and its verifier key."""
+
+
 def row(what, figure, limit, wanted):
     """One line: what was measured, the figure, what it is held against, what the project wants."""
     return {"what": what, "figure": figure, "against": limit, "wanted": wanted}
