@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from cli.output import echo_json, format_table, json_option
+from cli.history import marks, who_signed
+from cli.output import columns, echo_json, format_table, json_option
 from ledger.errors import LedgerError, UsageError
 
 _NAME = "acme/tiny-llm"
@@ -110,9 +111,9 @@ def _record_version(stage: _Stage, model: pathlib.Path, revision: str, public: p
     )
     receipt = record_revision(stage.ledger, request)
     stage.facts["recorded"].append(receipt)
-    who = ", ".join(each.get("signer", "") for each in receipt["signatures"])
     stage.say(
-        f"   {revision}  leaf {receipt['leafIndex']}  {receipt['outcome']:<17} {receipt['decision']:<11} {who}"
+        f"   {revision}  leaf {receipt['leafIndex']}  {receipt['outcome']:<16}  {receipt['decision']:<10}  "
+        f"{', '.join(receipt['reasons'])}".rstrip()
     )
 
 
@@ -121,16 +122,11 @@ def _show_history(stage: _Stage) -> None:
 
     rows = model_history(stage.ledger, _NAME)
     stage.facts["history"] = rows
-    stage.say(f"\n2. Anybody reads the history of {_NAME}; `!` marks a change of signer\n")
-    table = [
-        ("!" if row["changed"] else "", row["revision"], row["outcome"], row.get("change", row["signedBy"]))
-        for row in rows
-    ]
-    stage.say(_indent(format_table(("", "REVISION", "OUTCOME", "SIGNED BY, OR WHAT CHANGED"), table)))
-
-
-def _indent(text: str) -> str:
-    return "\n".join(f"   {line}".rstrip() for line in text.split("\n"))
+    stage.say(
+        f"\n2. Anybody reads the history of {_NAME}; `!` marks a change of signer, `*` what is not by a pinned one\n"
+    )
+    table = [(marks(row), row["revision"], row["outcome"], who_signed(row)) for row in rows]
+    stage.say(format_table(("", "REVISION", "OUTCOME", "WHO SIGNED"), table, columns=columns(), indent="   "))
 
 
 def _prove(stage: _Stage) -> None:

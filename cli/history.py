@@ -1,10 +1,16 @@
 """`hubledger history`: a model's events in order."""
 
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 
-from cli.output import echo_json, format_table, json_option
+from cli.output import columns, echo_json, format_table, json_option, printable, wrap
+
+_HEADER = ("", "LEAF", "RECORDED", "REVISION", "OUTCOME", "DECISION")
+_REVISION_SHOWN = 12
+"""Characters of a revision in the table: as many as git needs to tell commits apart; --json has all of them."""
 
 
 @click.command()
@@ -12,28 +18,89 @@ from cli.output import echo_json, format_table, json_option
 @click.argument("name")
 @json_option
 def command(directory: pathlib.Path, name: str, *, as_json: bool) -> None:
-    """Show every recorded event of model NAME in DIRECTORY; `!` marks a row where the signer changed."""
+    """Show every recorded event of model NAME in DIRECTORY.
+
+    `!` marks a row where the signer changed: nobody of the last signed row before it signed this one, or the name
+    leads to another repository. `*` marks a row that is not by a pinned signer, one of those who signed the first
+    verified version: this is what the hub's decision goes by.
+    """
     from ledger.embedded.reading import model_history
 
     rows = model_history(directory, name)
     if as_json:
         echo_json({"name": name, "events": rows})
-        return
-    table = [
-        (
-            "!" if row["changed"] else " ",
-            str(row["leafIndex"]),
-            row["recordedAt"],
-            row.get("revision", "")[:12],
-            row.get("outcome", row["type"]),
-            row.get("signedBy", ""),
-            row.get("decision", ""),
-            row.get("change", ""),
-        )
-        for row in rows
-    ]
-    click.echo(
-        format_table(
-            ("", "LEAF", "RECORDED", "REVISION", "OUTCOME", "SIGNED BY", "DECISION", "WHAT CHANGED"), table
-        )
+    else:
+        click.echo(as_text(rows, columns=columns()))
+
+
+def as_text(rows: Sequence[Mapping[str, Any]], *, columns: int | None, indent: str = "") -> str:
+    """Lay out rows of ``model_history``: a table, and under each of its lines who signed, which may be long."""
+    heads = format_table(_HEADER, [_cells(row) for row in rows], indent=indent).split("\n")
+    under = " " * (heads[0].index("LEAF") + 2)
+    lines = [heads[0]]
+    for head, row in zip(heads[1:], rows, strict=True):
+        lines.append(head)
+        lines += [wrap(printable(text), columns=columns, first=under) for text in _details(row)]
+    return "\n".join([*lines, *_legend(rows, columns=columns, indent=indent)])
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    revision = row.get("revision", "")
+    return (
+        marks(row),
+        str(row["leafIndex"]),
+        row["recordedAt"],
+        revision if len(revision) <= _REVISION_SHOWN else f"{revision[: _REVISION_SHOWN - 1]}…",
+        row.get("outcome", ""),
+        row.get("decision", ""),
     )
+
+
+def marks(row: Mapping[str, Any]) -> str:
+    """Return the two markers of a row, each a sign or a space."""
+    return ("!" if row["changed"] else " ") + ("*" if row.get("byPinned") is False else " ")
+
+
+def _details(row: Mapping[str, Any]) -> Iterator[str]:
+    """Who signed, what changed and the reason codes, each a line of its own."""
+    if "outcome" not in row:
+        yield f"Unknown event: {row['unknown']}" if "unknown" in row else row["type"]
+        return
+    yield who_signed(row)
+    if row["changed"]:
+        yield row["change"]
+    if row["reasons"]:
+        yield f"Reasons: {', '.join(row['reasons'])}"
+
+
+def who_signed(row: Mapping[str, Any]) -> str:
+    """Say who signed, in the words of every interface; what is only claimed is called so."""
+    if row["outcome"] == "VERIFIED":
+        return f"Signed by {row['signedBy']}"
+    if not row["signatures"]:
+        return "Unsigned"
+    claims = [each.get("claimedSigner") or each.get("signer") for each in row["signatures"]]
+    named = ", ".join(dict.fromkeys(each for each in claims if each))
+    return f"Could not verify; claims {named}" if named else "Could not verify; names no signer"
+
+
+def _legend(rows: Sequence[Mapping[str, Any]], *, columns: int | None, indent: str) -> Iterator[str]:
+    """Explain the markers that occur, name who is pinned, and say where this version does not understand."""
+    changed = any(row["changed"] for row in rows)
+    strange = any(row.get("byPinned") is False for row in rows)
+    unknown = any("unknown" in row for row in rows)
+    lines = []
+    if changed:
+        lines.append("!  other signers than in the last signed row before, or another repository")
+    if strange:
+        lines.append("*  not by a pinned signer")
+        pins = dict.fromkeys(
+            (row["pin"]["leafIndex"], row["pin"]["signedBy"]) for row in rows if "pin" in row
+        )
+        lines += [f"   pinned at leaf {leaf}: {signers}" for leaf, signers in pins]
+    if unknown:
+        lines.append("This history has events that this version of hubledger does not understand.")
+    if lines:
+        yield ""
+    for line in lines:
+        yield wrap(printable(line), columns=columns, first=indent)

@@ -6,6 +6,7 @@ import click
 
 from cli.output import echo_json, json_option
 from cli.progress import progress_bar
+from ledger.embedded.wording import plural
 
 
 @click.group()
@@ -25,7 +26,7 @@ def rebuild(directory: pathlib.Path, *, as_json: bool) -> None:
     if as_json:
         echo_json({"leaves": leaves})
     else:
-        click.echo(f"The index mirrors {leaves} leaves.")
+        click.echo(f"The index mirrors {plural(leaves, 'leaf', 'leaves')}.")
 
 
 @command.command()
@@ -46,6 +47,6 @@ def check(directory: pathlib.Path, *, as_json: bool) -> int:
         click.echo(
             "Run `hubledger index rebuild`."
             if problems
-            else f"The index agrees with the log ({leaves} leaves)."
+            else f"The index agrees with the log ({plural(leaves, 'leaf', 'leaves')})."
         )
     return CorruptError.exit_code if problems else 0

@@ -1,10 +1,11 @@
 """`hubledger proof`: write the proof that an event is in the log."""
 
 import pathlib
+import shlex
 
 import click
 
-from cli.output import echo_json, json_option
+from cli.output import echo_json, json_option, printable
 
 
 @click.command()
@@ -18,6 +19,8 @@ from cli.output import echo_json, json_option
 @click.option(
     "-o",
     "--output",
+    "--proof-out",
+    "output",
     required=True,
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
     help="Where to write the .tlog-proof.",
@@ -34,6 +37,10 @@ def command(
         echo_json(facts)
         return
     click.echo(
-        f"Leaf {facts['leafIndex']} is in {facts['origin']} at size {facts['size']}; proof in {output}"
+        printable(
+            f"Leaf {facts['leafIndex']} is in {facts['origin']} at size {facts['size']}; proof in {output}"
+        )
     )
-    click.echo(f"Check it: hubledger verify --proof {output} --trust {directory}/trust.toml --log-only")
+    check = ["hubledger", "verify", "--proof", str(output), "--trust", str(directory / "trust.toml")]
+    pin = [] if since is None else ["--pin", str(since)]
+    click.echo(printable(f"Check it: {shlex.join([*check, *pin, '--log-only'])}"))

@@ -1,10 +1,14 @@
 """`hubledger record`: verify one model revision and record what was found."""
 
 import pathlib
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 
 from cli.output import echo_json, json_option, printable
+from ledger.embedded.wording import plural
 
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 
@@ -37,7 +41,12 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     "--start-unchecked", is_flag=True, help="Write without asking the outside first; this is logged."
 )
 @click.option(
-    "--proof-out", type=click.Path(path_type=pathlib.Path, dir_okay=False), help="Write the .tlog-proof here."
+    "--proof-out",
+    "--output",
+    "-o",
+    "proof_out",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="Write the .tlog-proof here.",
 )
 @json_option
 def command(  # noqa: PLR0917 - click passes each option
@@ -87,19 +96,34 @@ def command(  # noqa: PLR0917 - click passes each option
     if as_json:
         echo_json(receipt)
         return
-    click.echo(f"{receipt['outcome']:<10} {printable(name)} at {printable(revision)}")
-    for signature in receipt["signatures"]:
-        click.echo(f"  {_describe(signature)}")
-    why = f" ({', '.join(receipt['reasons'])})" if receipt["reasons"] else ""
-    click.echo(f"  decision    {receipt['decision']}{why}")
-    click.echo(f"  event       {receipt['eventId']}{'  (recorded before)' if receipt['repeated'] else ''}")
-    click.echo(
-        f"  leaf        {receipt['leafIndex']} of {receipt['checkpoint']['size']} in {receipt['checkpoint']['origin']}"
-    )
+    click.echo(f"{receipt['outcome']}  {printable(name)} at {printable(revision)}")
+    for label, text in _lines(receipt):
+        click.echo(f"  {label:<16}  {printable(text)}")
     if proof_out:
-        click.echo(f"  proof       {proof_out}")
+        click.echo(f"  {'Proof':<16}  {printable(str(proof_out))}")
+    if "signer-changed" in receipt["reasons"]:
+        click.echo(printable(f"See since when: {shlex.join(['hubledger', 'history', str(directory), name])}"))
 
 
-def _describe(signature: dict[str, str]) -> str:
-    verb = "signed by  " if signature["outcome"] == "VERIFIED" else f"{signature['outcome']}, claims"
-    return f"{verb} {printable(signature.get('signer', 'nobody we could name'))} ({signature.get('method', 'unknown method')})"
+def _lines(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say what was found and decided, and where it stands; the words are those of every interface."""
+    for signature in receipt["signatures"]:
+        method = signature.get("method", "unknown method")
+        if signature["outcome"] == "VERIFIED":
+            yield "Signed by", f"{signature['signer']} ({method})"
+        else:
+            # Whoever a signature names, and be it correctly: as long as it does not hold, it is a claim.
+            claimed = signature.get("claimedSigner") or signature.get("signer")
+            claims = f"claims {claimed}" if claimed else "names no signer"
+            yield "Could not verify", f"{signature['outcome']}, {claims} ({method})"
+    if not receipt["signatures"]:
+        yield "Unsigned", "no signature among the files"
+    if "moreSignatures" in receipt:
+        yield "", f"and {plural(receipt['moreSignatures']['count'], 'more signature')}, kept by digest"
+    if "signer-changed" in receipt["reasons"]:
+        yield "Signer changed", "not by a signer pinned for this model"
+    why = f" ({', '.join(receipt['reasons'])})" if receipt["reasons"] else ""
+    yield "Decision", receipt["decision"] + why
+    yield "Event", receipt["eventId"] + ("  (recorded before)" if receipt["repeated"] else "")
+    tree = receipt["checkpoint"]
+    yield "Leaf", f"{receipt['leafIndex']} of {tree['size']} in {tree['origin']}"

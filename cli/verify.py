@@ -8,20 +8,17 @@ from typing import Any
 
 import click
 
-from cli.output import echo_json, format_table, json_option, printable
+from cli.output import columns, echo_json, json_option
+from cli.verify_output import as_facts, as_text
 from ledger.client.verify import (
     CheckResult,
     Expectation,
-    Failure,
     LocalFiles,
     check_proof,
-    verified_signers,
 )
 from ledger.errors import NotFoundError, UsageError, WriteError
-from ledger.identity import canonical_identity, display
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
-_MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
 
 class ExitCode(IntEnum):
@@ -53,6 +50,7 @@ def exit_code(result: CheckResult) -> int:
     return ExitCode[result.model.name]
 
 
+_EVIDENCE_OUT = "misbehaviour.json"
 _EXPECT = ("expect_signer", "expect_issuer", "expect_key", "expect_anchor")
 
 
@@ -73,8 +71,31 @@ class _Ordered(click.Command):
         return rest
 
 
-@click.command(cls=_Ordered)
-@click.option("--proof", "proof_file", required=True, type=_FILE, help="The .tlog-proof file.")
+_MEANINGS = {
+    ExitCode.STALE: "the checkpoint is older than the trust file allows",
+    ExitCode.NOT_LOGGED: "the model was never recorded",
+    ExitCode.CANNOT_CHECK: "nothing is wrong, but something is missing",
+    ExitCode.INVALID: "the proof, a signature or the entry does not hold",
+    ExitCode.MISBEHAVIOUR: "the log contradicts itself; evidence was written",
+    ExitCode.NOT_ENOUGH: "sound, but the trust file requires more",
+    ExitCode.NOT_ACCEPTED: "not verified, or a change that nobody confirmed",
+    ExitCode.UNEXPECTED_SIGNER: "signed by somebody whom you do not expect",
+    ExitCode.CONTENT_DIFFERS: "the files are not those that the hub saw",
+    ExitCode.SUPERSEDED: "a later event about this revision differs",
+    ExitCode.NOT_CHECKED: "no files given, and no --log-only",
+}
+_CODES = "\n".join(f"{code.value:>4}  {code.name:<17}  {meaning}" for code, meaning in _MEANINGS.items())
+_EPILOG = f"""\b
+Exit codes:
+   0                     both results are what the trust file asks for
+{_CODES}
+   2                     options that contradict each other
+  30 and up              the check did not take place; the message says why
+"""
+
+
+@click.command(cls=_Ordered, epilog=_EPILOG)
+@click.option("--proof", "proof_file", type=_FILE, help="The .tlog-proof file.")
 @click.option("--trust", "trust_file", required=True, type=_FILE, help="Your trust file.")
 @click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
@@ -93,20 +114,27 @@ class _Ordered(click.Command):
 @click.option(
     "--evidence-out",
     type=_FILE,
-    default="misbehaviour.json",
+    default=_EVIDENCE_OUT,
     show_default=True,
     help="Where evidence of misbehaviour goes, if there is any; a file that exists is kept.",
+)
+@click.option(
+    "--evidence",
+    "evidence_file",
+    type=_FILE,
+    help="Instead of a proof: check evidence of misbehaviour that --evidence-out wrote. Exit code 0 if it convicts.",
 )
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - click passes each option
     ctx: click.Context,
     /,
-    proof_file: pathlib.Path,
+    proof_file: pathlib.Path | None,
     trust_file: pathlib.Path,
     model: pathlib.Path | None,
     pin: pathlib.Path | None,
     evidence_out: pathlib.Path,
+    evidence_file: pathlib.Path | None,
     *,
     expect_all: bool,
     log_only: bool,
@@ -115,11 +143,16 @@ def command(  # noqa: PLR0917 - click passes each option
 ) -> int:
     """Check offline that an event is in the log, and that the files are what the hub verified.
 
-    Exit code 0 only if both results satisfy the trust file; each other result has its own (docs/reference).
+    Exit code 0 only if both results satisfy the trust file; each other result has its own.
     """
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.tlog.proof import MAX_PROOF_BYTES
 
+    if evidence_file is not None:
+        _refuse_beside_evidence(ctx)
+        return _check_evidence(evidence_file, trust_file, as_json=as_json)
+    if proof_file is None:
+        raise UsageError("hubledger verify", expected="--proof, or --evidence", actual="neither")
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
     if expect_all and not ctx.meta["hubledger.expect"]:
@@ -139,8 +172,35 @@ def command(  # noqa: PLR0917 - click passes each option
     if as_json:
         echo_json({**as_facts(result), **({"evidence": str(written)} if written else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, written))
+        click.echo(as_text(result, written, columns=columns()))
     return code
+
+
+def _refuse_beside_evidence(ctx: click.Context) -> None:
+    """Evidence is checked against a trust file alone: every other option would be ignored, so it is refused."""
+    beside = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name not in ("evidence_file", "trust_file", "as_json")
+        and ctx.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if beside:
+        raise UsageError("--evidence", expected="no other option but --trust and --json", actual=beside[0])
+
+
+def _check_evidence(evidence_file: pathlib.Path, trust_file: pathlib.Path, *, as_json: bool) -> int:
+    """Show what the evidence proves; what does not convict is refused with the reason (see `verify_evidence`)."""
+    from cli import misbehaviour
+    from ledger.client.evidence import MAX_EVIDENCE_BYTES, verify_evidence
+    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
+
+    trust = parse_trust(_read(trust_file, MAX_TRUST_BYTES))
+    found = verify_evidence(_read(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
+    if as_json:
+        echo_json(misbehaviour.as_facts(found))
+    else:
+        click.echo(misbehaviour.as_text(found, columns=columns()))
+    return 0
 
 
 def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
@@ -232,83 +292,3 @@ def _fingerprint(value: str, what: str) -> bytes:
         raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual=value) from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).digest()
-
-
-def as_facts(result: CheckResult) -> dict[str, Any]:
-    """Return the result as JSON facts: the same as the text."""
-    facts: dict[str, Any] = {
-        "log": result.log.value,
-        "model": result.model.value,
-        "satisfied": result.satisfied,
-        "checks": [
-            {"step": each.step, "result": _MARKS[each.passed], "against": each.against}
-            for each in result.checks
-        ],
-    }
-    if result.event is not None:
-        event = result.event
-        facts["event"] = {
-            "name": event.model.name,
-            "revision": event.model.revision,
-            "outcome": event.outcome,
-            "decision": event.policy.decision,
-            "recordedAt": event.common.recorded_at,
-            "leafIndex": result.leaf_index,
-            "eventId": event.common.event_id,
-            "reasons": list(event.reasons),
-            "signedBy": [each.as_json() for each in verified_signers(event)],
-        }
-    if result.checkpoint is not None:
-        tree = result.checkpoint.checkpoint
-        facts["checkpoint"] = {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()}
-    if result.cosignatures:
-        facts["cosignatures"] = [
-            {"witness": each.key.name, "timestamp": each.timestamp} for each in result.cosignatures
-        ]
-    if result.failure is not None:
-        failure = result.failure
-        facts["failure"] = {
-            "step": failure.step,
-            "expected": failure.expected,
-            "actual": failure.actual,
-            "causes": list(failure.causes),
-            "nextStep": failure.next_step,
-        }
-    return facts
-
-
-def as_text(result: CheckResult, evidence: pathlib.Path | None) -> str:
-    """Return a short table and one sentence."""
-    table = format_table(
-        ("CHECK", "RESULT", "AGAINST"),
-        [(each.step, _MARKS[each.passed], each.against) for each in result.checks],
-    )
-    lines = [f"log: {result.log}   model: {result.model}"]
-    if result.failure is not None:
-        lines += _explain(result.failure)
-    if evidence is not None:
-        lines.append(f"Evidence: {evidence}")
-    if result.satisfied:
-        lines.append(_conclude(result))
-    return "\n".join([table, "", *(printable(line) for line in lines)])
-
-
-def _conclude(result: CheckResult) -> str:
-    """Say in one sentence what holds, and its bounds."""
-    tree = result.checkpoint.checkpoint if result.checkpoint else None
-    where = f"leaf {result.leaf_index} of {tree.size} in {tree.origin}" if tree else "the log"
-    skipped = ", ".join(each.step for each in result.skipped) or "nothing"
-    if result.event is None:
-        return f"The entry is {where}. Not checked: {skipped}."
-    event = result.event
-    signers = ", ".join(display(canonical_identity(each)) for each in verified_signers(event))
-    said = f"Signed by {signers}" if signers else event.outcome.capitalize().replace("_", " ")
-    return (
-        f"{event.model.name} at {event.model.revision}: {said}; recorded as {where}. Not checked: {skipped}."
-    )
-
-
-def _explain(failure: Failure) -> list[str]:
-    lines = [f"Failed: {failure.step}: expected {failure.expected}, got {failure.actual}"]
-    lines += [f"  possible: {cause}" for cause in failure.causes]
-    return [*lines, f"  next: {failure.next_step}"]

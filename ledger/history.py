@@ -144,37 +144,97 @@ def _place(sequence: int | None, previous: bytes | None) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Who is pinned, and the leaf of the event that pinned them."""
+
+    leaf_index: int
+    signers: tuple[Identity, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One statement of a history as people see it; ``change`` says in one line how the signer changed."""
+    """One statement of a history as people see it.
+
+    ``change`` says in one line how the signer or the repository differs from the row before. ``pin`` is what the event was held against,
+    or has just set; None where there is none yet, and for what is never held against one.
+    """
 
     leaf_index: int
     statement: Statement | UnknownStatement
     signers: tuple[Identity, ...] = ()
     change: str | None = None
+    pin: Pin | None = None
+
+    @property
+    def by_pinned(self) -> bool | None:
+        """Whether somebody pinned signed it; None where nothing was pinned."""
+        return None if self.pin is None else bool(set(self.pin.signers) & set(self.signers))
 
 
-def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]]) -> list[Row]:
-    """Derive the rows of a history, in log order, and mark each change of signer.
+def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]], *, key: str) -> list[Row]:
+    """Derive the rows of the history ``key``, in log order, and mark each change of signer.
+
+    ``statements`` are those of ``key`` and, as pins depend on them, of every repository that it leads to.
 
     A row is marked when its verified signers differ from those of the last row that counted: another signer, none
-    where there was one, or another repository under the name. Proposals are never marked and never counted.
+    where there was one, or another repository under the name. Proposals and the words of observers are never marked
+    and never counted.
     """
     rows: list[Row] = []
+    pins = _Pins()
     before: tuple[Identity, ...] | None = None
     repo: str | None = None
     for leaf_index, statement in statements:
         if not isinstance(statement, VerificationEvent):
-            rows.append(Row(leaf_index=leaf_index, statement=statement))
+            if _is_in(statement, key):
+                rows.append(Row(leaf_index=leaf_index, statement=statement))
+            continue
+        pin = pins.apply(leaf_index, statement)
+        if not _is_in(statement, key):
             continue
         signers = verified_identities(statement) if statement.outcome == "VERIFIED" else ()
         change = None
-        if not statement.model.is_proposal:
+        if _counts(statement):
             change = _change(before, signers, repo, repo_key(statement), statement.outcome)
             if signers:
                 before = signers
             repo = repo_key(statement) or repo
-        rows.append(Row(leaf_index=leaf_index, statement=statement, signers=signers, change=change))
+        rows.append(Row(leaf_index=leaf_index, statement=statement, signers=signers, change=change, pin=pin))
     return rows
+
+
+def _is_in(statement: Statement | UnknownStatement, key: str) -> bool:
+    return statement.common is not None and any(link.key == key for link in statement.common.histories)
+
+
+def _counts(event: VerificationEvent) -> bool:
+    """Anybody may open a proposal, and an observer's statement never moves a head (section 2)."""
+    return not event.model.is_proposal and event.common.recorded_by.role == "hub"
+
+
+class _Pins:
+    """The pin of each history while statements are replayed: what ``HistoryState`` holds, with names to show."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, HistoryState] = {}
+        self._pins: dict[str, Pin] = {}
+
+    def apply(self, leaf_index: int, event: VerificationEvent) -> Pin | None:
+        """Return the pin that an event was held against, else the one that it sets."""
+        if not _counts(event):
+            return None
+        keys = history_keys(event.model.name, event.model.repo_id)
+        held_against = self._of(keys)
+        for key in keys:
+            state = self._states.get(key, INITIAL)
+            self._states[key] = state.apply(event)
+            if state.pin is None and self._states[key].pin is not None:
+                self._pins[key] = Pin(leaf_index=leaf_index, signers=verified_identities(event))
+        return held_against or self._of(keys)
+
+    def _of(self, keys: tuple[str, ...]) -> Pin | None:
+        """The pin of the ``repo:`` history, else that of the ``name:`` history (section 2)."""
+        return next((self._pins[key] for key in reversed(keys) if key in self._pins), None)
 
 
 def _change(
@@ -184,10 +244,17 @@ def _change(
     now_repo: str | None,
     outcome: str,
 ) -> str | None:
+    """Say what changed, as sentences in the words of every interface (section 7); None where nothing did."""
+    changes = []
     if repo is not None and repo != now_repo:
-        return f"the name leads to another repository: {repo} → {now_repo or 'none'}"
-    if before is None or set(before) & set(now):
-        return None
-    if not now:
-        return f"{'no longer signed' if outcome == 'UNSIGNED' else outcome.lower().replace('_', ' ')}: was {display(before[0])}"
-    return describe_change(before[0], now[0])
+        changes.append(f"The name leads to another repository: {repo} → {now_repo or 'none'}")
+    if before is not None and not set(before) & set(now):
+        changes.append(f"Signer changed: {_signer_change(before[0], now, outcome)}")
+    return ". ".join(changes) or None
+
+
+def _signer_change(before: Identity, now: tuple[Identity, ...], outcome: str) -> str:
+    if now:
+        return describe_change(before, now[0])
+    what = "no longer signed" if outcome == "UNSIGNED" else "no signature that could be verified"
+    return f"{what}; was {display(before)}"

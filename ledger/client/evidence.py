@@ -17,7 +17,7 @@ from ledger.encoding import (
     parse_canonical_json,
     parse_hex,
 )
-from ledger.errors import MalformedError, ProofError
+from ledger.errors import LedgerError, MalformedError, ProofError
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.merkle import (
     HASH_BYTES,
@@ -112,17 +112,33 @@ def verify_evidence(data: bytes, *, trust: TrustFile) -> Misbehaviour:
         case {"kind": str(kind), "checkpoints": [str(one), str(other)], **rest} if (
             kind == KIND and rest.keys() <= {"prefix"}
         ):
-            older, newer = (
-                verify_checkpoint(note.encode(), origin=trust.origin, keys=trust.log_keys)
-                for note in (one, other)
-            )
+            older = _verify_checkpoint(one, "first", trust)
+            newer = _verify_checkpoint(other, "second", trust)
         case _:
-            raise MalformedError("evidence of misbehaviour", expected=KIND, actual="another form")
+            raise MalformedError(
+                "evidence of misbehaviour",
+                expected=f"two checkpoints of kind {KIND}",
+                actual="another form",
+                next_step="Ask for the file that `hubledger verify --evidence-out` wrote",
+            )
     found = Misbehaviour(
         older=older, newer=newer, prefix=_parse_prefix(rest["prefix"]) if "prefix" in rest else None
     )
     _check(found)
     return found
+
+
+def _verify_checkpoint(note: str, which: str, trust: TrustFile) -> VerifiedCheckpoint:
+    """Check one of the two notes, and say of a failure which one it was. Raises what ``verify_evidence`` raises."""
+    try:
+        return verify_checkpoint(note.encode("utf-8"), origin=trust.origin, keys=trust.log_keys)
+    except LedgerError as error:
+        raise type(error)(
+            f"{which} checkpoint of the evidence: {error.what}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="It accuses another log, or nobody: compare the trust file with the log's publisher",
+        ) from error
 
 
 def _parse_prefix(value: Json) -> Prefix:
@@ -141,21 +157,38 @@ def _parse_prefix(value: Json) -> Prefix:
     raise MalformedError("prefix of the evidence", expected="hashes and root", actual="another form")
 
 
+_CONVICTS_NOBODY = "It convicts nobody; ask whoever sent it for the checkpoints that they saw"
+
+
+def _check_prefix(prefix: Prefix, old: Checkpoint, new: Checkpoint) -> None:
+    """Check that the newer tree has this root at the older size. Anyone can make a proof that fails (section 8)."""
+    try:
+        verify_consistency(
+            old_size=old.size,
+            old_root=prefix.root,
+            new_size=new.size,
+            new_root=new.root_hash,
+            proof=prefix.hashes,
+        )
+    except ProofError as error:
+        raise ProofError(
+            f"proof of the evidence: {error.what}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step=_CONVICTS_NOBODY,
+        ) from error
+
+
 def _check(found: Misbehaviour) -> None:
     old, new = found.older.checkpoint, found.newer.checkpoint
     shown = old.root_hash if old.size != new.size else new.root_hash
     if found.prefix is not None:
-        verify_consistency(
-            old_size=old.size,
-            old_root=found.prefix.root,
-            new_size=new.size,
-            new_root=new.root_hash,
-            proof=found.prefix.hashes,
-        )
+        _check_prefix(found.prefix, old, new)
         shown = found.prefix.root
     if shown == old.root_hash:
         raise ProofError(
             "evidence of misbehaviour",
             expected="two roots for one size",
             actual=f"checkpoints of sizes {old.size} and {new.size} that do not contradict each other",
+            next_step=_CONVICTS_NOBODY,
         )

@@ -12,7 +12,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
 PIN_STEP = "link to your pin"
-AGE_STEP = "age of the checkpoint"
+AGE_STEP = "age limit"
 MODEL_STEP = "model"
 
 
@@ -50,11 +50,15 @@ class LocalFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One step: what was checked, whether it held, and against what. ``passed`` None: it was skipped."""
+    """One step: what was checked, whether it held, against what, and what was found where it did not.
+
+    ``passed`` None: it was skipped, and ``against`` says why.
+    """
 
     step: str
     passed: bool | None
     against: str
+    found: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +148,47 @@ def explain_key_range(error: LedgerError) -> Failure:
             "a retired or revoked key was used",
         ),
         next_step="Ask the hub for its trust file over another channel and compare the key ranges",
+    )
+
+
+_WHY_NOT_VERIFIED = {
+    "UNSIGNED": "the revision was uploaded without a signature",
+    "CONTENT_MISMATCH": "files were changed, added or removed after signing",
+    "INVALID_SIGNATURE": "the signature is damaged, forged, or by another key than it names",
+    "UNKNOWN_KEY": "the hub does not have the key of the signer",
+    "UNSUPPORTED": "the signature is of a kind that the hub cannot check",
+    "ERROR": "the hub could not finish its check",
+}
+_WHY_CHALLENGED = {
+    "signer-changed": "the signer changed and nobody has confirmed it",
+    "signature-lost": "earlier revisions were signed, and this one has no signature that holds",
+    "other-repository": "the name leads to another repository than before",
+    "repository-id-lost": "the name led to a repository with an id before, and to one without now",
+}
+
+
+def explain_not_accepted(event: VerificationEvent) -> Failure | None:
+    """Return which of the hub's conditions fail and why, from the event's own facts; None where all hold."""
+    found, causes = [], []
+    if event.outcome != "VERIFIED":
+        found.append(f"outcome {event.outcome}")
+        causes.append(_WHY_NOT_VERIFIED[event.outcome])
+    if event.policy.decision not in ("observed", "accepted"):
+        found.append(f"decision {event.policy.decision}")
+        causes += [_WHY_CHALLENGED[reason] for reason in event.reasons if reason in _WHY_CHALLENGED] or [
+            "the hub's policy for this model does not accept the revision"
+        ]
+    if event.model.is_proposal:
+        found.append("a proposal (pull ref)")
+        causes.append("the revision was proposed, which anybody may do")
+    if not found:
+        return None
+    return Failure(
+        step="accepted by the hub",
+        expected="VERIFIED, observed or accepted, no proposal",
+        actual=", ".join(found) + (f" ({', '.join(event.reasons)})" if event.reasons else ""),
+        causes=tuple(causes),
+        next_step=f"Use an earlier revision of {event.model.name}, and ask its publisher about this one",
     )
 
 

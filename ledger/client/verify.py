@@ -34,6 +34,7 @@ from ledger.client.result import (
     explain_invalid,
     explain_key_range,
     explain_misbehaviour,
+    explain_not_accepted,
     explain_stale,
 )
 from ledger.client.trust import TrustFile, load_hub_key
@@ -92,7 +93,9 @@ class _State:
         self.checks.append(Check(step=step, passed=None, against=why))
 
     def failed(self, failure: Failure) -> None:
-        self.checks.append(Check(step=failure.step, passed=False, against=failure.expected))
+        self.checks.append(
+            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
+        )
         self.failure = self.failure or failure
 
 
@@ -301,16 +304,19 @@ def _check_freshness(trust: TrustFile, now: int, state: _State) -> None:
             explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
         )
     if not state.cosignatures:
-        state.skipped(AGE_STEP, "no timestamped cosignature by a key of the trust file")
+        state.skipped(AGE_STEP, "age unknown: no timestamped cosignature by a key of the trust file")
         return
     age = max(0, now - max(each.timestamp for each in state.cosignatures))
-    shown = f"{age} s by the newest counted cosignature"
+    shown = f"{age} s old by its newest counted cosignature"
     if trust.max_age is None:
-        state.skipped(AGE_STEP, f"{shown}; the trust file sets no max_age")
+        state.skipped(AGE_STEP, f"the trust file sets no max_age; the checkpoint is {shown}")
     elif age <= trust.max_age:
-        state.passed(AGE_STEP, f"{shown}, at most {trust.max_age} s")
+        state.passed(AGE_STEP, f"at most {trust.max_age} s; the checkpoint is {shown}")
     elif not matters:
-        state.skipped(AGE_STEP, f"{shown}, over {trust.max_age} s; inclusion does not expire")
+        state.skipped(
+            AGE_STEP,
+            f"inclusion does not expire; the checkpoint is {shown}, more than max_age {trust.max_age} s",
+        )
     else:
         state.log = LogResult.STALE
         state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
@@ -432,26 +438,9 @@ def _check_signer(
 
 
 def _check_acceptance(event: VerificationEvent, state: _State) -> bool:
-    problems = []
-    if event.outcome != "VERIFIED":
-        problems.append(f"outcome {event.outcome}")
-    if event.policy.decision not in ("observed", "accepted"):
-        problems.append(f"decision {event.policy.decision}")
-    if event.model.is_proposal:
-        problems.append("a proposal (pull ref)")
-    if not problems:
+    problem = explain_not_accepted(event)
+    if problem is None:
         state.passed("accepted by the hub", f"{event.outcome}, {event.policy.decision}")
         return True
-    state.failed(
-        Failure(
-            step="accepted by the hub",
-            expected="VERIFIED, observed or accepted, no proposal",
-            actual=", ".join(problems) + (f" ({', '.join(event.reasons)})" if event.reasons else ""),
-            causes=(
-                "the signer changed and nobody has confirmed it",
-                "the revision was uploaded without a valid signature",
-            ),
-            next_step=f"Use an earlier revision of {event.model.name}, and ask its publisher about this one",
-        )
-    )
+    state.failed(problem)
     return False

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ledger.client.trust import load_hub_key
 from ledger.embedded import chains
 from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.embedded.wording import plural
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import CorruptError, LedgerError, MalformedError, UsageError
 from ledger.event import parse_statement
@@ -70,7 +71,10 @@ def _report(done: Audited, more: list[str]) -> dict[str, Any]:
         "entries": done.entries,
         "checked": [
             "signature of the checkpoint by the log's key",
-            f"{done.entries} leaf hashes against {done.tiles} tiles, {done.bundles} bundles, and the signed root",
+            (
+                f"{plural(done.entries, 'leaf hash', 'leaf hashes')} against {plural(done.tiles, 'tile')}, "
+                f"{plural(done.bundles, 'bundle')}, and the signed root"
+            ),
             *more,
         ],
     }
@@ -170,10 +174,16 @@ def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Prog
     return _report(
         done,
         [
-            f"{done.entries} entries signed by the hub's keys, each at a leaf index where its key counts",
-            f"{heads} histories without a gap or fork, {events} event ids used once",
-            f"commit store: heads and event ids as replayed, {pending} entries durable and not yet published",
-            f"index: {leaves} leaves, as rebuilt",
+            (
+                f"{plural(done.entries, 'entry', 'entries')} signed by the hub's keys, each at a leaf index where its "
+                "key counts"
+            ),
+            (
+                f"{plural(heads, 'history', 'histories')} without a gap or fork, "
+                f"{plural(events, 'event id')} used once"
+            ),
+            f"commit store: heads and event ids as replayed, {plural(pending, 'entry', 'entries')} durable and not yet published",
+            f"index: {plural(leaves, 'leaf', 'leaves')}, as rebuilt",
         ],
     )
 

@@ -10,6 +10,7 @@
 import contextlib
 import os
 import pathlib
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -211,16 +212,14 @@ def _read_secret(path: pathlib.Path) -> bytes:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise ConfigError(
-                    f"permissions of {path.name}",
+                    f"permissions of {path}",
                     expected="readable by its owner only",
                     actual="readable by others",
-                    next_step=f"Run `chmod 600 {path.name}` and consider the key as seen",
+                    next_step=f"Run `chmod 600 {shlex.quote(str(path))}` and consider the key as seen",
                 )
             return file.read(MAX_KEY_BYTES)
     except OSError as error:
-        raise ConfigError(
-            f"private key {path.name}", expected="a readable file", actual=error.strerror
-        ) from error
+        raise ConfigError(f"private key {path}", expected="a readable file", actual=error.strerror) from error
 
 
 def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:

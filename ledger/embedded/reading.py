@@ -1,16 +1,18 @@
 """Answers from the public files and the index: history, proofs, keys. Touches no private key but to name it."""
 
+import difflib
 import pathlib
+from collections.abc import Container, Sequence
 from typing import Any
 
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
-from ledger.embedded.recording import make_proof
+from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
 from ledger.errors import NotFoundError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
-from ledger.history import Row, derive_rows
-from ledger.identity import display
+from ledger.history import Row, derive_rows, repo_key
+from ledger.identity import Identity, display
 from ledger.index import Index
 from ledger.storage.directory import write_file_durably
 from ledger.tlog.checkpoint import verify_checkpoint
@@ -20,28 +22,62 @@ __all__ = ["describe", "model_history", "write_proof"]
 
 
 def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
-    """Return the published events of a model in log order, each with its marker and what changed.
+    """Return the published events of a model in log order, each with its markers and what changed.
 
     Raises:
         NotFoundError: nothing is recorded under this name.
     """
     ledger = open_for_reading(directory)
     size = ledger.log.checkpoint().checkpoint.size
+    key = f"name:{escape_name(name)}"
     index = Index(ledger.layout.index, read_only=True)
     try:
-        escaped = escape_name(name)
-        found = [at for at in index.history(f"name:{escaped}") if at < size]
+        found = _read_history(ledger, index, key, size)
         if not found:
-            near = index.search(escaped, limit=3)
+            near = close_names(index, name)
             raise NotFoundError(
                 f"model {name}",
                 expected="a recorded name",
                 actual="no event",
-                next_step=f"Did you mean {', '.join(near)}?" if near else "Record it with `hubledger record`",
+                next_step=f"Did you mean {' or '.join(near)}?"
+                if near
+                else "Record it with `hubledger record`",
             )
+        # A repository may have been pinned under an earlier name: its whole history says whom this row is held against.
+        repos = {repo_key(each) for each in found.values() if isinstance(each, VerificationEvent)} - {None}
+        for repo in repos:
+            found |= _read_history(ledger, index, str(repo), size, known=found)
     finally:
         index.close()
-    return [_row_facts(row) for row in derive_rows((at, _statement(ledger, at, size)) for at in found)]
+    return [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
+
+
+def _read_history(
+    ledger: ReadLedger, index: Index, key: str, size: int, *, known: Container[int] = ()
+) -> dict[int, Statement | UnknownStatement]:
+    """Return the published statements of a history by leaf index, without those that are known."""
+    return {at: _statement(ledger, at, size) for at in index.history(key) if at < size and at not in known}
+
+
+MAX_CANDIDATES = 500
+"""Names that are compared for each third of a misspelt name: a refusal must not read a whole index of millions."""
+
+
+def close_names(index: Index, name: str) -> list[str]:
+    """Return up to three recorded names that are nearly ``name``, the nearest first; case does not matter.
+
+    Of three parts of a name with one or two slips, one is whole: only names that contain one are compared.
+    """
+    escaped = escape_name(name)
+    third = -(-len(escaped) // 3) or 1
+    candidates = index.search(escaped, limit=MAX_CANDIDATES)
+    for start in range(0, len(escaped), third):
+        candidates += index.search(escaped[start : start + third], limit=MAX_CANDIDATES)
+    by_key = {each.casefold(): each for each in candidates}
+    wanted = escaped.casefold()
+    near = difflib.get_close_matches(wanted, by_key, n=3, cutoff=0.75)
+    near += sorted((each for each in by_key if wanted in each and each not in near), key=len)
+    return [by_key[each] for each in near[:3]]
 
 
 def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
@@ -70,11 +106,26 @@ def _row_facts(row: Row) -> dict[str, Any]:
             "outcome": statement.outcome,
             "decision": statement.policy.decision,
             "reasons": list(statement.reasons),
-            "signedBy": ", ".join(display(each) for each in row.signers),
+            "signedBy": _names(row.signers),
+            "signers": [each.as_json() for each in row.signers],
+            "signatures": signature_facts(statement),
         }
+    if row.pin is not None:
+        facts["pin"] = {
+            "leafIndex": row.pin.leaf_index,
+            "signedBy": _names(row.pin.signers),
+            "signers": [each.as_json() for each in row.pin.signers],
+        }
+        facts["byPinned"] = row.by_pinned
+    if isinstance(statement, UnknownStatement):
+        facts["unknown"] = statement.reason
     if row.change is not None:
         facts["change"] = row.change
     return facts
+
+
+def _names(signers: Sequence[Identity]) -> str:
+    return ", ".join(display(each) for each in signers)
 
 
 def write_proof(

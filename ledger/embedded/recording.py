@@ -165,6 +165,7 @@ def receipt_facts(receipt: Receipt, checkpoint: VerifiedCheckpoint) -> dict[str,
         "decision": event.policy.decision,
         "reasons": list(event.reasons),
         "signatures": signature_facts(event),
+        **({"moreSignatures": event.more_signatures.as_json()} if event.more_signatures else {}),
         "manifestSha256": event.manifest.sha256.hex(),
         "checkpoint": {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()},
     }
@@ -179,6 +180,8 @@ def signature_facts(event: VerificationEvent) -> list[dict[str, Any]]:
             facts["method"] = signature.method
         who = signature.signer or signature.claimed_signer
         if who is not None:
-            facts["signer" if signature.signer else "claimedSigner"] = display(canonical_identity(who))
+            identity = canonical_identity(who)
+            facts["signer" if signature.signer else "claimedSigner"] = display(identity)
+            facts["identity"] = identity.as_json()
         shown.append(facts)
     return shown

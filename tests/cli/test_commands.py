@@ -1,11 +1,13 @@
 """The commands as a hub, an auditor and a user type them, in their own process's terms: text, JSON, exit codes."""
 
 import json
+import shlex
 import shutil
 import stat
 
 import pytest
 
+from cli.demo_world import sign_with_key, write_key_pair
 from cli.main import run
 
 
@@ -105,9 +107,140 @@ def test_history_marks_where_the_signer_changed(hubledger, ledger, signed):
         ("r2", True, "challenged"),
     ]
     assert rows[1]["reasons"] == ["signature-lost"]
-    code, _, err = hubledger("history", ledger, "acme/other")
+
+
+@pytest.fixture
+def sign(tmp_path):
+    """Sign a model again with a key of that name; returns the public key's file."""
+    keys = {}
+
+    def call(model, name):
+        if name not in keys:
+            keys[name] = write_key_pair(tmp_path, name)
+        private, public = keys[name]
+        (model / "model.sig").unlink(missing_ok=True)
+        sign_with_key(model, private)
+        return public
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(bytes(64))
+    return folder
+
+
+def test_a_strangers_second_upload_is_seen_to_be_no_pinned_signer_s(hubledger, ledger, model, sign):
+    """The decision is against the pin and the marker against the row before: both can be read."""
+    for revision, name in (("r1", "alice"), ("r2", "bob"), ("r3", "bob"), ("r4", "alice")):
+        record(hubledger, ledger, model, revision, "--public-key", sign(model, name))
+    rows = json.loads(hubledger("history", ledger, "acme/tiny", "--json")[1])["events"]
+    assert [(row["changed"], row["byPinned"], row["decision"]) for row in rows] == [
+        (False, True, "observed"),
+        (True, False, "challenged"),
+        (False, False, "challenged"),
+        (True, True, "observed"),
+    ]
+    assert all(row["pin"]["leafIndex"] == 1 for row in rows)
+    assert all(row["pin"]["signers"] == rows[0]["signers"] for row in rows)
+    alice, bob = rows[0]["signedBy"], rows[1]["signedBy"]
+    _, out, _ = hubledger("history", ledger, "acme/tiny")
+    lines = out.splitlines()
+    assert [line[:2] for line in lines if line[4:5].isdigit()] == ["  ", "!*", " *", "! "]
+    assert [line.strip() for line in lines if "igned by" in line or "Signer" in line] == [
+        f"Signed by {alice}",
+        f"Signed by {bob}",
+        f"Signer changed: {alice} → {bob}",
+        f"Signed by {bob}",
+        f"Signed by {alice}",
+        f"Signer changed: {bob} → {alice}",
+    ]
+    assert lines[-3:] == [
+        "!  other signers than in the last signed row before, or another repository",
+        "*  not by a pinned signer",
+        f"   pinned at leaf 1: {alice}",
+    ]
+
+
+def test_a_history_without_changes_explains_no_markers(hubledger, ledger, signed):
+    model, key = signed
+    record(hubledger, ledger, model, "r1", "--public-key", key)
+    assert len(hubledger("history", ledger, "acme/tiny")[1].splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "typo", ["acme/tny", "acme/tinny", "amce/tiny", "ACME/Tiny", "acme-tiny", "tiny", "acme/tiny-v2"]
+)
+def test_a_misspelt_name_gets_the_recorded_one(hubledger, ledger, model, typo):
+    record(hubledger, ledger, model, "r1")
+    hubledger("record", ledger, "other/thing", "--revision", "r1", "--model", model)
+    code, _, err = hubledger("history", ledger, typo)
     assert code == 34
-    assert "expected a recorded name, got no event" in err
+    assert (
+        err == f"hubledger: model {typo}: expected a recorded name, got no event. Did you mean acme/tiny?\n"
+    )
+
+
+def test_a_name_that_is_like_no_other_gets_no_guess(hubledger, ledger, model):
+    record(hubledger, ledger, model, "r1")
+    _, _, err = hubledger("history", ledger, "zebra/quux")
+    assert err.endswith("got no event. Record it with `hubledger record`\n")
+
+
+def test_the_receipt_says_what_could_not_be_verified_and_who_is_claimed(hubledger, ledger, model, sign):
+    key = sign(model, "alice")
+    words = ("record", ledger, "acme/tiny", "--model", model, "--public-key", key)
+    signer = hubledger(*words, "--revision", "r1")[1].splitlines()[1]
+    assert signer.startswith("  Signed by         key sha256:")
+    (model / "weights.bin").write_bytes(b"changed")
+    out = hubledger(*words, "--revision", "r2")[1].splitlines()
+    assert out[0] == "CONTENT_MISMATCH  acme/tiny at r2"
+    claimed = signer.removeprefix("  Signed by         ")
+    assert out[1] == f"  Could not verify  CONTENT_MISMATCH, claims {claimed}"
+    (model / "model.sig").unlink()
+    out = hubledger(*words, "--revision", "r3")[1].splitlines()
+    assert out[:3] == [
+        "UNSIGNED  acme/tiny at r3",
+        "  Unsigned          no signature among the files",
+        "  Decision          challenged (signature-lost)",
+    ]
+
+
+def test_the_receipt_says_that_the_signer_changed(hubledger, ledger, model, sign):
+    for revision, name in (("r1", "alice"), ("r2", "bob")):
+        words = ("--revision", revision, "--model", model, "--public-key", sign(model, name))
+        _, out, _ = hubledger("record", ledger, "acme/tiny", *words)
+    assert "  Signer changed    not by a signer pinned for this model\n" in out
+    assert out.endswith(f"See since when: hubledger history {ledger} acme/tiny\n")
+
+
+@pytest.mark.parametrize("option", ["-o", "--output", "--proof-out"])
+def test_the_proof_s_file_is_named_alike_when_recording_and_later(hubledger, ledger, model, tmp_path, option):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert record(hubledger, ledger, model, "r1", option, first)[0] == 0
+    assert hubledger("proof", ledger, "1", option, second)[0] == 0
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_command_that_a_proof_suggests_works(hubledger, ledger, model, tmp_path):
+    record(hubledger, ledger, model, "r1")
+    _, out, _ = hubledger("proof", ledger, "1", "--since", ledger / "log/checkpoint", "-o", tmp_path / "a b")
+    words = shlex.split(out.splitlines()[1].removeprefix("Check it: hubledger "))
+    assert hubledger(*words)[0] == 0
+
+
+def test_a_key_that_others_can_read_is_refused_with_a_command_that_mends_it(hubledger, ledger, model):
+    key = ledger / "keys/hub.key"
+    key.chmod(0o644)
+    code, _, err = hubledger("record", ledger, "acme/tiny", "--revision", "r1", "--model", model)
+    assert code == 33
+    assert err == (
+        f"hubledger: permissions of {key}: expected readable by its owner only, got readable by others. "
+        f"Run `chmod 600 {key}` and consider the key as seen\n"
+    )
 
 
 def test_the_audit_passes_and_then_names_what_was_changed(hubledger, ledger, signed):

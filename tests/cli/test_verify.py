@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -13,9 +14,11 @@ from cli.verify import ExitCode
 from ledger.client.evidence import verify_evidence
 from ledger.client.trust import format_trust
 from ledger.client.verify import LogResult, ModelResult
+from ledger.encoding import format_canonical_json
 from ledger.verification import hash_revision
 from tests.world import (
     ISSUER,
+    NOW,
     WORKFLOW,
     World,
     key_signer,
@@ -60,9 +63,11 @@ def folder(tmp_path, monkeypatch):
         "other.tlog-proof": world.proof(0),
         "pin": world.checkpoint(3),
         "forked-pin": fork.checkpoint(),
+        "forked-pin-3": fork.checkpoint(3),
         "late-pin": world.checkpoint(),
         "early.tlog-proof": world.proof(AT, size=9),
         "trust.toml": format_trust(world.trust()),
+        "other.toml": format_trust(dataclasses.replace(world, log_key="other").trust()),
         "complete.toml": format_trust(world.trust(require="complete")),
         "alice.pem": pem,
     }
@@ -152,9 +157,7 @@ def test_success_says_who_signed_where_and_what_was_skipped(verify):
     last = out.rstrip().splitlines()[-1]
     assert last.startswith("acme/model at 1111111111111111111111111111111111111111: Signed by ")
     assert "recorded as leaf 5 of 13 in log.example/models." in last
-    assert last.endswith(
-        "Not checked: witness cosignatures, age of the checkpoint, completeness, later events."
-    )
+    assert last.endswith("Not checked: witness cosignatures, age limit, completeness, later events.")
 
 
 def test_failure_names_step_expected_got_causes_and_one_next_step(verify):
@@ -178,6 +181,174 @@ def test_evidence_that_cannot_be_written_is_an_error_that_says_why(verify):
     code, _, err = verify("--log-only", "--pin", "forked-pin", "--evidence-out", "missing/evidence.json")
     assert code == 63
     assert "The log contradicts itself" in err
+
+
+EVIDENCE = {
+    "two roots for one size": ("forked-pin", "same-size", "two roots for one size, 13"),
+    "a root that the newer tree never had": ("forked-pin-3", "prefix", "another root was signed at size 3"),
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_a_third_person_checks_evidence_with_a_trust_file_alone(verify, capsys, name):
+    """Both forms of section 8, whoever found them; the exit code is 0 because they convict."""
+    pin, form, said = EVIDENCE[name]
+    assert verify("--log-only", "--pin", pin)[0] == ExitCode.MISBEHAVIOUR
+    words = ["verify", "--evidence", "misbehaviour.json", "--trust", "trust.toml"]
+    assert run(words) == 0
+    out = capsys.readouterr().out
+    assert said in out
+    assert "log: MISBEHAVIOUR" in out
+    assert "The log log.example/models contradicts itself" in out
+    assert run([*words, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["log"], facts["convicts"], facts["form"], facts["exitCode"]) == (
+        "MISBEHAVIOUR",
+        True,
+        form,
+        0,
+    )
+    for each in facts["checkpoints"]:
+        assert f"size {each['size']}, root {each['rootHash']}" in out
+        assert each["note"].startswith(f"log.example/models\n{each['size']}\n")
+
+
+def _without_contradiction(value):
+    value.pop("prefix", None)
+    return {**value, "checkpoints": [value["checkpoints"][1]] * 2}
+
+
+def _with_another_prefix(value):
+    return {**value, "prefix": {**value["prefix"], "root": "0" * 64}}
+
+
+def _without_its_proof(value):
+    value.pop("prefix")
+    return value
+
+
+def _of_another_kind(value):
+    return {**value, "kind": "https://hubledger/misbehaviour/v2"}
+
+
+NOT_EVIDENCE = {
+    "checkpoints that agree": (
+        _without_contradiction,
+        42,
+        (
+            "evidence of misbehaviour: expected two roots for one size, got checkpoints of sizes 13 and 13 that do not "
+            "contradict each other. It convicts nobody; ask whoever sent it for the checkpoints that they saw"
+        ),
+    ),
+    "two sizes and no proof": (
+        _without_its_proof,
+        42,
+        (
+            "evidence of misbehaviour: expected two roots for one size, got checkpoints of sizes 3 and 13 that do not "
+            "contradict each other. It convicts nobody; ask whoever sent it for the checkpoints that they saw"
+        ),
+    ),
+    "a proof that fails": (
+        _with_another_prefix,
+        42,
+        f"proof of the evidence: consistency of size 3 with size 13: expected old root {'0' * 64}, got ",
+    ),
+    "another kind of file": (
+        _of_another_kind,
+        31,
+        (
+            "evidence of misbehaviour: expected two checkpoints of kind https://hubledger/misbehaviour/v1, got another "
+            "form. Ask for the file that `hubledger verify --evidence-out` wrote"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_EVIDENCE)
+def test_what_does_not_convict_is_refused_with_the_reason(verify, folder, capsys, name):
+    change, code, message = NOT_EVIDENCE[name]
+    verify("--log-only", "--pin", "forked-pin-3")
+    value = change(json.loads((folder / "misbehaviour.json").read_bytes()))
+    (folder / "changed.json").write_bytes(format_canonical_json(value))
+    assert run(["verify", "--evidence", "changed.json", "--trust", "trust.toml"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"hubledger: {message}")
+
+
+def test_evidence_against_another_log_convicts_nobody_here(verify, capsys):
+    verify("--log-only", "--pin", "forked-pin")
+    assert run(["verify", "--evidence", "misbehaviour.json", "--trust", "other.toml"]) == 41
+    err = capsys.readouterr().err
+    assert err.startswith(
+        "hubledger: first checkpoint of the evidence: signatures of the note: expected one by "
+    )
+    assert "It accuses another log, or nobody: compare the trust file with the log's publisher" in err
+
+
+def test_evidence_above_its_limit_is_not_read(folder, capsys):
+    (folder / "large.json").write_bytes(b"[" * 5_000_000)
+    assert run(["verify", "--evidence", "large.json", "--trust", "trust.toml"]) == 32
+    assert "evidence of misbehaviour: expected at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--proof", "model.tlog-proof"),
+        ("--model", "model"),
+        ("--log-only",),
+        ("--pin", "pin"),
+        ("--expect-all",),
+        ("--expect-key", ALICE_HEX),
+        ("--evidence-out", "x"),
+    ],
+)
+def test_evidence_goes_with_the_trust_file_alone(folder, capsys, more):
+    """An option that would have no effect is refused rather than ignored."""
+    assert run(["verify", "--evidence", "pin", "--trust", "trust.toml", *more]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}\n"
+    )
+
+
+def test_there_is_something_to_verify(folder, capsys):
+    assert run(["verify", "--trust", "trust.toml"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "hubledger: hubledger verify: expected --proof, or --evidence, got neither\n"
+    )
+
+
+def test_a_failed_row_says_what_was_expected_and_what_was_found(verify):
+    code, out, _ = verify("--model", "alice.pem", "--json")
+    assert code == ExitCode.CONTENT_DIFFERS
+    failed = [each for each in json.loads(out)["checks"] if each["result"] == "FAILED"]
+    assert [each["step"] for each in failed] == ["files"]
+    _, out, _ = verify("--model", "alice.pem")
+    for each in failed:
+        assert f"{each['against']}; got {each['found']}\n" in out
+
+
+def test_the_age_is_shown_and_the_missing_limit_is_what_was_not_checked(verify, folder):
+    proof = World().grow(3).proof(1, cosigned={"w.example": NOW})
+    (folder / "dated.tlog-proof").write_bytes(proof)
+    (folder / "dated.toml").write_bytes(format_trust(World().trust(witnesses=("w.example",))))
+    _, out, _ = verify("--log-only", proof="dated.tlog-proof", trust="dated.toml")
+    (row,) = [line for line in out.splitlines() if line.startswith("age limit")]
+    assert "skipped  the trust file sets no max_age; the checkpoint is " in row
+    assert row.endswith(" s old by its newest counted cosignature")
+    assert ", age limit, " in out.splitlines()[-1]
+
+
+def test_help_tells_every_exit_code(capsys):
+    """The wheel has no docs: what a script must know is in the help."""
+    assert run(["verify", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "docs/" not in out
+    for code in ExitCode:
+        assert re.search(rf"^ +{code.value}  {code.name}  +\w", out, re.MULTILINE), code
 
 
 USAGE = {

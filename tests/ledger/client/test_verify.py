@@ -74,7 +74,7 @@ def test_a_verified_event_with_its_files_and_signer_is_accepted():
     assert [each.step for each in result.skipped] == [
         "link to your pin",
         "witness cosignatures",
-        "age of the checkpoint",
+        "age limit",
         "completeness",
         "later events",
     ]
@@ -403,6 +403,52 @@ def test_a_pin_that_the_log_did_not_sign_is_refused():
         check(world.proof(AT), pin=dataclasses.replace(world, log_key="other").checkpoint(3))
 
 
+def reasoned(reason, event):
+    return dataclasses.replace(event, reasons=(reason,))
+
+
+CAUSES = {
+    "unsigned before there is a pin": (
+        make_event(),
+        ["the revision was uploaded without a signature"],
+    ),
+    "unsigned after there was one": (
+        reasoned("signature-lost", make_event(decision="challenged")),
+        [
+            "the revision was uploaded without a signature",
+            "earlier revisions were signed, and this one has no signature that holds",
+        ],
+    ),
+    "a signer who is not pinned": (
+        reasoned("signer-changed", make_event(signed_by(key_signer("bob")), decision="challenged")),
+        ["the signer changed and nobody has confirmed it"],
+    ),
+    "a key that the hub does not know": (
+        make_event(signed_by(key_signer("bob"), outcome="UNKNOWN_KEY")),
+        ["the hub does not have the key of the signer"],
+    ),
+    "a decision by a policy of its own": (
+        make_event(signed_by(key_signer("bob")), decision="rejected"),
+        ["the hub's policy for this model does not accept the revision"],
+    ),
+    "a proposal": (
+        reasoned("proposal", make_event(signed_by(key_signer("bob")), ref="refs/pull/1/head")),
+        ["the revision was proposed, which anybody may do"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_the_causes_of_a_refusal_are_those_of_the_event(name):
+    """What is not so is not offered as a cause."""
+    event, causes = CAUSES[name]
+    world = World()
+    world.record(event)
+    result = check(world.proof(0), trust=world.trust())
+    assert result.model == "NOT_ACCEPTED"
+    assert list(result.failure.causes) == causes
+
+
 # Misbehaviour: two forms, and evidence that stands on its own
 
 
@@ -492,7 +538,7 @@ def test_a_quorum_that_is_missing_is_invalid_and_one_that_is_there_is_said():
     result = check(world.proof(AT, cosigned={"w.example": NOW - 10}), trust=trust)
     assert result.satisfied
     assert step(result, "witness cosignatures").against == "quorum w.example"
-    assert step(result, "age of the checkpoint").passed is True
+    assert step(result, "age limit").passed is True
 
 
 @pytest.mark.parametrize(
@@ -509,7 +555,7 @@ def test_age_makes_stale_only_what_claims_more_than_inclusion(require, age, log,
     trust = world.trust(witnesses=("w.example",), max_age=3600, require=require)
     result = check(world.proof(AT, cosigned={"w.example": NOW - age}), trust=trust)
     assert result.log == log
-    assert step(result, "age of the checkpoint").passed is passed
+    assert step(result, "age limit").passed is passed
     assert result.satisfied is (require == "included")
 
 
@@ -517,7 +563,7 @@ def test_without_a_counted_cosignature_age_is_not_checked():
     """A cosignature by a witness that the trust file does not name says nothing."""
     world = make_world()
     result = check(world.proof(AT, cosigned={"unknown.example": 1}), trust=world.trust(max_age=1))
-    assert step(result, "age of the checkpoint").passed is None
+    assert step(result, "age limit").passed is None
 
 
 @pytest.mark.parametrize("require", ["complete", "audited"])

@@ -1,0 +1,103 @@
+"""What `hubledger verify` says about a result: the same facts as text and as JSON."""
+
+import pathlib
+import shlex
+from typing import Any
+
+from cli.output import format_table, printable, wrap
+from ledger.client.verify import CheckResult, Failure, verified_signers
+from ledger.identity import canonical_identity, display
+
+_MARKS = {True: "ok", False: "FAILED", None: "skipped"}
+
+
+def as_facts(result: CheckResult) -> dict[str, Any]:
+    """Return the result as JSON facts: the same as the text."""
+    facts: dict[str, Any] = {
+        "log": result.log.value,
+        "model": result.model.value,
+        "satisfied": result.satisfied,
+        "checks": [
+            {
+                "step": each.step,
+                "result": _MARKS[each.passed],
+                "against": each.against,
+                **({} if each.found is None else {"found": each.found}),
+            }
+            for each in result.checks
+        ],
+    }
+    if result.event is not None:
+        event = result.event
+        facts["event"] = {
+            "name": event.model.name,
+            "revision": event.model.revision,
+            "outcome": event.outcome,
+            "decision": event.policy.decision,
+            "recordedAt": event.common.recorded_at,
+            "leafIndex": result.leaf_index,
+            "eventId": event.common.event_id,
+            "reasons": list(event.reasons),
+            "signedBy": [each.as_json() for each in verified_signers(event)],
+        }
+    if result.checkpoint is not None:
+        tree = result.checkpoint.checkpoint
+        facts["checkpoint"] = {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()}
+    if result.cosignatures:
+        facts["cosignatures"] = [
+            {"witness": each.key.name, "timestamp": each.timestamp} for each in result.cosignatures
+        ]
+    if result.failure is not None:
+        failure = result.failure
+        facts["failure"] = {
+            "step": failure.step,
+            "expected": failure.expected,
+            "actual": failure.actual,
+            "causes": list(failure.causes),
+            "nextStep": failure.next_step,
+        }
+    return facts
+
+
+def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int | None = None) -> str:
+    """Return a short table and one sentence."""
+    table = format_table(
+        ("CHECK", "RESULT", "AGAINST"),
+        [
+            (each.step, _MARKS[each.passed], each.against + (f"; got {each.found}" if each.found else ""))
+            for each in result.checks
+        ],
+        columns=columns,
+    )
+    lines = [f"log: {result.log}   model: {result.model}"]
+    if result.failure is not None:
+        lines += _explain(result.failure)
+    if evidence is not None:
+        lines.append(f"Evidence: {evidence}")
+        lines.append(
+            f"  anybody can check it: hubledger verify --evidence {shlex.quote(str(evidence))} --trust FILE"
+        )
+    if result.satisfied:
+        lines.append(_conclude(result))
+    return "\n".join([table, "", *(wrap(printable(line), columns=columns) for line in lines)])
+
+
+def _conclude(result: CheckResult) -> str:
+    """Say in one sentence what holds, and its bounds."""
+    tree = result.checkpoint.checkpoint if result.checkpoint else None
+    where = f"leaf {result.leaf_index} of {tree.size} in {tree.origin}" if tree else "the log"
+    skipped = ", ".join(each.step for each in result.skipped) or "nothing"
+    if result.event is None:
+        return f"The entry is {where}. Not checked: {skipped}."
+    event = result.event
+    signers = ", ".join(display(canonical_identity(each)) for each in verified_signers(event))
+    said = f"Signed by {signers}" if signers else event.outcome.capitalize().replace("_", " ")
+    return (
+        f"{event.model.name} at {event.model.revision}: {said}; recorded as {where}. Not checked: {skipped}."
+    )
+
+
+def _explain(failure: Failure) -> list[str]:
+    lines = [f"Failed: {failure.step}: expected {failure.expected}, got {failure.actual}"]
+    lines += [f"  possible: {cause}" for cause in failure.causes]
+    return [*lines, f"  next: {failure.next_step}"]
