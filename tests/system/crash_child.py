@@ -4,7 +4,9 @@ import os
 import pathlib
 import sys
 
+from ledger import index
 from ledger.embedded.directory import Keys, open_for_recording
+from ledger.storage import sqlite
 from tests.events import NOW, key
 from tests.ledger.test_recorder import facts
 
@@ -21,8 +23,15 @@ def say(line):
     os.write(1, (line + "\n").encode())
 
 
+def fold_often():
+    """Fold what is recent every few events, so that a crash meets each step of it."""
+    sqlite.FOLD_AT = 3
+    index.FOLD_AT = 4
+
+
 def main():
     Keys.sign = _announced
+    fold_often()
     with open_for_recording(pathlib.Path(sys.argv[1]), now=lambda: NOW) as ledger:
         for round_ in range(int(sys.argv[2])):
             batch = [
@@ -32,7 +41,7 @@ def main():
             for receipt in ledger.recorder.record_batch(batch):
                 say(f"ANSWERED {receipt.event.common.event_id} {receipt.leaf_index}")
             if round_ % 2:
-                ledger.log.publish()
+                ledger.recorder.publish()
                 say(f"PUBLISHED {ledger.log.size}")
 
 

@@ -16,6 +16,7 @@ KILLS = 30
 
 def write_for_ever(folder, run):
     Keys.sign = crash_child._announced
+    crash_child.fold_often()
     with open_for_recording(folder, now=lambda: NOW) as ledger:
         crash_child.say("OPENED")
         for round_ in range(10_000):
@@ -26,7 +27,7 @@ def write_for_ever(folder, run):
                 crash_child.say(f"ANSWERED {receipt.event.common.event_id} {receipt.leaf_index}")
             if round_ % 2:
                 ledger.log._next_publication = 0.0
-                ledger.log.publish()
+                ledger.recorder.publish()
 
 
 def main():
