@@ -50,11 +50,16 @@ CREATE TABLE recent_signers(
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW signers AS SELECT * FROM folded_signers UNION ALL SELECT * FROM recent_signers;
 CREATE TABLE identities(identity BLOB PRIMARY KEY, shown TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE models(name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE models(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE VIRTUAL TABLE models_search USING fts5(name, content = 'models', content_rowid = 'id', tokenize = 'trigram');
+CREATE TRIGGER models_searchable AFTER INSERT ON models
+    BEGIN INSERT INTO models_search(rowid, name) VALUES (new.id, new.name); END;
 PRAGMA user_version = 2;
 """
 _VERSION = 2
 _BATCH = 2000
+_TRIGRAM = 3
+"""Characters below which the search index of SQLite's trigram tokenizer knows nothing."""
 FOLD_AT = 65_536
 """Recent leaves that are folded at once."""
 INSERT_STATEMENT = "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -121,7 +126,7 @@ class Index:
                 "INSERT OR IGNORE INTO identities VALUES (?, ?)", sorted(rows.identities.items())
             )
             connection.executemany(
-                "INSERT OR IGNORE INTO models VALUES (?)", [(name,) for name in sorted(rows.models)]
+                "INSERT OR IGNORE INTO models(name) VALUES (?)", [(name,) for name in sorted(rows.models)]
             )
             (folded,) = connection.execute("SELECT folded FROM position").fetchone()
             if rows.end - folded >= FOLD_AT:
@@ -164,10 +169,19 @@ class Index:
         ]
 
     def search(self, text: str, limit: int = 50) -> list[str]:
-        """Return model names that contain ``text``, shortest first."""
-        pattern = "%" + text.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
-        statement = "SELECT name FROM models WHERE name LIKE ? ESCAPE '!' ORDER BY length(name), name LIMIT ?"
-        return [row[0] for row in self._all(statement, pattern, limit)]
+        """Return model names that contain ``text``, whatever its case, shortest first."""
+        order = "ORDER BY length(name), name LIMIT ?"
+        if len(text) < _TRIGRAM:
+            pattern = "%" + text.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
+            found = self._all(f"SELECT name FROM models WHERE name LIKE ? ESCAPE '!' {order}", pattern, limit)
+        else:
+            phrase = '"' + text.replace('"', '""') + '"'
+            found = self._all(
+                f"SELECT name FROM models WHERE id IN (SELECT rowid FROM models_search(?)) {order}",
+                phrase,
+                limit,
+            )
+        return [row[0] for row in found]
 
     def by_signer(self, identity: bytes) -> list[int]:
         """Return the leaf indices of statements that a verified identity signed."""

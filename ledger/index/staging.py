@@ -108,7 +108,7 @@ _FOLDED = {
     "histories": ("folded_histories", "history, leaf_index", ""),
     "signers": ("folded_signers", "identity, leaf_index", ""),
     "identities": ("identities", "identity", "DISTINCT"),
-    "models": ("models", "name", "DISTINCT"),
+    "models": ("models(name)", "name", "DISTINCT"),
 }
 
 

@@ -6,8 +6,8 @@ from ledger.event import ManifestRef, Model, SignatureFact, UpstreamLog
 from ledger.identity import KeyFacts, SigstoreFacts
 from ledger.recorder import Facts
 
-MODELS_PER_EVENT = 0.2
-"""One model for five events: its name and its repository each have a history of about five events."""
+EVENTS_A_MODEL = 5
+"""Of five events one is of a new model, from the first on: a name and a repository each have a history of about five."""
 
 
 def digest(text):
@@ -57,9 +57,10 @@ def _signature(model, number):
     )
 
 
-def facts(number, models):
-    """Event ``number`` of a hub with that many models."""
-    model = number * 7919 % models
+def facts(number):
+    """Event ``number`` of a growing hub: every fifth is the first of a model, the others are of any model so far."""
+    newest = number // EVENTS_A_MODEL
+    model = newest if number % EVENTS_A_MODEL == 0 else number * 7919 % (newest + 1)
     return Facts(
         event_id=f"upload-{number}",
         model=Model(

@@ -134,10 +134,11 @@ def test_a_rebuild_gives_the_index_that_recording_made(folder):
 
 def _dump(folder):
     index = Index(folder / "index.db", read_only=True)
-    tables = ("statements", "histories", "signers", "identities", "models")
+    columns = {"statements": "*", "histories": "*", "signers": "*", "identities": "*", "models": "name"}
     try:
         return {
-            table: sorted(index.database.execute(f"SELECT * FROM {table}").fetchall()) for table in tables
+            table: sorted(index.database.execute(f"SELECT {wanted} FROM {table}").fetchall())
+            for table, wanted in columns.items()
         }
     finally:
         index.close()
@@ -166,7 +167,7 @@ DAMAGE = {
     ),
     "another name for a signer": ("UPDATE identities SET shown = 'somebody else'", "identities: expected "),
     "a model that nobody recorded": (
-        "INSERT INTO models VALUES ('evil/model')",
+        "INSERT INTO models(name) VALUES ('evil/model')",
         "models: expected 5 rows, got 6",
     ),
     "a position that is ahead": ("UPDATE position SET leaves = 99", "position: expected 37 leaves, got 99"),
@@ -209,3 +210,18 @@ def test_no_space_for_temporary_files_is_said_as_such(folder, monkeypatch):
         WriteError, match=r"temporary files of an audit or a rebuild: expected space .*set TMPDIR"
     ):
         auditing.Examine({}, "log.example/models", folder)(0, [])
+
+
+def test_names_are_found_by_any_part_whatever_the_case(folder):
+    odd = 'acme/the"quoted"_100%25'
+    fill(folder, rounds=3)
+    with open_for_recording(folder, now=lambda: NOW) as ledger:
+        ledger.recorder.record(facts("odd", key("a"), name=odd))
+    for again in (False, True):
+        if again:
+            rebuild_index(folder, **QUIET)
+        index = Index(folder / "index.db", read_only=True)
+        assert index.search("MODEL-", limit=3) == ["acme/model-0", "acme/model-1", "acme/model-2"]
+        assert index.search('"QUOTED"') == index.search("0%") == index.search("_1") == [odd]
+        assert index.search("nobody") == index.search("%%") == index.search('" OR "acme') == []
+        index.close()
