@@ -57,7 +57,7 @@ def test_the_audit_includes_what_is_durable_and_not_published(folder):
         ledger.recorder.record(facts("e1", key("a")))
     report = audited(folder)
     assert report["size"] == 1
-    assert any("1 entries durable and not yet published" in line for line in report["checked"])
+    assert any("1 entry durable and not yet published" in line for line in report["checked"])
 
 
 def test_an_event_id_gives_one_event_also_within_a_batch_and_after_a_restart(folder):
