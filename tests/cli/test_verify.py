@@ -384,6 +384,10 @@ USAGE = {
         ("--model", "model", "--expect-key", "trust.toml"),
         "--expect-key: expected 64 hex digits, or a PEM file, got trust.toml",
     ),
+    "a key that is nothing": (
+        ("--model", "model", "--expect-key", ""),
+        "--expect-key: expected 64 hex digits, or a PEM file, got nothing",
+    ),
     "expect-all without expectations": (
         ("--model", "model", "--expect-all"),
         "--expect-all: expected at least one expectation, got none",
@@ -427,6 +431,7 @@ def test_a_pin_of_another_log_is_an_error_not_a_result(verify, folder):
     code, out, err = verify("--log-only", "--pin", "foreign", "--json")
     assert (code, out) == (41, "")
     assert json.loads(err)["error"] == "SignatureError"
+    assert json.loads(err)["what"] == "remembered checkpoint: signatures of the note"
 
 
 @pytest.mark.parametrize("more", [("--log-only",), ("--model", "model")])
