@@ -125,7 +125,7 @@ def _row_facts(row: Row) -> dict[str, Any]:
 
 
 def _names(signers: Sequence[Identity]) -> str:
-    return ", ".join(display(each) for each in signers)
+    return " and ".join(display(each) for each in signers)
 
 
 def write_proof(
