@@ -18,8 +18,16 @@ def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) ->
     DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
     """
     from ledger.embedded.directory import describe, init
+    from ledger.errors import ConfigError
 
-    init(directory, origin=origin, hub=hub)
+    try:
+        init(directory, origin=origin, hub=hub)
+    except ConfigError as error:
+        # The settings are called by the options that gave them.
+        what = {"ledger": "--origin", "hub": "--hub"}.get(error.what, error.what)
+        raise ConfigError(
+            what, expected=error.expected, actual=error.actual, next_step=error.next_step
+        ) from error
     keys = describe(directory)
     if as_json:
         echo_json({"directory": str(directory), **keys})

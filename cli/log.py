@@ -6,6 +6,7 @@ import click
 
 from cli.output import echo_json, json_option
 from cli.progress import progress_bar
+from ledger.errors import UsageError
 
 
 @click.group()
@@ -56,9 +57,18 @@ def audit(
     """
     from ledger.embedded.auditing import audit_foreign, audit_ledger
 
+    if not vkeys and (origin is not None or source.startswith(("http://", "https://"))):
+        raise UsageError(
+            "hubledger log audit",
+            expected="--vkey with an address or an --origin",
+            actual="none",
+            next_step="Ask the log's publisher for its verifier key",
+        )
     with progress_bar("audit", quiet=as_json) as advance:
         if vkeys:
-            report = audit_foreign(source, vkeys, origin=origin, workers=workers, progress=advance)
+            report = audit_foreign(
+                _log_folder(source), vkeys, origin=origin, workers=workers, progress=advance
+            )
         else:
             report = audit_ledger(pathlib.Path(source), workers=workers, progress=advance)
     if as_json:
@@ -67,3 +77,10 @@ def audit(
     click.echo(f"Audited {report['origin']}: size {report['size']}, root {report['rootHash']}")
     for line in report["checked"]:
         click.echo(f"  {line}")
+
+
+def _log_folder(source: str) -> str:
+    """Return the public log where ``source`` is a ledger's own directory, which holds it as ``log``."""
+    folder = pathlib.Path(source)
+    is_ledger = not (folder / "checkpoint").exists() and (folder / "log" / "checkpoint").is_file()
+    return str(folder / "log") if "://" not in source and is_ledger else source

@@ -277,6 +277,8 @@ def _fingerprint(value: str, what: str) -> bytes:
     import hashlib
 
     text = value.removeprefix("sha256:")
+    if not text:
+        raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual="nothing")
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
     from cryptography import x509

@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.output import format_table, printable, wrap
 from ledger.client.verify import CheckResult, Failure, verified_signers
+from ledger.event import VerificationEvent
 from ledger.identity import canonical_identity, display
 
 _MARKS = {True: "ok", False: "FAILED", None: "skipped"}
@@ -90,11 +91,23 @@ def _conclude(result: CheckResult) -> str:
     if result.event is None:
         return f"The entry is {where}. Not checked: {skipped}."
     event = result.event
-    signers = ", ".join(display(canonical_identity(each)) for each in verified_signers(event))
-    said = f"Signed by {signers}" if signers else event.outcome.capitalize().replace("_", " ")
     return (
-        f"{event.model.name} at {event.model.revision}: {said}; recorded as {where}. Not checked: {skipped}."
+        f"{event.model.name} at {event.model.revision}: {_who_signed(event)}; recorded as {where}. "
+        f"Not checked: {skipped}."
     )
+
+
+def _who_signed(event: VerificationEvent) -> str:
+    """Say who signed, in the words of every interface, and that the hub challenges it: the log alone proves both."""
+    signers = " and ".join(display(canonical_identity(each)) for each in verified_signers(event))
+    if signers:
+        said = f"Signed by {signers}"
+    else:
+        said = "Unsigned" if event.outcome == "UNSIGNED" else f"Could not verify ({event.outcome})"
+    if event.policy.decision in ("observed", "accepted"):
+        return said
+    why = f" ({', '.join(event.reasons)})" if event.reasons else ""
+    return f"{said}; {event.policy.decision} by the hub{why}"
 
 
 def _explain(failure: Failure) -> list[str]:

@@ -46,6 +46,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import TlogProof, parse_proof
+from ledger.tlog.signed_note import VerifierKey
 
 __all__ = [
     "Check",
@@ -57,6 +58,7 @@ __all__ = [
     "ModelResult",
     "check_proof",
     "verified_signers",
+    "verify_remembered",
 ]
 
 _SATISFIES = {
@@ -119,7 +121,7 @@ def check_proof(
             is in the result.
     """
     state = _State()
-    pinned = None if pin is None else verify_checkpoint(pin, origin=trust.origin, keys=trust.log_keys)
+    pinned = None if pin is None else verify_remembered(pin, origin=trust.origin, keys=trust.log_keys)
     try:
         entry = _check_log(data, trust, pinned, state)
         _check_entry(entry, trust, state)
@@ -138,6 +140,23 @@ def check_proof(
         if state.event is not None:
             _check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
     return _conclude(state, trust, log_only=log_only)
+
+
+def verify_remembered(data: bytes, *, origin: str, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:
+    """Return a checkpoint that the caller kept.
+
+    Raises:
+        MalformedError, LimitError, SignatureError: it is not one of this log, and the message says that it is this one.
+    """
+    try:
+        return verify_checkpoint(data, origin=origin, keys=keys)
+    except LedgerError as error:
+        raise type(error)(
+            f"remembered checkpoint: {error.what}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="Name a copy of this log's `checkpoint` file",
+        ) from error
 
 
 def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult:

@@ -101,7 +101,7 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
         raise NotEmptyError(
             f"directory {directory}",
             expected="a new or empty directory",
-            actual="something in it",
+            actual="something in it" if directory.is_dir() else "a file",
             next_step="Name another directory; a ledger is never made over something else",
         )
     building = directory.with_name(f".{directory.name}.init-{os.getpid()}")

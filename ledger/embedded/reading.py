@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Container, Sequence
 from typing import Any
 
+from ledger.client.verify import verify_remembered
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
@@ -15,7 +16,6 @@ from ledger.history import Row, derive_rows, repo_key
 from ledger.identity import Identity, display
 from ledger.index import Index
 from ledger.storage.directory import write_file_durably
-from ledger.tlog.checkpoint import verify_checkpoint
 
 MAX_PIN_BYTES = 1 << 20
 __all__ = ["describe", "model_history", "write_proof"]
@@ -125,7 +125,7 @@ def _row_facts(row: Row) -> dict[str, Any]:
 
 
 def _names(signers: Sequence[Identity]) -> str:
-    return ", ".join(display(each) for each in signers)
+    return " and ".join(display(each) for each in signers)
 
 
 def write_proof(
@@ -143,7 +143,7 @@ def write_proof(
     if since is not None:
         with since.open("rb") as file:
             pin = file.read(MAX_PIN_BYTES)
-        old = verify_checkpoint(pin, origin=ledger.log.origin, keys=ledger.log.keys).checkpoint.size
+        old = verify_remembered(pin, origin=ledger.log.origin, keys=ledger.log.keys).checkpoint.size
     entry = _entry(ledger, leaf_index, tree.size)
     write_file_durably(output.absolute(), make_proof(ledger.log, leaf_index, entry, since=old), mode=0o644)
     return {
@@ -165,6 +165,9 @@ def _find(ledger: ReadLedger, event: str) -> int:
         index.close()
     if not found:
         raise NotFoundError(
-            f"event {event}", expected="a recorded event id or a leaf index", actual="none such"
+            f"event {event}",
+            expected="a recorded event id or a leaf index",
+            actual="none such",
+            next_step="`hubledger history` shows leaf indices, and with --json event ids",
         )
     return found[0]

@@ -9,7 +9,8 @@ from typing import Any
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
-from ledger.errors import ConfigError, NotFoundError
+from ledger.encoding import parse_json
+from ledger.errors import ConfigError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
 from ledger.identity import Overflow, canonical_identity, display, overflow_value
@@ -40,6 +41,21 @@ class RecordRequest:
     anchors: Sequence[pathlib.Path] = ()
     trust_config: pathlib.Path | None = None
 
+    def __post_init__(self) -> None:
+        said = {
+            "NAME": (self.name,),
+            "--revision": (self.revision,),
+            "--repo-id": (self.repo_id,),
+            "--ref": (self.ref,),
+            "--parent": self.parents,
+            "--event-id": (self.event_id,),
+            "--uploader": (self.uploader,),
+        }
+        for option, values in said.items():
+            # A statement with an empty name is one that no reader accepts, and the log keeps it for ever.
+            if "" in values:
+                raise UsageError(option, expected="at least one character", actual="nothing")
+
 
 def record_revision(
     directory: pathlib.Path,
@@ -62,6 +78,9 @@ def record_revision(
         sigstore_json=_read(request.trust_config, MAX_TRUST_CONFIG_BYTES) if request.trust_config else None,
     )
     _ = trust.keys, trust.anchor_certificates  # refuse unusable material before anything is written
+    if trust.sigstore_json is not None:
+        # Only a first look: sigstore itself takes long to load, and is not needed where nothing is signed with it.
+        parse_json(trust.sigstore_json, what="--trust-config", max_bytes=MAX_TRUST_CONFIG_BYTES)
     findings = verify_revision(request.model, trust=trust)
     with open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.encoding import format_base64, parse_base64, parse_hex
@@ -123,6 +123,9 @@ class VerifierKey:
 
 
 def _load_ecdsa(spki: bytes) -> ec.EllipticCurvePublicKey:
+    # Imported here because it takes a tenth of the time of a whole check to load, and few logs have such keys.
+    from cryptography.hazmat.primitives import serialization
+
     try:
         key = serialization.load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm) as error:

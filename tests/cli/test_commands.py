@@ -232,6 +232,76 @@ def test_the_command_that_a_proof_suggests_works(hubledger, ledger, model, tmp_p
     assert hubledger(*words)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("more", "option"),
+    [
+        (("--revision", ""), "--revision"),
+        (("--revision", "r1", "--repo-id", ""), "--repo-id"),
+        (("--revision", "r1", "--ref", ""), "--ref"),
+        (("--revision", "r1", "--parent", "r0", "--parent", ""), "--parent"),
+        (("--revision", "r1", "--event-id", ""), "--event-id"),
+        (("--revision", "r1", "--uploader", ""), "--uploader"),
+    ],
+)
+def test_an_empty_word_is_refused_before_it_is_in_the_log_for_ever(hubledger, ledger, model, more, option):
+    code, _, err = hubledger("record", ledger, "acme/tiny", "--model", model, *more)
+    assert (code, err) == (2, f"hubledger: {option}: expected at least one character, got nothing\n")
+    assert json.loads(hubledger("log", "checkpoint", ledger, "--json")[1])["size"] == 1
+
+
+def test_an_empty_name_is_refused(hubledger, ledger, model):
+    code, _, err = hubledger("record", ledger, "", "--revision", "r1", "--model", model)
+    assert (code, err) == (2, "hubledger: NAME: expected at least one character, got nothing\n")
+
+
+def test_a_trust_config_that_is_none_is_refused_also_where_nothing_needs_it(
+    hubledger, ledger, model, tmp_path
+):
+    (tmp_path / "junk").write_bytes(bytes(range(256)))
+    words = ("--revision", "r1", "--model", model, "--trust-config", tmp_path / "junk")
+    code, _, err = hubledger("record", ledger, "acme/tiny", *words)
+    assert code == 31
+    assert err.startswith("hubledger: --trust-config: expected ")
+
+
+def test_init_says_which_option_and_that_a_file_is_in_the_way(hubledger, tmp_path):
+    words = ("--origin", "log.example", "--hub", "a hub")
+    code, _, err = hubledger("init", tmp_path / "new", *words)
+    assert code == 33
+    assert err.startswith("hubledger: --hub: expected 1 to 128 printable ASCII characters without spaces")
+    (tmp_path / "file").write_bytes(b"")
+    code, _, err = hubledger("init", tmp_path / "file", "--origin", "log.example", "--hub", "hub.example")
+    assert code == 35
+    assert "expected a new or empty directory, got a file." in err
+
+
+@pytest.mark.parametrize("words", [("https://log.example/",), ("ledger", "--origin", "log.example")])
+def test_somebody_elses_log_needs_its_key(hubledger, words):
+    code, _, err = hubledger("log", "audit", *words)
+    assert (code, err) == (
+        2,
+        (
+            "hubledger: hubledger log audit: expected --vkey with an address or an --origin, got none. "
+            "Ask the log's publisher for its verifier key\n"
+        ),
+    )
+
+
+def test_the_log_of_a_ledger_is_found_in_its_directory(hubledger, ledger):
+    vkey = json.loads(hubledger("keys", "show", ledger, "--json")[1])["logKey"]
+    for folder in (ledger, ledger / "log"):
+        code, out, _ = hubledger("log", "audit", folder, "--vkey", vkey, "--json")
+        assert (code, json.loads(out)["size"]) == (0, 1)
+
+
+def test_a_remembered_checkpoint_that_is_none_is_named(hubledger, ledger, tmp_path):
+    (tmp_path / "junk").write_bytes(b"\xff")
+    code, _, err = hubledger("proof", ledger, "0", "--since", tmp_path / "junk", "-o", tmp_path / "p")
+    assert code == 31
+    assert err.startswith("hubledger: remembered checkpoint: signed note: expected UTF-8, got ")
+    assert err.endswith(". Name a copy of this log's `checkpoint` file\n")
+
+
 def test_a_key_that_others_can_read_is_refused_with_a_command_that_mends_it(hubledger, ledger, model):
     key = ledger / "keys/hub.key"
     key.chmod(0o644)

@@ -160,6 +160,30 @@ def test_success_says_who_signed_where_and_what_was_skipped(verify):
     assert last.endswith("Not checked: witness cosignatures, age limit, completeness, later events.")
 
 
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (make_event(), "Unsigned; recorded as leaf 0 of 1 in "),
+        (
+            make_event(signed_by(key_signer("bob"), outcome="UNKNOWN_KEY")),
+            "Could not verify (UNKNOWN_KEY); recorded as ",
+        ),
+        (
+            dataclasses.replace(make_event(decision="challenged"), reasons=("signature-lost",)),
+            "Unsigned; challenged by the hub (signature-lost); recorded as ",
+        ),
+    ],
+)
+def test_the_log_alone_says_what_the_hub_found_of_it(verify, folder, event, said):
+    """Exit code 0 of --log-only is no word about the model, so the sentence beside it must not sound like one."""
+    world = World()
+    world.record(event)
+    (folder / "one.tlog-proof").write_bytes(world.proof(0))
+    code, out, _ = verify("--log-only", proof="one.tlog-proof")
+    assert code == 0
+    assert f"acme/model at {'1' * 40}: {said}" in out.splitlines()[-1]
+
+
 def test_failure_names_step_expected_got_causes_and_one_next_step(verify):
     _, out, _ = verify("--model", "model", "--expect-signer", "mallory", "--expect-issuer", ISSUER)
     tail = out[out.index("Failed:") :].splitlines()
@@ -384,6 +408,10 @@ USAGE = {
         ("--model", "model", "--expect-key", "trust.toml"),
         "--expect-key: expected 64 hex digits, or a PEM file, got trust.toml",
     ),
+    "a key that is nothing": (
+        ("--model", "model", "--expect-key", ""),
+        "--expect-key: expected 64 hex digits, or a PEM file, got nothing",
+    ),
     "expect-all without expectations": (
         ("--model", "model", "--expect-all"),
         "--expect-all: expected at least one expectation, got none",
@@ -427,6 +455,7 @@ def test_a_pin_of_another_log_is_an_error_not_a_result(verify, folder):
     code, out, err = verify("--log-only", "--pin", "foreign", "--json")
     assert (code, out) == (41, "")
     assert json.loads(err)["error"] == "SignatureError"
+    assert json.loads(err)["what"] == "remembered checkpoint: signatures of the note"
 
 
 @pytest.mark.parametrize("more", [("--log-only",), ("--model", "model")])
