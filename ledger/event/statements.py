@@ -525,13 +525,15 @@ def outcome_of(signatures: tuple[SignatureFact, ...], more: Overflow | None = No
     return next((outcome for outcome in schemas.OUTCOMES if outcome in found), "ERROR")
 
 
-def _check_event(event: VerificationEvent) -> None:
-    """Check what a table cannot say about a verification event. Raises MalformedError."""
-    wanted = outcome_of(event.signatures, event.more_signatures)
+def check_outcome(outcome: str, signatures: tuple[SignatureFact, ...], more: Overflow | None) -> None:
+    """Check that an outcome is that of the signatures, and who is called a signer. Raises MalformedError."""
+    wanted = outcome_of(signatures, more)
     order = schemas.OUTCOMES.index
-    if event.outcome != wanted and (event.more_signatures is None or order(event.outcome) > order(wanted)):
-        raise MalformedError("outcome", expected=f"{wanted}, from the signatures", actual=event.outcome)
-    for signature in event.signatures:
+    if outcome != wanted and (
+        more is None or outcome not in schemas.OUTCOMES or order(outcome) > order(wanted)
+    ):
+        raise MalformedError("outcome", expected=f"{wanted}, from the signatures", actual=outcome)
+    for signature in signatures:
         verified = signature.outcome == "VERIFIED"
         both = signature.signer is not None and signature.claimed_signer is not None
         if both or (verified and signature.signer is None):
@@ -542,6 +544,11 @@ def _check_event(event: VerificationEvent) -> None:
             raise MalformedError(
                 "signer of a signature", expected="a claimed signer", actual=signature.outcome
             )
+
+
+def _check_event(event: VerificationEvent) -> None:
+    """Check what a table cannot say about a verification event. Raises MalformedError."""
+    check_outcome(event.outcome, event.signatures, event.more_signatures)
     names = {f"name:{event.model.name}"} | (
         {f"repo:{event.model.repo_id}"} if event.model.repo_id is not None else set()
     )

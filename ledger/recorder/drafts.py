@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ledger import __version__
-from ledger.encoding import format_base64
+from ledger.encoding import Json, format_base64
 from ledger.entry import keyid_of
 from ledger.errors import HeadMovedError
 from ledger.event import (
@@ -21,11 +21,12 @@ from ledger.event import (
     Statement,
     VerificationEvent,
     Verifier,
+    check_outcome,
     fit,
     format_statement,
 )
 from ledger.event.fields import EVENT_ID
-from ledger.event.schemas import DECISIONS, HUB_KEY
+from ledger.event.schemas import DECISIONS, HUB_KEY, STATEMENTS, VERIFICATION_EVENT
 from ledger.history import INITIAL, history_keys, parse_state, verified_digests
 from ledger.identity import Overflow
 from ledger.log import Admitted, Submission, View
@@ -33,12 +34,18 @@ from ledger.policy import tofu
 from ledger.storage import Head
 from ledger.storage.sqlite import event_key
 
+_FIELDS = STATEMENTS[VERIFICATION_EVENT].required
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is to be recorded of one revision: the hub's own words and what verification found.
 
-    ``event_id`` is the hub's idempotency key (1 to 128 bytes of 0x21-0x7E).
+    ``event_id`` is the hub's idempotency key (1 to 128 bytes of 0x21-0x7E). Facts exist only if a statement can hold
+    them: what is recorded is recorded for ever, also if no reader would accept it.
+
+    Raises:
+        MalformedError: a field that is not what docs/spec/event.md says, or an outcome that is not the signatures'.
     """
 
     event_id: str
@@ -53,6 +60,17 @@ class Facts:
 
     def __post_init__(self) -> None:
         EVENT_ID.check(self.event_id, "event id")
+        values: dict[str, Json] = {
+            "model": self.model.as_json(),
+            "trigger": self.trigger,
+            "manifest": self.manifest.as_json(),
+            "uploader": {} if self.uploader_account is None else {"account": self.uploader_account},
+            "signatures": [each.as_json() for each in self.signatures],
+            "reasons": list(self.reasons),
+        }
+        for name, value in values.items():
+            _FIELDS[name].check(value, name)
+        check_outcome(self.outcome, self.signatures, self.more_signatures)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.embedded.auditing import audit_ledger, check_index
 from ledger.embedded.directory import init, open_for_recording
-from ledger.errors import ConflictError, LedgerError, MalformedError, WriterLockedError
+from ledger.errors import ConflictError, LedgerError, MalformedError, WriteError, WriterLockedError
 from ledger.event import outcome_of
 from ledger.recorder import Facts, Receipt
 from tests.events import NOW, event, key, signed_by
@@ -181,3 +181,113 @@ def test_what_an_upload_can_make_large_is_recorded(folder):
     with opened(folder) as ledger:
         receipt = ledger.recorder.record(huge)
         assert len(receipt.statement) <= 32768
+
+
+def good(**changes):
+    base = event(key("a"))
+    made = {
+        "event_id": "e1",
+        "model": base.model,
+        "manifest": base.manifest,
+        "signatures": base.signatures,
+        "outcome": base.outcome,
+    }
+    return Facts(**made | changes)
+
+
+NO_FACTS = {
+    "an empty name": {"model": replace(event().model, name="")},
+    "a name that was not escaped": {"model": replace(event().model, name="two words")},
+    "an empty revision": {"model": replace(event().model, revision="")},
+    "an empty ref": {"model": replace(event().model, ref="")},
+    "an empty repository id": {"model": replace(event().model, repo_id="")},
+    "an empty account": {"uploader_account": ""},
+    "another trigger": {"trigger": "later"},
+    "a sentence for a reason": {"reasons": ("no good",)},
+    "an outcome that no signature has": {"outcome": "UNSIGNED"},
+    "an outcome that nobody knows": {"outcome": "FINE"},
+    "a signature that verified for nobody": {"signatures": (replace(signed_by(key("a"))[0], signer=None),)},
+    "a negative size": {"manifest": replace(event().manifest, bytes=-1)},
+}
+
+
+@pytest.mark.parametrize("lie", NO_FACTS)
+def test_facts_that_no_reader_would_accept_do_not_exist(lie):
+    """What is recorded cannot be taken back: nothing may enter a log that its own audit refuses."""
+    assert good().outcome == "VERIFIED"
+    with pytest.raises(MalformedError):
+        good(**NO_FACTS[lie])
+
+
+def test_callers_that_arrive_during_a_commit_share_the_next(folder):
+    """One commit, and one sync, for everybody who waited; each is answered on its own."""
+    with opened(folder) as ledger:
+        real_append, batches = ledger.log.append, []
+        entered, go_on = threading.Event(), threading.Event()
+
+        def append(submissions):
+            batches.append(len(submissions))
+            if len(batches) == 1:
+                entered.set()
+                assert go_on.wait(20)
+            return real_append(submissions)
+
+        ledger.log.append = append
+        answers = {}
+
+        def call(number):
+            name = "e1" if number == 5 else f"e{number}"  # one of them uses an id again, with other facts
+            (answers[number],) = ledger.recorder.record_batch(
+                [facts(name, key(str(number)), revision=f"r{number}")]
+            )
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+        threads[0].start()
+        assert entered.wait(20)
+        for thread in threads[1:]:
+            thread.start()
+        while len(ledger.recorder._queue) < 7:
+            pass
+        go_on.set()
+        for thread in threads:
+            thread.join()
+    assert batches[0] == 1
+    assert batches[1] >= 6
+    assert sum(isinstance(answer, Receipt) for answer in answers.values()) == 7
+    assert [type(answers[number]) for number in (1, 5)].count(ConflictError) == 1
+
+
+def test_a_failure_reaches_everybody_who_waited(folder):
+    with opened(folder) as ledger:
+        real_append = ledger.log.append
+        entered, go_on = threading.Event(), threading.Event()
+
+        def append(submissions):
+            if not entered.is_set():
+                entered.set()
+                assert go_on.wait(20)
+                return real_append(submissions)
+            raise WriteError("committing", expected="space", actual="none")
+
+        ledger.log.append = append
+        failures = []
+
+        def call(number):
+            try:
+                ledger.recorder.record(facts(f"e{number}", key("a"), revision=f"r{number}"))
+            except WriteError as error:
+                failures.append(str(error))
+
+        threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+        threads[0].start()
+        assert entered.wait(20)
+        for thread in threads[1:]:
+            thread.start()
+        while len(ledger.recorder._queue) < 3:
+            pass
+        go_on.set()
+        for thread in threads:
+            thread.join()
+        del ledger.log.append
+    assert len(failures) == 3
+    assert audited(folder)["size"] == 1
