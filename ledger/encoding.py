@@ -96,6 +96,18 @@ def format_canonical_json(value: Json) -> bytes:
         raise MalformedError("canonical JSON", expected="RFC 8785 values", actual=str(error)) from error
 
 
+def prepare_json(value: Json) -> Json | None:
+    """Return a value that stands for ``value`` inside of larger ones and costs nothing to format there.
+
+    None where that is not possible: the complete encoder, which non-ASCII text needs, knows no prepared parts.
+
+    Raises:
+        MalformedError: as ``format_canonical_json``.
+    """
+    data = format_canonical_json(value)
+    return orjson.Fragment(data) if data.isascii() else None
+
+
 def parse_canonical_json(data: bytes, *, what: str = "canonical JSON", max_bytes: int) -> Json:
     """Parse JSON that equals its own RFC 8785 re-encoding.
 

@@ -25,6 +25,7 @@ from ledger.event.statements import (
     format_statement,
     outcome_of,
     parse_statement,
+    prepare_facts,
 )
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "format_statement",
     "outcome_of",
     "parse_statement",
+    "prepare_facts",
 ]

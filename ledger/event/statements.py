@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ledger.encoding import Json, format_canonical_json, parse_canonical_json
+from ledger.encoding import Json, format_canonical_json, parse_canonical_json, prepare_json
 from ledger.errors import LedgerError, LimitError, MalformedError
 from ledger.event import schemas
 from ledger.event.schemas import MAX_STATEMENT_BYTES, STATEMENT, STATEMENTS, VERIFICATION_EVENT
@@ -220,7 +220,10 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationEvent:
-    """The hub looked at this revision and found this (``verification-event/v1``)."""
+    """The hub looked at this revision and found this (``verification-event/v1``).
+
+    ``prepared`` is ``facts()`` with its parts formatted before (``prepare_facts``), for whoever has many to format.
+    """
 
     common: Common
     model: Model
@@ -234,6 +237,7 @@ class VerificationEvent:
     more_signatures: Overflow | None = None
     reasons: tuple[str, ...] = ()
     uploader_account: str | None = None
+    prepared: Mapping[str, Json] | None = field(default=None, compare=False, repr=False)
 
     @property
     def predicate_type(self) -> str:
@@ -262,6 +266,12 @@ class VerificationEvent:
             "verifiedAt": self.verified_at,
             "verifier": {"name": self.verifier.name, "version": self.verifier.version},
         }
+
+
+def prepare_facts(facts: Mapping[str, Json]) -> Mapping[str, Json] | None:
+    """Return the facts of an event with each part formatted, or None where they need the complete encoder."""
+    prepared = {name: prepare_json(value) for name, value in facts.items()}
+    return None if None in prepared.values() else prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,7 +315,7 @@ def format_statement(statement: Statement) -> bytes:
     common: dict[str, Json] = {} if statement.common is None else statement.common.as_json()
     kind = statement.predicate_type
     if isinstance(statement, VerificationEvent):
-        predicate = {**common, **statement.facts(), **statement.verdict()}
+        predicate = {**common, **(statement.prepared or statement.facts()), **statement.verdict()}
         return _format(kind, statement.model.name, statement.manifest.sha256, predicate)
     data = _format(kind, *statement.subject, {**common, **statement.fields})
     if len(data) > MAX_STATEMENT_BYTES:
@@ -567,7 +577,8 @@ def fit(event: VerificationEvent) -> VerificationEvent:
             if len(format_statement(event)) <= MAX_STATEMENT_BYTES:
                 return event
             changed = step(event.signatures[at])
-            event = replace(event, signatures=(*event.signatures[:at], changed, *event.signatures[at + 1 :]))
+            signatures = (*event.signatures[:at], changed, *event.signatures[at + 1 :])
+            event = replace(event, signatures=signatures, prepared=None)
     if len(format_statement(event)) > MAX_STATEMENT_BYTES:  # the caps of the table make this impossible
         raise LimitError("statement", expected=f"at most {MAX_STATEMENT_BYTES} bytes", actual="more, a bug")
     return event

@@ -1,8 +1,8 @@
 """From facts to statements: decided against the heads, chained, formatted, and admitted inside the writer."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ledger import __version__
 from ledger.encoding import Json, format_base64
@@ -24,6 +24,7 @@ from ledger.event import (
     check_outcome,
     fit,
     format_statement,
+    prepare_facts,
 )
 from ledger.event.fields import EVENT_ID
 from ledger.event.schemas import DECISIONS, HUB_KEY, STATEMENTS, VERIFICATION_EVENT
@@ -57,6 +58,7 @@ class Facts:
     reasons: tuple[str, ...] = ()
     trigger: str = "upload"
     uploader_account: str | None = None
+    prepared: Mapping[str, Json] | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         EVENT_ID.check(self.event_id, "event id")
@@ -66,10 +68,14 @@ class Facts:
             "manifest": self.manifest.as_json(),
             "uploader": {} if self.uploader_account is None else {"account": self.uploader_account},
             "signatures": [each.as_json() for each in self.signatures],
-            "reasons": list(self.reasons),
+            "outcome": self.outcome,
         }
         for name, value in values.items():
             _FIELDS[name].check(value, name)
+        _FIELDS["reasons"].check(list(self.reasons), "reasons")
+        if self.more_signatures is not None:
+            values["moreSignatures"] = self.more_signatures.as_json()
+        object.__setattr__(self, "prepared", prepare_facts(values))
         check_outcome(self.outcome, self.signatures, self.more_signatures)
 
 
@@ -170,6 +176,7 @@ class Drafter:
             reasons=facts.reasons + decision.reasons,
             verified_at=now,
             verifier=_VERIFIER,
+            prepared=facts.prepared,
         )
 
     def first_key(self, spki: bytes) -> Draft:

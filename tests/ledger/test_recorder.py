@@ -9,9 +9,9 @@ import pytest
 from ledger.embedded.auditing import audit_ledger, check_index
 from ledger.embedded.directory import init, open_for_recording
 from ledger.errors import ConflictError, LedgerError, MalformedError, WriteError, WriterLockedError
-from ledger.event import outcome_of
+from ledger.event import format_statement, outcome_of, parse_statement
 from ledger.recorder import Facts, Receipt
-from tests.events import NOW, event, key, signed_by
+from tests.events import NOW, event, key, signed_by, workflow
 
 
 def facts(event_id, *signers, name="acme/tiny", revision="r1", repo_id=None, **more):
@@ -291,3 +291,12 @@ def test_a_failure_reaches_everybody_who_waited(folder):
         del ledger.log.append
     assert len(failures) == 3
     assert audited(folder)["size"] == 1
+
+
+@pytest.mark.parametrize("text", ["plain", "naïve", 'quo"ted\\'])
+def test_facts_that_were_formatted_before_give_the_same_statement(folder, text):
+    signer = replace(workflow("refs/tags/v1"), issuer=f"https://{text}.example")
+    with opened(folder) as ledger:
+        receipt = ledger.recorder.record(facts("e1", signer, repo_id="7", reasons=("unsigned-file",)))
+    assert parse_statement(receipt.statement) == receipt.event
+    assert format_statement(replace(receipt.event, prepared=None)) == receipt.statement
