@@ -156,7 +156,9 @@ def read_items(chunks: Iterable[bytes]) -> Iterator[Item]:
     buffer, position, total, last = b"[,", 0, 0, None
     opened = False
     while True:
-        item = _ITEM.match(buffer, position + 1) if opened and buffer[position : position + 1] == b"," else None
+        item = (
+            _ITEM.match(buffer, position + 1) if opened and buffer[position : position + 1] == b"," else None
+        )
         if item is not None:
             parsed = _parse_item(
                 parse_canonical_json(item[0], what="item of a manifest", max_bytes=MAX_ITEM_BYTES)
@@ -211,7 +213,9 @@ def parse_listing(data: bytes) -> Manifest:
         for text in (item.path,) if isinstance(item, ManifestFile) else (item.path, item.link):
             if _ESCAPE.search(text):
                 raise MalformedError(
-                    f"path {text}", expected="% and two upper-case hex digits, %25 for a percent sign", actual="%"
+                    f"path {text}",
+                    expected="% and two upper-case hex digits, %25 for a percent sign",
+                    actual="%",
                 )
     return Manifest.of(items)
 

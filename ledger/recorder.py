@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger import __version__
-from ledger.encoding import format_base64
+from ledger.encoding import Json, format_base64
 from ledger.entry import Entry, format_entry, keyid_of, pae, parse_entry
 from ledger.errors import ConflictError, CorruptError, HeadMovedError, LedgerError, StorageError
 from ledger.event import (
@@ -35,7 +35,6 @@ from ledger.event import (
     Verifier,
     facts_digest,
     fit,
-    format_statement,
     format_with_digest,
     parse_statement,
 )
@@ -292,12 +291,7 @@ class Recorder:
             )
         again = fit(self._event(facts, event.common.histories, now, _UNDECIDED))
         if facts_digest(again) != stored.facts_sha256:
-            raise ConflictError(
-                f"event id {facts.event_id}",
-                expected=f"the facts recorded at leaf {stored.leaf_index}",
-                actual="other facts",
-                next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
-            )
+            raise _other_facts(facts.event_id, stored)
         return Receipt(
             leaf_index=stored.leaf_index, event=event, statement=parsed.payload, entry=entry, repeated=True
         )
@@ -351,36 +345,75 @@ class Recorder:
                 raise ConflictError(
                     "first key of the hub", expected="an empty hub: history", actual="a key before it"
                 )
-            ((_, _, result),) = self._submit([self._key_draft(spki)])
-        if isinstance(result, LedgerError):
-            raise result
-        return result.leaf_index
-
-    def _key_draft(self, spki: bytes) -> _Draft:
         keyid = keyid_of(spki)
+        fields = {
+            "keyid": keyid,
+            "spki": format_base64(spki),
+            "state": "added",
+            "holder": self._hub,
+            "role": "hub",
+        }
+        return self.record_statement(
+            HUB_KEY, fields, histories=["hub:"], event_id=f"hub-key-{keyid[:16]}"
+        ).leaf_index
+
+    def record_statement(
+        self, predicate_type: str, fields: Mapping[str, Json], *, histories: Sequence[str], event_id: str
+    ) -> Committed:
+        """Record a statement that decides nothing, in these histories; durable on return.
+
+        It leaves the state of each history as it is. The same id with the same facts returns the first position.
+
+        Raises:
+            ConflictError: the event id stands for other facts. MalformedError: fields that this type does not have.
+            HeadMovedError: another writer kept changing these histories.
+            WriteError: nothing was recorded; the ledger must be opened again.
+        """
+        names = sorted(set(histories))
+        key = event_key(self._hub, event_id)
+        with self._lock:
+            for _ in range(MAX_DECISIONS):
+                known, heads = self._log.lookup([key], names)
+                draft = self._plain_draft(
+                    predicate_type, fields, event_id, [(n, heads.get(n)) for n in names]
+                )
+                if (stored := known.get(key)) is not None:
+                    if stored.facts_sha256 != draft.facts_sha256:
+                        raise _other_facts(event_id, stored)
+                    return Committed(leaf_index=stored.leaf_index)
+                ((_, _, result),) = self._submit([draft])
+                if isinstance(result, Committed):
+                    return result
+                if not isinstance(result, HeadMovedError):
+                    raise result
+        raise _moved_too_often()
+
+    def _plain_draft(
+        self,
+        predicate_type: str,
+        fields: Mapping[str, Json],
+        event_id: str,
+        heads: Sequence[tuple[str, Head | None]],
+    ) -> _Draft:
+        names, before = [name for name, _ in heads], [head for _, head in heads]
         common = Common(
             ledger=self._ledger,
             hub_id=self._hub,
             recorded_by=self._recorded_by,
-            histories=(HistoryLink(key="hub:", sequence=0),),
-            event_id=f"hub-key-{keyid[:16]}",
+            histories=_links(names, before),
+            event_id=event_id,
             recorded_at=self._now(),
         )
-        statement = PlainStatement(
-            predicate_type=HUB_KEY,
-            common=common,
-            fields={
-                "keyid": keyid,
-                "spki": format_base64(spki),
-                "state": "added",
-                "holder": self._hub,
-                "role": "hub",
-            },
-        )
-        payload = format_statement(statement)
-        heads = _heads(("hub:",), [None], payload, [INITIAL.format()])
+        statement = PlainStatement(predicate_type=predicate_type, common=common, fields=fields)
+        payload, digest = format_with_digest(statement)
+        states = [INITIAL.format() if head is None else head.state for head in before]
         return _Draft(
-            0, statement, payload, event_key(self._hub, common.event_id), facts_digest(statement), heads
+            0,
+            statement,
+            payload,
+            event_key(self._hub, event_id),
+            digest,
+            _heads(names, before, payload, states),
         )
 
     def close(self) -> None:
@@ -428,6 +461,15 @@ def _submission(draft: _Draft, entry: bytes) -> Submission:
 
     return Submission(
         entry=entry, event_keys=(draft.key,), histories=[name for name, _, _ in draft.heads], admit=admit
+    )
+
+
+def _other_facts(event_id: str, stored: StoredEvent) -> ConflictError:
+    return ConflictError(
+        f"event id {event_id}",
+        expected=f"the facts recorded at leaf {stored.leaf_index}",
+        actual="other facts",
+        next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
     )
 
 

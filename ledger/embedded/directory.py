@@ -4,7 +4,8 @@
 
     DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
-    DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth; DIR/index.db  derived
+    DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
+                                             DIR/index.db, DIR/digests.db  derived
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.trust import TrustFile, format_trust, parse_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
+from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, WriteError
 from ledger.index import Index
@@ -76,6 +78,11 @@ class Layout:
     def index(self) -> pathlib.Path:
         """The index."""
         return self.root / "index.db"
+
+    @property
+    def digests(self) -> pathlib.Path:
+        """Which statements name which digest, and which manifests hold which file: derived, as the index is."""
+        return self.root / "digests.db"
 
     @property
     def evidence(self) -> pathlib.Path:
@@ -280,8 +287,10 @@ def open_for_recording(
             now=now,
         )
         stack.callback(recorder.close)
+        store = Evidence(evidence)
+        finish_withdrawals(store, log, hub=config.hub)
         yield OpenLedger(
-            layout=layout, config=config, log=log, index=index, evidence=Evidence(evidence), recorder=recorder
+            layout=layout, config=config, log=log, index=index, evidence=store, recorder=recorder
         )
 
 

@@ -46,10 +46,12 @@ class Withdrawal:
 
 def parse_withdrawal(sha256: bytes, data: bytes) -> Withdrawal:
     """Parse a stored note. Raises CorruptError: notes are our own."""
-    match parse_canonical_json(data, what="note of a withdrawal", max_bytes=MAX_NOTE_BYTES):
-        case {"leafIndex": int(leaf_index), "reason": str(reason), **rest} if rest.keys() <= {"reference"}:
-            reference = rest.get("reference")
-            return Withdrawal(sha256=sha256, reason=reason, leaf_index=leaf_index, reference=reference)
+    value = parse_canonical_json(data, what="note of a withdrawal", max_bytes=MAX_NOTE_BYTES)
+    match value:
+        case {"leafIndex": int(leaf_index), "reason": str(reason)}:
+            return Withdrawal(
+                sha256=sha256, reason=reason, leaf_index=leaf_index, reference=value.get("reference")
+            )
     raise CorruptError("note of a withdrawal", expected="leafIndex and reason", actual="something else")
 
 
