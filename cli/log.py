@@ -52,15 +52,19 @@ def audit(
     """Replay a whole log: every leaf hash, tile, bundle, the root and its signature.
 
     A ledger of ours (DIR without --vkey) is also checked for every entry's signature, every history's chain, the
-    commit store and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
+    commit store, the evidence and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
     """
     from ledger.embedded.auditing import audit_foreign, audit_ledger
+    from ledger.embedded.evidence_audit import NamedEvidence
 
     with progress_bar("audit", quiet=as_json) as advance:
         if vkeys:
             report = audit_foreign(source, vkeys, origin=origin, workers=workers, progress=advance)
         else:
-            report = audit_ledger(pathlib.Path(source), workers=workers, progress=advance)
+            with NamedEvidence() as evidence:
+                report = audit_ledger(
+                    pathlib.Path(source), workers=workers, progress=advance, evidence=evidence
+                )
     if as_json:
         echo_json(report)
         return

@@ -6,12 +6,20 @@ Paths are not normalised; ``%`` and bytes that are not UTF-8 become ``%XX``.
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
 
-from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex, parse_json
+from ledger.encoding import (
+    MAX_SAFE_INTEGER,
+    Json,
+    format_canonical_json,
+    parse_canonical_json,
+    parse_hex,
+    parse_json,
+)
 from ledger.errors import LimitError, MalformedError
 
 MAX_MANIFEST_BYTES = 1 << 30
@@ -228,7 +236,9 @@ def _other_order() -> MalformedError:
 
 def _parse_item(value: Json) -> Item:
     match value:
-        case {"path": str(path), "sha256": sha256, "size": int(size)} if len(value) == 3 and size >= 0:
+        case {"path": str(path), "sha256": sha256, "size": int(size)} if (
+            len(value) == 3 and type(size) is int and 0 <= size <= MAX_SAFE_INTEGER
+        ):
             return ManifestFile(
                 path=check_path(path),
                 sha256=parse_hex(sha256, length=32, what=f"sha256 of {path}"),
@@ -246,3 +256,35 @@ def check_path(path: str) -> str:
     if "\0" in path or size > MAX_PATH_BYTES or any(part in ("", ".", "..") for part in parts):
         raise MalformedError("path", expected="a relative path without empty, . or .. parts", actual=path)
     return path
+
+
+_RESERVED = frozenset(
+    ("con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10)))
+)
+_MAX_PROBLEMS = 100
+
+
+def portability_problems(paths: Iterable[str]) -> Iterator[str]:
+    """Say which paths are not what they seem where names are folded or have other rules; at most 100 sentences.
+
+    Paths are recorded as they are, whatever they are. Whoever writes them to a disk may be on a system where two of
+    them are one file, or where one leads out of the folder.
+    """
+    return islice(_problems(paths), _MAX_PROBLEMS)
+
+
+def _problems(paths: Iterable[str]) -> Iterator[str]:
+    folded: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/")
+        if re.match(r"[A-Za-z]:", path) or "\\" in path:
+            yield f"{path} leads elsewhere on Windows"
+        elif any(part.split(".")[0].lower() in _RESERVED or part[-1] in ". " for part in parts):
+            yield f"{path} cannot be made on Windows"
+        first = folded.setdefault(_fold(path), path)
+        if first != path:
+            yield f"{path} is the same file as {first} where case or Unicode form is folded"
+
+
+def _fold(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.client.trust import load_hub_key
 from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import ChainError, CorruptError, LedgerError, MalformedError, UsageError
 from ledger.event import HistoryLink, UnknownStatement, facts_digest, parse_statement
+from ledger.event.digests import NamedDigest, named_digests
 from ledger.history import ChainHead, check_link
 from ledger.index import Index, differences
 from ledger.log.audit import Audited, audit
@@ -82,6 +84,7 @@ class _Line:
     event: bytes | None
     facts: bytes | None
     keyid: str
+    named: tuple[NamedDigest, ...]
 
 
 def examine_entries(
@@ -120,6 +123,7 @@ def _examine(keys: dict[str, bytes], ledger: str, leaf_index: int, entry: bytes)
         event_key(common.recorded_by.id, common.event_id),
         facts_digest(known) if known else None,
         parsed.keyid,
+        tuple(named_digests(statement)),
     )
 
 
@@ -134,6 +138,7 @@ class _Chains:
     """Every history's chain and every event id while the log is replayed."""
 
     ledger: ReadLedger
+    evidence: NamedEvidence | None = None
     heads: dict[str, ChainHead] = field(default_factory=dict)
     events: dict[bytes, StoredEvent] = field(default_factory=dict)
     leaf_index: int = 0
@@ -147,6 +152,8 @@ class _Chains:
 
     def _take(self, line: _Line) -> None:
         at = self.leaf_index
+        if self.evidence is not None:
+            self.evidence.add(at, line.named)
         self.ledger.trust.check_key(line.keyid, at)
         for key, sequence, previous in line.links:
             if sequence is None:
@@ -163,8 +170,16 @@ class _Chains:
             self.events[line.event] = StoredEvent(leaf_index=at, facts_sha256=line.facts)
 
 
-def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Progress) -> dict[str, Any]:
+def audit_ledger(
+    directory: pathlib.Path,
+    *,
+    workers: int | None,
+    progress: Progress,
+    evidence: NamedEvidence | None = None,
+) -> dict[str, Any]:
     """Audit a ledger of ours: the log, every entry's signature, every chain, the commit store and the index.
+
+    With ``evidence``, which collects what the entries name, also every piece of evidence.
 
     Raises:
         CorruptError, ProofError, SignatureError, ChainError, MalformedError: what does not hold, and where.
@@ -173,7 +188,7 @@ def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Prog
     checkpoint = ledger.log.checkpoint()
     size = checkpoint.checkpoint.size
     keys = {key.keyid: key.spki for key in ledger.trust.hub_keys}
-    chains = _Chains(ledger)
+    chains = _Chains(ledger, evidence)
     done = audit(
         functools.partial(_open_own, directory),
         checkpoint,
@@ -183,6 +198,7 @@ def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Prog
         workers=workers,
     )
     pending = _compare_commits(ledger, chains, size)
+    pieces = evidence.check(ledger.layout.evidence, workers=workers) if evidence is not None else None
     leaves, problems = check_index(directory, progress=lambda _done, _total: None)
     if problems:
         raise CorruptError(
@@ -198,6 +214,7 @@ def audit_ledger(directory: pathlib.Path, *, workers: int | None, progress: Prog
             f"{len(chains.heads)} histories without a gap or fork, {len(chains.events)} event ids used once",
             f"commit store: heads and event ids as replayed, {pending} entries durable and not yet published",
             f"index: {leaves} leaves, as rebuilt",
+            "evidence: not checked" if pieces is None else f"evidence: {pieces}",
         ],
     )
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.trust import TrustFile, format_trust, parse_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
+from ledger.digests import DigestIndex
 from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, WriteError
@@ -243,6 +244,7 @@ class OpenLedger:
     config: Config
     log: LocalLog
     index: Index
+    digests: DigestIndex
     evidence: Evidence
     recorder: Recorder
 
@@ -278,6 +280,8 @@ def open_for_recording(
         log = LocalLog(commits, objects, _log_config(config, keys, sources, start_unchecked=start_unchecked))
         index = Index(layout.index)
         stack.callback(index.close)
+        digests = DigestIndex(layout.digests)
+        stack.callback(digests.close)
         recorder = Recorder(
             ledger=config.ledger,
             hub=config.hub,
@@ -290,7 +294,13 @@ def open_for_recording(
         store = Evidence(evidence)
         finish_withdrawals(store, log, hub=config.hub)
         yield OpenLedger(
-            layout=layout, config=config, log=log, index=index, evidence=store, recorder=recorder
+            layout=layout,
+            config=config,
+            log=log,
+            index=index,
+            digests=digests,
+            evidence=store,
+            recorder=recorder,
         )
 
 

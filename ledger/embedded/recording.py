@@ -8,14 +8,18 @@ from typing import Any
 
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
+from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
+from ledger.encoding import format_canonical_json
 from ledger.errors import ConfigError, NotFoundError
 from ledger.event import Model, VerificationEvent, escape_name
+from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
 from ledger.identity import Overflow, canonical_identity, display, overflow_value
 from ledger.log.published import PublishedLog
 from ledger.recorder import Facts, Receipt
 from ledger.storage.directory import write_file_durably
+from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.proof import TlogProof, format_proof
 from ledger.verification import Findings, verify_revision
@@ -68,18 +72,62 @@ def record_revision(
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
         checkpoint = ledger.log.publish()
+        mirror_digests(ledger)
         if proof_out is not None:
             write_file_durably(
                 proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644
             )
-    return receipt_facts(receipt, checkpoint)
+        withheld = [
+            each.sha256.hex()
+            for each in named_digests(receipt.event)
+            if ledger.evidence.withdrawn(each.sha256) is not None
+        ]
+    # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
+    return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
 
 
 def record_findings(ledger: OpenLedger, request: RecordRequest, findings: Findings) -> Receipt:
     """Keep the evidence, then record the event that names it; durable on return."""
-    ledger.evidence.put(findings.evidence)
-    # If we stop here, evidence exists that no event names; the next recording of the same files finds it.
-    return ledger.recorder.record(facts_of(request, findings))
+    facts = facts_of(request, findings)
+    store_evidence(ledger, findings, event_key(ledger.config.hub, facts.event_id))
+    # If we stop here, evidence exists that no event names: the next recording of the same files finds it, or
+    # `evidence gc` collects it.
+    return ledger.recorder.record(facts)
+
+
+def store_evidence(ledger: OpenLedger, findings: Findings, event: bytes) -> list[bytes]:
+    """Store what the event (by the key of its id) is going to name; returns what was withheld as withdrawn."""
+    manifest = findings.manifest
+    withheld = ledger.evidence.put(findings.evidence)
+    if not ledger.evidence.put_stream(manifest.sha256, manifest.chunks()):
+        withheld.append(manifest.sha256)
+    known, _ = ledger.log.lookup([event], [])
+    # An event that was recorded before keeps the text that was written then.
+    if findings.details and event not in known:
+        ledger.evidence.put_text(event, format_reasons(findings.details))
+    return withheld
+
+
+MAX_TEXT = 2000
+"""Characters of one explanation: it may quote what a stranger wrote."""
+REASONS_KIND = "https://hubledger/reasons/v1"
+
+
+def format_reasons(details: Sequence[tuple[bytes, str, str]]) -> bytes:
+    """Format why signatures did not verify, in words, as evidence: statements hold codes only."""
+    return format_canonical_json(
+        {
+            "details": [
+                {"bundleSha256": sha256.hex(), "reason": code, "text": _printable(text)}
+                for sha256, code, text in details
+            ],
+            "kind": REASONS_KIND,
+        }
+    )
+
+
+def _printable(text: str) -> str:
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def facts_of(request: RecordRequest, findings: Findings) -> Facts:

@@ -16,7 +16,7 @@ TOO_LARGE = "bundle-too-large"
 
 
 class Use(StrEnum):
-    """What a statement names a digest as."""
+    """What a statement names a digest as. ``reasons`` is named beside the log, by the event's id."""
 
     MANIFEST = "manifest"
     CONTENT = "content"
@@ -25,6 +25,7 @@ class Use(StrEnum):
     POLICY = "policy"
     EVIDENCE = "evidence"
     ERASED = "erased"
+    REASONS = "reasons"
 
 
 @dataclass(frozen=True, slots=True)

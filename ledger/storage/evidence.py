@@ -112,6 +112,14 @@ class Evidence:
         self._refuse_withdrawn(sha256)
         return self._objects.info(_name(sha256))
 
+    def holds(self, sha256: bytes) -> bool:
+        """Whether bytes lie under a digest, withdrawn or not."""
+        try:
+            self._objects.info(_name(sha256))
+        except NotFoundError:
+            return False
+        return True
+
     def stored(self, prefix: int) -> Iterator[bytes]:
         """Yield the digests of stored pieces whose first byte is ``prefix``, in no order."""
         for name in self._objects.names(f"{prefix:02x}"):
