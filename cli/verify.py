@@ -179,7 +179,7 @@ def _hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None
     from cli.progress import progress_bar
     from ledger.verification import hash_revision
 
-    with progress_bar("hashing", quiet=quiet) as advance:
+    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
         manifest, content = hash_revision(model, progress=advance)
     return LocalFiles(manifest_sha256=manifest, content_sha256=content)
 

@@ -5,10 +5,11 @@ import sys
 from tests.bench.append import append
 from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.cold import cold
+from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.recording import record
 
-BENCHMARKS = {each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append)}
+BENCHMARKS = {each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append, files)}
 
 
 def main(names):
