@@ -5,6 +5,7 @@ import pathlib
 import click
 
 from cli.output import echo_json, json_option, printable
+from cli.progress import progress_bar
 
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 
@@ -14,7 +15,13 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.argument("name")
 @click.option("--revision", required=True, help="The hub's revision, such as a git commit.")
 @click.option(
-    "--model", required=True, type=click.Path(path_type=pathlib.Path), help="The files of this revision."
+    "--model", type=click.Path(path_type=pathlib.Path), help="The files of this revision; or --manifest."
+)
+@click.option(
+    "--manifest", type=_FILE, help="Instead of --model: the files by path, digest and size, as JSON."
+)
+@click.option(
+    "--bundle", "bundles", multiple=True, type=_FILE, help="A signature bundle of --manifest (repeatable)."
 )
 @click.option("--repo-id", help="The hub's immutable repository id.")
 @click.option("--ref", help="The ref that moved to this revision, such as refs/heads/main.")
@@ -44,7 +51,9 @@ def command(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
     name: str,
     revision: str,
-    model: pathlib.Path,
+    model: pathlib.Path | None,
+    manifest: pathlib.Path | None,
+    bundles: tuple[pathlib.Path, ...],
     repo_id: str | None,
     ref: str | None,
     parents: tuple[str, ...],
@@ -65,25 +74,30 @@ def command(  # noqa: PLR0917 - click passes each option
     """
     from ledger.embedded.recording import RecordRequest, record_revision
 
-    receipt = record_revision(
-        directory,
-        RecordRequest(
-            name=name,
-            revision=revision,
-            model=model,
-            repo_id=repo_id,
-            ref=ref,
-            parents=parents,
-            event_id=event_id,
-            uploader=uploader,
-            public_keys=public_keys,
-            anchors=anchors,
-            trust_config=trust_config,
-        ),
-        not_older_than=not_older_than,
-        start_unchecked=start_unchecked,
-        proof_out=proof_out,
+    request = RecordRequest(
+        name=name,
+        revision=revision,
+        model=model,
+        manifest=manifest,
+        bundles=bundles,
+        repo_id=repo_id,
+        ref=ref,
+        parents=parents,
+        event_id=event_id,
+        uploader=uploader,
+        public_keys=public_keys,
+        anchors=anchors,
+        trust_config=trust_config,
     )
+    with progress_bar("hashing", quiet=as_json, unit="bytes") as advance:
+        receipt = record_revision(
+            directory,
+            request,
+            not_older_than=not_older_than,
+            start_unchecked=start_unchecked,
+            proof_out=proof_out,
+            progress=advance,
+        )
     if as_json:
         echo_json(receipt)
         return
