@@ -17,6 +17,7 @@ from ledger.client.evidence import (
     prefix_by_inclusion,
 )
 from ledger.client.expect import Expectation
+from ledger.client.partial import PartialFiles, compare_partial
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.result import (
     AGE_STEP,
@@ -54,6 +55,7 @@ __all__ = [
     "LocalFiles",
     "LogResult",
     "ModelResult",
+    "PartialFiles",
     "check_proof",
     "verified_signers",
 ]
@@ -84,6 +86,7 @@ class _State:
     older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
+    not_checked: tuple[str, ...] = ()
 
     def passed(self, step: str, against: str) -> None:
         self.checks.append(Check(step=step, passed=True, against=against))
@@ -101,7 +104,7 @@ def check_proof(
     *,
     trust: TrustFile,
     now: int,
-    files: LocalFiles | None = None,
+    files: LocalFiles | PartialFiles | None = None,
     expected: Sequence[Expectation] = (),
     expect_all: bool = False,
     log_only: bool = False,
@@ -155,6 +158,7 @@ def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
         evidence=state.evidence,
+        not_checked=state.not_checked,
     )
 
 
@@ -335,7 +339,7 @@ def _check_require(trust: TrustFile, state: _State) -> None:
 
 def _check_model(
     event: VerificationEvent,
-    files: LocalFiles | None,
+    files: LocalFiles | PartialFiles | None,
     expected: Sequence[Expectation],
     *,
     expect_all: bool,
@@ -352,7 +356,7 @@ def _check_model(
     content = _check_files(event, files, state)
     signer = _check_signer(event, expected, expect_all=expect_all, state=state)
     accepted = _check_acceptance(event, state)
-    if files is None:
+    if content is None:
         state.model = ModelResult.NOT_CHECKED
     elif not content:
         state.model = ModelResult.CONTENT_DIFFERS
@@ -362,10 +366,15 @@ def _check_model(
         state.model = ModelResult.ACCEPTED if accepted else ModelResult.NOT_ACCEPTED
 
 
-def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _State) -> bool:
+def _check_files(
+    event: VerificationEvent, files: LocalFiles | PartialFiles | None, state: _State
+) -> bool | None:
+    """Say whether the files are those of the event; None where nothing was checked."""
     if files is None:
         state.failed(NO_FILES)
-        return False
+        return None
+    if isinstance(files, PartialFiles):
+        return _check_partial(event, files, state)
     if files.manifest_sha256 == event.manifest.sha256:
         state.passed(
             "files", f"manifest sha256:{event.manifest.sha256.hex()[:16]}…, {event.manifest.files} files"
@@ -391,6 +400,16 @@ def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _Sta
         )
     )
     return False
+
+
+def _check_partial(event: VerificationEvent, files: PartialFiles, state: _State) -> bool | None:
+    found = compare_partial(files, event)
+    if found.failure is not None:
+        state.failed(found.failure)
+        return False if found.content_differs else None
+    state.checks.extend(found.checks)
+    state.not_checked = found.not_checked
+    return True
 
 
 def verified_signers(event: VerificationEvent) -> list[SignerFacts]:

@@ -280,6 +280,15 @@ def hash_revision(path: pathlib.Path, *, progress: Progress | None = None) -> tu
     Raises:
         NotFoundError, SourceError: the files cannot be read.
     """
+    manifest, content = read_content(path, progress=progress)
+    return manifest.sha256, content.sha256
+
+
+def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[Manifest, Manifest]:
+    """Return the manifest of a directory or file, and that of its content; verifies no signature.
+
+    Raises:
+        NotFoundError, SourceError: the files cannot be read.
+    """
     manifest, bundles, _ = read_revision(path, progress=progress)
-    sound = {each.path for each in bundles if _try_parse(each) is not None}
-    return manifest.sha256, manifest.content(sound).sha256
+    return manifest, manifest.content({each.path for each in bundles if _try_parse(each) is not None})
