@@ -23,6 +23,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.option(
     "--bundle", "bundles", multiple=True, type=_FILE, help="A signature bundle of --manifest (repeatable)."
 )
+@click.option("--private", is_flag=True, help="A private repository: treated as the setting `private` says.")
 @click.option("--repo-id", help="The hub's immutable repository id.")
 @click.option("--ref", help="The ref that moved to this revision, such as refs/heads/main.")
 @click.option("--parent", "parents", multiple=True, help="A parent revision (repeatable).")
@@ -65,6 +66,7 @@ def command(  # noqa: PLR0917 - click passes each option
     not_older_than: tuple[pathlib.Path, ...],
     proof_out: pathlib.Path | None,
     *,
+    private: bool,
     start_unchecked: bool,
     as_json: bool,
 ) -> None:
@@ -80,6 +82,7 @@ def command(  # noqa: PLR0917 - click passes each option
         model=model,
         manifest=manifest,
         bundles=bundles,
+        private=private,
         repo_id=repo_id,
         ref=ref,
         parents=parents,
@@ -100,6 +103,11 @@ def command(  # noqa: PLR0917 - click passes each option
         )
     if as_json:
         echo_json(receipt)
+        return
+    if receipt.get("skipped"):
+        click.echo(
+            f"skipped    {printable(name)} at {printable(revision)}: private, see the setting `private`"
+        )
         return
     click.echo(f"{receipt['outcome']:<10} {printable(name)} at {printable(revision)}")
     for signature in receipt["signatures"]:

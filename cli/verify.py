@@ -94,6 +94,9 @@ class _Ordered(click.Command):
 @click.option(
     "--expect-anchor", multiple=True, help="A certificate anchor that you accept: hex SHA-256 or a PEM file."
 )
+@click.option(
+    "--opening", type=_FILE, help="Who stands behind committed identities, as the hub handed it over."
+)
 @click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
 @click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
 @click.option("--log-only", is_flag=True, help="Check the log alone, without files.")
@@ -113,6 +116,7 @@ def command(  # noqa: PLR0917 - click passes each option
     trust_file: pathlib.Path,
     model: pathlib.Path | None,
     manifest: pathlib.Path | None,
+    opening: pathlib.Path | None,
     pin: pathlib.Path | None,
     evidence_out: pathlib.Path,
     *,
@@ -126,6 +130,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
     Exit code 0 only if both results satisfy the trust file; each other result has its own (docs/reference).
     """
+    from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.tlog.proof import MAX_PROOF_BYTES
 
@@ -148,6 +153,7 @@ def command(  # noqa: PLR0917 - click passes each option
         expect_all=expect_all,
         log_only=log_only,
         pin=_read(pin, MAX_PROOF_BYTES) if pin else None,
+        openings=parse_opening(_read(opening, MAX_OPENING_BYTES)) if opening else (),
     )
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)

@@ -17,6 +17,7 @@ from ledger.client.evidence import (
     prefix_by_inclusion,
 )
 from ledger.client.expect import Expectation
+from ledger.client.opening import Opening, open_commitment
 from ledger.client.partial import PartialFiles, compare_partial
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.result import (
@@ -41,7 +42,7 @@ from ledger.client.trust import TrustFile, load_hub_key
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.identity import SignerFacts, canonical_identity, display
+from ledger.identity import CommittedFacts, Identity, SignerFacts, canonical_identity, display
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
@@ -87,6 +88,7 @@ class _State:
     event: VerificationEvent | None = None
     evidence: bytes | None = None
     not_checked: tuple[str, ...] = ()
+    openings: Sequence[Opening] = ()
 
     def passed(self, step: str, against: str) -> None:
         self.checks.append(Check(step=step, passed=True, against=against))
@@ -109,16 +111,18 @@ def check_proof(
     expect_all: bool = False,
     log_only: bool = False,
     pin: bytes | None = None,
+    openings: Sequence[Opening] = (),
 ) -> CheckResult:
     """Check a ``.tlog-proof`` against a trust file.
 
     ``now`` is in POSIX seconds, for the age of the checkpoint. ``pin`` is a checkpoint that the caller remembers.
+    ``openings`` say who stands behind commitments.
 
     Raises:
         SignatureError, MalformedError: the *pin* is not a checkpoint of this log; everything about the proof itself
             is in the result.
     """
-    state = _State()
+    state = _State(openings=openings)
     pinned = None if pin is None else verify_checkpoint(pin, origin=trust.origin, keys=trust.log_keys)
     try:
         entry = _check_log(data, trust, pinned, state)
@@ -423,13 +427,18 @@ def _check_signer(
     event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: _State
 ) -> bool:
     signers = verified_signers(event)
-    shown = (
-        ", ".join(display(canonical_identity(each)) for each in signers) or "nobody whose signature verified"
-    )
+    opened = [_open(event, each, state.openings) for each in signers]
+    shown = ", ".join(display(each) for each in opened) or "nobody whose signature verified"
     if not expected:
         state.skipped("expected signer", f"none given; signed by {shown}")
         return True
-    met = [any(one.met_by(each) for each in signers) for one in expected]
+    met = [
+        any(
+            one.met_by_identity(who) if isinstance(each, CommittedFacts) else one.met_by(each)
+            for each, who in zip(signers, opened, strict=True)
+        )
+        for one in expected
+    ]
     if all(met) if expect_all else any(met):
         state.passed("expected signer", shown)
         return True
@@ -448,6 +457,12 @@ def _check_signer(
         )
     )
     return False
+
+
+def _open(event: VerificationEvent, facts: SignerFacts, openings: Sequence[Opening]) -> Identity:
+    """Return who signed; of a commitment, who stands behind it where an opening says so."""
+    opened = open_commitment(event, facts, openings) if isinstance(facts, CommittedFacts) else None
+    return opened or canonical_identity(facts)
 
 
 def _check_acceptance(event: VerificationEvent, state: _State) -> bool:

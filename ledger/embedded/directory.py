@@ -35,6 +35,7 @@ from ledger.recorder import HubSigner, Recorder
 from ledger.storage import LogState
 from ledger.storage.directory import DirectoryObjects, sync_folder, write_file_durably
 from ledger.storage.evidence import Evidence
+from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
@@ -84,6 +85,11 @@ class Layout:
     def digests(self) -> pathlib.Path:
         """Which statements name which digest, and which manifests hold which file: derived, as the index is."""
         return self.root / "digests.db"
+
+    @property
+    def identities(self) -> pathlib.Path:
+        """The keys of committed identities, mode 0600: a secret, and not derived."""
+        return self.root / "identities.db"
 
     @property
     def evidence(self) -> pathlib.Path:
@@ -246,6 +252,7 @@ class OpenLedger:
     index: Index
     digests: DigestIndex
     evidence: Evidence
+    identities: IdentityKeys
     recorder: Recorder
 
 
@@ -292,7 +299,9 @@ def open_for_recording(
         )
         stack.callback(recorder.close)
         store = Evidence(evidence)
-        finish_withdrawals(store, log, hub=config.hub)
+        identities = IdentityKeys(layout.identities)
+        stack.callback(identities.close)
+        finish_withdrawals(store, identities, log, hub=config.hub)
         yield OpenLedger(
             layout=layout,
             config=config,
@@ -300,6 +309,7 @@ def open_for_recording(
             index=index,
             digests=digests,
             evidence=store,
+            identities=identities,
             recorder=recorder,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.digests import DigestIndex, Naming
+from ledger.embedded.committing import is_committed
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.reading import find_leaf, read_entry_at, read_statement_at
@@ -23,6 +24,7 @@ from ledger.storage.directory import DirectoryObjects, sync_folder
 from ledger.storage.evidence import Evidence
 from ledger.storage.sqlite import event_key
 
+_TELLING = (Use.BUNDLE.value, Use.MORE.value)
 MAX_NAMINGS_SHOWN = 1000
 """Statements that one answer lists; the whole number is beside them."""
 
@@ -31,7 +33,8 @@ MAX_NAMINGS_SHOWN = 1000
 class Piece:
     """One piece that an event names: what as, and whether its bytes are here.
 
-    ``state``: ``stored``, ``withdrawn``, ``digest-only`` (never kept: too large) or ``missing``.
+    ``state``: ``stored``, ``withdrawn``, ``digest-only`` (never kept: too large), ``withheld`` (of an event that hides who
+    signed) or ``missing``.
     """
 
     use: str
@@ -211,7 +214,9 @@ def _write_export(
                 next_step="Restore it from a copy; `hubledger log audit` lists everything that is missing",
             )
         facts = piece.as_json()
-        if piece.state == "stored":
+        if piece.use in _TELLING and isinstance(statement, VerificationEvent) and is_committed(statement):
+            facts["state"] = "withheld"  # the bundle names the signer, whom the event does not
+        elif piece.state == "stored":
             facts["file"] = _file_name(piece)
             target.put_stream(facts["file"], evidence.read(piece.sha256))
         written.append(facts)

@@ -9,6 +9,8 @@ from typing import Any
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
+from ledger.config import load_config
+from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
 from ledger.encoding import format_canonical_json
@@ -46,6 +48,7 @@ class RecordRequest:
     model: pathlib.Path | None = None
     manifest: pathlib.Path | None = None
     bundles: Sequence[pathlib.Path] = ()
+    private: bool = False
     repo_id: str | None = None
     ref: str | None = None
     parents: Sequence[str] = ()
@@ -72,6 +75,8 @@ def record_revision(
         ConflictError: the event id stands for other facts. RestoredError, WriterLockedError, WriteError: the ledger
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
+    if request.private and load_config(directory).private == "skip":
+        return {"skipped": True, "name": escape_name(request.name), "revision": escape_name(request.revision)}
     trust = TrustMaterial(
         public_keys=[_read(path, MAX_PEM_BYTES) for path in request.public_keys],
         anchors=[_read(path, MAX_PEM_BYTES) for path in request.anchors],
@@ -163,6 +168,10 @@ def _find_bundle(path: pathlib.Path, manifest: Manifest) -> list[FoundBundle]:
 
 def record_findings(ledger: OpenLedger, request: RecordRequest, findings: Findings) -> Receipt:
     """Keep the evidence, then record the event that names it; durable on return."""
+    if request.private or ledger.config.identity_mode == "committed":
+        history = f"name:{escape_name(request.name)}"
+        findings = commit_findings(findings, history=history, keys=ledger.identities)
+        # If we stop here, keys exist that no event uses: the next recording takes them.
     facts = facts_of(request, findings)
     store_evidence(ledger, findings, event_key(ledger.config.hub, facts.event_id))
     # If we stop here, evidence exists that no event names: the next recording of the same files finds it, or

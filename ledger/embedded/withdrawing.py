@@ -13,6 +13,7 @@ from ledger.event.schemas import ERASURE, MAX_HISTORIES
 from ledger.log.local import LocalLog
 from ledger.recorder import Recorder
 from ledger.storage.evidence import MAX_NOTE_BYTES, Evidence, Withdrawal
+from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import event_key
 
 MAX_DIGESTS = 64
@@ -75,7 +76,9 @@ def parse_plan(data: bytes) -> Plan:
     raise CorruptError("plan of a withdrawal", expected="evidence, reason and histories", actual="another")
 
 
-def withdraw(plan: Plan, *, evidence: Evidence, recorder: Recorder) -> int:
+def withdraw(
+    plan: Plan, *, evidence: Evidence, recorder: Recorder, identities: IdentityKeys | None = None
+) -> int:
     """Log a withdrawal and remove the bytes; returns the leaf index of the statement. Durable on return.
 
     Raises:
@@ -91,7 +94,7 @@ def withdraw(plan: Plan, *, evidence: Evidence, recorder: Recorder) -> int:
     # 2. Say it in the log.
     done = recorder.record_statement(ERASURE, plan.fields(), histories=plan.all_histories, event_id=name)
     # If we stop here, the statement is durable and the bytes are still there: the next start does 3 to 5.
-    _finish(plan, done.leaf_index, evidence)
+    _finish(plan, done.leaf_index, evidence, identities)
     return done.leaf_index
 
 
@@ -107,8 +110,12 @@ def _check_stored(evidence: Evidence, sha256: bytes) -> None:
         ) from error
 
 
-def _finish(plan: Plan, leaf_index: int, evidence: Evidence) -> None:
+def _finish(plan: Plan, leaf_index: int, evidence: Evidence, identities: IdentityKeys | None) -> None:
     """Steps 3 to 5, also run after a crash; each may be repeated."""
+    if plan.keys_destroyed and identities is not None:
+        for history in plan.histories:
+            identities.destroy(history)
+        # If we stop here, nobody can open the commitments any more, and the bundles are still there.
     # 3. From here on, whoever asks is answered with the reason and the leaf.
     evidence.note_withdrawals(
         Withdrawal(sha256=each, reason=plan.reason, leaf_index=leaf_index, reference=plan.reference)
@@ -122,7 +129,7 @@ def _finish(plan: Plan, leaf_index: int, evidence: Evidence) -> None:
     evidence.end(plan.event_id)
 
 
-def finish_withdrawals(evidence: Evidence, log: LocalLog, *, hub: str) -> None:
+def finish_withdrawals(evidence: Evidence, identities: IdentityKeys, log: LocalLog, *, hub: str) -> None:
     """Finish what a crash left open: go on where the statement is in the log, forget where it is not."""
     begun = evidence.begun()
     if not begun:
@@ -134,4 +141,4 @@ def finish_withdrawals(evidence: Evidence, log: LocalLog, *, hub: str) -> None:
         if found is None:
             evidence.end(name)
         else:
-            _finish(parse_plan(data), found.leaf_index, evidence)
+            _finish(parse_plan(data), found.leaf_index, evidence, identities)
