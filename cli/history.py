@@ -1,4 +1,4 @@
-"""`hubledger history`: a model's events in order."""
+"""`hubledger history`: a model's events in order, or the events of a content."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +15,31 @@ _REVISION_SHOWN = 12
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=pathlib.Path))
-@click.argument("name")
+@click.argument("name", metavar="NAME", required=False)
+@click.option("--content", help="Instead of NAME: the events of this content, under every name.")
+@click.option("--file", "file_digest", help="Instead of NAME: the events with a file of this SHA-256.")
 @json_option
-def command(directory: pathlib.Path, name: str, *, as_json: bool) -> None:
+def command(
+    directory: pathlib.Path, name: str | None, content: str | None, file_digest: str | None, *, as_json: bool
+) -> None:
     """Show every recorded event of model NAME in DIRECTORY.
 
     `!` marks a row where the signer changed: nobody of the last signed row before it signed this one, or the name
     leads to another repository. `*` marks a row that is not by a pinned signer, one of those who signed the first
     verified version: this is what the hub's decision goes by.
+
+    With --content or --file, the events that have the same content, or the same file, whatever they are called.
     """
+    from ledger.errors import UsageError
+
+    given = [each for each in (name, content, file_digest) if each is not None]
+    if len(given) != 1:
+        raise UsageError(
+            "what to show", expected="one of NAME, --content and --file", actual=len(given) or "none"
+        )
+    if name is None:
+        _show_content(directory, content, file_digest, as_json=as_json)
+        return
     from ledger.embedded.reading import model_history
 
     rows = model_history(directory, name)
@@ -104,3 +120,38 @@ def _legend(rows: Sequence[Mapping[str, Any]], *, columns: int | None, indent: s
         yield ""
     for line in lines:
         yield wrap(printable(line), columns=columns, first=indent)
+
+
+def _show_content(
+    directory: pathlib.Path, content: str | None, file_digest: str | None, *, as_json: bool
+) -> None:
+    from ledger.embedded.searching import events_with_content, events_with_file
+    from ledger.encoding import parse_hex
+
+    if content is not None:
+        found = events_with_content(directory, parse_hex(content, length=32, what="--content"))
+    else:
+        found = events_with_file(directory, parse_hex(file_digest, length=32, what="--file"))
+    if as_json:
+        echo_json(found)
+        return
+    header = ("LEAF", "RECORDED", "MODEL", "REVISION", "OUTCOME", "CONTENT SIGNED BY", "UPLOADED BY")
+    click.echo(format_table(header, [_row(each) for each in found["events"]]))
+    if found["count"] > len(found["events"]):
+        click.echo(f"… and {found['count'] - len(found['events'])} more")
+    if found["mirrored"] < found["size"]:
+        click.echo(
+            f"{found['size'] - found['mirrored']} newer leaves are not mirrored yet: `hubledger index rebuild`"
+        )
+
+
+def _row(event: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(event["leafIndex"]),
+        event.get("recordedAt", ""),
+        event.get("name", ""),
+        event.get("revision", "")[:12],
+        event.get("outcome", ""),
+        ", ".join(event.get("signedBy", ())) or "nobody",
+        event.get("uploadedBy", ""),
+    )

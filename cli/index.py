@@ -19,10 +19,13 @@ def command() -> None:
 @json_option
 def rebuild(directory: pathlib.Path, *, as_json: bool) -> None:
     """Make the index of DIRECTORY again from its log."""
-    from ledger.embedded.auditing import rebuild_index
+    from ledger.embedded.digests import rebuild_digests
+    from ledger.embedded.indexing import rebuild_index
 
     with progress_bar("index", quiet=as_json) as advance:
         leaves = rebuild_index(directory, progress=advance)
+    with progress_bar("digests", quiet=as_json) as advance:
+        rebuild_digests(directory, progress=advance)
     if as_json:
         echo_json({"leaves": leaves})
     else:
@@ -34,11 +37,14 @@ def rebuild(directory: pathlib.Path, *, as_json: bool) -> None:
 @json_option
 def check(directory: pathlib.Path, *, as_json: bool) -> int:
     """Compare the index of DIRECTORY with one made afresh from its log; exit 61 where they differ."""
-    from ledger.embedded.auditing import check_index
+    from ledger.embedded.digests import check_digests
+    from ledger.embedded.indexing import check_index
     from ledger.errors import CorruptError
 
     with progress_bar("index", quiet=as_json) as advance:
         leaves, problems = check_index(directory, progress=advance)
+    with progress_bar("digests", quiet=as_json) as advance:
+        problems += check_digests(directory, progress=advance)
     if as_json:
         echo_json({"leaves": leaves, "differences": problems})
     else:

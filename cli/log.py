@@ -53,9 +53,10 @@ def audit(
     """Replay a whole log: every leaf hash, tile, bundle, the root and its signature.
 
     A ledger of ours (DIR without --vkey) is also checked for every entry's signature, every history's chain, the
-    commit store and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
+    commit store, the evidence and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
     """
     from ledger.embedded.auditing import audit_foreign, audit_ledger
+    from ledger.embedded.evidence_audit import NamedEvidence
 
     if not vkeys and (origin is not None or source.startswith(("http://", "https://"))):
         raise UsageError(
@@ -70,7 +71,10 @@ def audit(
                 _log_folder(source), vkeys, origin=origin, workers=workers, progress=advance
             )
         else:
-            report = audit_ledger(pathlib.Path(source), workers=workers, progress=advance)
+            with NamedEvidence() as evidence:
+                report = audit_ledger(
+                    pathlib.Path(source), workers=workers, progress=advance, evidence=evidence
+                )
     if as_json:
         echo_json(report)
         return

@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "proof": "Write the proof that an event is in the log.",
     "verify": "Check a proof, and a model, against a trust file. Offline.",
     "log": "Show the signed checkpoint, or audit a whole log.",
+    "evidence": "Show, export, withdraw or collect what events name by digest.",
+    "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.output import echo_json, json_option, printable
+from cli.progress import progress_bar
 from ledger.embedded.wording import plural
 
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
@@ -18,8 +19,15 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.argument("name")
 @click.option("--revision", required=True, help="The hub's revision, such as a git commit.")
 @click.option(
-    "--model", required=True, type=click.Path(path_type=pathlib.Path), help="The files of this revision."
+    "--model", type=click.Path(path_type=pathlib.Path), help="The files of this revision; or --manifest."
 )
+@click.option(
+    "--manifest", type=_FILE, help="Instead of --model: the files by path, digest and size, as JSON."
+)
+@click.option(
+    "--bundle", "bundles", multiple=True, type=_FILE, help="A signature bundle of --manifest (repeatable)."
+)
+@click.option("--private", is_flag=True, help="A private repository: treated as the setting `private` says.")
 @click.option("--repo-id", help="The hub's immutable repository id.")
 @click.option("--ref", help="The ref that moved to this revision, such as refs/heads/main.")
 @click.option("--parent", "parents", multiple=True, help="A parent revision (repeatable).")
@@ -53,7 +61,9 @@ def command(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
     name: str,
     revision: str,
-    model: pathlib.Path,
+    model: pathlib.Path | None,
+    manifest: pathlib.Path | None,
+    bundles: tuple[pathlib.Path, ...],
     repo_id: str | None,
     ref: str | None,
     parents: tuple[str, ...],
@@ -65,6 +75,7 @@ def command(  # noqa: PLR0917 - click passes each option
     not_older_than: tuple[pathlib.Path, ...],
     proof_out: pathlib.Path | None,
     *,
+    private: bool,
     start_unchecked: bool,
     as_json: bool,
 ) -> None:
@@ -74,27 +85,38 @@ def command(  # noqa: PLR0917 - click passes each option
     """
     from ledger.embedded.recording import RecordRequest, record_revision
 
-    receipt = record_revision(
-        directory,
-        RecordRequest(
-            name=name,
-            revision=revision,
-            model=model,
-            repo_id=repo_id,
-            ref=ref,
-            parents=parents,
-            event_id=event_id,
-            uploader=uploader,
-            public_keys=public_keys,
-            anchors=anchors,
-            trust_config=trust_config,
-        ),
-        not_older_than=not_older_than,
-        start_unchecked=start_unchecked,
-        proof_out=proof_out,
+    request = RecordRequest(
+        name=name,
+        revision=revision,
+        model=model,
+        manifest=manifest,
+        bundles=bundles,
+        private=private,
+        repo_id=repo_id,
+        ref=ref,
+        parents=parents,
+        event_id=event_id,
+        uploader=uploader,
+        public_keys=public_keys,
+        anchors=anchors,
+        trust_config=trust_config,
     )
+    with progress_bar("hashing", quiet=as_json, unit="bytes") as advance:
+        receipt = record_revision(
+            directory,
+            request,
+            not_older_than=not_older_than,
+            start_unchecked=start_unchecked,
+            proof_out=proof_out,
+            progress=advance,
+        )
     if as_json:
         echo_json(receipt)
+        return
+    if receipt.get("skipped"):
+        click.echo(
+            f"skipped    {printable(name)} at {printable(revision)}: private, see the setting `private`"
+        )
         return
     click.echo(f"{receipt['outcome']}  {printable(name)} at {printable(revision)}")
     for label, text in _lines(receipt):

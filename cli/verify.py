@@ -14,6 +14,7 @@ from ledger.client.verify import (
     CheckResult,
     Expectation,
     LocalFiles,
+    PartialFiles,
     check_proof,
 )
 from ledger.errors import NotFoundError, UsageError, WriteError
@@ -99,6 +100,12 @@ Exit codes:
 @click.option("--trust", "trust_file", required=True, type=_FILE, help="Your trust file.")
 @click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
+    "--partial", is_flag=True, help="Some of the files are enough; --manifest says what the rest is."
+)
+@click.option(
+    "--manifest", type=_FILE, help="The revision's manifest; default: manifest.json beside the proof."
+)
+@click.option(
     "--expect-signer", multiple=True, help="A signer that you accept, exactly; --expect-issuer must follow."
 )
 @click.option("--expect-issuer", multiple=True, help="The issuer of the signer before it.")
@@ -107,6 +114,9 @@ Exit codes:
 )
 @click.option(
     "--expect-anchor", multiple=True, help="A certificate anchor that you accept: hex SHA-256 or a PEM file."
+)
+@click.option(
+    "--opening", type=_FILE, help="Who stands behind committed identities, as the hub handed it over."
 )
 @click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
 @click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
@@ -132,10 +142,13 @@ def command(  # noqa: PLR0917 - click passes each option
     proof_file: pathlib.Path | None,
     trust_file: pathlib.Path,
     model: pathlib.Path | None,
+    manifest: pathlib.Path | None,
+    opening: pathlib.Path | None,
     pin: pathlib.Path | None,
     evidence_out: pathlib.Path,
     evidence_file: pathlib.Path | None,
     *,
+    partial: bool,
     expect_all: bool,
     log_only: bool,
     as_json: bool,
@@ -145,6 +158,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
     Exit code 0 only if both results satisfy the trust file; each other result has its own.
     """
+    from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.tlog.proof import MAX_PROOF_BYTES
 
@@ -155,17 +169,24 @@ def command(  # noqa: PLR0917 - click passes each option
         raise UsageError("hubledger verify", expected="--proof, or --evidence", actual="neither")
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
+    if (partial or manifest) and not (partial and model):
+        raise UsageError(
+            "--partial", expected="--model and --partial, with or without --manifest", actual="less"
+        )
     if expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     result = check_proof(
         _read(proof_file, MAX_PROOF_BYTES),
         trust=parse_trust(_read(trust_file, MAX_TRUST_BYTES)),
         now=int(time.time()),  # noqa: TID251 - the edge that asks the clock
-        files=_hash_files(model, quiet=as_json),
+        files=_read_partial(model, manifest or proof_file.with_name("manifest.json"), quiet=as_json)
+        if partial and model
+        else _hash_files(model, quiet=as_json),
         expected=_expectations(ctx.meta["hubledger.expect"]),
         expect_all=expect_all,
         log_only=log_only,
         pin=_read(pin, MAX_PROOF_BYTES) if pin else None,
+        openings=parse_opening(_read(opening, MAX_OPENING_BYTES)) if opening else (),
     )
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
@@ -239,9 +260,29 @@ def _hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None
     from cli.progress import progress_bar
     from ledger.verification import hash_revision
 
-    with progress_bar("hashing", quiet=quiet) as advance:
+    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
         manifest, content = hash_revision(model, progress=advance)
     return LocalFiles(manifest_sha256=manifest, content_sha256=content)
+
+
+def _read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
+    from cli.progress import progress_bar
+    from ledger.manifest import Manifest, read_items
+    from ledger.verification import read_content
+
+    try:
+        with manifest.open("rb") as file:
+            listed = Manifest(tuple(read_items(iter(lambda: file.read(1 << 20), b""))))
+    except OSError as error:
+        raise NotFoundError(
+            f"manifest {manifest}",
+            expected="a readable file",
+            actual=error.strerror,
+            next_step="Name it with --manifest; `hubledger evidence export` writes it beside the proof",
+        ) from error
+    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
+        _, content = read_content(model, progress=advance)
+    return PartialFiles(manifest=listed, present=content.items, single=not model.is_dir())
 
 
 def _expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:

@@ -48,6 +48,8 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         facts["cosignatures"] = [
             {"witness": each.key.name, "timestamp": each.timestamp} for each in result.cosignatures
         ]
+    if result.not_checked:
+        facts["notChecked"] = list(result.not_checked)
     if result.failure is not None:
         failure = result.failure
         facts["failure"] = {

@@ -10,7 +10,7 @@ The map, from the bottom up; each layer sees only those below it:
     storage                  directories, SQLite, evidence
     log                      the log that we write, any log that we read, replaying one
     bundle, verification     what a signature bundle says, and whether it holds for a revision
-    index, recorder          the mirror per model; deciding, signing, appending in one place
+    index, digests, recorder the mirrors per model and per digest; deciding, signing, appending in one place
     client                   checks a proof offline, against a trust file
     config, embedded         a ledger in one directory
 

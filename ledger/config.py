@@ -33,6 +33,11 @@ class Config:
     # Where the log's tiles are served to others; asked before the first write after a start, so that a restored
     # backup cannot fork the log. Empty: not asked.
     public_url: str = ""
+    # "clear": signers are logged as they are. "committed": as commitments, which only a key can open; the keys are in
+    # identities.db. Choose before the first event: afterwards every model's next event is a change of signer.
+    identity_mode: str = "clear"
+    # What `record --private` does: "skip" records nothing, "committed" records with committed identities.
+    private: str = "skip"
 
     def __post_init__(self) -> None:
         for name in ("ledger", "hub"):
@@ -41,6 +46,9 @@ class Config:
             raise ConfigError(
                 "publish_interval", expected="0.1 to 3600 seconds", actual=self.publish_interval
             )
+        for name, allowed in (("identity_mode", ("clear", "committed")), ("private", ("skip", "committed"))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(name, expected=" or ".join(allowed), actual=getattr(self, name))
         if self.public_url and not self.public_url.startswith(("https://", "http://")):
             raise ConfigError("public_url", expected="an http(s) address, or nothing", actual=self.public_url)
 

@@ -10,7 +10,8 @@
     │   ├── ConfigError                a setting that is unknown, missing or impossible
     │   ├── NotFoundError              no such event, history, leaf or file
     │   ├── NotEmptyError              a directory that must be empty is not
-    │   └── ConflictError              an event id that was used with other facts
+    │   ├── ConflictError              an event id that was used with other facts
+    │   └── WithdrawnError             evidence whose bytes were withdrawn: why, and the leaf that says so
     ├── VerificationError          it does not verify
     │   ├── SignatureError             a signature that fails, or a known key that did not sign
     │   ├── ProofError                 an inclusion or consistency proof that fails
@@ -120,6 +121,21 @@ class ConflictError(InputError):
     """An event id that was used before, with other facts."""
 
     exit_code = 36
+
+
+class WithdrawnError(InputError):
+    """Evidence whose bytes were withdrawn; every proof still verifies. Over HTTP: 410."""
+
+    exit_code = 37
+    default_next_step = "The event and its proof still verify; ask the hub for the statement at that leaf"
+
+    def __init__(self, sha256: bytes, *, reason: str, leaf_index: int) -> None:
+        self.sha256, self.reason, self.leaf_index = sha256, reason, leaf_index
+        super().__init__(
+            f"evidence {sha256.hex()}",
+            expected="stored bytes",
+            actual=f"withdrawn: {reason}, leaf {leaf_index}",
+        )
 
 
 class VerificationError(LedgerError):

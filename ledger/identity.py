@@ -5,6 +5,7 @@ changes from release to release (the tag in a workflow's address, the leaf certi
 """
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -239,6 +240,23 @@ def identity_digest(identity: Identity) -> bytes:
 def signer_digest(facts: SignerFacts) -> bytes:
     """Return the digest of the canonical identity that logged facts stand for."""
     return identity_digest(canonical_identity(facts))
+
+
+COMMITMENT_KEY_BYTES = 32
+"""Exactly: HMAC pads shorter keys with zeros, so keys of several lengths would have twins."""
+
+
+def commit_identity(identity: Json, key: bytes) -> bytes:
+    """Return HMAC-SHA-256 of a canonical identity under the key of its history and itself (docs/spec/identity.md).
+
+    Raises:
+        MalformedError: a key of another length.
+    """
+    if len(key) != COMMITMENT_KEY_BYTES:
+        raise MalformedError(
+            "key of a commitment", expected=f"{COMMITMENT_KEY_BYTES} bytes", actual=f"{len(key)} bytes"
+        )
+    return hmac.new(key, format_canonical_json(identity), hashlib.sha256).digest()
 
 
 def display(identity: Identity) -> str:

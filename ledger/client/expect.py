@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from ledger.identity import (
     Capped,
     CertificateFacts,
+    CertificateSigner,
+    CommittedSigner,
+    Identity,
     KeyFacts,
+    KeySigner,
     SignerFacts,
     SigstoreFacts,
+    SigstoreSigner,
+    canonical_identity,
     overflow_text,
 )
 
@@ -41,6 +47,35 @@ class Expectation:
             case CertificateFacts():
                 return self.anchor_sha256 is not None and self.anchor_sha256 == facts.anchor_spki_sha256
             case _:
+                return False
+
+    def met_by_identity(self, identity: Identity) -> bool:
+        """Whether an opened identity is this signer. Of a CI address the class of its ref is known, not the ref itself."""
+        match identity:
+            case SigstoreSigner():
+                if self.signer is None or self.issuer is None:
+                    return False
+                wanted = canonical_identity(
+                    SigstoreFacts(
+                        issuer=self.issuer,
+                        san=self.signer,
+                        san_type="uri" if "@refs/" in self.signer else "other",
+                        claims=(),
+                        certificate_sha256=b"",
+                    )
+                )
+                return (
+                    isinstance(wanted, SigstoreSigner)
+                    and isinstance(wanted.subject, str)
+                    and same_text(wanted.subject, identity.subject)
+                    and same_text(self.issuer, identity.issuer)
+                    and wanted.ref_class == identity.ref_class
+                )
+            case KeySigner():
+                return self.key_sha256 is not None and self.key_sha256 == identity.spki_sha256
+            case CertificateSigner():
+                return self.anchor_sha256 is not None and self.anchor_sha256 == identity.anchor_spki_sha256
+            case CommittedSigner():
                 return False
 
     def __str__(self) -> str:

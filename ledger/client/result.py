@@ -77,7 +77,8 @@ class CheckResult:
     """Both results and everything they rest on.
 
     ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
-    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``.
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``. ``not_checked``: the files
+    of a partial check that were not here.
     """
 
     log: LogResult
@@ -91,6 +92,7 @@ class CheckResult:
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     evidence: bytes | None = None
+    not_checked: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> tuple[Check, ...]:

@@ -17,6 +17,8 @@ from ledger.client.evidence import (
     prefix_by_inclusion,
 )
 from ledger.client.expect import Expectation
+from ledger.client.opening import Opening, open_commitment
+from ledger.client.partial import PartialFiles, compare_partial
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.result import (
     AGE_STEP,
@@ -41,7 +43,7 @@ from ledger.client.trust import TrustFile, load_hub_key
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.identity import SignerFacts, canonical_identity, display
+from ledger.identity import CommittedFacts, Identity, SignerFacts, canonical_identity, display
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
@@ -56,6 +58,7 @@ __all__ = [
     "LocalFiles",
     "LogResult",
     "ModelResult",
+    "PartialFiles",
     "check_proof",
     "verified_signers",
     "verify_remembered",
@@ -87,6 +90,8 @@ class _State:
     older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
+    not_checked: tuple[str, ...] = ()
+    openings: Sequence[Opening] = ()
 
     def passed(self, step: str, against: str) -> None:
         self.checks.append(Check(step=step, passed=True, against=against))
@@ -106,21 +111,23 @@ def check_proof(
     *,
     trust: TrustFile,
     now: int,
-    files: LocalFiles | None = None,
+    files: LocalFiles | PartialFiles | None = None,
     expected: Sequence[Expectation] = (),
     expect_all: bool = False,
     log_only: bool = False,
     pin: bytes | None = None,
+    openings: Sequence[Opening] = (),
 ) -> CheckResult:
     """Check a ``.tlog-proof`` against a trust file.
 
     ``now`` is in POSIX seconds, for the age of the checkpoint. ``pin`` is a checkpoint that the caller remembers.
+    ``openings`` say who stands behind commitments.
 
     Raises:
         SignatureError, MalformedError: the *pin* is not a checkpoint of this log; everything about the proof itself
             is in the result.
     """
-    state = _State()
+    state = _State(openings=openings)
     pinned = None if pin is None else verify_remembered(pin, origin=trust.origin, keys=trust.log_keys)
     try:
         entry = _check_log(data, trust, pinned, state)
@@ -177,6 +184,7 @@ def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
         evidence=state.evidence,
+        not_checked=state.not_checked,
     )
 
 
@@ -360,7 +368,7 @@ def _check_require(trust: TrustFile, state: _State) -> None:
 
 def _check_model(
     event: VerificationEvent,
-    files: LocalFiles | None,
+    files: LocalFiles | PartialFiles | None,
     expected: Sequence[Expectation],
     *,
     expect_all: bool,
@@ -377,7 +385,7 @@ def _check_model(
     content = _check_files(event, files, state)
     signer = _check_signer(event, expected, expect_all=expect_all, state=state)
     accepted = _check_acceptance(event, state)
-    if files is None:
+    if content is None:
         state.model = ModelResult.NOT_CHECKED
     elif not content:
         state.model = ModelResult.CONTENT_DIFFERS
@@ -387,10 +395,15 @@ def _check_model(
         state.model = ModelResult.ACCEPTED if accepted else ModelResult.NOT_ACCEPTED
 
 
-def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _State) -> bool:
+def _check_files(
+    event: VerificationEvent, files: LocalFiles | PartialFiles | None, state: _State
+) -> bool | None:
+    """Say whether the files are those of the event; None where nothing was checked."""
     if files is None:
         state.failed(NO_FILES)
-        return False
+        return None
+    if isinstance(files, PartialFiles):
+        return _check_partial(event, files, state)
     if files.manifest_sha256 == event.manifest.sha256:
         state.passed(
             "files", f"manifest sha256:{event.manifest.sha256.hex()[:16]}…, {event.manifest.files} files"
@@ -418,6 +431,16 @@ def _check_files(event: VerificationEvent, files: LocalFiles | None, state: _Sta
     return False
 
 
+def _check_partial(event: VerificationEvent, files: PartialFiles, state: _State) -> bool | None:
+    found = compare_partial(files, event)
+    if found.failure is not None:
+        state.failed(found.failure)
+        return False if found.content_differs else None
+    state.checks.extend(found.checks)
+    state.not_checked = found.not_checked
+    return True
+
+
 def verified_signers(event: VerificationEvent) -> list[SignerFacts]:
     """Return who signed, by signatures that verified; claims are never among them."""
     return [
@@ -429,13 +452,18 @@ def _check_signer(
     event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: _State
 ) -> bool:
     signers = verified_signers(event)
-    shown = (
-        ", ".join(display(canonical_identity(each)) for each in signers) or "nobody whose signature verified"
-    )
+    opened = [_open(event, each, state.openings) for each in signers]
+    shown = ", ".join(display(each) for each in opened) or "nobody whose signature verified"
     if not expected:
         state.skipped("expected signer", f"none given; signed by {shown}")
         return True
-    met = [any(one.met_by(each) for each in signers) for one in expected]
+    met = [
+        any(
+            one.met_by_identity(who) if isinstance(each, CommittedFacts) else one.met_by(each)
+            for each, who in zip(signers, opened, strict=True)
+        )
+        for one in expected
+    ]
     if all(met) if expect_all else any(met):
         state.passed("expected signer", shown)
         return True
@@ -454,6 +482,12 @@ def _check_signer(
         )
     )
     return False
+
+
+def _open(event: VerificationEvent, facts: SignerFacts, openings: Sequence[Opening]) -> Identity:
+    """Return who signed; of a commitment, who stands behind it where an opening says so."""
+    opened = open_commitment(event, facts, openings) if isinstance(facts, CommittedFacts) else None
+    return opened or canonical_identity(facts)
 
 
 def _check_acceptance(event: VerificationEvent, state: _State) -> bool:

@@ -4,7 +4,8 @@
 
     DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
-    DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth; DIR/index.db  derived
+    DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
+                                             DIR/index.db, DIR/digests.db  derived
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.trust import TrustFile, format_trust, parse_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
+from ledger.digests import DigestIndex
+from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, WriteError
 from ledger.index import Index
@@ -34,6 +37,7 @@ from ledger.recorder import HubSigner, Recorder
 from ledger.storage import LogState
 from ledger.storage.directory import DirectoryObjects, sync_folder, write_file_durably
 from ledger.storage.evidence import Evidence
+from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
@@ -78,6 +82,16 @@ class Layout:
     def index(self) -> pathlib.Path:
         """The index."""
         return self.root / "index.db"
+
+    @property
+    def digests(self) -> pathlib.Path:
+        """Which statements name which digest, and which manifests hold which file: derived, as the index is."""
+        return self.root / "digests.db"
+
+    @property
+    def identities(self) -> pathlib.Path:
+        """The keys of committed identities, mode 0600: a secret, and not derived."""
+        return self.root / "identities.db"
 
     @property
     def evidence(self) -> pathlib.Path:
@@ -236,7 +250,9 @@ class OpenLedger:
     config: Config
     log: LocalLog
     index: Index
+    digests: DigestIndex
     evidence: Evidence
+    identities: IdentityKeys
     recorder: Recorder
 
 
@@ -271,6 +287,8 @@ def open_for_recording(
         log = LocalLog(commits, objects, _log_config(config, keys, sources, start_unchecked=start_unchecked))
         index = Index(layout.index)
         stack.callback(index.close)
+        digests = DigestIndex(layout.digests)
+        stack.callback(digests.close)
         recorder = Recorder(
             ledger=config.ledger,
             hub=config.hub,
@@ -280,8 +298,19 @@ def open_for_recording(
             now=now,
         )
         stack.callback(recorder.close)
+        store = Evidence(evidence)
+        identities = IdentityKeys(layout.identities)
+        stack.callback(identities.close)
+        finish_withdrawals(store, identities, log, hub=config.hub)
         yield OpenLedger(
-            layout=layout, config=config, log=log, index=index, evidence=Evidence(evidence), recorder=recorder
+            layout=layout,
+            config=config,
+            log=log,
+            index=index,
+            digests=digests,
+            evidence=store,
+            identities=identities,
+            recorder=recorder,
         )
 
 

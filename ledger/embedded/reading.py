@@ -56,7 +56,9 @@ def _read_history(
     ledger: ReadLedger, index: Index, key: str, size: int, *, known: Container[int] = ()
 ) -> dict[int, Statement | UnknownStatement]:
     """Return the published statements of a history by leaf index, without those that are known."""
-    return {at: _statement(ledger, at, size) for at in index.history(key) if at < size and at not in known}
+    return {
+        at: read_statement_at(ledger, at, size) for at in index.history(key) if at < size and at not in known
+    }
 
 
 MAX_CANDIDATES = 500
@@ -80,14 +82,16 @@ def close_names(index: Index, name: str) -> list[str]:
     return [by_key[each] for each in near[:3]]
 
 
-def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
-    parsed = parse_entry(_entry(ledger, leaf_index, size))
+def read_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
+    """Return a published statement, its leaf hash checked. Raises NotFoundError: the leaf holds none."""
+    parsed = parse_entry(read_entry_at(ledger, leaf_index, size))
     if not isinstance(parsed, Entry):
         raise NotFoundError(f"leaf {leaf_index}", expected="a statement", actual="a map commit")
     return parse_statement(parsed.payload)
 
 
-def _entry(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
+def read_entry_at(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
+    """Return the bytes of a published entry, their leaf hash checked."""
     return next(iter(ledger.log.read(leaf_index, leaf_index + 1, size=size)))
 
 
@@ -134,7 +138,7 @@ def write_proof(
     """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
     ledger = open_for_reading(directory)
     tree = ledger.log.checkpoint().checkpoint
-    leaf_index = _find(ledger, event)
+    leaf_index = find_leaf(ledger, event)
     if leaf_index >= tree.size:
         raise NotFoundError(
             f"leaf {leaf_index}", expected=f"a leaf below {tree.size}", actual="one that is not published"
@@ -144,7 +148,7 @@ def write_proof(
         with since.open("rb") as file:
             pin = file.read(MAX_PIN_BYTES)
         old = verify_remembered(pin, origin=ledger.log.origin, keys=ledger.log.keys).checkpoint.size
-    entry = _entry(ledger, leaf_index, tree.size)
+    entry = read_entry_at(ledger, leaf_index, tree.size)
     write_file_durably(output.absolute(), make_proof(ledger.log, leaf_index, entry, since=old), mode=0o644)
     return {
         "leafIndex": leaf_index,
@@ -155,7 +159,8 @@ def write_proof(
     }
 
 
-def _find(ledger: ReadLedger, event: str) -> int:
+def find_leaf(ledger: ReadLedger, event: str) -> int:
+    """Return the leaf index that digits are, or that an event id stands for. Raises NotFoundError."""
     if event.isascii() and event.isdigit():
         return parse_decimal(event, what="leaf index")
     index = Index(Layout(root=ledger.layout.root).index, read_only=True)

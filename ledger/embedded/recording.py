@@ -6,32 +6,49 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
+from ledger.config import load_config
+from ledger.embedded.committing import commit_findings
+from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
-from ledger.encoding import parse_json
-from ledger.errors import ConfigError, NotFoundError, UsageError
+from ledger.encoding import format_canonical_json, parse_json
+from ledger.errors import ConfigError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
+from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
 from ledger.identity import Overflow, canonical_identity, display, overflow_value
 from ledger.log.published import PublishedLog
+from ledger.manifest import Manifest, parse_listing, read_items
 from ledger.recorder import Facts, Receipt
 from ledger.storage.directory import write_file_durably
+from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.proof import TlogProof, format_proof
-from ledger.verification import Findings, verify_revision
+from ledger.verification import Findings, judge, verify_revision
+from ledger.verification.reading import Files, FoundBundle, Progress
 
 MAX_PEM_BYTES = 1 << 20
 MAX_TRUST_CONFIG_BYTES = 16 << 20
+MAX_LISTING_BYTES = 64 << 20
+"""A list of files in a layout that can only be parsed whole: some 500,000 files."""
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
-    """What the caller of ``record`` says; names may hold anything and are escaped."""
+    """What the caller of ``record`` says; names may hold anything and are escaped.
+
+    The files are a folder or file (``model``), or a manifest that the hub has already, with the bundles among its files.
+    """
 
     name: str
     revision: str
-    model: pathlib.Path
+    model: pathlib.Path | None = None
+    manifest: pathlib.Path | None = None
+    bundles: Sequence[pathlib.Path] = ()
+    private: bool = False
     repo_id: str | None = None
     ref: str | None = None
     parents: Sequence[str] = ()
@@ -64,6 +81,7 @@ def record_revision(
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
     proof_out: pathlib.Path | None = None,
+    progress: Progress | None = None,
     now: Callable[[], str] = utc_now,
 ) -> dict[str, Any]:
     """Verify and record one revision, publish it, and return its receipt as JSON facts.
@@ -72,6 +90,8 @@ def record_revision(
         ConflictError: the event id stands for other facts. RestoredError, WriterLockedError, WriteError: the ledger
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
+    if request.private and load_config(directory).private == "skip":
+        return {"skipped": True, "name": escape_name(request.name), "revision": escape_name(request.revision)}
     trust = TrustMaterial(
         public_keys=[_read(path, MAX_PEM_BYTES) for path in request.public_keys],
         anchors=[_read(path, MAX_PEM_BYTES) for path in request.anchors],
@@ -81,24 +101,135 @@ def record_revision(
     if trust.sigstore_json is not None:
         # Only a first look: sigstore itself takes long to load, and is not needed where nothing is signed with it.
         parse_json(trust.sigstore_json, what="--trust-config", max_bytes=MAX_TRUST_CONFIG_BYTES)
-    findings = verify_revision(request.model, trust=trust)
+    findings = find_out(request, trust, progress=progress)
     with open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
         checkpoint = ledger.recorder.publish()
+        mirror_digests(ledger)
         if proof_out is not None:
             write_file_durably(
                 proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644
             )
-    return receipt_facts(receipt, checkpoint)
+        withheld = [
+            each.sha256.hex()
+            for each in named_digests(receipt.event)
+            if ledger.evidence.withdrawn(each.sha256) is not None
+        ]
+    # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
+    return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
+
+
+def find_out(request: RecordRequest, trust: TrustMaterial, *, progress: Progress | None = None) -> Findings:
+    """Verify what the request names. Raises UsageError: files and a manifest, or neither."""
+    if (request.model is None) == (request.manifest is None) or (request.bundles and request.model):
+        raise UsageError(
+            "files of the revision",
+            expected="--model, or --manifest with --bundle",
+            actual="both" if request.model else "neither",
+        )
+    if request.model is not None:
+        return verify_revision(request.model, trust=trust, progress=progress)
+    manifest = read_listing(request.manifest or pathlib.Path())
+    bundles = [each for path in request.bundles for each in _find_bundle(path, manifest)]
+    return judge(manifest, bundles, Files(manifest, None), trust=trust)
+
+
+def read_listing(path: pathlib.Path) -> Manifest:
+    """Read a manifest from a file, item by item; in any other layout than the canonical one up to 64 MiB.
+
+    Raises:
+        NotFoundError: the file cannot be read. MalformedError, LimitError: it is no list of files.
+    """
+    try:
+        with path.open("rb") as file:
+            try:
+                return Manifest(tuple(read_items(iter(lambda: file.read(_BLOCK_BYTES), b""))))
+            except MalformedError:
+                file.seek(0)
+                data = file.read(MAX_LISTING_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(f"file {path}", expected="a readable file", actual=error.strerror) from error
+    if len(data) > MAX_LISTING_BYTES:
+        raise LimitError(
+            f"list of files {path.name}",
+            expected=f"at most {MAX_LISTING_BYTES} bytes, or a manifest in canonical form",
+            actual="a larger one in another form",
+            next_step="Write it as docs/spec/manifest.md says: that is read piece by piece",
+        )
+    return parse_listing(data)
+
+
+def _find_bundle(path: pathlib.Path, manifest: Manifest) -> list[FoundBundle]:
+    """Return a bundle at each path at which the manifest lists it. Raises NotFoundError: it does not."""
+    digest, raw = hashlib.sha256(), bytearray()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                raw += block if len(raw) <= MAX_BUNDLE_BYTES else b""
+    except OSError as error:
+        raise NotFoundError(f"bundle {path}", expected="a readable file", actual=error.strerror) from error
+    sha256 = digest.digest()
+    kept = bytes(raw) if len(raw) <= MAX_BUNDLE_BYTES else None
+    places = [item.path for item in manifest.files.values() if item.sha256 == sha256]
+    if not places:
+        raise NotFoundError(
+            f"bundle {path}",
+            expected="a file of the manifest",
+            actual=f"none with sha256 {sha256.hex()}",
+            next_step="A bundle is a file of the revision: list it in the manifest, or leave it out",
+        )
+    return [FoundBundle(path=place, sha256=sha256, raw=kept) for place in places]
 
 
 def record_findings(ledger: OpenLedger, request: RecordRequest, findings: Findings) -> Receipt:
     """Keep the evidence, then record the event that names it; durable on return."""
-    ledger.evidence.put(findings.evidence)
-    # If we stop here, evidence exists that no event names; the next recording of the same files finds it.
-    return ledger.recorder.record(facts_of(request, findings))
+    if request.private or ledger.config.identity_mode == "committed":
+        history = f"name:{escape_name(request.name)}"
+        findings = commit_findings(findings, history=history, keys=ledger.identities)
+        # If we stop here, keys exist that no event uses: the next recording takes them.
+    facts = facts_of(request, findings)
+    store_evidence(ledger, findings, event_key(ledger.config.hub, facts.event_id))
+    # If we stop here, evidence exists that no event names: the next recording of the same files finds it, or
+    # `evidence gc` collects it.
+    return ledger.recorder.record(facts)
+
+
+def store_evidence(ledger: OpenLedger, findings: Findings, event: bytes) -> list[bytes]:
+    """Store what the event (by the key of its id) is going to name; returns what was withheld as withdrawn."""
+    manifest = findings.manifest
+    withheld = ledger.evidence.put(findings.evidence)
+    if not ledger.evidence.put_stream(manifest.sha256, manifest.chunks()):
+        withheld.append(manifest.sha256)
+    known, _ = ledger.log.lookup([event], [])
+    # An event that was recorded before keeps the text that was written then.
+    if findings.details and event not in known:
+        ledger.evidence.put_text(event, format_reasons(findings.details))
+    return withheld
+
+
+MAX_TEXT = 2000
+"""Characters of one explanation: it may quote what a stranger wrote."""
+REASONS_KIND = "https://hubledger/reasons/v1"
+
+
+def format_reasons(details: Sequence[tuple[bytes, str, str]]) -> bytes:
+    """Format why signatures did not verify, in words, as evidence: statements hold codes only."""
+    return format_canonical_json(
+        {
+            "details": [
+                {"bundleSha256": sha256.hex(), "reason": code, "text": _printable(text)}
+                for sha256, code, text in details
+            ],
+            "kind": REASONS_KIND,
+        }
+    )
+
+
+def _printable(text: str) -> str:
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def facts_of(request: RecordRequest, findings: Findings) -> Facts:

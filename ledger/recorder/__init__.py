@@ -10,21 +10,24 @@ import gc
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger.entry import Entry, format_entry, pae, parse_entry
+from ledger.encoding import Json, format_base64
+from ledger.entry import Entry, format_entry, keyid_of, pae, parse_entry
 from ledger.errors import ConflictError, CorruptError, HeadMovedError, LedgerError, StorageError, WriteError
-from ledger.event import VerificationEvent, facts_digest, fit, parse_statement
+from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
+from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
 from ledger.index import Index, Rows
 from ledger.log import Committed
 from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog
 from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
+from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 
 __all__ = ["Facts", "HubSigner", "Receipt", "Recorder"]
@@ -147,6 +150,12 @@ class Recorder:
             self._mirror()
         return checkpoint
 
+    def flush_index(self) -> None:
+        """Bring the index up to what is durable, and wait for it; for whoever is about to read it."""
+        with self._lock:
+            self._mirror()
+        self._indexer.submit(int).result()
+
     def announce_key(self, spki: bytes) -> int:
         """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.
 
@@ -159,10 +168,51 @@ class Recorder:
                 raise ConflictError(
                     "first key of the hub", expected="an empty hub: history", actual="a key before it"
                 )
-            ((_, _, result),) = self._submit([self._drafter.first_key(spki)])
-        if isinstance(result, LedgerError):
-            raise result
-        return result.leaf_index
+        keyid = keyid_of(spki)
+        fields = {
+            "keyid": keyid,
+            "spki": format_base64(spki),
+            "state": "added",
+            "holder": self._drafter.hub,
+            "role": "hub",
+        }
+        return self.record_statement(
+            HUB_KEY, fields, histories=["hub:"], event_id=f"hub-key-{keyid[:16]}"
+        ).leaf_index
+
+    def record_statement(
+        self, predicate_type: str, fields: Mapping[str, Json], *, histories: Sequence[str], event_id: str
+    ) -> Committed:
+        """Record a statement that decides nothing, in these histories; durable on return.
+
+        It leaves the state of each history as it is. The same id with the same facts returns the first position.
+
+        Raises:
+            ConflictError: the event id stands for other facts. MalformedError: fields that this type does not have.
+            HeadMovedError: another writer kept changing these histories.
+            WriteError: nothing was recorded; the ledger must be opened again.
+        """
+        names = sorted(set(histories))
+        key = event_key(self._drafter.hub, event_id)
+        with self._lock:
+            for _ in range(MAX_DECISIONS):
+                known, heads = self._log.lookup([key], names)
+                draft = self._drafter.plain(
+                    predicate_type,
+                    fields,
+                    event_id=event_id,
+                    heads=[(name, heads.get(name)) for name in names],
+                )
+                if (leaf_index := known.get(key)) is not None:
+                    if facts_digest(self._stored(leaf_index).statement) != facts_digest(draft.event):
+                        raise _other_facts(event_id, leaf_index)
+                    return Committed(leaf_index=leaf_index)
+                ((_, _, result),) = self._submit([draft])
+                if isinstance(result, Committed):
+                    return result
+                if not isinstance(result, HeadMovedError):
+                    raise result
+        raise _moved_too_often()
 
     def close(self) -> None:
         """Bring the index up to the log and stop the signing threads."""
@@ -251,24 +301,30 @@ class Recorder:
 
     def _repeat(self, facts: Facts, leaf_index: int, now: str) -> Receipt:
         """Answer a retry with the first receipt, if the facts are the same."""
-        entry = next(iter(self._log.read(leaf_index, leaf_index + 1)))
-        parsed = parse_entry(entry)
-        event = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
-        if not isinstance(parsed, Entry) or not isinstance(event, VerificationEvent):
-            raise CorruptError(
-                f"event at leaf {leaf_index}", expected="a verification event", actual="another"
-            )
+        stored = self._stored(leaf_index)
+        event = stored.statement
+        if not isinstance(event, VerificationEvent):
+            raise _other_facts(facts.event_id, leaf_index)
         again = fit(self._drafter.event(facts, event.common.histories, now=now, decision=UNDECIDED))
         if facts_digest(again) != facts_digest(event):
-            raise ConflictError(
-                f"event id {facts.event_id}",
-                expected=f"the facts recorded at leaf {leaf_index}",
-                actual="other facts",
-                next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
-            )
+            raise _other_facts(facts.event_id, leaf_index)
         return Receipt(
-            leaf_index=leaf_index, event=event, statement=parsed.payload, entry=entry, repeated=True
+            leaf_index=leaf_index, event=event, statement=stored.payload, entry=stored.entry, repeated=True
         )
+
+    def _stored(self, leaf_index: int) -> "_Stored":
+        """Read what was recorded at a leaf under an event id. Raises CorruptError: it is no statement of ours."""
+        entry = next(iter(self._log.read(leaf_index, leaf_index + 1)))
+        parsed = parse_entry(entry)
+        statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        if not isinstance(parsed, Entry) or not isinstance(statement, (VerificationEvent, PlainStatement)):
+            raise CorruptError(
+                f"statement at leaf {leaf_index}",
+                expected="one that this version wrote",
+                actual="another",
+                next_step="Use the version of hubledger that wrote this directory",
+            )
+        return _Stored(entry, parsed.payload, statement)
 
     def _submit(self, drafts: Sequence[Draft]) -> list[_Answered]:
         """Sign and append drafts, and keep the rows of what was committed for the index."""
@@ -338,6 +394,24 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A statement that was recorded before."""
+
+    entry: bytes
+    payload: bytes
+    statement: Statement
+
+
+def _other_facts(event_id: str, leaf_index: int) -> ConflictError:
+    return ConflictError(
+        f"event id {event_id}",
+        expected=f"the facts recorded at leaf {leaf_index}",
+        actual="other facts",
+        next_step="Give a new event id (--event-id) to a new observation, also to one with other keys",
+    )
 
 
 def _moved_too_often() -> HeadMovedError:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ledger import __version__
-from ledger.encoding import Json, format_base64
-from ledger.entry import keyid_of
+from ledger.encoding import Json
 from ledger.errors import HeadMovedError
 from ledger.event import (
     MAX_STATEMENT_BYTES,
@@ -27,7 +26,7 @@ from ledger.event import (
     prepare_facts,
 )
 from ledger.event.fields import EVENT_ID
-from ledger.event.schemas import DECISIONS, HUB_KEY, STATEMENTS, VERIFICATION_EVENT
+from ledger.event.schemas import DECISIONS, STATEMENTS, VERIFICATION_EVENT
 from ledger.history import INITIAL, history_keys, parse_state, verified_digests
 from ledger.identity import Overflow
 from ledger.log import Admitted, Submission, View
@@ -179,24 +178,27 @@ class Drafter:
             prepared=facts.prepared,
         )
 
-    def first_key(self, spki: bytes) -> Draft:
-        """Return ``hub-key/v1`` number 0: the hub's first key, to be signed by itself."""
-        keyid = keyid_of(spki)
+    def plain(
+        self,
+        predicate_type: str,
+        fields: Mapping[str, Json],
+        *,
+        event_id: str,
+        heads: Sequence[tuple[str, Head | None]],
+    ) -> Draft:
+        """Return a statement that decides nothing and leaves the state of its histories, given with their heads, as it is.
+
+        Raises:
+            MalformedError: fields that this type does not have.
+        """
+        links = _links([name for name, _ in heads], [head for _, head in heads])
         statement = PlainStatement(
-            predicate_type=HUB_KEY,
-            common=self._common(f"hub-key-{keyid[:16]}", _links(["hub:"], [None]), self.now()),
-            fields={
-                "keyid": keyid,
-                "spki": format_base64(spki),
-                "state": "added",
-                "holder": self.hub,
-                "role": "hub",
-            },
+            predicate_type=predicate_type, common=self._common(event_id, links, self.now()), fields=fields
         )
         payload = format_statement(statement)
         sha256 = hashlib.sha256(payload).digest()
-        key = event_key(self.hub, f"hub-key-{keyid[:16]}")
-        return Draft(0, statement, payload, sha256, key, [("hub:", None, _following(None, sha256, None))])
+        moved = [(name, head, _following(head, sha256, None)) for name, head in heads]
+        return Draft(0, statement, payload, sha256, event_key(self.hub, event_id), moved)
 
     def _common(self, event_id: str, links: tuple[HistoryLink, ...], now: str) -> Common:
         return Common(

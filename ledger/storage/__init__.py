@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+EVENT_KEY_BYTES = 16
+"""What is kept of the SHA-256 of a recorder and its event id: ids are chosen by the recorder, who could only collide
+with itself."""
+
 
 class ObjectStore(Protocol):
     """Named byte strings; names are relative paths with ``/``.
@@ -35,6 +39,41 @@ class ObjectStore(Protocol):
     def names(self, prefix: str) -> Iterator[str]:
         """Every object name that starts with the folder ``prefix``, in no order."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """An object's size in bytes, and when it was stored in POSIX seconds."""
+
+    size: int
+    stored_at: int
+
+
+class StreamedObjects(Protocol):
+    """Objects that are too large to be held whole, or must be gone for certain: what evidence asks beyond the above.
+
+    Everything is durable when a method returns, and no reader ever sees half an object. Nothing is retried.
+    """
+
+    def put_stream(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Store one immutable object from its pieces; one with the same bytes is left. Raises CorruptError, WriteError."""
+        ...
+
+    def get_stream(self, name: str) -> Iterator[bytes]:
+        """Yield an object's bytes in order, in pieces. Raises NotFoundError, CorruptError."""
+        ...
+
+    def info(self, name: str) -> ObjectInfo:
+        """Say how large an object is and since when it is there. Raises NotFoundError, CorruptError."""
+        ...
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove objects so that they stay removed after a crash; a missing one is no error. Raises WriteError."""
+        ...
+
+
+class EvidenceObjects(ObjectStore, StreamedObjects, Protocol):
+    """What evidence is kept in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

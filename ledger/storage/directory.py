@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, WriteError
+from ledger.storage import ObjectInfo
 
 _TEMPORARY = ".tmp-"
+_BLOCK_BYTES = 1 << 20
 
 
 class DirectoryObjects:
@@ -28,11 +30,9 @@ class DirectoryObjects:
             with self._path(name).open("rb") as file:
                 data = file.read(max_bytes + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotFoundError(f"object {name}", expected="a stored object", actual="nothing") from error
+            raise _missing(name) from error
         except OSError as error:
-            raise CorruptError(
-                f"reading object {name}", expected="readable bytes", actual=str(error)
-            ) from error
+            raise _unreadable(name, error) from error
         if len(data) > max_bytes:
             raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
         return data
@@ -57,6 +57,54 @@ class DirectoryObjects:
             # If we stop here, a name may be lost with its folder: nobody was answered yet.
             for folder in folders:
                 sync_folder(folder)
+
+    def put_stream(self, name: str, chunks: Iterable[bytes]) -> None:
+        """Store one immutable object piece by piece; durable on return. What ``chunks`` raises leaves nothing."""
+        with _reporting(f"storing {name}"):
+            path = self._path(name)
+            self._make_folder(path.parent)
+            temporary = self._stage_stream(path, chunks)
+            # If we stop here, only a temporary file is left.
+            if path.exists():
+                self._check_same(path, temporary, name)
+                temporary.unlink()
+            else:
+                temporary.rename(path)
+            # If we stop here, the name may be lost with its folder: nobody was answered yet.
+            sync_folder(path.parent)
+
+    def get_stream(self, name: str) -> Iterator[bytes]:
+        """Yield an object's bytes in blocks of at most 1 MiB."""
+        try:
+            with self._path(name).open("rb") as file:
+                while block := file.read(_BLOCK_BYTES):
+                    yield block
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing(name) from error
+        except OSError as error:
+            raise _unreadable(name, error) from error
+
+    def info(self, name: str) -> ObjectInfo:
+        """Return an object's size and when it was stored."""
+        try:
+            found = self._path(name).stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing(name) from error
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        return ObjectInfo(size=found.st_size, stored_at=int(found.st_mtime))
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove objects durably: their names do not come back after a crash."""
+        with _reporting("erasing objects"):
+            folders: set[pathlib.Path] = set()
+            for name in names:
+                path = self._path(name)
+                path.unlink(missing_ok=True)
+                folders.add(path.parent)
+            for folder in folders:
+                if folder.is_dir():
+                    sync_folder(folder)
 
     def replace(self, name: str, data: bytes) -> None:
         """Replace one object in one step."""
@@ -100,16 +148,36 @@ class DirectoryObjects:
         return self._root.joinpath(*parts)
 
     def _stage(self, path: pathlib.Path, data: bytes) -> pathlib.Path:
+        return self._stage_stream(path, (data,))
+
+    def _stage_stream(self, path: pathlib.Path, chunks: Iterable[bytes]) -> pathlib.Path:
         temporary = path.with_name(_TEMPORARY + path.name)
         descriptor = os.open(
             temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._file_mode
         )
         try:
-            _write_all(descriptor, data)
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
             os.fsync(descriptor)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         finally:
             os.close(descriptor)
         return temporary
+
+    @staticmethod
+    def _check_same(path: pathlib.Path, staged: pathlib.Path, name: str) -> None:
+        """Hold a stored object against staged bytes. Raises CorruptError."""
+        with path.open("rb") as stored, staged.open("rb") as wanted:
+            while True:
+                block, other = stored.read(_BLOCK_BYTES), wanted.read(_BLOCK_BYTES)
+                if block != other:
+                    staged.unlink()
+                    raise _other_bytes(name, path.stat().st_size)
+                if not block:
+                    os.fsync(stored.fileno())  # whoever wrote it may have stopped before its own sync
+                    return
 
     def _same_bytes(self, path: pathlib.Path, name: str, data: bytes) -> bool:
         try:
@@ -120,12 +188,7 @@ class DirectoryObjects:
                     return True
         except FileNotFoundError:
             return False
-        raise CorruptError(
-            f"stored object {name}",
-            expected="the bytes that the log commits to",
-            actual=f"{len(stored)} other bytes",
-            next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
-        )
+        raise _other_bytes(name, len(stored))
 
     def _make_folder(self, folder: pathlib.Path) -> None:
         if folder in self._known_folders:
@@ -136,6 +199,23 @@ class DirectoryObjects:
             folder.mkdir(exist_ok=True)
             sync_folder(folder.parent)
         self._known_folders.add(folder)
+
+
+def _missing(name: str) -> NotFoundError:
+    return NotFoundError(f"object {name}", expected="a stored object", actual="nothing")
+
+
+def _unreadable(name: str, error: OSError) -> CorruptError:
+    return CorruptError(f"reading object {name}", expected="readable bytes", actual=str(error))
+
+
+def _other_bytes(name: str, size: int) -> CorruptError:
+    return CorruptError(
+        f"stored object {name}",
+        expected="the bytes that the log commits to",
+        actual=f"{size} other bytes",
+        next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
+    )
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

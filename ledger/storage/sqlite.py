@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ledger.encoding import MAX_DECIMAL, format_canonical_json, parse_canonical_json, parse_hex
 from ledger.errors import CorruptError, LedgerError, StorageError, WriteError
-from ledger.storage import Batch, Head, LogState
+from ledger.storage import EVENT_KEY_BYTES, Batch, Head, LogState
 from ledger.storage.readonly import quote_path, read_only_uri
 
 _Key = TypeVar("_Key")
@@ -47,15 +47,11 @@ FOLD_AT = 65_536
 """Recent events that are folded into their table at once: about 50 MB of memory with their heads."""
 _MAX_CHANGES_BYTES = 1 << 30
 """One row of ``recent``: SQLite's own limit for a value."""
-_EVENT_KEY_BYTES = 16
 
 
 def event_key(recorder_id: str, event_id: str) -> bytes:
-    """Return the key of an event id in the space of its recorder.
-
-    The first 16 bytes of a SHA-256: ids are chosen by the recorder itself, who could only collide with itself.
-    """
-    return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()[:_EVENT_KEY_BYTES]
+    """Return the key of an event id in the space of its recorder."""
+    return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()[:EVENT_KEY_BYTES]
 
 
 class SqliteCommits:
@@ -315,7 +311,7 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
     """Parse a row of ``recent``. Raises CorruptError."""
     try:
         events, heads = parse_canonical_json(data, what="recent changes", max_bytes=_MAX_CHANGES_BYTES)
-        return {parse_hex(key, length=_EVENT_KEY_BYTES): leaf_index for key, leaf_index in events}, {
+        return {parse_hex(key, length=EVENT_KEY_BYTES): leaf_index for key, leaf_index in events}, {
             key: Head(
                 sequence=sequence, statement_sha256=parse_hex(sha256, length=32), state=parse_hex(state)
             )

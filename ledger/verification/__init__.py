@@ -23,6 +23,7 @@ from ledger.bundle.signature import TrustMaterial, VerifiedSignature, claimed_si
 from ledger.encoding import format_canonical_json
 from ledger.errors import InputError
 from ledger.event import MAX_SIGNATURES, ManifestRef, SignatureFact, escape_name, outcome_of
+from ledger.event.digests import TOO_LARGE
 from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASONS
 from ledger.identity import Overflow, SignerFacts, overflow_value
 from ledger.manifest import Manifest, ManifestLink, escape_path
@@ -34,7 +35,11 @@ _ALWAYS_IGNORED = (".git", ".gitignore", ".gitattributes", ".github")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was found about one revision, ready to be recorded. ``evidence``: bundles and manifest to store first."""
+    """What was found about one revision, ready to be recorded.
+
+    ``evidence`` is stored first, with the manifest: bundles, and the list of signatures past 16. ``details`` say in words
+    why a signature did not verify: (bundle SHA-256, reason code, text).
+    """
 
     manifest: Manifest
     reference: ManifestRef
@@ -43,6 +48,7 @@ class Findings:
     outcome: str
     reasons: tuple[str, ...]
     evidence: tuple[bytes, ...]
+    details: tuple[tuple[bytes, str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,6 +57,7 @@ class _Judged:
 
     fact: SignatureFact
     reasons: list[str] = field(default_factory=list)
+    text: str = ""
 
 
 def verify_revision(
@@ -107,7 +114,11 @@ def judge(
         more_signatures=overflow_value([fact.as_json() for fact in rest]) if rest else None,
         outcome=outcome_of(facts),
         reasons=tuple(reasons[: MAX_REASONS // 2]),
-        evidence=(manifest.data, *(each.raw for each in places.values() if each.raw is not None)),
+        evidence=(
+            *(each.raw for each in places.values() if each.raw is not None),
+            *([format_canonical_json([fact.as_json() for fact in rest])] if rest else ()),
+        ),
+        details=tuple((each.fact.bundle_sha256, each.reasons[0], each.text) for each in judged if each.text),
     )
 
 
@@ -120,28 +131,37 @@ def _try_parse(found: FoundBundle) -> Bundle | None:
         return None
 
 
+def _why_malformed(found: FoundBundle) -> str:
+    try:
+        parse_bundle(found.raw or b"")
+    except InputError as error:
+        return str(error) if found.raw is not None else ""
+    return ""
+
+
 def _judge(
     found: FoundBundle, bundle: Bundle | None, files: Files, sound: set[str], trust: TrustMaterial
 ) -> _Judged:
     fact = _Draft(bundle_sha256=found.sha256, location=escape_name(found.path))
     if bundle is None:
-        return fact.done("UNSUPPORTED", ["bundle-too-large" if found.raw is None else "bundle-malformed"])
+        reason = TOO_LARGE if found.raw is None else "bundle-malformed"
+        return fact.done("UNSUPPORTED", [reason], text=_why_malformed(found))
     fact.method, fact.statement_sha256 = bundle.method, bundle.statement_sha256
     try:
         verified = verify_signature(bundle, trust)
     except NotVerifiedError as error:
         fact.claimed = claimed_signer(bundle)
-        return fact.done(error.outcome, [error.reason])
+        return fact.done(error.outcome, [error.reason], text=str(error))
     fact.signer, fact.upstream = verified.signer, verified
     try:
         signed = parse_signed_files(bundle)
-    except InputError:
-        return fact.done("UNSUPPORTED", ["statement-unsupported"])
+    except InputError as error:
+        return fact.done("UNSUPPORTED", ["statement-unsupported"], text=str(error))
     fact.root_sha256, fact.ignored = signed.root_sha256, signed.ignored_paths
     try:
         problems = sorted(set(_compare(signed, files, sound)))
     except NotVerifiedError as error:
-        return fact.done(error.outcome, [error.reason])
+        return fact.done(error.outcome, [error.reason], text=str(error))
     return fact.done("CONTENT_MISMATCH" if problems else "VERIFIED", problems)
 
 
@@ -159,7 +179,7 @@ class _Draft:
     claimed: SignerFacts | None = None
     upstream: VerifiedSignature | None = None
 
-    def done(self, outcome: str, reasons: list[str]) -> _Judged:
+    def done(self, outcome: str, reasons: list[str], *, text: str = "") -> _Judged:
         """Return the fact. Who signed something else than these files, or unreadable, is only claimed."""
         signer = self.signer if outcome in ("VERIFIED", "CONTENT_MISMATCH") else None
         fact = SignatureFact(
@@ -174,7 +194,7 @@ class _Draft:
             claimed_signer=None if signer else self.signer or self.claimed,
             upstream_log=self.upstream.upstream_log if self.upstream else None,
         )
-        return _Judged(fact, reasons)
+        return _Judged(fact, reasons, text)
 
 
 def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
@@ -260,6 +280,15 @@ def hash_revision(path: pathlib.Path, *, progress: Progress | None = None) -> tu
     Raises:
         NotFoundError, SourceError: the files cannot be read.
     """
+    manifest, content = read_content(path, progress=progress)
+    return manifest.sha256, content.sha256
+
+
+def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[Manifest, Manifest]:
+    """Return the manifest of a directory or file, and that of its content; verifies no signature.
+
+    Raises:
+        NotFoundError, SourceError: the files cannot be read.
+    """
     manifest, bundles, _ = read_revision(path, progress=progress)
-    sound = {each.path for each in bundles if _try_parse(each) is not None}
-    return manifest.sha256, manifest.content(sound).sha256
+    return manifest, manifest.content({each.path for each in bundles if _try_parse(each) is not None})

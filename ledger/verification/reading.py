@@ -1,30 +1,45 @@
 """Reads one revision from disk: every file hashed once, and the bundles among them found by content.
 
-Links are never followed. What cannot be read is an error, because a manifest without it would be another revision.
+Links are never followed, special files never opened: neither is content. What cannot be read, or changes while it is read,
+is an error, because a manifest without it would be another revision. Files are read in several threads: hashing releases
+the interpreter lock. Small ones go to them many at a time, large ones one by one; results come back in order, a bounded
+number ahead, so that memory does not grow with the bytes.
 """
 
 import hashlib
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, Self
 
 from ledger.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPE, NotVerifiedError
 from ledger.errors import NotFoundError, SourceError
 from ledger.manifest import Manifest, ManifestFile, ManifestLink, escape_path
 
+MAX_BUNDLES_BYTES = 256 << 20
+"""All bundles of one revision that are kept whole; of further ones the digest alone, as of a single large one."""
 _SCAN_BYTES = 64 << 10
 """How much of a file above 16 MiB is searched for a bundle's media type."""
-_READ_BYTES = 1 << 20
+_BLOCK_BYTES = 256 << 10
+"""Fits a core's cache: a block is copied there, and hashed from there."""
+_FILES_A_TASK = 256
+_BYTES_A_TASK = 8 << 20
+_TASKS_AHEAD = 3
+"""Tasks that wait for each thread: enough to keep it busy while results are taken in order."""
+_MEDIA = MEDIA_TYPE.encode()
 
 Progress = Callable[[int, int], None]
+"""``progress(bytes done, bytes in all)``; called from several threads, one at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundBundle:
-    """A file that is, or says it is, a signature bundle. ``raw`` None: larger than 16 MiB, digest only."""
+    """A file that is, or says it is, a signature bundle. ``raw`` None: too large to be kept, digest only."""
 
     path: str
     sha256: bytes
@@ -35,10 +50,10 @@ class Files:
     """The bytes of a revision, for hashes that the manifest does not hold. Raises NotVerifiedError without them."""
 
     def __init__(
-        self, manifest: Manifest, folder: pathlib.Path | None, raw_paths: Mapping[str, bytes]
+        self, manifest: Manifest, folder: pathlib.Path | None, raw_paths: Mapping[str, bytes] | None = None
     ) -> None:
         self.manifest = manifest
-        self._folder, self._raw_paths = folder, raw_paths
+        self._folder, self._raw_paths = folder, raw_paths or {}
 
     def digest(self, path: str, algorithm: str, start: int | None, end: int | None) -> bytes:
         """Return the digest of a file, or of its bytes ``[start, end)``."""
@@ -49,12 +64,19 @@ class Files:
             raise NotVerifiedError("UNSUPPORTED", "needs-file-bytes", path)
         digest = _hasher(algorithm)
         first, left = start or 0, (file.size if end is None else min(end, file.size)) - (start or 0)
-        with _open(self._folder, self._raw_paths[path]) as source:
-            source.seek(first)
-            while left > 0 and (block := source.read(min(left, _READ_BYTES))):
+        with _OpenFile(os.fsencode(self._folder), self._raw_paths.get(path) or _raw_path(path)) as source:
+            for block in source.blocks(first, left):
                 digest.update(block)
-                left -= len(block)
         return bytes(digest.digest())
+
+
+def _raw_path(path: str) -> bytes:
+    """Undo ``escape_path``."""
+    first, *rest = path.split("%")
+    pieces = [first.encode()]
+    for each in rest:
+        pieces += (bytes.fromhex(each[:2]), each[2:].encode())
+    return b"".join(pieces)
 
 
 def _hasher(algorithm: str) -> Any:
@@ -67,6 +89,27 @@ def _hasher(algorithm: str) -> Any:
     return hashlib.new(algorithm)
 
 
+_Name = tuple[bytes, int | None]
+"""A path's bytes and its size as the folder says; None for a symbolic link."""
+_Item = ManifestFile | ManifestLink
+
+
+class _Meter:
+    """Counts bytes for whoever watches."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._guard = threading.Lock()
+
+    def add(self, count: int) -> None:
+        """Count bytes that were read."""
+        if self._progress is None:
+            return
+        with self._guard:
+            self._done += count
+            self._progress(self._done, self._total)
+
+
 def read_revision(
     path: pathlib.Path, *, progress: Progress | None = None, workers: int | None = None
 ) -> tuple[Manifest, list[FoundBundle], Files]:
@@ -76,35 +119,47 @@ def read_revision(
         NotFoundError: no such path. SourceError: a file that cannot be read, or that changed meanwhile.
     """
     folder, names = _walk(path)
-    raw_paths = {escape_path(name): name for name, _ in names}
-    total = sum(size or 0 for _, size in names)
-    manifest_items: list[ManifestFile | ManifestLink] = []
+    meter = _Meter(progress, sum(size or 0 for _, size in names))
+    items: list[_Item] = []
     bundles: list[FoundBundle] = []
-    done = 0
-    with ThreadPoolExecutor(workers or min(8, (os.cpu_count() or 1) + 2)) as pool:
-        for item, bundle in pool.map(lambda each: _read_one(folder, each[0], each[1]), names):
-            manifest_items.append(item)
-            if bundle is not None:
-                bundles.append(bundle)
-            done += item.size if isinstance(item, ManifestFile) else 0
-            if progress:
-                progress(done, total)
-    manifest = Manifest.of(manifest_items)
-    return manifest, bundles, Files(manifest, folder, raw_paths)
+    kept = 0
+    for found, candidates in _in_threads(folder, names, meter, workers or os.cpu_count() or 1):
+        items += found
+        for each in candidates:
+            kept += len(each.raw or b"")
+            fits = kept <= MAX_BUNDLES_BYTES
+            bundles.append(each if fits else FoundBundle(path=each.path, sha256=each.sha256, raw=None))
+    manifest = Manifest.of(items)
+    return manifest, bundles, Files(manifest, folder)
 
 
-def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[tuple[bytes, int | None]]]:
-    """Return the folder and ``(path bytes, size)`` of each file; the size of a link is None."""
-    if path.is_file():
-        return path.parent, [(os.fsencode(path.name), path.stat().st_size)]
-    if not path.is_dir():
+# Finding
+
+
+def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[_Name]]:
+    """Return the folder and each file in the order of their bytes."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            return path.parent, [(os.fsencode(path.name), path.stat().st_size)]
+        if path.is_dir():
+            return path, sorted(_scan(os.fsencode(path), b""))
+    except OSError as error:
         raise NotFoundError(
-            f"model {path}", expected="a folder or a file", actual="nothing", next_step="Check --model"
-        )
-    return path, sorted(_scan(os.fsencode(path), b""))
+            f"model {path}",
+            expected="a folder or a file",
+            actual=error.strerror,
+            next_step="Check the path of the model",
+        ) from error
+    raise NotFoundError(
+        f"model {path}",
+        expected="a folder or a file",
+        actual="a symbolic link" if stat.S_ISLNK(mode) else "a special file",
+        next_step="Name the file itself: links are not followed",
+    )
 
 
-def _scan(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, int | None]]:
+def _scan(root: bytes, prefix: bytes) -> Iterator[_Name]:
     pending = [prefix]
     while pending:
         folder = pending.pop()
@@ -112,60 +167,216 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, int | None]]:
             with os.scandir(os.path.join(root, folder) if folder else root) as found:
                 for each in found:
                     name = folder + b"/" + each.name if folder else each.name
-                    if each.is_symlink():
+                    if each.is_file(follow_symlinks=False):
+                        yield name, each.stat(follow_symlinks=False).st_size
+                    elif each.is_symlink():
                         yield name, None
-                    elif each.is_dir():
-                        if name != b".git":
-                            pending.append(name)
-                    elif each.is_file():
-                        yield name, each.stat().st_size
+                    elif each.is_dir(follow_symlinks=False) and name != b".git":
+                        pending.append(name)
+                    # Anything else is a pipe, a socket or a device: not content.
         except OSError as error:
             raise SourceError(
-                f"reading folder {escape_path(folder)}", expected="a readable folder", actual=str(error)
+                f"reading folder {escape_path(folder) or '.'}",
+                expected="a readable folder",
+                actual=str(error),
             ) from error
 
 
-def _open(folder: pathlib.Path, name: bytes) -> BinaryIO:
-    """Open a file of the revision, refusing a link that took its place."""
+# Reading
+
+
+def _in_threads(
+    folder: pathlib.Path, names: list[_Name], meter: _Meter, workers: int
+) -> Iterator[tuple[list[_Item], list[FoundBundle]]]:
+    """Yield what was found, task by task in order, a bounded number of tasks ahead. Empties ``names``."""
+    names.reverse()
+    with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
+        running: deque[Future[tuple[list[_Item], list[FoundBundle]]]] = deque()
+        try:
+            while names or running:
+                while names and len(running) < workers * _TASKS_AHEAD:
+                    running.append(pool.submit(_read_task, folder, _take_task(names), meter))
+                yield running.popleft().result()
+        finally:
+            for each in running:
+                each.cancel()
+
+
+def _take_task(names: list[_Name]) -> list[_Name]:
+    """Take the next names off the end: many small files, or one that is large."""
+    task: list[_Name] = []
+    size = 0
+    while names and len(task) < _FILES_A_TASK and size < _BYTES_A_TASK:
+        task.append(names.pop())
+        size += task[-1][1] or 0
+    return task
+
+
+def _read_task(
+    folder: pathlib.Path, names: Sequence[_Name], meter: _Meter
+) -> tuple[list[_Item], list[FoundBundle]]:
+    items: list[_Item] = []
+    bundles: list[FoundBundle] = []
+    root, small = os.path.join(os.fsencode(folder), b""), 0
+    for name, size in names:
+        if size is None:
+            items.append(_read_link(root, name))
+            continue
+        raw = _read_small(root, name) if size <= _BLOCK_BYTES else None
+        if raw is None:
+            item, bundle = _read_large(root, name, meter)
+            if bundle is not None:
+                bundles.append(bundle)
+        else:
+            item = ManifestFile(path=escape_path(name), sha256=hashlib.sha256(raw).digest(), size=len(raw))
+            small += len(raw)
+            if _may_be_json(raw) and _MEDIA in raw:
+                bundles.append(FoundBundle(path=item.path, sha256=item.sha256, raw=raw))
+        items.append(item)
+    meter.add(small)
+    return items, bundles
+
+
+def _read_link(root: bytes, name: bytes) -> ManifestLink:
     try:
-        descriptor = os.open(os.path.join(os.fsencode(folder), name), os.O_RDONLY | os.O_NOFOLLOW)
+        target = os.readlink(os.path.join(root, name))
     except OSError as error:
-        raise SourceError(
-            f"reading {escape_path(name)}", expected="a readable file", actual=str(error)
-        ) from error
-    return os.fdopen(descriptor, "rb")
+        raise _unreadable(name, error) from error
+    return ManifestLink(path=escape_path(name), link=escape_path(target))
 
 
-def _read_one(
-    folder: pathlib.Path, name: bytes, size: int | None
-) -> tuple[ManifestFile | ManifestLink, FoundBundle | None]:
-    path = escape_path(name)
-    if size is None:
-        target = os.readlink(os.path.join(os.fsencode(folder), name))
-        return ManifestLink(path=path, link=escape_path(target)), None
-    with _open(folder, name) as file:
-        head = file.read(_SCAN_BYTES)
-        digest, read = hashlib.sha256(head), len(head)
-        kept = [head] if size <= MAX_BUNDLE_BYTES and _may_be_json(head) else None
-        tail = b""
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-            read += len(block)
-            if kept is not None:
-                kept.append(block)
-            tail = block[-_SCAN_BYTES:]
-    if read != size:
-        raise SourceError(
-            f"reading {path}", expected=f"{size} bytes", actual=f"{read} bytes: it changed meanwhile"
-        )
-    item = ManifestFile(path=path, sha256=digest.digest(), size=size)
-    media = MEDIA_TYPE.encode()
-    if kept is not None and media in (raw := b"".join(kept)):
-        return item, FoundBundle(path=path, sha256=item.sha256, raw=raw)
-    if size > MAX_BUNDLE_BYTES and _may_be_json(head) and (media in head or media in tail):
-        return item, FoundBundle(path=path, sha256=item.sha256, raw=None)
+def _read_small(root: bytes, name: bytes) -> bytes | None:
+    """Return the bytes of a small file, or None where it is not small any more.
+
+    Written out, because a million small files are a million of these calls: it must cost little beside its system calls.
+    """
+    try:
+        descriptor = os.open(root + name, _FLAGS)
+        try:
+            before = os.fstat(descriptor)
+            _check_regular(before, name)
+            if before.st_size > _BLOCK_BYTES:
+                return None
+            raw = os.read(descriptor, before.st_size + 1)
+            now = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    if _changed(before, now) or len(raw) != before.st_size:
+        raise _changed_meanwhile(name, before, now)
+    return raw
+
+
+def _read_large(root: bytes, name: bytes, meter: _Meter) -> tuple[ManifestFile, FoundBundle | None]:
+    with _OpenFile(root, name) as file:
+        return _hash_large(file, escape_path(name), meter)
+
+
+def _hash_large(file: "_OpenFile", path: str, meter: _Meter) -> tuple[ManifestFile, FoundBundle | None]:
+    digest, kept, head, tail = hashlib.sha256(), None, b"", b""
+    for block in file.blocks(0, file.size):
+        digest.update(block)
+        if not head:
+            head = bytes(block[:_SCAN_BYTES])
+            kept = bytearray() if file.size <= MAX_BUNDLE_BYTES and _may_be_json(head) else None
+        if kept is not None:
+            kept += block
+        elif file.size > MAX_BUNDLE_BYTES:
+            tail = bytes(block[-_SCAN_BYTES:])
+        meter.add(len(block))
+    file.check_unchanged()
+    item = ManifestFile(path=path, sha256=digest.digest(), size=file.size)
+    if kept is not None and _MEDIA in kept:
+        return item, FoundBundle(path=item.path, sha256=item.sha256, raw=bytes(kept))
+    if file.size > MAX_BUNDLE_BYTES and _may_be_json(head) and (_MEDIA in head or _MEDIA in tail):
+        return item, FoundBundle(path=item.path, sha256=item.sha256, raw=None)
     return item, None
 
 
 def _may_be_json(head: bytes) -> bool:
-    return head[:64].lstrip().startswith(b"{")
+    start = head[:64]
+    return b"{" in start and start.lstrip().startswith(b"{")
+
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""A link in the place of a file is refused; a pipe in its place is opened without waiting for a writer, and refused."""
+
+
+class _OpenFile:
+    """A regular file of the revision, read in blocks."""
+
+    def __init__(self, root: bytes, name: bytes) -> None:
+        self._name = name
+        try:
+            self._descriptor = os.open(os.path.join(root, name), _FLAGS)
+            self._before = os.fstat(self._descriptor)
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        self.size = self._before.st_size
+
+    def __enter__(self) -> Self:
+        try:
+            _check_regular(self._before, self._name)
+        except SourceError:
+            os.close(self._descriptor)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def blocks(self, start: int, length: int) -> Iterator[memoryview]:
+        """Yield ``length`` bytes from ``start`` on; each block is valid until the next. Short where the file is."""
+        buffer = memoryview(bytearray(min(_BLOCK_BYTES, max(length, 1))))
+        while length > 0:
+            try:
+                count = os.preadv(self._descriptor, [buffer[: min(length, len(buffer))]], start)
+            except OSError as error:
+                raise _unreadable(self._name, error) from error
+            if not count:
+                return
+            yield buffer[:count]
+            start, length = start + count, length - count
+
+    def check_unchanged(self) -> None:
+        """Compare the file with what it was when it was opened. Raises SourceError."""
+        now = os.fstat(self._descriptor)
+        if _changed(self._before, now):
+            raise _changed_meanwhile(self._name, self._before, now)
+
+
+def _check_regular(found: os.stat_result, name: bytes) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(
+            f"reading {escape_path(name)}",
+            expected="a regular file",
+            actual="a special file: it changed meanwhile",
+        )
+
+
+def _changed(before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether a file was written to, or taken out of its folder, between two looks at its descriptor.
+
+    ``mtime`` can be set back by whoever wrote the file; ``ctime`` cannot, and moves with a rename over the file as well.
+    """
+    return (
+        before.st_ctime_ns != now.st_ctime_ns
+        or before.st_mtime_ns != now.st_mtime_ns
+        or before.st_size != now.st_size
+    )
+
+
+def _changed_meanwhile(name: bytes, before: os.stat_result, now: os.stat_result) -> SourceError:
+    return SourceError(
+        f"reading {escape_path(name)}",
+        expected=f"the {before.st_size} bytes that it had when it was opened",
+        actual=f"{now.st_size} bytes: it changed meanwhile",
+        next_step="Let whoever writes it finish, then try again",
+    )
+
+
+def _unreadable(name: bytes, error: OSError) -> SourceError:
+    return SourceError(
+        f"reading {escape_path(name)}", expected="a readable file", actual=error.strerror or str(error)
+    )

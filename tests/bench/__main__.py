@@ -5,11 +5,12 @@ import sys
 from tests.bench.append import append, remote
 from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.cold import cold
+from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.recording import record
 
 BENCHMARKS = {
-    each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append, remote)
+    each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files)
 }
 
 

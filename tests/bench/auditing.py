@@ -29,7 +29,7 @@ _AUDIT = (
     "audit_ledger(pathlib.Path(sys.argv[1]), workers=None, progress=lambda a, b: None)"
 )
 _REBUILD = (
-    "import sys, pathlib; from ledger.embedded.auditing import rebuild_index; "
+    "import sys, pathlib; from ledger.embedded.indexing import rebuild_index; "
     "rebuild_index(pathlib.Path(sys.argv[1]), progress=lambda a, b: None)"
 )
 

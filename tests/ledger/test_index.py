@@ -5,9 +5,10 @@ import sqlite3
 
 import pytest
 
-from ledger.embedded import auditing
-from ledger.embedded.auditing import audit_ledger, check_index, rebuild_index
+from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.examining import Examine
+from ledger.embedded.indexing import check_index, rebuild_index
 from ledger.errors import CorruptError, WriteError
 from ledger.index import Index, Rows, read_entry, staging
 from ledger.log import replay
@@ -209,7 +210,7 @@ def test_no_space_for_temporary_files_is_said_as_such(folder, monkeypatch):
     with pytest.raises(
         WriteError, match=r"temporary files of an audit or a rebuild: expected space .*set TMPDIR"
     ):
-        auditing.Examine({}, "log.example/models", folder)(0, [])
+        Examine({}, "log.example/models", folder)(0, [])
 
 
 def test_names_are_found_by_any_part_whatever_the_case(folder):

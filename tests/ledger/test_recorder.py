@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.embedded.auditing import audit_ledger, check_index
+from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.indexing import check_index
 from ledger.errors import ConflictError, LedgerError, MalformedError, WriteError, WriterLockedError
 from ledger.event import format_statement, outcome_of, parse_statement
 from ledger.recorder import Facts, Receipt

@@ -1,0 +1,132 @@
+"""A part of a model against the manifest of the whole: what is there, what is not, what should not be. Pure.
+
+The event names the manifest by its digest, so a manifest from anywhere will do. Files that are not here are not checked
+and said so; a file that the manifest does not list is refused, because a loader might read it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ledger.client.result import Check, Failure
+from ledger.event import VerificationEvent
+from ledger.manifest import Item, Manifest, ManifestFile, portability_problems
+
+MAX_NAMED = 10
+"""Paths that one sentence names; the rest is counted."""
+PARTIAL_STEP = "files"
+LEFT_OUT_STEP = "files not here"
+NAMES_STEP = "names on other systems"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialFiles:
+    """The manifest of a revision, and the content of it that is at hand (without signatures and git's own files).
+
+    ``single``: one file was named by itself, so its folder is not known; it may be any file of that name.
+    """
+
+    manifest: Manifest
+    present: tuple[Item, ...]
+    single: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came out. ``failure`` None and no ``matching``: nothing was there to be checked."""
+
+    matching: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    failure: Failure | None = None
+    content_differs: bool = False
+
+
+def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison:
+    """Compare what is at hand with the manifest that the event names."""
+    if files.manifest.sha256 != event.manifest.sha256:
+        return Comparison(failure=_other_manifest(files.manifest, event))
+    listed = {item.path: item for item in files.manifest.items}
+    places = _single_place(files, listed) if files.single else {item.path: item for item in files.present}
+    extra = [path for path in places if path not in listed]
+    differing = [path for path, item in places.items() if path in listed and listed[path] != item]
+    if extra or differing:
+        return Comparison(failure=_differs(extra, differing, event), content_differs=True)
+    if not places:
+        return Comparison(failure=_nothing_here(files))
+    left = tuple(path for path in listed if path not in places)
+    return Comparison(
+        matching=tuple(places), not_checked=left, checks=tuple(_checks(files, tuple(places), left, listed))
+    )
+
+
+def _single_place(files: PartialFiles, listed: dict[str, Item]) -> dict[str, Item]:
+    """Return the file at the path where the manifest has its bytes under its name, else where it has the name."""
+    (item,) = files.present or (None,)
+    if not isinstance(item, ManifestFile):
+        return {}
+    same_name = [path for path in listed if path.rpartition("/")[2] == item.path]
+    for path in same_name:
+        other = listed[path]
+        if isinstance(other, ManifestFile) and (other.sha256, other.size) == (item.sha256, item.size):
+            return {path: other}
+    return {(same_name or [item.path])[0]: item}
+
+
+def _checks(
+    files: PartialFiles, matching: tuple[str, ...], left: tuple[str, ...], listed: dict[str, Item]
+) -> Iterable[Check]:
+    whole = f"manifest sha256:{files.manifest.sha256.hex()[:16]}…"
+    what = name_some(matching) if files.single else f"{len(matching)} of {len(listed)}"
+    yield Check(step=PARTIAL_STEP, passed=True, against=f"{what} in {whole}")
+    if left:
+        sizes = (item.size for item in (listed[path] for path in left) if isinstance(item, ManifestFile))
+        yield Check(
+            step=LEFT_OUT_STEP,
+            passed=None,
+            against=f"{len(left)} of {len(listed)}, {sum(sizes)} bytes: {name_some(left)}",
+        )
+    if problems := list(portability_problems(matching)):
+        yield Check(step=NAMES_STEP, passed=None, against="; ".join(problems[:MAX_NAMED]))
+
+
+def name_some(paths: Iterable[str]) -> str:
+    """Name the first paths and count the rest."""
+    listed = list(paths)
+    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    return ", ".join(listed[:MAX_NAMED]) + more
+
+
+def _other_manifest(manifest: Manifest, event: VerificationEvent) -> Failure:
+    return Failure(
+        step="manifest",
+        expected=f"sha256:{event.manifest.sha256.hex()}, which the event names",
+        actual=f"sha256:{manifest.sha256.hex()}",
+        causes=("the manifest is of another revision", "the manifest was changed"),
+        next_step="Take the manifest of this event: `hubledger evidence export` writes it, and it needs no trust",
+    )
+
+
+def _differs(extra: list[str], differing: list[str], event: VerificationEvent) -> Failure:
+    found = [f"other bytes in {name_some(differing)}"] if differing else []
+    found += [f"not in the manifest: {name_some(extra)}"] if extra else []
+    return Failure(
+        step=PARTIAL_STEP,
+        expected="files of the manifest, as it lists them",
+        actual="; ".join(found),
+        causes=(
+            "a download was interrupted",
+            "files of another revision are in the same folder",
+            "a file was changed or added after the hub saw it",
+        ),
+        next_step=f"Download what you need of {event.model.name} at {event.model.revision} into an empty folder and check it",
+    )
+
+
+def _nothing_here(files: PartialFiles) -> Failure:
+    return Failure(
+        step=PARTIAL_STEP,
+        expected=f"at least one of the {len(files.manifest.items)} files of the manifest",
+        actual="none",
+        causes=("the folder is empty, or holds signatures only",),
+        next_step="Name the folder or the file that was downloaded",
+    )

@@ -1,0 +1,208 @@
+"""Which statements name which digest, and which manifests hold which file: the part of the mirror that needs evidence.
+
+Derived, as ``ledger.index`` is: from the log and the manifests in the evidence store, and made again with it. What is
+withdrawn is taken out when the statement that says so is mirrored. A position is a ``leaf_index``.
+"""
+
+import contextlib
+import pathlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from ledger.entry import MapCommit, parse_entry
+from ledger.errors import CorruptError, LedgerError, WriteError
+from ledger.event import parse_statement
+from ledger.event.digests import NamedDigest, Use, named_digests
+from ledger.manifest import ManifestFile, read_items
+from ledger.storage.readonly import read_only_uri
+
+_SCHEMA = """
+CREATE TABLE position(id INTEGER PRIMARY KEY CHECK (id = 1), leaves INTEGER NOT NULL) STRICT;
+INSERT INTO position VALUES (1, 0);
+CREATE TABLE named(
+    sha256 BLOB NOT NULL, leaf_index INTEGER NOT NULL, use TEXT NOT NULL,
+    PRIMARY KEY (sha256, leaf_index, use)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE manifests(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE files(
+    sha256 BLOB NOT NULL, manifest INTEGER NOT NULL, PRIMARY KEY (sha256, manifest)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+_BATCH = 500
+_TABLES = {"named": "1, 2, 3", "manifests": "1", "files": "1, 2"}
+
+ReadManifest = Callable[[bytes], Iterator[bytes]]
+"""Yields the bytes of a manifest, its digest checked at the end; raises a LedgerError where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """One statement that names a digest, and as what."""
+
+    leaf_index: int
+    use: Use
+
+
+class DigestIndex:
+    """The file. One process writes it, any number read."""
+
+    def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
+        self._name = path.name
+        try:
+            if read_only:
+                self._connection = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
+            else:
+                self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+                _prepare(self._connection)
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            raise self._unsound(error) from error
+        if version != 1:
+            raise CorruptError(f"digest index {path.name}", expected="version 1", actual=version)
+
+    def position(self) -> int:
+        """How many leaves are mirrored."""
+        return int(self._all("SELECT leaves FROM position")[0][0])
+
+    def namings(self, sha256: bytes) -> list[Naming]:
+        """Return the statements that name a digest, in log order; of a policy the first one only."""
+        rows = self._all("SELECT leaf_index, use FROM named WHERE sha256 = ? ORDER BY 1, 2", sha256)
+        return [Naming(leaf_index, Use(use)) for leaf_index, use in rows]
+
+    def manifests_with(self, file_sha256: bytes) -> list[bytes]:
+        """Return the digests of the manifests that list a file with this content, oldest first."""
+        statement = (
+            "SELECT manifests.sha256 FROM files JOIN manifests ON manifests.id = files.manifest "
+            "WHERE files.sha256 = ? ORDER BY manifests.id"
+        )
+        return [row[0] for row in self._all(statement, file_sha256)]
+
+    def catch_up(self, entries: Iterator[bytes], start: int, read_manifest: ReadManifest) -> int:
+        """Mirror entries from ``start`` (the position) on; returns the new position. Raises WriteError."""
+        while run := list(islice(entries, _BATCH)):
+            self._add(start, [_named(entry) for entry in run], read_manifest)
+            start += len(run)
+        return start
+
+    def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
+        """Yield a table's rows in key order, for comparison."""
+        yield from self._connection.execute(f"SELECT * FROM {table} ORDER BY {_TABLES[table]}")  # noqa: S608 - a fixed name
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _add(self, start: int, leaves: Sequence[Sequence[NamedDigest]], read_manifest: ReadManifest) -> None:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            moved = connection.execute(
+                "UPDATE position SET leaves = ? WHERE leaves = ?", (start + len(leaves), start)
+            )
+            if moved.rowcount != 1:
+                connection.execute("ROLLBACK")
+                raise CorruptError("position of the digest index", expected=start, actual=self.position())
+            for leaf_index, named in enumerate(leaves, start):
+                for each in named:
+                    self._add_one(leaf_index, each, read_manifest)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise WriteError(
+                "updating the digest index",
+                expected="a committed transaction",
+                actual=str(error),
+                next_step="Free space and run `hubledger index rebuild`: recorded events are not affected",
+            ) from error
+
+    def _add_one(self, leaf_index: int, named: NamedDigest, read_manifest: ReadManifest) -> None:
+        execute = self._connection.execute
+        row = (named.sha256, leaf_index, named.use.value)
+        if named.use is Use.POLICY:  # nearly every event names the same one: the first is enough
+            known = execute("SELECT 1 FROM named WHERE sha256 = ? AND use = ? LIMIT 1", (row[0], row[2]))
+            if known.fetchone() is not None:
+                return
+        execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", row)
+        if named.use is Use.MANIFEST:
+            self._add_manifest(named.sha256, read_manifest)
+        elif named.use is Use.ERASED:
+            execute(
+                "DELETE FROM files WHERE manifest = (SELECT id FROM manifests WHERE sha256 = ?)",
+                (named.sha256,),
+            )
+
+    def _add_manifest(self, sha256: bytes, read_manifest: ReadManifest) -> None:
+        """Add the files of a manifest, once; one that cannot be read has none: the audit says why."""
+        connection = self._connection
+        if connection.execute("SELECT 1 FROM manifests WHERE sha256 = ?", (sha256,)).fetchone() is not None:
+            return
+        number = connection.execute("INSERT INTO manifests(sha256) VALUES (?)", (sha256,)).lastrowid
+        connection.execute("SAVEPOINT manifest")
+        with contextlib.suppress(LedgerError):
+            connection.executemany(
+                "INSERT OR IGNORE INTO files VALUES (?, ?)", _file_rows(read_manifest(sha256), number)
+            )
+            connection.execute("RELEASE manifest")
+            return
+        connection.execute("ROLLBACK TO manifest")
+        connection.execute("RELEASE manifest")
+
+    def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._unsound(error) from error
+
+    def _unsound(self, error: sqlite3.Error) -> CorruptError:
+        return CorruptError(
+            f"digest index {self._name}",
+            expected="a sound SQLite file",
+            actual=str(error),
+            next_step="Run `hubledger index rebuild`: it holds nothing that log and evidence do not",
+        )
+
+
+def differences(stored: DigestIndex, rebuilt: DigestIndex) -> Iterator[str]:
+    """Yield one sentence for each table whose rows differ; nothing when the two say the same."""
+    for table in _TABLES:
+        mine, true = stored.dump(table), rebuilt.dump(table)
+        while (pair := (next(mine, None), next(true, None))) != (None, None):
+            if pair[0] != pair[1]:
+                yield f"{table}: expected {_show(pair[1])}, got {_show(pair[0])}"
+                break
+    if stored.position() != rebuilt.position():
+        yield f"position: expected {rebuilt.position()} leaves, got {stored.position()}"
+
+
+def _show(row: Iterable[Any] | None) -> str:
+    if row is None:
+        return "no row"
+    return ", ".join(each.hex() if isinstance(each, bytes) else str(each) for each in row)
+
+
+def _named(entry: bytes) -> list[NamedDigest]:
+    """Return what an entry names; nothing for one that is not ours to understand."""
+    try:
+        parsed = parse_entry(entry)
+        return [] if isinstance(parsed, MapCommit) else list(named_digests(parse_statement(parsed.payload)))
+    except LedgerError:
+        return []
+
+
+def _file_rows(chunks: Iterator[bytes], manifest: int | None) -> Iterator[tuple[bytes, int | None]]:
+    for item in read_items(chunks):
+        if isinstance(item, ManifestFile):
+            yield item.sha256, manifest
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # derived: a lost tail is mirrored again
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")

@@ -1,0 +1,82 @@
+"""Keeps the digest index of a ledger's directory up to date, makes it again, and asks it."""
+
+import logging
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator
+
+from ledger.digests import DigestIndex, differences
+from ledger.embedded.directory import OpenLedger, open_for_reading
+from ledger.errors import LedgerError
+from ledger.log.local import writer_lock
+from ledger.storage.directory import DirectoryObjects
+from ledger.storage.evidence import Evidence
+from ledger.storage.sqlite import SqliteCommits
+from ledger.tlog.tiles import parse_bundle
+
+_logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+
+def mirror_digests(ledger: OpenLedger) -> None:
+    """Bring the digest index up to the log. It is derived: a failure must not fail what is recorded."""
+    try:
+        start = ledger.digests.position()
+        ledger.digests.catch_up(ledger.log.read(start, ledger.log.size), start, ledger.evidence.read)
+    except LedgerError as error:
+        _logger.warning("the digest index is behind the log (events are recorded): %s", error)
+
+
+def rebuild_digests(directory: pathlib.Path, *, progress: Progress) -> int:
+    """Make the digest index again beside the old one and put it in its place; returns how many leaves it mirrors."""
+    layout = open_for_reading(directory).layout
+    with writer_lock(layout.root / "lock"):
+        fresh = layout.digests.with_name(".digests.db.new")
+        leaves = _mirror(directory, fresh, progress)
+        for suffix in ("-wal", "-shm"):
+            layout.digests.with_name(layout.digests.name + suffix).unlink(missing_ok=True)
+        fresh.replace(layout.digests)
+    return leaves
+
+
+def check_digests(directory: pathlib.Path, *, progress: Progress) -> list[str]:
+    """Compare the digest index with one made afresh; returns a sentence for each difference."""
+    layout = open_for_reading(directory).layout
+    with tempfile.TemporaryDirectory(prefix="hubledger-digests-") as folder:
+        fresh = pathlib.Path(folder) / "digests.db"
+        _mirror(directory, fresh, progress)
+        stored, rebuilt = DigestIndex(layout.digests, read_only=True), DigestIndex(fresh)
+        try:
+            return list(differences(stored, rebuilt))
+        finally:
+            stored.close()
+            rebuilt.close()
+
+
+def _mirror(directory: pathlib.Path, path: pathlib.Path, progress: Progress) -> int:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    evidence = Evidence(DirectoryObjects(open_for_reading(directory).layout.evidence))
+    index = DigestIndex(path)
+    try:
+        return index.catch_up(durable_entries(directory, progress=progress), 0, evidence.read)
+    finally:
+        index.close()
+
+
+def durable_entries(directory: pathlib.Path, *, progress: Progress) -> Iterator[bytes]:
+    """Yield every durable entry of a ledger, published or waiting; no lock is taken."""
+    ledger = open_for_reading(directory)
+    commits = SqliteCommits(ledger.layout.commits, read_only=True)
+    try:
+        size = commits.load().size
+        published = ledger.log.checkpoint().checkpoint.size
+        for done, entry in enumerate(ledger.log.read(0, published, size=published), 1):
+            yield entry
+            if not done % 1000:
+                progress(done, size)
+        for first, data in commits.pending():
+            yield from parse_bundle(data, None)[max(0, published - first) :]
+        progress(size, size)
+    finally:
+        commits.close()

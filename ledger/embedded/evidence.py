@@ -1,0 +1,294 @@
+"""What a piece of evidence is and who names it, and everything about one event in a folder (``hubledger evidence``)."""
+
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.digests import DigestIndex, Naming
+from ledger.embedded.committing import is_committed
+from ledger.embedded.digests import mirror_digests
+from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.reading import find_leaf, read_entry_at, read_statement_at
+from ledger.embedded.recording import make_proof
+from ledger.embedded.withdrawing import Plan, withdraw
+from ledger.encoding import format_canonical_json, parse_hex
+from ledger.entry import Entry, parse_entry
+from ledger.errors import CorruptError, NotEmptyError, NotFoundError, WithdrawnError, WriteError
+from ledger.event import Statement, UnknownStatement, VerificationEvent, parse_statement
+from ledger.event.digests import Use, named_digests
+from ledger.event.schemas import MAX_HISTORIES
+from ledger.manifest import portability_problems, read_items
+from ledger.storage.directory import DirectoryObjects, sync_folder
+from ledger.storage.evidence import Evidence
+from ledger.storage.sqlite import event_key
+
+_TELLING = (Use.BUNDLE.value, Use.MORE.value)
+MAX_NAMINGS_SHOWN = 1000
+"""Statements that one answer lists; the whole number is beside them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One piece that an event names: what as, and whether its bytes are here.
+
+    ``state``: ``stored``, ``withdrawn``, ``digest-only`` (never kept: too large), ``withheld`` (of an event that hides who
+    signed) or ``missing``.
+    """
+
+    use: str
+    sha256: bytes
+    state: str
+    size: int | None = None
+    withdrawn: WithdrawnError | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts."""
+        facts: dict[str, Any] = {"use": self.use, "sha256": self.sha256.hex(), "state": self.state}
+        if self.size is not None:
+            facts["size"] = self.size
+        if self.withdrawn is not None:
+            facts |= {"reason": self.withdrawn.reason, "leafIndex": self.withdrawn.leaf_index}
+        return facts
+
+
+def open_evidence(ledger: ReadLedger) -> Evidence:
+    """Return the evidence of a ledger that is only read."""
+    return Evidence(DirectoryObjects(ledger.layout.evidence))
+
+
+def show_evidence(directory: pathlib.Path, what: str) -> dict[str, Any]:
+    """Say what a digest is, whether its bytes are here and who names it; or what an event names.
+
+    Raises:
+        NotFoundError: neither a stored or named digest nor a recorded event.
+    """
+    ledger = open_for_reading(directory)
+    if _is_digest(what):
+        return _show_digest(ledger, parse_hex(what, length=32))
+    leaf_index, statement = _find_statement(ledger, what)
+    pieces = list(pieces_of(open_evidence(ledger), statement))
+    return {
+        "leafIndex": leaf_index,
+        "eventId": statement.common.event_id if statement.common else "",
+        "type": statement.predicate_type,
+        "pieces": [each.as_json() for each in pieces],
+    }
+
+
+def _is_digest(what: str) -> bool:
+    return len(what) == 64 and all(c in "0123456789abcdef" for c in what)
+
+
+def _show_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
+    evidence = open_evidence(ledger)
+    index = DigestIndex(ledger.layout.digests, read_only=True)
+    try:
+        namings, mirrored = index.namings(sha256), index.position()
+    finally:
+        index.close()
+    uses = sorted({each.use.value for each in namings if each.use is not Use.ERASED})
+    piece = _look(evidence, ", ".join(uses) or "unnamed", sha256, kept=any(_kept(each) for each in namings))
+    if piece.state not in ("stored", "withdrawn") and not namings:
+        raise NotFoundError(
+            f"evidence {sha256.hex()}",
+            expected="a digest that is stored or named",
+            actual="neither",
+            next_step="`hubledger evidence show` with an event lists the digests that it names",
+        )
+    size = ledger.log.checkpoint().checkpoint.size
+    facts = piece.as_json() | {
+        "namedBy": [_naming_facts(ledger, each, size) for each in namings[:MAX_NAMINGS_SHOWN]],
+        "namedByCount": len(namings),
+        "mirrored": mirrored,
+    }
+    if piece.state == "stored" and Use.MANIFEST.value in uses:
+        facts |= describe_manifest(evidence.read(sha256))
+    return facts
+
+
+def describe_manifest(chunks: Iterator[bytes]) -> dict[str, Any]:
+    """Return how many files a manifest lists, and what may go wrong when they are written on another system."""
+    paths = [item.path for item in read_items(chunks)]
+    return {"files": len(paths), "warnings": list(portability_problems(paths))}
+
+
+def _kept(naming: Naming) -> bool:
+    return naming.use not in (Use.CONTENT, Use.ERASED)
+
+
+def _naming_facts(ledger: ReadLedger, naming: Naming, size: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"leafIndex": naming.leaf_index, "as": naming.use.value}
+    if naming.leaf_index >= size:
+        return facts | {"published": False}
+    statement = read_statement_at(ledger, naming.leaf_index, size)
+    if statement.common is not None:
+        facts["eventId"] = statement.common.event_id
+    if isinstance(statement, VerificationEvent):
+        facts |= {"name": statement.model.name, "revision": statement.model.revision}
+    return facts
+
+
+def _find_statement(ledger: ReadLedger, event: str) -> tuple[int, Statement | UnknownStatement]:
+    size = ledger.log.checkpoint().checkpoint.size
+    leaf_index = find_leaf(ledger, event)
+    if leaf_index >= size:
+        raise NotFoundError(
+            f"leaf {leaf_index}", expected=f"a leaf below {size}", actual="one that is not published"
+        )
+    return leaf_index, read_statement_at(ledger, leaf_index, size)
+
+
+def pieces_of(evidence: Evidence, statement: Statement | UnknownStatement) -> Iterator[Piece]:
+    """Yield what a statement names with the state of each piece, its text last."""
+    for named in named_digests(statement):
+        if named.use in (Use.CONTENT, Use.ERASED):
+            continue
+        yield _look(evidence, named.use.value, named.sha256, kept=named.stored)
+    if statement.common is not None:
+        key = event_key(statement.common.recorded_by.id, statement.common.event_id)
+        if (text := evidence.text_of(key)) is not None:
+            yield _look(evidence, "reasons", text, kept=True)
+
+
+def _look(evidence: Evidence, use: str, sha256: bytes, *, kept: bool) -> Piece:
+    try:
+        return Piece(use=use, sha256=sha256, state="stored", size=evidence.info(sha256).size)
+    except WithdrawnError as error:
+        return Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=error)
+    except NotFoundError:
+        return Piece(use=use, sha256=sha256, state="missing" if kept else "digest-only")
+
+
+# Export
+
+
+def export_evidence(directory: pathlib.Path, event: str, *, output: pathlib.Path) -> dict[str, Any]:
+    """Write everything that a third person needs to verify an event again: proof, entry, manifest, bundles, policy.
+
+    Made beside ``output`` and moved into place: it is all there, or nothing is. Withdrawn pieces are listed with the
+    reason.
+
+    Raises:
+        NotFoundError: no such event. NotEmptyError: ``output`` holds something.
+        CorruptError: a piece is damaged or missing. WriteError.
+    """
+    ledger = open_for_reading(directory)
+    leaf_index, statement = _find_statement(ledger, event)
+    output = output.absolute()
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise NotEmptyError(
+            f"folder {output}",
+            expected="a new or empty folder",
+            actual="something in it",
+            next_step="Name another folder; nothing is ever written over something else",
+        )
+    building = output.with_name(f".{output.name}.export")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir()
+        facts = _write_export(ledger, leaf_index, statement, building)
+        building.rename(output)
+        sync_folder(output.parent)
+    except OSError as error:
+        raise WriteError(f"writing {output}", expected="a writable place", actual=error.strerror) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return facts | {"output": str(output)}
+
+
+def _write_export(
+    ledger: ReadLedger, leaf_index: int, statement: Statement | UnknownStatement, folder: pathlib.Path
+) -> dict[str, Any]:
+    evidence, target = open_evidence(ledger), DirectoryObjects(folder)
+    entry = read_entry_at(ledger, leaf_index, ledger.log.checkpoint().checkpoint.size)
+    written: list[dict[str, Any]] = []
+    for piece in pieces_of(evidence, statement):
+        if piece.state == "missing":
+            raise CorruptError(
+                f"evidence {piece.sha256.hex()} ({piece.use} of leaf {leaf_index})",
+                expected="stored bytes",
+                actual="none",
+                next_step="Restore it from a copy; `hubledger log audit` lists everything that is missing",
+            )
+        facts = piece.as_json()
+        if piece.use in _TELLING and isinstance(statement, VerificationEvent) and is_committed(statement):
+            facts["state"] = "withheld"  # the bundle names the signer, whom the event does not
+        elif piece.state == "stored":
+            facts["file"] = _file_name(piece)
+            target.put_stream(facts["file"], evidence.read(piece.sha256))
+        written.append(facts)
+    parsed = parse_entry(entry)
+    objects = {"event.tlog-proof": make_proof(ledger.log, leaf_index, entry), "entry.json": entry}
+    if isinstance(parsed, Entry):
+        objects["statement.json"] = parsed.payload
+    listing = {"leafIndex": leaf_index, "ledger": ledger.config.ledger, "pieces": written}
+    objects["contents.json"] = format_canonical_json(listing)
+    target.put(objects.items())
+    return listing
+
+
+def _file_name(piece: Piece) -> str:
+    if piece.use == Use.BUNDLE.value:
+        return f"bundles/{piece.sha256.hex()}.json"
+    return f"{piece.use}.json"
+
+
+# Withdrawing
+
+
+def withdraw_evidence(
+    directory: pathlib.Path,
+    digests: Sequence[bytes],
+    *,
+    reason: str,
+    reference: str | None = None,
+    not_older_than: Sequence[pathlib.Path] = (),
+    start_unchecked: bool = False,
+) -> dict[str, Any]:
+    """Log why pieces are withdrawn, publish that, and remove their bytes; pieces that are withdrawn already stay so.
+
+    Raises:
+        NotFoundError: a piece that is not stored. MalformedError: a reason that is no code, or a reference too long.
+        RestoredError, WriterLockedError, WriteError: the ledger cannot be written.
+    """
+    with open_for_recording(
+        directory, not_older_than=not_older_than, start_unchecked=start_unchecked
+    ) as ledger:
+        left = tuple(sorted({each for each in digests if ledger.evidence.withdrawn(each) is None}))
+        if left:
+            plan = Plan(digests=left, reason=reason, reference=reference, histories=_histories(ledger, left))
+            withdraw(plan, evidence=ledger.evidence, recorder=ledger.recorder)
+            ledger.recorder.publish()
+            mirror_digests(ledger)
+        found = [ledger.evidence.withdrawn(each) for each in digests]
+    return {
+        "withdrawn": [
+            {
+                "sha256": each.sha256.hex(),
+                "reason": each.reason,
+                "leafIndex": each.leaf_index,
+                "repeated": each.sha256 not in left,
+            }
+            for each in found
+            if each is not None
+        ]
+    }
+
+
+def _histories(ledger: OpenLedger, digests: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the ``name:`` histories whose events name a piece, in log order, so that a model's history shows it."""
+    mirror_digests(ledger)
+    leaves = sorted({each.leaf_index for sha256 in digests for each in ledger.digests.namings(sha256)})
+    found: dict[str, None] = {}
+    for leaf_index in leaves:
+        (entry,) = ledger.log.read(leaf_index, leaf_index + 1)
+        parsed = parse_entry(entry)
+        statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        if isinstance(statement, VerificationEvent):
+            found[f"name:{statement.model.name}"] = None
+        if len(found) == MAX_HISTORIES:
+            break
+    return tuple(found)

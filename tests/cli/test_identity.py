@@ -1,0 +1,278 @@
+"""Committed identities: recorded without names, changes still visible, opened for those who may know, and erased."""
+
+import hashlib
+import json
+import shutil
+import stat
+
+import pytest
+
+from cli.main import run
+from ledger.client.opening import parse_opening
+from ledger.embedded.directory import open_for_recording
+from ledger.errors import MalformedError
+
+
+@pytest.fixture
+def hubledger(capsys):
+    """Run a command; returns (exit code, standard output, standard error in one line)."""
+
+    def call(*arguments):
+        code = run([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return code, out, " ".join(err.split())
+
+    return call
+
+
+@pytest.fixture
+def ledger(hubledger, tmp_path):
+    """A ledger whose setting says committed."""
+    folder = tmp_path / "ledger"
+    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
+    change(folder, 'identity_mode = "clear"', 'identity_mode = "committed"')
+    return folder
+
+
+def change(ledger, old, new):
+    settings = ledger / "hubledger.toml"
+    assert old in settings.read_text()
+    settings.write_text(settings.read_text().replace(old, new))
+
+
+@pytest.fixture
+def oms(vectors):
+    return vectors / "samples/oms"
+
+
+@pytest.fixture
+def record(hubledger, ledger, oms, tmp_path):
+    """Record the tiny model with one of the real signatures."""
+
+    def call(revision, signature="key-p256.model.sig", *more, name="acme/tiny"):
+        model = tmp_path / "model"
+        shutil.rmtree(model, ignore_errors=True)
+        shutil.copytree(oms / "tiny-model", model)
+        shutil.copy(oms / signature, model / "model.sig")
+        code, out, err = hubledger(
+            "record", ledger, name, "--revision", revision, "--event-id", f"{name}@{revision}", "--model", model,
+            "--public-key", oms / "keys/ec-p256.pub", "--public-key", oms / "keys/ec-p384.pub",
+            "--trust-config", oms / "fake-sigstore/trust_config.json", "--json", *more,
+        )  # fmt: skip
+        assert code == 0, err
+        return json.loads(out)
+
+    return call
+
+
+SIGSTORE = "fake-sigstore/sigstore-rekor-v1.model.sig"
+
+
+def everything(ledger):
+    """All bytes of the log and the indexes."""
+    files = [*(ledger / "log").rglob("*"), ledger / "index.db", ledger / "digests.db", ledger / "ledger.db"]
+    return b"".join(path.read_bytes() for path in files if path.is_file())
+
+
+def test_nothing_public_says_who_signed(record, ledger, hubledger, tmp_path):
+    receipt = record("r1", SIGSTORE)
+    assert receipt["outcome"] == "VERIFIED"
+    assert receipt["signatures"][0]["signer"].startswith("committed identity ")
+    public = everything(ledger)
+    for secret in (b"signer@example.org", b"idp.example.org", b"upstreamLog"):
+        assert secret not in public
+    code, out, _ = hubledger("evidence", "export", ledger, "1", "-o", tmp_path / "export", "--json")
+    assert code == 0
+    assert {each["use"]: each["state"] for each in json.loads(out)["pieces"]} == {
+        "manifest": "stored", "policy": "stored", "bundle": "withheld",
+    }  # fmt: skip
+    exported = b"".join(path.read_bytes() for path in (tmp_path / "export").rglob("*") if path.is_file())
+    assert b"signer@example.org" not in exported
+    assert hubledger("log", "audit", ledger)[0] == 0
+    assert stat.S_IMODE((ledger / "identities.db").stat().st_mode) == 0o600
+
+
+def test_a_change_of_signer_stays_visible_and_a_signer_cannot_be_followed(record, ledger, hubledger):
+    record("r1")
+    record("r2")
+    record("r3", "key-p384.model.sig")
+    record("r1", name="other/model")
+    rows = json.loads(hubledger("history", ledger, "acme/tiny", "--json")[1])["events"]
+    assert [(row["changed"], row["decision"]) for row in rows] == [
+        (False, "observed"), (False, "observed"), (True, "challenged"),
+    ]  # fmt: skip
+    assert rows[0]["signedBy"] == rows[1]["signedBy"] != rows[2]["signedBy"]
+    (other,) = json.loads(hubledger("history", ledger, "other/model", "--json")[1])["events"]
+    assert other["signedBy"] != rows[0]["signedBy"], "another history has other keys"
+    assert record("r1")["repeated"], "the same facts are the same event"
+
+
+def test_an_opening_shows_who_it_was_and_is_checked(record, ledger, hubledger, tmp_path, oms):
+    record("r1", SIGSTORE, "--proof-out", tmp_path / "proof")
+    code, out, _ = hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")
+    assert code == 0
+    assert "opened      signer@example.org (https://idp.example.org)" in out
+    assert stat.S_IMODE((tmp_path / "opening").stat().st_mode) == 0o600
+    verify = (
+        "verify", "--proof", tmp_path / "proof", "--trust", ledger / "trust.toml", "--model", tmp_path / "model",
+        "--expect-signer", "signer@example.org", "--expect-issuer", "https://idp.example.org",
+    )  # fmt: skip
+    assert hubledger(*verify)[0] == 21, "nobody is expected who cannot be named"
+    code, out, _ = hubledger(*verify, "--opening", tmp_path / "opening")
+    assert code == 0
+    assert "signer@example.org (https://idp.example.org)" in out
+    other = [*verify[:-3], "another@example.org", *verify[-2:]]
+    assert hubledger(*other, "--opening", tmp_path / "opening")[0] == 21
+    (opening,) = json.loads((tmp_path / "opening").read_bytes())
+    for name, bent in (
+        ("key", "00" * 32),
+        ("history", "name:other/model"),
+        ("identity", opening["identity"] | {"subject": "another@example.org"}),
+    ):
+        value = json.dumps([opening | {name: bent}], separators=(",", ":"), sort_keys=True)
+        (tmp_path / "bent").write_text(value)
+        assert hubledger(*verify, "--opening", tmp_path / "bent")[0] == 21, name
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [
+        b"{}", b"[{}]", b"[1]", b"[" + b"," * 3 + b"]",
+        b'[{"history":"name:a","identity":{"type":"other"},"key":"' + b"0" * 64 + b'"}]',
+        b'[{"history":"name:a","identity":{"spkiSha256":"00","type":"key"},"key":"' + b"0" * 64 + b'"}]',
+        b'[{"history":"name:a","identity":{"issuer":{"x":1},"refClass":null,"subject":"a","type":"sigstore"},"key":"'
+        + b"0" * 64 + b'"}]',
+        b'[{"history":"name:a","identity":{"spkiSha256":"' + b"0" * 64 + b'","type":"key"},"key":"00"}]',
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_opening_is_refused(bent):
+    with pytest.raises(MalformedError):
+        parse_opening(bent)
+
+
+def test_erasure_destroys_keys_and_bundles_and_nothing_else(record, ledger, hubledger, tmp_path):
+    record("r1", SIGSTORE, "--proof-out", tmp_path / "proof")
+    record("r1", name="other/model")
+    bundle = hashlib.sha256((tmp_path / "model/model.sig").read_bytes()).hexdigest()
+    first = json.loads(hubledger("history", ledger, "acme/tiny", "--json")[1])["events"][0]
+    assert hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")[0] == 0
+    code, out, _ = hubledger("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data", "--json")
+    facts = json.loads(out)
+    assert (code, len(facts["withdrawn"]), facts["leafIndices"]) == (0, 1, [3])
+    assert b"signer@example.org" not in (ledger / "identities.db").read_bytes()
+    assert b"signer@example.org" not in b"".join(
+        path.read_bytes() for path in (ledger / "evidence").rglob("*") if path.is_file()
+    )
+    code, _, err = hubledger("identity", "open", ledger, "1", "-o", tmp_path / "again")
+    assert code == 34
+    assert "expected a committed identity whose key is here, got none" in err
+    assert hubledger("identity", "open", ledger, "2", "-o", tmp_path / "again")[0] == 0, "another model's is"
+    rows = json.loads(hubledger("history", ledger, "acme/tiny", "--json")[1])["events"]
+    assert rows[0] == first
+    assert rows[1]["type"] == "https://hubledger/erasure/v1"
+    assert hubledger("log", "audit", ledger)[0] == 0
+    assert (ledger / "evidence" / bundle[:2] / bundle).exists(), "the other model's bundle stays"
+    code, _, err = hubledger("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data")
+    assert code == 34
+    assert "expected committed events with evidence, got none" in err
+    assert record("r2", SIGSTORE)["reasons"] == ["signer-changed"], (
+        "after an erasure the same signer is a new one"
+    )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["begin", "commit", "destroy", "note_withdrawals", "remove", "end"])
+def test_an_erasure_that_stops_is_finished_or_never_happened(
+    record, ledger, hubledger, tmp_path, monkeypatch, step, when
+):
+    from ledger.embedded.identities import erase_identities
+    from ledger.storage.evidence import Evidence
+    from ledger.storage.identities import IdentityKeys
+    from ledger.storage.sqlite import SqliteCommits
+
+    record("r1", SIGSTORE)
+    owner = {"commit": SqliteCommits, "destroy": IdentityKeys}.get(step, Evidence)
+    real = getattr(owner, step)
+
+    class Stopped(BaseException):
+        pass
+
+    def stopping(self, *arguments):
+        if when == "after":
+            real(self, *arguments)
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, stopping)
+        with pytest.raises(Stopped):
+            erase_identities(ledger, "acme/tiny", reason="personal-data", reference=None)
+    with open_for_recording(ledger) as opened:
+        opened.log.publish()
+        erased = opened.log.size == 3
+        assert opened.evidence.begun() == []
+    opens = hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")[0] == 0
+    assert opens is not erased
+    assert (b"signer@example.org" in (ledger / "identities.db").read_bytes()) is not erased
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_more_than_sixteen_signatures_are_committed_too(ledger, hubledger, oms, tmp_path):
+    model = tmp_path / "many"
+    shutil.copytree(oms / "tiny-model", model)
+    bundle = json.loads((oms / SIGSTORE).read_bytes())
+    for number in range(20):
+        (model / f"{number:02}.sig").write_text(json.dumps(bundle) + " " * number)
+    code, out, err = hubledger(
+        "record", ledger, "acme/many", "--revision", "r1", "--model", model, "--json",
+        "--trust-config", oms / "fake-sigstore/trust_config.json",
+    )  # fmt: skip
+    assert code == 0, err
+    assert len(json.loads(out)["signatures"]) == 16
+    pieces = json.loads(hubledger("evidence", "show", ledger, "1", "--json")[1])["pieces"]
+    (more,) = [each["sha256"] for each in pieces if each["use"] == "more-signatures"]
+    listed = (ledger / "evidence" / more[:2] / more).read_bytes()
+    assert len(json.loads(listed)) == 4
+    assert b"signer@example.org" not in listed
+    assert all(set(each["signer"]) == {"commitment", "identity"} for each in json.loads(listed))
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_private_repositories_are_skipped_or_committed(record, ledger, hubledger, tmp_path):
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    checkpoint = (ledger / "log/checkpoint").read_bytes()
+    assert record("r1", SIGSTORE, "--private") == {"skipped": True, "name": "acme/tiny", "revision": "r1"}
+    assert (ledger / "log/checkpoint").read_bytes() == checkpoint
+    assert not (ledger / "identities.db").exists()
+    change(ledger, 'private = "skip"', 'private = "committed"')
+    assert record("r1", SIGSTORE, "--private")["signatures"][0]["signer"].startswith("committed identity")
+    assert record("r1", SIGSTORE, name="open/model")["signatures"][0]["signer"].startswith(
+        "signer@example.org"
+    )
+    code, _, err = hubledger("identity", "open", ledger, "2", "-o", tmp_path / "opening")
+    assert code == 34
+    assert "An event in clear needs no opening" in err
+
+
+def test_keys_that_others_can_read_are_refused(record, ledger, hubledger, tmp_path):
+    record("r1")
+    (ledger / "identities.db").chmod(0o644)
+    code, _, err = hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")
+    assert code == 33
+    assert "permissions of identities.db: expected readable by its owner only, got readable by others" in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'identity_mode = "committed"',
+            'identity_mode = "hidden"',
+            "identity_mode: expected clear or committed, got hi",
+        ),
+        ('private = "skip"', 'private = "clear"', "private: expected skip or committed, got clear"),
+    ],
+)
+def test_a_mode_that_there_is_not_is_refused(ledger, hubledger, old, new, said):
+    change(ledger, old, new)
+    code, _, err = hubledger("history", ledger, "acme/tiny")
+    assert (code, said in err) == (33, True), err
