@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ledger.bundle.signature import TrustMaterial
@@ -62,7 +63,7 @@ def record_revision(
         sigstore_json=_read(request.trust_config, MAX_TRUST_CONFIG_BYTES) if request.trust_config else None,
     )
     _ = trust.keys, trust.anchor_certificates  # refuse unusable material before anything is written
-    findings = verify_revision(request.model, trust=trust)
+    findings = verify_revision(request.model, trust=trust, received=datetime.fromisoformat(now()))
     with open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
