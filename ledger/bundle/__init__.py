@@ -18,6 +18,8 @@ __all__ = ["MAX_BUNDLE_BYTES", "MEDIA_TYPE", "Bundle", "NotVerifiedError", "pars
 
 MAX_BUNDLE_BYTES = 16 << 20
 """Bounds every list in it, too: about 100,000 files, or shards."""
+MAX_CONTAINERS = 10_000
+"""Lists and objects in a bundle; a keyless one has about twenty. What was signed is base64 and not among them."""
 MAX_SIGNATURE_BYTES = 4096
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle"
 _OLD_VERSIONS = (f"{MEDIA_TYPE}+json;version=0.1", f"{MEDIA_TYPE}+json;version=0.2")
@@ -67,6 +69,7 @@ def parse_bundle(raw: bytes) -> Bundle:
     """
     if len(raw) > MAX_BUNDLE_BYTES:
         raise refused("bundle-too-large", f"{len(raw)} bytes")
+    check_containers(raw, MAX_CONTAINERS, "bundle-malformed")
     with refusing("bundle-malformed"):
         value = parse_json(raw, what="signature bundle", max_bytes=MAX_BUNDLE_BYTES)
     match value:
@@ -76,6 +79,12 @@ def parse_bundle(raw: bytes) -> Bundle:
             payload, signature = _parse_envelope(value)
             return _of_material(raw, media, material, payload, signature)
     raise refused("bundle-malformed", "no media type of a bundle, or no verification material")
+
+
+def check_containers(raw: bytes, limit: int, reason: str) -> None:
+    """Refuse JSON of too many lists and objects before they are made: 16 MiB of ``[],`` are a gigabyte of memory."""
+    if raw.count(b"[") + raw.count(b"{") > limit:
+        raise refused(reason, f"more than {limit} lists and objects")
 
 
 def _parse_envelope(value: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -49,6 +49,10 @@ def _instance(trust: TrustMaterial) -> tuple[Any, LogKeys]:
         # It warns of the missing identity policy, each time.
         logging.getLogger("sigstore").setLevel(logging.ERROR)
         root = _load_root(trust.sigstore_json)
+        if not root._inner.ctlogs:  # noqa: SLF001 - sigstore would blame each signature for it
+            raise ConfigError(
+                "Sigstore trust config", expected="a certificate transparency log", actual="none"
+            )
         # The raw trusted root is the only way to the keys of its logs.
         trust.cache["sigstore"] = Verifier(trusted_root=root), LogKeys.of(root._inner.tlogs)  # noqa: SLF001
     instance: tuple[Any, LogKeys] = trust.cache["sigstore"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.bundle import MAX_BUNDLE_BYTES, Bundle
+from ledger.bundle import MAX_BUNDLE_BYTES, Bundle, check_containers
 from ledger.bundle.reasons import refused, refusing
 from ledger.encoding import parse_decimal, parse_hex, parse_json, parse_whole
 from ledger.manifest import check_path
@@ -28,6 +28,8 @@ _HASHES = {"sha256": "sha256", "blake2b": "blake2b", "blake2": "blake2b", "blake
 _DIGEST_BYTES = {"sha256": 32, "blake2b": 64, "blake3": 32}
 _OLD_HASHES = {"file-sha256": "sha256", "sha256": "sha256", "file-blake2b": "blake2b", "blake2b": "blake2b"}
 """Spellings of model-signing 0.2, which wrote every digest in the field ``sha256``."""
+MAX_CONTAINERS = 1_000_000
+"""Lists and objects in a statement: as many files, or shards, as fit into a bundle have fewer."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -67,6 +69,7 @@ def parse_statement(bundle: Bundle) -> Statement:
     Raises:
         NotVerifiedError: UNSUPPORTED; ``attestation`` for an in-toto statement of another kind.
     """
+    check_containers(bundle.payload, MAX_CONTAINERS, "statement-malformed")
     with refusing("statement-malformed"):
         value = parse_json(bundle.payload, what="signed statement", max_bytes=MAX_BUNDLE_BYTES)
     match value:
