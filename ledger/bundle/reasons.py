@@ -78,11 +78,20 @@ REASONS = _table(
 """By outcome. Those of VERIFIED are remarks: they change no outcome."""
 
 
+MAX_DETAIL = 200
+"""Characters of a detail: it repeats what an uploader wrote, for people to recognise it."""
+
+
+def printable(text: str) -> str:
+    """Return text that moves no cursor and encodes: what is not printable becomes its number."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
 class NotVerifiedError(LedgerError):
     """A signature that was looked at and did not verify: its outcome, and a reason code for the statement."""
 
     def __init__(self, outcome: str, reason: str, detail: object = "") -> None:
-        self.outcome, self.reason, self.detail = outcome, reason, str(detail)
+        self.outcome, self.reason, self.detail = outcome, reason, printable(str(detail)[:MAX_DETAIL])
         super().__init__(f"{reason}: {REASONS[reason].text}")
 
     def __str__(self) -> str:
