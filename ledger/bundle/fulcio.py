@@ -13,6 +13,8 @@ _ARC = "1.3.6.1.4.1.57264.1."
 _OTHER_NAME = x509.ObjectIdentifier(_ARC + "7")
 _RAW_CLAIMS = frozenset("123456")
 """Raw strings; later ones are DER."""
+_UNUSED = frozenset("23456")
+"""GitHub's first claims, which later ones say again for every provider."""
 _CLAIMS = {
     "9": "buildSignerUri",
     "10": "buildSignerDigest",
@@ -31,7 +33,7 @@ _CLAIMS = {
     "23": "deploymentEnvironment",
     "24": "tokenSubject",
 }
-"""DER UTF8String claims by the end of their OID; others keep that as their name."""
+"""DER UTF8String claims by the end of their OID; others have their OID as their name."""
 _KNOWN = frozenset(("8", *_CLAIMS))
 MAX_CLAIM_NAME = 64
 """What a claim's name may have (docs/spec/identity.md)."""
@@ -93,6 +95,7 @@ def _claims(cert: x509.Certificate) -> dict[str, str]:
             if number in _KNOWN:
                 raise
             continue  # a claim of another form, from after this was written
-        if len(number) <= MAX_CLAIM_NAME:
-            found[_CLAIMS.get(number, number)] = text
-    return {name: text for name, text in found.items() if name == "1" or name not in _RAW_CLAIMS}
+        name = _CLAIMS.get(number, number if number in ("1", "8") else dotted)
+        if number not in _UNUSED and len(name) <= MAX_CLAIM_NAME:
+            found[name] = text
+    return found
