@@ -6,6 +6,8 @@ verifier: its true index, size and origin, or refusal.
 """
 
 import logging
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ledger.bundle import Bundle
@@ -54,9 +56,27 @@ def _instance(trust: TrustMaterial) -> tuple[Any, LogKeys]:
                 "Sigstore trust config", expected="a certificate transparency log", actual="none"
             )
         # The raw trusted root is the only way to the keys of its logs.
-        trust.cache["sigstore"] = Verifier(trusted_root=root), LogKeys.of(root._inner.tlogs)  # noqa: SLF001
+        log_keys = LogKeys.of(root._inner.tlogs)  # noqa: SLF001
+        # sigstore makes its keyrings anew for each signature, and tries every key for a log that it does not know.
+        root.ct_keyring = cache(root.ct_keyring)
+        root.rekor_keyring = lambda _purpose: _StrictKeyring(log_keys)
+        trust.cache["sigstore"] = Verifier(trusted_root=root), log_keys
     instance: tuple[Any, LogKeys] = trust.cache["sigstore"]
     return instance
+
+
+@dataclass(frozen=True, slots=True)
+class _StrictKeyring:
+    """What sigstore-python asks about signatures of a log: only the log that is named can have made one."""
+
+    keys: LogKeys
+
+    def verify(self, *, key_id: bytes, signature: bytes, data: bytes) -> None:
+        """Return if the log made the signature. Raises sigstore's VerificationError."""
+        from sigstore.errors import VerificationError
+
+        if not self.keys.signed(key_id, signature, data):
+            raise VerificationError("not signed by this log of the trust root")
 
 
 def _load_root(raw: bytes | None) -> Any:

@@ -7,6 +7,7 @@ from the checkpoint that the log signed; the numbers beside the proof are not be
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -38,11 +39,13 @@ MAX_SET_BYTES = 4096
 _NAMES = {"secp256r1": "SHA2_256", "secp384r1": "SHA2_384", "secp521r1": "SHA2_512"}
 
 
-@dataclass(frozen=True, slots=True)
 class LogKeys:
     """The keys of the logs in a trusted root, by log id. An id that is not there stands for no key at all."""
 
-    by_id: Mapping[bytes, Any]
+    def __init__(self, by_id: Mapping[bytes, Any]) -> None:
+        self.by_id = by_id
+        # sigstore-python asks first and prove_upstream again, about the same bytes.
+        self.signed = lru_cache(maxsize=64)(self._signed)
 
     @classmethod
     def of(cls, tlogs: Iterable[Any]) -> "LogKeys":
@@ -55,8 +58,8 @@ class LogKeys:
                 continue
         return cls(found)
 
-    def signed(self, log_id: bytes, signature: bytes, data: bytes) -> bool:
-        """Whether the log made the signature; a question, whose answer ``prove_upstream`` turns into a refusal."""
+    def _signed(self, log_id: bytes, signature: bytes, data: bytes) -> bool:
+        """Whether the log made the signature; a question, whose answer its callers turn into a refusal."""
         key = self.by_id.get(log_id)
         try:
             match key:

@@ -23,6 +23,8 @@ from ledger.manifest import Manifest
 from ledger.verification.comparing import Revision, compare, remarks
 from ledger.verification.reading import Files, FoundBundle, Progress, read_revision
 
+_SMALL_BYTES = 64 << 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -108,11 +110,10 @@ def judge(
     places: dict[bytes, FoundBundle] = {}
     for found in sorted(bundles, key=lambda each: each.path.encode()):
         places.setdefault(found.sha256, found)
-    # Parsed here for the answer and again below: one parsed bundle at a time in memory, however many lie there.
-    sound_digests = {sha256 for sha256, found in places.items() if _is_sound(found)}
-    sound = {each.path for each in bundles if each.sha256 in sound_digests}
+    parsed = {sha256: _Parsed.of(found) for sha256, found in places.items()}
+    sound = {each.path for each in bundles if parsed[each.sha256].sound}
     revision = Revision.of(manifest, sound, files)
-    judged = [_judge(found, revision, trust, received) for found in places.values()]
+    judged = [_judge(each, revision, trust, received) for each in parsed.values()]
     judged.sort(key=lambda each: (each.fact.outcome != "VERIFIED", each.fact.bundle_sha256))
     facts = tuple(each.fact for each in judged)
     rest = facts[MAX_SIGNATURES:]
@@ -142,20 +143,35 @@ def _parse(found: FoundBundle) -> Bundle:
 
 def _is_sound(found: FoundBundle) -> bool:
     """Whether a file is a signature bundle by docs/spec/manifest.md, and so no content."""
-    try:
-        _parse(found)
-    except NotVerifiedError:
-        return False
-    return True
+    return _Parsed.of(found).sound
 
 
-def _judge(
-    found: FoundBundle, revision: Revision, trust: TrustMaterial, received: datetime | None
-) -> _Judged:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parsed:
+    """A file that was parsed once for whether it is a bundle, and is needed again when all others were.
+
+    Only small ones are kept: forty of 16 MiB would not fit into memory.
+    """
+
+    found: FoundBundle
+    sound: bool
+    kept: Bundle | None
+
+    @classmethod
+    def of(cls, found: FoundBundle) -> "_Parsed":
+        try:
+            bundle = _parse(found)
+        except NotVerifiedError:
+            return cls(found=found, sound=False, kept=None)
+        return cls(found=found, sound=True, kept=bundle if len(bundle.raw) <= _SMALL_BYTES else None)
+
+
+def _judge(parsed: _Parsed, revision: Revision, trust: TrustMaterial, received: datetime | None) -> _Judged:
     """Judge one bundle: its form, what it is about, who signed, what, and whether these files are that."""
+    found = parsed.found
     fact = _Draft(bundle_sha256=found.sha256, location=escape_name(found.path))
     try:
-        fact.bundle = bundle = _parse(found)
+        fact.bundle = bundle = parsed.kept or _parse(found)
         # What is no model signature is not held against one: nobody may read "invalid" about an attestation.
         statement = parse_statement(bundle)
         fact.verified = verify_signature(

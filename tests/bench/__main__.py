@@ -7,8 +7,11 @@ from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.cold import cold
 from tests.bench.measure import show
 from tests.bench.recording import record
+from tests.bench.signatures import bundles
 
-BENCHMARKS = {each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append)}
+BENCHMARKS = {
+    each.__name__: each for each in (cold, record, proofs, rebuild, chains, hashing, append, bundles)
+}
 
 
 def main(names):
