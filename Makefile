@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint lock clean
+.PHONY: help demo test bench fuzz lint lock clean
 
 help:  ## show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -22,6 +22,9 @@ test: $(STAMP)  ## run every test that this machine can run
 bench: $(STAMP)  ## measure the figures of docs/benchmarks.md (NAMES="record audit …")
 	@$(BIN)/python -m tests.bench $(NAMES)
 
+fuzz: $(STAMP)  ## bend what comes from outside, for a minute (FUZZ_SECONDS=3600, FUZZ_SEED=n)
+	@$(BIN)/python -m tests.fuzz
+
 lint: $(STAMP)  ## style, types, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -33,7 +36,7 @@ lock:  ## pin every dependency again, with hashes (needs uv)
 		--custom-compile-command "make lock" --quiet pyproject.toml -o requirements.lock
 
 clean:  ## remove what make made
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .bench .fuzz
 
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -40,6 +40,18 @@ def parse_decimal(text: str, *, what: str = "decimal") -> int:
     return value
 
 
+def parse_whole(value: object, *, what: str = "number") -> int:
+    """Return a JSON number that is whole, from 0 to 2^53 - 1; protobuf's Struct writes ``8`` as ``8.0``.
+
+    Raises:
+        MalformedError: a fraction, a negative or larger number, or none at all.
+    """
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if type(whole) is not int or not 0 <= whole <= MAX_SAFE_INTEGER:
+        raise MalformedError(what, expected="a whole number below 2^53", actual=value)
+    return whole
+
+
 def parse_base64(text: str | bytes, *, what: str = "base64", max_bytes: int | None = None) -> bytes:
     """Decode padded standard base64 (RFC 4648 section 4) that is its own re-encoding.
 

@@ -6,10 +6,11 @@ changes from release to release (the tag in a workflow's address, the leaf certi
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ledger.encoding import Json, format_canonical_json
+from ledger.encoding import Json, format_base64, format_canonical_json
 from ledger.errors import MalformedError
 
 IDENTITY_VERSION = "identity/v1"
@@ -259,48 +260,138 @@ def commit_identity(identity: Json, key: bytes) -> bytes:
     return hmac.new(key, format_canonical_json(identity), hashlib.sha256).digest()
 
 
+# For people: docs/guides/verify.md says how to compare what is shown here. JSON has the same in full, in hex.
+
+
+_ISSUERS = {
+    "https://accounts.google.com": "Google",
+    "https://agent.buildkite.com": "Buildkite",
+    "https://gitlab.com": "GitLab CI",
+    "https://github.com/login/oauth": "GitHub",
+    "https://login.microsoftonline.com": "Microsoft",
+    "https://oauth2.sigstore.dev/auth": "Sigstore login",
+    "https://oidc.codefresh.io": "Codefresh",
+    "https://sigstore.verify.ibm.com/oauth2": "IBM",
+    "https://token.actions.githubusercontent.com": "GitHub Actions",
+    "https://www.kaggle.com/api/v1/models/signing": "Kaggle",
+}
+"""Identity providers by their exact address; any other is shown by its address, so that none can look like one."""
+_WORKFLOWS = {
+    "https://token.actions.githubusercontent.com": re.compile(
+        r"https://github\.com/(?P<repo>[^/]+/[^/]+)/\.github/workflows/(?P<file>[^/]+)"
+    ),
+    "https://gitlab.com": re.compile(r"https://gitlab\.com/(?P<repo>[^/]+(?:/[^/]+)+)//(?P<file>.+)"),
+}
+"""How a provider of CI identities writes workflow and repository."""
+_REF_WORDS = {"branch": "a branch", "tag": "a tag", "pull": "a pull request", "other": "another ref"}
+
+
+def fingerprint(sha256: bytes) -> str:
+    """Return a digest as ssh writes it: ``SHA256:`` and base64 without padding.
+
+    Of a key it is the digest of the DER SubjectPublicKeyInfo, which is what the log holds; ``ssh-keygen -l`` hashes
+    ssh's own form of a key and so prints another one for it.
+    """
+    return "SHA256:" + format_base64(sha256).rstrip("=")
+
+
 def display(identity: Identity) -> str:
-    """Return one line that a person recognises the signer by."""
+    """Return one line that a person recognises the signer by. Nothing in it moves a cursor."""
     match identity:
         case KeySigner():
-            return f"key sha256:{identity.spki_sha256.hex()[:16]}…"
+            return f"key {fingerprint(identity.spki_sha256)}"
         case CertificateSigner():
             anchor = identity.anchor_spki_sha256
-            under = f"anchor sha256:{anchor.hex()[:16]}…" if anchor else "no trusted anchor"
-            return f"{_shown(identity.subject)} ({under})"
+            return f"{_shown(identity.subject)} ({f'anchor {fingerprint(anchor)}' if anchor else 'no trusted anchor'})"
         case CommittedSigner():
-            return f"committed identity {identity.commitment.hex()[:16]}…"
+            return f"committed identity {fingerprint(identity.commitment)}"
         case SigstoreSigner():
-            ref = f", {identity.ref_class}" if identity.ref_class else ""
-            return f"{_shown(identity.subject)}{ref} ({_shown(identity.issuer)})"
+            ref = f", from {_ref(identity.ref_class)}" if identity.ref_class else ""
+            workflow = _workflow(identity)
+            who = f"workflow {workflow[1]} of {workflow[0]}" if workflow else _shown(identity.subject)
+            return f"{who}{ref} ({_issuer(identity.issuer)})"
 
 
-def _shown(value: Capped) -> str:
-    return value if isinstance(value, str) else f"[{value.count} bytes, sha256:{value.sha256.hex()[:16]}…]"
+def _shown(value: Capped | None) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, Overflow):
+        return f"[{value.count} bytes, {fingerprint(value.sha256)}]"
+    return (
+        value if value.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+    )
+
+
+def _issuer(issuer: Capped) -> str:
+    return _ISSUERS.get(issuer, _shown(issuer)) if isinstance(issuer, str) else _shown(issuer)
+
+
+def _ref(ref_class: str | None) -> str:
+    return "no ref" if ref_class is None else _REF_WORDS.get(ref_class, ref_class)
+
+
+def _workflow(identity: SigstoreSigner) -> tuple[str, str] | None:
+    """Return repository and workflow file of a CI identity whose provider writes them in a known way."""
+    if not isinstance(identity.issuer, str) or not isinstance(identity.subject, str):
+        return None
+    pattern = _WORKFLOWS.get(identity.issuer)
+    found = pattern.fullmatch(identity.subject) if pattern else None
+    return (_shown(found["repo"]), _shown(found["file"])) if found else None
 
 
 def describe_change(old: Identity, new: Identity) -> str:
     """Say in one line what differs between two signers."""
-    if type(old) is not type(new):
-        return f"method changed: {display(old)} → {display(new)}"
-    if isinstance(old, SigstoreSigner) and isinstance(new, SigstoreSigner) and old.subject == new.subject:
-        parts = [
-            (name, getattr(old, field), getattr(new, field))
-            for name, field in (
-                ("issuer", "issuer"),
-                ("repository id", "repository_id"),
-                ("owner id", "owner_id"),
-                ("ref", "ref_class"),
-                ("trigger", "trigger"),
-            )
-        ]
-        changed = [f"{name} {_part(was)} → {_part(now)}" for name, was, now in parts if was != now]
-        return f"same {_shown(new.subject)}, but " + ", ".join(changed) if changed else "unchanged"
+    if old == new:
+        return "unchanged"
+    match old, new:
+        case CertificateSigner(), CertificateSigner() if old.subject == new.subject:
+            return f"same name, now under another authority: {display(old)} → {display(new)}"
+        case CertificateSigner(), CertificateSigner() if old.anchor_spki_sha256 == new.anchor_spki_sha256:
+            return f"same authority, now {_shown(new.subject)} instead of {_shown(old.subject)}"
+        case SigstoreSigner(), SigstoreSigner():
+            return _describe_keyless(old, new)
+        case _ if type(old) is not type(new):
+            return f"now {_method(new)} instead of {_method(old)}: {display(old)} → {display(new)}"
     return f"{display(old)} → {display(new)}"
 
 
-def _part(value: Capped | None) -> str:
-    return "none" if value is None else _shown(value)
+def _method(identity: Identity) -> str:
+    match identity:
+        case KeySigner():
+            return "a key"
+        case CertificateSigner():
+            return "a certificate"
+        case CommittedSigner():
+            return "a committed identity"
+        case SigstoreSigner():
+            return "a keyless signature"
+
+
+def _describe_keyless(old: SigstoreSigner, new: SigstoreSigner) -> str:
+    was, now = _workflow(old), _workflow(new)
+    parts = []
+    if old.subject == new.subject:
+        same = "same workflow" if now or new.ref_class else "same signer"
+        if (old.repository_id, old.owner_id) != (new.repository_id, new.owner_id):
+            same = (
+                "same workflow name"  # the name was given to somebody else, or its repository was made again
+            )
+    elif was and now and was[0] == now[0]:
+        same = f"same repository {now[0]}"
+        parts.append(f"workflow {now[1]} instead of {was[1]}")
+    else:
+        return f"{display(old)} → {display(new)}"
+    if old.ref_class != new.ref_class:
+        parts.append(f"from {_ref(new.ref_class)} instead of {_ref(old.ref_class)}")
+    if old.trigger != new.trigger:
+        parts.append(f"started by {_shown(new.trigger)} instead of {_shown(old.trigger)}")
+    if old.repository_id != new.repository_id:
+        parts.append(f"in repository id {_shown(new.repository_id)} instead of {_shown(old.repository_id)}")
+    if old.owner_id != new.owner_id:
+        parts.append(f"under owner id {_shown(new.owner_id)} instead of {_shown(old.owner_id)}")
+    if old.issuer != new.issuer:
+        parts.append(f"vouched for by {_issuer(new.issuer)} instead of {_issuer(old.issuer)}")
+    return f"{same}, now " + ", ".join(parts)
 
 
 def parse_capped(value: Json, what: str) -> Capped:

@@ -1,7 +1,8 @@
-"""Reads a signature file: an OMS bundle in Sigstore's JSON form, and who signed which digests in it.
+"""Reads a signature file: a Sigstore bundle in JSON, and who signed which digests in it.
 
-``parse_bundle`` is strict and trusts nothing; ``signature`` checks who signed; only ``sigstore_method`` imports
-sigstore, when it is needed. Format: the OpenSSF Model Signing specification v1.0 over Sigstore bundles v0.1 to v0.3.
+``parse_bundle`` is strict and trusts nothing; ``statement`` reads what was signed; ``signature`` checks who signed;
+``reasons`` has every code of a refusal; only ``sigstore_method`` imports sigstore, when it is needed. Formats: the
+OpenSSF Model Signing specification v1.0 and the older statements of model-signing 0.2, in Sigstore bundles v0.1 to v0.3.
 """
 
 import hashlib
@@ -9,55 +10,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.encoding import parse_base64, parse_hex, parse_json
+from ledger.bundle.reasons import NotVerifiedError, refused, refusing
+from ledger.encoding import parse_base64, parse_json
 from ledger.entry import PAYLOAD_TYPE, pae
-from ledger.errors import LedgerError, MalformedError
-from ledger.manifest import check_path
+
+__all__ = ["MAX_BUNDLE_BYTES", "MEDIA_TYPE", "Bundle", "NotVerifiedError", "parse_bundle"]
 
 MAX_BUNDLE_BYTES = 16 << 20
+"""Bounds every list in it, too: about 100,000 files, or shards."""
+MAX_CONTAINERS = 10_000
+"""Lists and objects in a bundle; a keyless one has about twenty. What was signed is base64 and not among them."""
+MAX_SIGNATURE_BYTES = 4096
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle"
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://model_signing/signature/v1.0"
-MAX_RESOURCES = 2_000_000
-"""Listed digests; a shard of 1 MB of a 2 TB model."""
-_DIGEST_BYTES = {"sha256": 32, "blake2b": 64, "blake3": 32}
+_OLD_VERSIONS = (f"{MEDIA_TYPE}+json;version=0.1", f"{MEDIA_TYPE}+json;version=0.2")
+VERSIONS = (*_OLD_VERSIONS, f"{MEDIA_TYPE}+json;version=0.3", f"{MEDIA_TYPE}.v0.3+json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
-    """One signed digest: of a whole file, or of its bytes ``[start, end)`` where it is a shard."""
-
-    path: str
-    digest: bytes
-    start: int | None = None
-    end: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedFiles:
-    """What the statement says: digests in listed order, the hash used, and the paths left out."""
-
-    root_sha256: bytes
-    resources: tuple[Resource, ...]
-    hash_type: str
-    ignored_paths: tuple[str, ...]
-    allow_symlinks: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle whose structure is sound. Who signed is not checked yet."""
 
     raw: bytes
+    media_type: str
     method: str
     payload: bytes
     signature: bytes
-    material: Mapping[str, Any]
-
-    @property
-    def sha256(self) -> bytes:
-        """The evidence address."""
-        return hashlib.sha256(self.raw).digest()
+    material: Any
+    """The value of the one field that says who signed."""
+    log_entries: Any
 
     @property
     def statement_sha256(self) -> bytes:
@@ -69,136 +49,85 @@ class Bundle:
         """The bytes that were signed."""
         return pae(self.payload)
 
+    @property
+    def deprecated_message(self) -> bytes:
+        """The bytes that model-signing 0.2 signed in their place: it formatted a ``bytes`` object into a string."""
+        payload = self.payload
+        return f"DSSEV1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} {payload!r}".encode()
+
 
 _METHODS = {"publicKey": "key", "x509CertificateChain": "certificate", "certificate": "sigstore"}
 
 
 def parse_bundle(raw: bytes) -> Bundle:
-    """Parse a Sigstore bundle with an in-toto payload.
+    """Parse a Sigstore bundle with one signature over an in-toto payload.
+
+    Unknown fields are ignored: nothing is taken from them, and a signature covers none of them.
 
     Raises:
-        LimitError: above 16 MiB or nested too deep.
-        MalformedError: not such a bundle, or with more than one signature or kind of key.
+        NotVerifiedError: UNSUPPORTED, with the reason why it is none.
     """
-    value = parse_json(raw, what="signature bundle", max_bytes=MAX_BUNDLE_BYTES)
+    if len(raw) > MAX_BUNDLE_BYTES:
+        raise refused("bundle-too-large", f"{len(raw)} bytes")
+    check_containers(raw, MAX_CONTAINERS, "bundle-malformed")
+    with refusing("bundle-malformed"):
+        value = parse_json(raw, what="signature bundle", max_bytes=MAX_BUNDLE_BYTES)
     match value:
-        case {
-            "mediaType": str(media),
-            "verificationMaterial": dict(material),
-            "dsseEnvelope": {
-                "payload": str(payload),
-                "payloadType": str(kind),
-                "signatures": [{"sig": str(sig)}],
-            },
-        } if media.startswith(MEDIA_TYPE):
+        case {"mediaType": str(media), "verificationMaterial": dict(material)} if media.startswith(
+            MEDIA_TYPE
+        ):
+            payload, signature = _parse_envelope(value)
+            return _of_material(raw, media, material, payload, signature)
+    raise refused("bundle-malformed", "no media type of a bundle, or no verification material")
+
+
+def check_containers(raw: bytes, limit: int, reason: str) -> None:
+    """Refuse JSON of too many lists and objects before they are made: 16 MiB of ``[],`` are a gigabyte of memory."""
+    if raw.count(b"[") + raw.count(b"{") > limit:
+        raise refused(reason, f"more than {limit} lists and objects")
+
+
+def _parse_envelope(value: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return the payload and its one signature."""
+    envelope = value.get("dsseEnvelope")
+    if value.get("messageSignature") is not None:
+        raise refused("message-signature" if envelope is None else "bundle-malformed", "messageSignature")
+    match envelope:
+        case {"payload": str(payload), "payloadType": str(kind), "signatures": list(signatures)}:
             pass
         case _:
-            raise MalformedError(
-                "signature bundle",
-                expected="a Sigstore bundle with one DSSE signature",
-                actual="another form",
-            )
+            raise refused("bundle-malformed", "no DSSE envelope")
     if kind != PAYLOAD_TYPE:
-        raise MalformedError("payload type of the bundle", expected=PAYLOAD_TYPE, actual=kind)
-    methods = [name for name in _METHODS if material.get(name) is not None]
-    if len(methods) != 1:
-        raise MalformedError(
-            "verification material", expected="one of " + ", ".join(_METHODS), actual=methods
-        )
-    method = _METHODS[methods[0]]
-    if method == "certificate" and material.get("tlogEntries"):
-        method = "sigstore"  # bundles before v0.3 carry Fulcio's certificate as a chain
+        raise refused("payload-type", kind[:100])
+    if len(signatures) != 1:
+        raise refused("several-signatures", len(signatures))
+    match signatures:
+        case [{"sig": str(signature)}]:
+            with refusing("bundle-malformed"):
+                return parse_base64(payload, what="payload"), parse_base64(
+                    signature, what="signature", max_bytes=MAX_SIGNATURE_BYTES
+                )
+    raise refused("bundle-malformed", "a signature without sig")
+
+
+def _of_material(
+    raw: bytes, media: str, material: Mapping[str, Any], payload: bytes, signature: bytes
+) -> Bundle:
+    """Find the method: exactly one field says who signed."""
+    fields = [name for name in _METHODS if material.get(name) is not None]
+    if len(fields) != 1:
+        raise refused("bundle-malformed", "not exactly one of " + ", ".join(_METHODS))
+    method = _METHODS[fields[0]]
+    # Versions 0.1 and 0.2 carry Fulcio's certificate in a chain. From 0.3 on a chain is the certificate method, also
+    # where somebody added a log entry to it, which OMS allows.
+    if method == "certificate" and media in _OLD_VERSIONS and material.get("tlogEntries"):
+        method = "sigstore"
     return Bundle(
         raw=raw,
+        media_type=media,
         method=method,
-        material=material,
-        payload=parse_base64(payload, what="payload of the bundle"),
-        signature=parse_base64(sig, what="signature of the bundle", max_bytes=4096),
+        payload=payload,
+        signature=signature,
+        material=material[fields[0]],
+        log_entries=material.get("tlogEntries"),
     )
-
-
-def parse_signed_files(bundle: Bundle) -> SignedFiles:
-    """Parse the statement of a bundle and check its own arithmetic.
-
-    The root digest is checked over the listed resources in listed order; it does not bind names and is never
-    compared with anything else.
-
-    Raises:
-        MalformedError: another statement, unsafe or repeated names, or a root that the digests do not give.
-    """
-    value = parse_json(bundle.payload, what="signed statement", max_bytes=MAX_BUNDLE_BYTES)
-    match value:
-        case {
-            "_type": str(kind),
-            "predicateType": str(predicate_type),
-            "subject": [{"digest": {"sha256": root}}],
-            "predicate": {"resources": list(resources), "serialization": dict(serialization)},
-        } if kind == STATEMENT_TYPE and predicate_type == PREDICATE_TYPE:
-            pass
-        case _:
-            raise MalformedError(
-                "signed statement", expected=f"{PREDICATE_TYPE} with one subject", actual="another form"
-            )
-    if len(resources) > MAX_RESOURCES:
-        raise MalformedError(
-            "signed statement", expected=f"at most {MAX_RESOURCES} resources", actual=len(resources)
-        )
-    hash_type, shards, ignored = _parse_serialization(serialization)
-    parsed = tuple(_parse_resource(each, hash_type, shards=shards) for each in resources)
-    if len({(each.path, each.start) for each in parsed}) != len(parsed):
-        raise MalformedError("signed statement", expected="each resource once", actual="a name twice")
-    computed = hashlib.sha256(b"".join(each.digest for each in parsed)).hexdigest()
-    if computed != root:
-        raise MalformedError("root digest of the statement", expected=computed, actual=root)
-    return SignedFiles(
-        root_sha256=bytes.fromhex(computed),
-        resources=parsed,
-        hash_type=hash_type,
-        ignored_paths=ignored,
-        allow_symlinks=serialization.get("allow_symlinks") is True,
-    )
-
-
-def _parse_serialization(value: Mapping[str, Any]) -> tuple[str, bool, tuple[str, ...]]:
-    hash_type, method, ignored = value.get("hash_type"), value.get("method"), value.get("ignore_paths", [])
-    if hash_type not in _DIGEST_BYTES or not isinstance(hash_type, str):
-        raise MalformedError(
-            "hash type of the statement", expected="sha256, blake2b or blake3", actual=hash_type
-        )
-    if method not in ("files", "shards"):
-        raise MalformedError("serialization of the statement", expected="files or shards", actual=method)
-    if not isinstance(ignored, list) or not all(isinstance(path, str) for path in ignored):
-        raise MalformedError(
-            "ignore_paths of the statement", expected="a list of paths", actual="another form"
-        )
-    return hash_type, method == "shards", tuple(sorted(set(ignored)))
-
-
-def _parse_resource(value: Any, hash_type: str, *, shards: bool) -> Resource:
-    match value:
-        case {"name": str(name), "digest": digest, "algorithm": str(algorithm)} if (
-            algorithm.split("-sharded-")[0] == hash_type
-        ):
-            raw = parse_hex(digest, length=_DIGEST_BYTES[hash_type], what="digest of a resource")
-        case _:
-            raise MalformedError(
-                "resource of the statement", expected=f"name, digest and {hash_type}", actual="another form"
-            )
-    if not shards:
-        return Resource(path=name if name == "." else check_path(name), digest=raw)
-    path, start, end = [*name.rsplit(":", 2), "", ""][:3]
-    try:
-        first, last = int(start), int(end)
-    except ValueError as error:
-        raise MalformedError("shard of the statement", expected="path:start:end", actual=name) from error
-    if not 0 <= first < last or f"{path}:{first}:{last}" != name:
-        raise MalformedError("shard of the statement", expected="path:start:end", actual=name)
-    return Resource(path=path if path == "." else check_path(path), digest=raw, start=first, end=last)
-
-
-class NotVerifiedError(LedgerError):
-    """A signature that was looked at and did not verify: its outcome, and a reason code for the statement."""
-
-    def __init__(self, outcome: str, reason: str, detail: object = "") -> None:
-        self.outcome, self.reason = outcome, reason
-        super().__init__(reason, expected="a signature that verifies", actual=str(detail) or outcome)

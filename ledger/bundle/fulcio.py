@@ -5,31 +5,38 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 
-from ledger.bundle import NotVerifiedError
+from ledger.bundle.reasons import refused
 from ledger.event.schemas import CLAIM_CAP, ISSUER_CAP, MAX_CLAIMS, SAN_CAP
 from ledger.identity import Capped, SigstoreFacts, overflow_value, plain
 
 _ARC = "1.3.6.1.4.1.57264.1."
 _OTHER_NAME = x509.ObjectIdentifier(_ARC + "7")
+_RAW_CLAIMS = frozenset("123456")
+"""Raw strings; later ones are DER."""
+_UNUSED = frozenset("23456")
+"""GitHub's first claims, which later ones say again for every provider."""
 _CLAIMS = {
-    9: "buildSignerUri",
-    10: "buildSignerDigest",
-    11: "runnerEnvironment",
-    12: "sourceRepositoryUri",
-    13: "sourceRepositoryDigest",
-    14: "sourceRepositoryRef",
-    15: "sourceRepositoryIdentifier",
-    16: "sourceRepositoryOwnerUri",
-    17: "sourceRepositoryOwnerIdentifier",
-    18: "buildConfigUri",
-    19: "buildConfigDigest",
-    20: "buildTrigger",
-    21: "runInvocationUri",
-    22: "sourceRepositoryVisibility",
-    23: "deploymentEnvironment",
-    24: "tokenSubject",
+    "9": "buildSignerUri",
+    "10": "buildSignerDigest",
+    "11": "runnerEnvironment",
+    "12": "sourceRepositoryUri",
+    "13": "sourceRepositoryDigest",
+    "14": "sourceRepositoryRef",
+    "15": "sourceRepositoryIdentifier",
+    "16": "sourceRepositoryOwnerUri",
+    "17": "sourceRepositoryOwnerIdentifier",
+    "18": "buildConfigUri",
+    "19": "buildConfigDigest",
+    "20": "buildTrigger",
+    "21": "runInvocationUri",
+    "22": "sourceRepositoryVisibility",
+    "23": "deploymentEnvironment",
+    "24": "tokenSubject",
 }
-"""DER UTF8String claims by the last number of their OID; others keep the number as their name."""
+"""DER UTF8String claims by the end of their OID; others have their OID as their name."""
+_KNOWN = frozenset(("8", *_CLAIMS))
+MAX_CLAIM_NAME = 64
+"""What a claim's name may have (docs/spec/identity.md)."""
 
 
 def signer_facts(cert: x509.Certificate) -> SigstoreFacts:
@@ -42,14 +49,15 @@ def signer_facts(cert: x509.Certificate) -> SigstoreFacts:
     except (
         ValueError,
         x509.ExtensionNotFound,
+        x509.DuplicateExtension,
         UnsupportedAlgorithm,
         x509.UnsupportedGeneralNameType,
     ) as error:
-        raise NotVerifiedError("INVALID_SIGNATURE", "certificate-malformed", error) from error
+        raise refused("certificate-malformed", error) from error
     issuer = claims.pop("8", None) or claims.pop("1", None)
     claims.pop("1", None)
     if issuer is None:
-        raise NotVerifiedError("INVALID_SIGNATURE", "certificate-without-issuer")
+        raise refused("certificate-without-issuer")
     capped: list[tuple[str, Capped]] = [(name, cap(claims[name], CLAIM_CAP)) for name in sorted(claims)]
     return SigstoreFacts(
         issuer=cap(issuer, ISSUER_CAP),
@@ -80,9 +88,14 @@ def _claims(cert: x509.Certificate) -> dict[str, str]:
         dotted = extension.oid.dotted_string
         if not dotted.startswith(_ARC) or not isinstance(extension.value, x509.UnrecognizedExtension):
             continue
-        number = int(dotted.removeprefix(_ARC).split(".")[0])
-        raw = extension.value.value
-        # .1 to .6 are raw strings, later ones DER.
-        text = raw.decode("utf-8", "replace") if number <= 6 else asn1.decode_der(str, raw)
-        found[_CLAIMS.get(number, str(number))] = text
-    return {name: text for name, text in found.items() if name not in ("2", "3", "4", "5", "6")}
+        number, raw = dotted.removeprefix(_ARC), extension.value.value
+        try:
+            text = raw.decode("utf-8", "replace") if number in _RAW_CLAIMS else asn1.decode_der(str, raw)
+        except ValueError:
+            if number in _KNOWN:
+                raise
+            continue  # a claim of another form, from after this was written
+        name = _CLAIMS.get(number, number if number in ("1", "8") else dotted)
+        if number not in _UNUSED and len(name) <= MAX_CLAIM_NAME:
+            found[name] = text
+    return found

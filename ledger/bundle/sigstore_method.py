@@ -1,55 +1,82 @@
 """Keyless signatures through sigstore-python: verified for any signer, then the signer is read.
 
 sigstore-python compares neither the tree size nor the origin with the signed checkpoint and does not authenticate
-a Rekor v2 entry's outer index. The upstream entry is therefore read through our own proof verifier: its true index,
-size and origin, or refusal.
+a Rekor v2 entry's outer index. The upstream entry is therefore read again by ``upstream``, through our own proof
+verifier: its true index, size and origin, or refusal.
 """
 
-import json
 import logging
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from ledger.bundle import Bundle, NotVerifiedError
+from ledger.bundle import Bundle
 from ledger.bundle.fulcio import signer_facts
-from ledger.bundle.signature import TrustMaterial, VerifiedSignature, cap
-from ledger.encoding import parse_base64, parse_decimal
-from ledger.errors import ConfigError, LedgerError
-from ledger.event import UpstreamLog
-from ledger.event.schemas import ORIGIN_CAP
-from ledger.tlog.checkpoint import parse_checkpoint
-from ledger.tlog.merkle import leaf_hash, verify_inclusion
-from ledger.tlog.signed_note import parse_note
+from ledger.bundle.reasons import NotVerifiedError, refused
+from ledger.bundle.signature import TrustMaterial, VerifiedSignature
+from ledger.bundle.upstream import LogKeys, prove_upstream
+from ledger.errors import ConfigError
 
 
 def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
     """Return who signed, with the upstream log entry proven. Raises NotVerifiedError, ConfigError."""
     from sigstore.errors import Error
     from sigstore.models import Bundle as SigstoreBundle
-    from sigstore.verify import Verifier, policy
+    from sigstore.verify import policy
 
-    logging.getLogger("sigstore").setLevel(
-        logging.ERROR
-    )  # it warns of the missing identity policy, each time
-    root = _trusted_root(trust)
+    verifier, log_keys = _instance(trust)
+    if not isinstance(bundle.log_entries, list) or len(bundle.log_entries) != 1:
+        raise refused("upstream-entries")
     try:
         parsed = SigstoreBundle.from_json(bundle.raw)
         # No identity policy: whoever signed is accepted, and named.
-        Verifier(trusted_root=root).verify_dsse(parsed, policy.UnsafeNoOp())
-        facts = signer_facts(parsed.signing_certificate)
+        verifier.verify_dsse(parsed, policy.UnsafeNoOp())
+        certificate = parsed.signing_certificate
+        facts = signer_facts(certificate)
     except NotVerifiedError:
         raise
     except Error as error:
-        raise NotVerifiedError("INVALID_SIGNATURE", "sigstore-rejected", error) from error
+        raise refused("sigstore-rejected", error) from error
     except Exception as error:  # a parser of foreign input: whatever it raises is about the input
-        raise NotVerifiedError("INVALID_SIGNATURE", "sigstore-malformed", error) from error
-    return VerifiedSignature(signer=facts, upstream_log=_upstream(bundle, root))
+        raise refused("sigstore-malformed", type(error).__name__) from error
+    upstream = prove_upstream(bundle.log_entries[0], bundle=bundle, certificate=certificate, keys=log_keys)
+    return VerifiedSignature(signer=facts, upstream_log=upstream)
 
 
-def _trusted_root(trust: TrustMaterial) -> Any:
-    """Return sigstore's trusted root, parsed once for each material."""
-    if "root" not in trust.cache:
-        trust.cache["root"] = _load_root(trust.sigstore_json)
-    return trust.cache["root"]
+def _instance(trust: TrustMaterial) -> tuple[Any, LogKeys]:
+    """Return sigstore's verifier and the keys of its logs, made once for each material."""
+    if "sigstore" not in trust.cache:
+        from sigstore.verify import Verifier
+
+        # It warns of the missing identity policy, each time.
+        logging.getLogger("sigstore").setLevel(logging.ERROR)
+        root = _load_root(trust.sigstore_json)
+        if not root._inner.ctlogs:  # noqa: SLF001 - sigstore would blame each signature for it
+            raise ConfigError(
+                "Sigstore trust config", expected="a certificate transparency log", actual="none"
+            )
+        # The raw trusted root is the only way to the keys of its logs.
+        log_keys = LogKeys.of(root._inner.tlogs)  # noqa: SLF001
+        # sigstore makes its keyrings anew for each signature, and tries every key for a log that it does not know.
+        root.ct_keyring = cache(root.ct_keyring)
+        root.rekor_keyring = lambda _purpose: _StrictKeyring(log_keys)
+        trust.cache["sigstore"] = Verifier(trusted_root=root), log_keys
+    instance: tuple[Any, LogKeys] = trust.cache["sigstore"]
+    return instance
+
+
+@dataclass(frozen=True, slots=True)
+class _StrictKeyring:
+    """What sigstore-python asks about signatures of a log: only the log that is named can have made one."""
+
+    keys: LogKeys
+
+    def verify(self, *, key_id: bytes, signature: bytes, data: bytes) -> None:
+        """Return if the log made the signature. Raises sigstore's VerificationError."""
+        from sigstore.errors import VerificationError
+
+        if not self.keys.signed(key_id, signature, data):
+            raise VerificationError("not signed by this log of the trust root")
 
 
 def _load_root(raw: bytes | None) -> Any:
@@ -63,56 +90,7 @@ def _load_root(raw: bytes | None) -> Any:
         if b"clienttrustconfig" in raw:
             return ClientTrustConfig.from_json(raw.decode()).trusted_root
         return TrustedRoot(RawTrustedRoot.from_json(raw))
-    except (Error, ValueError) as error:
+    except (Error, ValueError, OSError) as error:
         raise ConfigError(
             "Sigstore trust config", expected="a client trust config or trusted root", actual=str(error)
         ) from error
-
-
-def _upstream(bundle: Bundle, root: Any) -> UpstreamLog:
-    """Prove the log entry of a bundle against the checkpoint that its log signed."""
-    try:
-        match bundle.material.get("tlogEntries"):
-            case [entry, *_]:
-                return _prove(entry, root)
-    except NotVerifiedError:
-        raise
-    except (LedgerError, KeyError, TypeError, ValueError) as error:
-        raise NotVerifiedError("INVALID_SIGNATURE", "upstream-log-unproven", error) from error
-    raise NotVerifiedError("INVALID_SIGNATURE", "upstream-log-missing")
-
-
-def _prove(entry: dict[str, Any], root: Any) -> UpstreamLog:
-    from sigstore._internal.trust import KeyringPurpose  # the only way to a log's key in sigstore-python
-
-    log_id = parse_base64(entry["logId"]["keyId"], what="log id", max_bytes=32)
-    body = parse_base64(entry["canonicalizedBody"], what="entry body")
-    proof = entry["inclusionProof"]
-    note = parse_note(proof["checkpoint"]["envelope"].encode())
-    lines = [line for line in note.signatures if line.key_id == log_id[:4]]
-    if not lines:
-        raise NotVerifiedError("INVALID_SIGNATURE", "upstream-checkpoint-unsigned")
-    keyring = root.rekor_keyring(KeyringPurpose.VERIFY)
-    keyring.verify(key_id=log_id, signature=lines[0].signature, data=note.text)
-    # Size and root from what the log signed; the numbers beside the proof are not believed.
-    tree = parse_checkpoint(note.text)
-    index = parse_decimal(proof["logIndex"], what="index of the inclusion proof")
-    verify_inclusion(
-        leaf_hash(body),
-        index=index,
-        size=tree.size,
-        root=tree.root_hash,
-        proof=[parse_base64(each, what="hash of the proof", max_bytes=32) for each in proof["hashes"]],
-    )
-    kind = json.loads(body)
-    outer = parse_decimal(entry["logIndex"], what="index of the entry")
-    if "inclusionPromise" not in entry and outer != index:
-        raise NotVerifiedError("INVALID_SIGNATURE", "upstream-index-false", f"{outer} instead of {index}")
-    time = entry.get("integratedTime")
-    return UpstreamLog(
-        origin=cap(tree.origin, ORIGIN_CAP),
-        log_id=log_id,
-        kind=f"{kind['kind']}:{kind['apiVersion']}",
-        index=outer,
-        integrated_time=int(time) if time not in (None, "0") else None,
-    )

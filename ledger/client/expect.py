@@ -14,6 +14,7 @@ from ledger.identity import (
     SigstoreFacts,
     SigstoreSigner,
     canonical_identity,
+    fingerprint,
     overflow_text,
 )
 
@@ -82,5 +83,5 @@ class Expectation:
         if self.signer is not None:
             return f"{self.signer} ({self.issuer})"
         if self.key_sha256 is not None:
-            return f"key sha256:{self.key_sha256.hex()}"
-        return f"anchor sha256:{self.anchor_sha256.hex() if self.anchor_sha256 else ''}"
+            return f"key {fingerprint(self.key_sha256)}"
+        return f"anchor {fingerprint(self.anchor_sha256)}" if self.anchor_sha256 else "nobody"

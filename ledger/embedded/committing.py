@@ -37,7 +37,7 @@ def commit_findings(findings: Findings, *, history: str, keys: IdentityKeys) -> 
         signatures=tuple(_commit_fact(each, commit) for each in findings.signatures),
         more_signatures=more,
         evidence=evidence,
-        details=(),
+        explanations=(),
     )
 
 

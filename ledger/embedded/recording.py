@@ -4,6 +4,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ledger.bundle import MAX_BUNDLE_BYTES
@@ -26,7 +27,7 @@ from ledger.storage.directory import write_file_durably
 from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.proof import TlogProof, format_proof
-from ledger.verification import Findings, judge, verify_revision
+from ledger.verification import Explanation, Findings, judge, verify_revision
 from ledger.verification.reading import Files, FoundBundle, Progress
 
 MAX_PEM_BYTES = 1 << 20
@@ -101,7 +102,7 @@ def record_revision(
     if trust.sigstore_json is not None:
         # Only a first look: sigstore itself takes long to load, and is not needed where nothing is signed with it.
         parse_json(trust.sigstore_json, what="--trust-config", max_bytes=MAX_TRUST_CONFIG_BYTES)
-    findings = find_out(request, trust, progress=progress)
+    findings = find_out(request, trust, received=datetime.fromisoformat(now()), progress=progress)
     with open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
@@ -121,8 +122,10 @@ def record_revision(
     return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
 
 
-def find_out(request: RecordRequest, trust: TrustMaterial, *, progress: Progress | None = None) -> Findings:
-    """Verify what the request names. Raises UsageError: files and a manifest, or neither."""
+def find_out(
+    request: RecordRequest, trust: TrustMaterial, *, received: datetime, progress: Progress | None = None
+) -> Findings:
+    """Verify what the request names, and what the hub ``received`` then. Raises UsageError: files and a manifest, or neither."""
     if (request.model is None) == (request.manifest is None) or (request.bundles and request.model):
         raise UsageError(
             "files of the revision",
@@ -130,10 +133,10 @@ def find_out(request: RecordRequest, trust: TrustMaterial, *, progress: Progress
             actual="both" if request.model else "neither",
         )
     if request.model is not None:
-        return verify_revision(request.model, trust=trust, progress=progress)
+        return verify_revision(request.model, trust=trust, received=received, progress=progress)
     manifest = read_listing(request.manifest or pathlib.Path())
     bundles = [each for path in request.bundles for each in _find_bundle(path, manifest)]
-    return judge(manifest, bundles, Files(manifest, None), trust=trust)
+    return judge(manifest, bundles, Files(manifest, None), trust=trust, received=received)
 
 
 def read_listing(path: pathlib.Path) -> Manifest:
@@ -205,8 +208,8 @@ def store_evidence(ledger: OpenLedger, findings: Findings, event: bytes) -> list
         withheld.append(manifest.sha256)
     known, _ = ledger.log.lookup([event], [])
     # An event that was recorded before keeps the text that was written then.
-    if findings.details and event not in known:
-        ledger.evidence.put_text(event, format_reasons(findings.details))
+    if findings.explanations and event not in known:
+        ledger.evidence.put_text(event, format_reasons(findings.explanations))
     return withheld
 
 
@@ -215,13 +218,13 @@ MAX_TEXT = 2000
 REASONS_KIND = "https://hubledger/reasons/v1"
 
 
-def format_reasons(details: Sequence[tuple[bytes, str, str]]) -> bytes:
-    """Format why signatures did not verify, in words, as evidence: statements hold codes only."""
+def format_reasons(explanations: Sequence[Explanation]) -> bytes:
+    """Format why signatures have their outcome, in words, as evidence: statements hold codes only."""
     return format_canonical_json(
         {
             "details": [
-                {"bundleSha256": sha256.hex(), "reason": code, "text": _printable(text)}
-                for sha256, code, text in details
+                {"bundleSha256": each.bundle_sha256.hex(), "reason": each.code, "text": _printable(str(each))}
+                for each in explanations
             ],
             "kind": REASONS_KIND,
         }

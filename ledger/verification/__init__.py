@@ -1,44 +1,51 @@
 """Files against bundles: what the hub found out about one revision (architecture sections 2 and 3).
 
 Nothing that an upload contains makes this raise: junk has an outcome and a reason code. The same files give the same
-findings, on any machine, in any order of the directory.
+findings, on any machine, in any order of the directory; only remarks, and a certificate from the future, depend on
+when the hub received them.
 """
 
 import hashlib
-import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ledger.bundle import (
-    MAX_BUNDLE_BYTES,
-    Bundle,
-    NotVerifiedError,
-    Resource,
-    SignedFiles,
-    parse_bundle,
-    parse_signed_files,
-)
+from ledger.bundle import MAX_BUNDLE_BYTES, Bundle, NotVerifiedError, parse_bundle
+from ledger.bundle.reasons import REASONS, refused
 from ledger.bundle.signature import TrustMaterial, VerifiedSignature, claimed_signer, verify_signature
+from ledger.bundle.statement import parse_signed_files, parse_statement
 from ledger.encoding import format_canonical_json
-from ledger.errors import InputError
 from ledger.event import MAX_SIGNATURES, ManifestRef, SignatureFact, escape_name, outcome_of
-from ledger.event.digests import TOO_LARGE
 from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASONS
-from ledger.identity import Overflow, SignerFacts, overflow_value
-from ledger.manifest import Manifest, ManifestLink, escape_path
+from ledger.identity import Overflow, overflow_value
+from ledger.manifest import Manifest
+from ledger.verification.comparing import Revision, compare, remarks
 from ledger.verification.reading import Files, FoundBundle, Progress, read_revision
 
-_ALWAYS_IGNORED = (".git", ".gitignore", ".gitattributes", ".github")
-"""model-signing leaves these out by default, at the top level, whether or not the statement lists them."""
+_SMALL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one signature has its outcome, or a remark on it: the reason code and the sentence that goes with it."""
+
+    bundle_sha256: bytes
+    location: str
+    code: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.location}: {REASONS[self.code].outcome} {self.code}: {REASONS[self.code].text}{detail}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """What was found about one revision, ready to be recorded.
 
-    ``evidence`` is stored first, with the manifest: bundles, and the list of signatures past 16. ``details`` say in words
-    why a signature did not verify: (bundle SHA-256, reason code, text).
+    ``evidence`` is stored first, with the manifest: bundles, and the list of signatures past 16. ``explanations`` are for
+    people; their codes are ``reasons``.
     """
 
     manifest: Manifest
@@ -48,32 +55,39 @@ class Findings:
     outcome: str
     reasons: tuple[str, ...]
     evidence: tuple[bytes, ...]
-    details: tuple[tuple[bytes, str, str], ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
 
 @dataclass(slots=True)
 class _Judged:
-    """One signature with its fact and reason codes."""
+    """One signature with its fact, and why."""
 
     fact: SignatureFact
-    reasons: list[str] = field(default_factory=list)
-    text: str = ""
+    explanations: list[Explanation] = field(default_factory=list)
 
 
 def verify_revision(
-    path: pathlib.Path, *, trust: TrustMaterial, progress: Progress | None = None
+    path: pathlib.Path,
+    *,
+    trust: TrustMaterial,
+    received: datetime | None = None,
+    progress: Progress | None = None,
 ) -> Findings:
-    """Verify every signature found on a directory or file.
+    """Verify every signature found on a directory or file, which the hub ``received`` then.
 
     Raises:
         NotFoundError, SourceError: the files cannot be read. ConfigError: ``trust`` cannot be used.
     """
     manifest, bundles, files = read_revision(path, progress=progress)
-    return judge(manifest, bundles, files, trust=trust)
+    return judge(manifest, bundles, files, trust=trust, received=received)
 
 
 def verify_manifest(
-    manifest: Manifest, bundles: Sequence[tuple[str, bytes]], *, trust: TrustMaterial
+    manifest: Manifest,
+    bundles: Sequence[tuple[str, bytes]],
+    *,
+    trust: TrustMaterial,
+    received: datetime | None = None,
 ) -> Findings:
     """Verify signatures against a manifest that the hub already knows; ``bundles`` are (escaped path, bytes)."""
     found = [
@@ -82,87 +96,101 @@ def verify_manifest(
         )
         for path, raw in bundles
     ]
-    return judge(manifest, found, Files(manifest, None, {}), trust=trust)
+    return judge(manifest, found, Files(manifest, None), trust=trust, received=received)
 
 
 def judge(
-    manifest: Manifest, bundles: Sequence[FoundBundle], files: Files, *, trust: TrustMaterial
+    manifest: Manifest,
+    bundles: Sequence[FoundBundle],
+    files: Files,
+    *,
+    trust: TrustMaterial,
+    received: datetime | None = None,
 ) -> Findings:
     """Judge every bundle against the manifest; one bundle that lies at several paths is one signature."""
-    parsed: dict[bytes, Bundle | None] = {}
     places: dict[bytes, FoundBundle] = {}
     for found in sorted(bundles, key=lambda each: each.path.encode()):
-        if found.sha256 not in places:
-            places[found.sha256] = found
-            parsed[found.sha256] = _try_parse(found)
-    sound = {each.path for each in bundles if parsed[each.sha256] is not None}
-    judged = [_judge(places[sha256], bundle, files, sound, trust) for sha256, bundle in parsed.items()]
+        places.setdefault(found.sha256, found)
+    parsed = {sha256: _Parsed.of(found) for sha256, found in places.items()}
+    sound = {each.path for each in bundles if parsed[each.sha256].sound}
+    revision = Revision.of(manifest, sound, files)
+    judged = [_judge(each, revision, trust, received) for each in parsed.values()]
     judged.sort(key=lambda each: (each.fact.outcome != "VERIFIED", each.fact.bundle_sha256))
     facts = tuple(each.fact for each in judged)
     rest = facts[MAX_SIGNATURES:]
-    reasons = sorted({code for each in judged for code in each.reasons})
-    reference = ManifestRef(
-        sha256=manifest.sha256,
-        content_sha256=manifest.content(sound).sha256,
-        files=len(manifest.items),
-        bytes=manifest.total_bytes,
-    )
+    explanations = tuple(each for one in judged for each in one.explanations)
     return Findings(
         manifest=manifest,
-        reference=reference,
+        reference=ManifestRef(
+            sha256=manifest.sha256,
+            content_sha256=manifest.content(sound).sha256,
+            files=len(manifest.items),
+            bytes=manifest.total_bytes,
+        ),
         signatures=facts[:MAX_SIGNATURES],
         more_signatures=overflow_value([fact.as_json() for fact in rest]) if rest else None,
         outcome=outcome_of(facts),
-        reasons=tuple(reasons[: MAX_REASONS // 2]),
+        reasons=tuple(sorted({each.code for each in explanations})[: MAX_REASONS // 2]),
         evidence=(
             *(each.raw for each in places.values() if each.raw is not None),
             *([format_canonical_json([fact.as_json() for fact in rest])] if rest else ()),
         ),
-        details=tuple((each.fact.bundle_sha256, each.reasons[0], each.text) for each in judged if each.text),
+        explanations=explanations,
     )
 
 
-def _try_parse(found: FoundBundle) -> Bundle | None:
+def _parse(found: FoundBundle) -> Bundle:
     if found.raw is None:
-        return None
-    try:
-        return parse_bundle(found.raw)
-    except InputError:
-        return None
+        raise refused("bundle-too-large")
+    return parse_bundle(found.raw)
 
 
-def _why_malformed(found: FoundBundle) -> str:
-    try:
-        parse_bundle(found.raw or b"")
-    except InputError as error:
-        return str(error) if found.raw is not None else ""
-    return ""
+def _is_sound(found: FoundBundle) -> bool:
+    """Whether a file is a signature bundle by docs/spec/manifest.md, and so no content."""
+    return _Parsed.of(found).sound
 
 
-def _judge(
-    found: FoundBundle, bundle: Bundle | None, files: Files, sound: set[str], trust: TrustMaterial
-) -> _Judged:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parsed:
+    """A file that was parsed once for whether it is a bundle, and is needed again when all others were.
+
+    Only small ones are kept: forty of 16 MiB would not fit into memory.
+    """
+
+    found: FoundBundle
+    sound: bool
+    kept: Bundle | None
+
+    @classmethod
+    def of(cls, found: FoundBundle) -> "_Parsed":
+        try:
+            bundle = _parse(found)
+        except NotVerifiedError:
+            return cls(found=found, sound=False, kept=None)
+        return cls(found=found, sound=True, kept=bundle if len(bundle.raw) <= _SMALL_BYTES else None)
+
+
+def _judge(parsed: _Parsed, revision: Revision, trust: TrustMaterial, received: datetime | None) -> _Judged:
+    """Judge one bundle: its form, what it is about, who signed, what, and whether these files are that."""
+    found = parsed.found
     fact = _Draft(bundle_sha256=found.sha256, location=escape_name(found.path))
-    if bundle is None:
-        reason = TOO_LARGE if found.raw is None else "bundle-malformed"
-        return fact.done("UNSUPPORTED", [reason], text=_why_malformed(found))
-    fact.method, fact.statement_sha256 = bundle.method, bundle.statement_sha256
     try:
-        verified = verify_signature(bundle, trust)
+        fact.bundle = bundle = parsed.kept or _parse(found)
+        # What is no model signature is not held against one: nobody may read "invalid" about an attestation.
+        statement = parse_statement(bundle)
+        fact.verified = verify_signature(
+            bundle, trust, predicate_type=statement.predicate_type, received=received
+        )
+        signed = parse_signed_files(statement)
+        fact.root_sha256, fact.ignored = signed.root_sha256, signed.ignored_paths
+        problems = sorted(set(compare(signed, revision)))
     except NotVerifiedError as error:
-        fact.claimed = claimed_signer(bundle)
-        return fact.done(error.outcome, [error.reason], text=str(error))
-    fact.signer, fact.upstream = verified.signer, verified
-    try:
-        signed = parse_signed_files(bundle)
-    except InputError as error:
-        return fact.done("UNSUPPORTED", ["statement-unsupported"], text=str(error))
-    fact.root_sha256, fact.ignored = signed.root_sha256, signed.ignored_paths
-    try:
-        problems = sorted(set(_compare(signed, files, sound)))
-    except NotVerifiedError as error:
-        return fact.done(error.outcome, [error.reason], text=str(error))
-    return fact.done("CONTENT_MISMATCH" if problems else "VERIFIED", problems)
+        return fact.done(error.outcome, [(error.reason, error.detail)])
+    if problems:
+        return fact.done("CONTENT_MISMATCH", problems)
+    return fact.done(
+        "VERIFIED", [*((code, "") for code in fact.verified.remarks), *remarks(signed, revision)]
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,30 +199,37 @@ class _Draft:
 
     bundle_sha256: bytes
     location: str
-    method: str | None = None
-    statement_sha256: bytes | None = None
+    bundle: Bundle | None = None
     root_sha256: bytes | None = None
     ignored: tuple[str, ...] | None = None
-    signer: SignerFacts | None = None
-    claimed: SignerFacts | None = None
-    upstream: VerifiedSignature | None = None
+    verified: VerifiedSignature | None = None
 
-    def done(self, outcome: str, reasons: list[str], *, text: str = "") -> _Judged:
-        """Return the fact. Who signed something else than these files, or unreadable, is only claimed."""
-        signer = self.signer if outcome in ("VERIFIED", "CONTENT_MISMATCH") else None
+    def done(self, outcome: str, why: Sequence[tuple[str, str]]) -> _Judged:
+        """Return the fact. Who signed something that cannot be read is only claimed."""
+        bundle, verified = self.bundle, self.verified
+        signer = verified.signer if verified and outcome in ("VERIFIED", "CONTENT_MISMATCH") else None
+        claimed = verified.signer if verified else claimed_signer(bundle) if bundle else None
         fact = SignatureFact(
             bundle_sha256=self.bundle_sha256,
             outcome=outcome,
             location=self.location,
-            method=self.method,
-            statement_sha256=self.statement_sha256,
+            method=bundle.method if bundle else None,
+            statement_sha256=bundle.statement_sha256 if bundle else None,
             oms_root_sha256=self.root_sha256,
             ignored_paths=None if self.ignored is None else _cap_paths(self.ignored),
             signer=signer,
-            claimed_signer=None if signer else self.signer or self.claimed,
-            upstream_log=self.upstream.upstream_log if self.upstream else None,
+            claimed_signer=None if signer else claimed,
+            upstream_log=verified.upstream_log if verified else None,
         )
-        return _Judged(fact, reasons, text)
+        return _Judged(
+            fact,
+            [
+                Explanation(
+                    bundle_sha256=self.bundle_sha256, location=self.location, code=code, detail=detail
+                )
+                for code, detail in why
+            ],
+        )
 
 
 def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
@@ -203,75 +238,6 @@ def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
         if all(escaped) and len(format_canonical_json(list(escaped))) <= IGNORED_PATHS_CAP:
             return escaped
     return overflow_value([path.encode("utf-8", "replace").decode() for path in paths])
-
-
-def _compare(signed: SignedFiles, files: Files, sound: set[str]) -> Iterator[str]:
-    """Yield a reason code for each way in which the files differ from what was signed."""
-    manifest = files.manifest
-    listed: dict[str, list[Resource]] = {}
-    for resource in signed.resources:
-        listed.setdefault(_in_manifest(resource.path), []).append(resource)
-    present = {
-        item.path
-        for item in manifest.items
-        if item.path not in sound and not _ignored(item.path, signed.ignored_paths)
-    }
-    if set(listed) == {"."}:  # a model that is one file
-        if len(present) != 1:
-            yield "unsigned-file" if present else "missing-file"
-            return
-        listed = {next(iter(present)): listed["."]}
-    if present - listed.keys():
-        yield "unsigned-file"
-    for path, resources in listed.items():
-        target = _resolve(path, manifest, follow=signed.allow_symlinks)
-        if target is None:
-            yield "missing-file"
-        else:
-            yield from _compare_file(target, resources, signed.hash_type, files)
-
-
-def _in_manifest(name: str) -> str:
-    """Return a statement's name as the manifest escapes it."""
-    return escape_path(name.encode("utf-8", "surrogateescape")) if name != "." else name
-
-
-def _ignored(path: str, ignored: Sequence[str]) -> bool:
-    return any(
-        path == each or path.startswith(each.rstrip("/") + "/")
-        for each in (*_ALWAYS_IGNORED, *map(_in_manifest, ignored))
-    )
-
-
-def _resolve(path: str, manifest: Manifest, *, follow: bool) -> str | None:
-    """Return the regular file at ``path``; a link counts only if the signer allowed links and it stays inside."""
-    if path in manifest.files:
-        return path
-    links = (
-        {item.path: item.link for item in manifest.items if isinstance(item, ManifestLink)} if follow else {}
-    )
-    if path not in links or links[path].startswith("/"):
-        return None
-    target = os.path.normpath(os.path.join(os.path.dirname(path), links[path]))
-    return target if target in manifest.files else None
-
-
-def _compare_file(path: str, resources: Sequence[Resource], hash_type: str, files: Files) -> Iterator[str]:
-    size = files.manifest.files[path].size
-    ends = sorted((each.start or 0, size if each.end is None else each.end) for each in resources)
-    position = 0
-    for start, end in ends:
-        if start != position or end > size:
-            yield "content-differs"
-            return
-        position = end
-    if position != size:
-        yield "content-differs"
-        return
-    for resource in resources:
-        if files.digest(path, hash_type, resource.start, resource.end) != resource.digest:
-            yield "content-differs"
-            return
 
 
 def hash_revision(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[bytes, bytes]:
@@ -291,4 +257,4 @@ def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> tup
         NotFoundError, SourceError: the files cannot be read.
     """
     manifest, bundles, _ = read_revision(path, progress=progress)
-    return manifest, manifest.content({each.path for each in bundles if _try_parse(each) is not None})
+    return manifest, manifest.content({each.path for each in bundles if _is_sound(each)})

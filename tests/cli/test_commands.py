@@ -194,7 +194,7 @@ def test_the_receipt_says_what_could_not_be_verified_and_who_is_claimed(hubledge
     key = sign(model, "alice")
     words = ("record", ledger, "acme/tiny", "--model", model, "--public-key", key)
     signer = hubledger(*words, "--revision", "r1")[1].splitlines()[1]
-    assert signer.startswith("  Signed by         key sha256:")
+    assert signer.startswith("  Signed by         key SHA256:")
     (model / "weights.bin").write_bytes(b"changed")
     out = hubledger(*words, "--revision", "r2")[1].splitlines()
     assert out[0] == "CONTENT_MISMATCH  acme/tiny at r2"

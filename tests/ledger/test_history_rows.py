@@ -88,11 +88,11 @@ def test_a_renamed_repository_keeps_the_pin_of_its_first_name():
 @pytest.mark.parametrize(
     ("statements", "said"),
     [
-        ([event(A), event(B)], "Signer changed: key sha256:"),
-        ([event(A), event()], "Signer changed: no longer signed; was key sha256:"),
+        ([event(A), event(B)], "Signer changed: key SHA256:"),
+        ([event(A), event()], "Signer changed: no longer signed; was key SHA256:"),
         (
             [event(A), event(A, outcome="CONTENT_MISMATCH")],
-            "Signer changed: no signature that could be verified; was key sha256:",
+            "Signer changed: no signature that could be verified; was key SHA256:",
         ),
         (
             [event(A, repo_id="1"), event(A, repo_id="2")],
@@ -100,7 +100,7 @@ def test_a_renamed_repository_keeps_the_pin_of_its_first_name():
         ),
         (
             [event(A, repo_id="1"), event(B)],
-            "The name leads to another repository: repo:1 → none. Signer changed: key sha256:",
+            "The name leads to another repository: repo:1 → none. Signer changed: key SHA256:",
         ),
     ],
 )
