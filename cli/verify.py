@@ -160,7 +160,12 @@ def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
                 next_step="The log contradicts itself: run this again with --evidence-out in another folder",
             ) from error
         return free
-    raise WriteError("evidence of misbehaviour", expected="a free file name", actual=f"{path} and 999 more")
+    raise WriteError(
+        "evidence of misbehaviour",
+        expected="a free file name",
+        actual=f"{path} and 999 more",
+        next_step="The log contradicts itself: run this again with --evidence-out in another folder",
+    )
 
 
 def _read(path: pathlib.Path, max_bytes: int) -> bytes:

@@ -89,7 +89,9 @@ def parse_config(data: bytes) -> Config:
             )
         wanted = (int, float) if known[name] is float else (str,)
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigError(f"setting {name}", expected=wanted[-1].__name__, actual=value)
+            raise ConfigError(
+                f"setting {name}", expected=f"a value of type {wanted[-1].__name__}", actual=repr(value)
+            )
     for name in ("ledger", "hub"):
         if name not in table:
             raise ConfigError(f"setting {name}", expected="a value", actual="nothing")

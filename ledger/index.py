@@ -44,6 +44,7 @@ CREATE TABLE models(name TEXT PRIMARY KEY) STRICT;
 PRAGMA user_version = 1;
 """
 _BATCH = 2000
+_REBUILD = "Run `hubledger index rebuild`: the index holds nothing that the log does not"
 _INSERT_STATEMENT = "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TABLES = ("statements", "histories", "signers", "models")
 
@@ -145,10 +146,12 @@ class Index:
                 f"index {path.name}",
                 expected="an SQLite file",
                 actual=str(error),
-                next_step="Run `hubledger index rebuild`: the index holds nothing that the log does not",
+                next_step=_REBUILD,
             ) from error
         if version != 1:
-            raise CorruptError(f"index {path.name}", expected="version 1", actual=version)
+            raise CorruptError(
+                f"index {path.name}", expected="version 1", actual=f"version {version}", next_step=_REBUILD
+            )
 
     @property
     def database(self) -> sqlite_utils.Database:
@@ -169,7 +172,9 @@ class Index:
             )
             if moved.rowcount != 1:
                 connection.execute("ROLLBACK")
-                raise CorruptError("index position", expected=rows.start, actual=self.position())
+                raise CorruptError(
+                    "index position", expected=rows.start, actual=self.position(), next_step=_REBUILD
+                )
             connection.executemany(_INSERT_STATEMENT, rows.statements)
             connection.executemany("INSERT INTO histories VALUES (?, ?, ?)", rows.histories)
             connection.executemany("INSERT OR IGNORE INTO signers VALUES (?, ?, ?, ?, ?)", rows.signers)
@@ -244,7 +249,7 @@ class Index:
                 "reading the index",
                 expected="a sound SQLite file",
                 actual=str(error),
-                next_step="Run `hubledger index rebuild`: the index holds nothing that the log does not",
+                next_step=_REBUILD,
             ) from error
 
 

@@ -65,9 +65,12 @@ class Manifest:
 
     def __post_init__(self) -> None:
         paths = [item.path.encode() for item in self.items]
-        if any(left >= right for left, right in pairwise(paths)):
+        wrong = next(((left, right) for left, right in pairwise(paths) if left >= right), None)
+        if wrong is not None:
             raise MalformedError(
-                "manifest", expected="distinct paths in the order of their bytes", actual="another order"
+                "manifest",
+                expected="distinct paths in the order of their bytes",
+                actual=" before ".join(path.decode() for path in wrong),
             )
 
     @classmethod

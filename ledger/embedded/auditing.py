@@ -227,7 +227,7 @@ def _compare_commits(ledger: ReadLedger, chains: _Chains, size: int) -> int:
     finally:
         commits.close()
     if chains.leaf_index != state.size:
-        raise CorruptError("size of the commit store", expected=state.size, actual=chains.leaf_index)
+        raise CorruptError("size of the commit store", expected=chains.leaf_index, actual=state.size)
     _compare("head", chains.heads, stored_heads)
     _compare("event id", chains.events, stored_events)
     return state.size - size
@@ -238,10 +238,20 @@ def _compare(what: str, replayed: Mapping[Any, Any], stored: Mapping[Any, Any]) 
         if replayed.get(key) != stored.get(key):
             raise CorruptError(
                 f"{what} {key.hex() if isinstance(key, bytes) else key} in the commit store",
-                expected=replayed.get(key),
-                actual=stored.get(key),
+                expected=_shown(replayed.get(key)),
+                actual=_shown(stored.get(key)),
                 next_step="Stop the writer: its decisions may rest on damaged heads; restore the newest copy",
             )
+
+
+def _shown(value: ChainHead | StoredEvent | None) -> str:
+    match value:
+        case ChainHead():
+            return f"number {value.sequence}, {value.statement_sha256.hex()}"
+        case StoredEvent():
+            return f"leaf {value.leaf_index}, facts {value.facts_sha256.hex()}"
+        case None:
+            return "none"
 
 
 # The index

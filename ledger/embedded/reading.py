@@ -47,7 +47,12 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
 def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
     parsed = parse_entry(_entry(ledger, leaf_index, size))
     if not isinstance(parsed, Entry):
-        raise NotFoundError(f"leaf {leaf_index}", expected="a statement", actual="a map commit")
+        raise NotFoundError(
+            f"leaf {leaf_index}",
+            expected="a statement",
+            actual="a map commit",
+            next_step="Run `hubledger index rebuild`: the index leads to a leaf that is none of this model's",
+        )
     return parse_statement(parsed.payload)
 
 

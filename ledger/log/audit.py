@@ -179,7 +179,7 @@ def _task(log: PublishedLog, start: int, end: int, size: int, examine: Examine |
             run = log.bundle(bundle)
         except LedgerError as error:
             raise CorruptError(
-                f"bundle {bundle.path}", expected=f"{width} entries", actual=str(error)
+                f"bundle {bundle.path}", expected=f"{width} entries", actual=error.finding
             ) from error
         leaves = merkle.leaf_hashes(run)
         tile = Tile(level=0, index=index, width=width)
