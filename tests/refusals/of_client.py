@@ -192,6 +192,11 @@ EVIDENCE = (
     ),
     refused(
         MalformedError,
+        "hash of the consistency proof: expected 32 bytes, got 33 bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: Consistency(size=7, hashes=(bytes(33),)),
+    ),
+    refused(
+        MalformedError,
         "extra of the proof: expected an entry, or consistency and entry, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_extra(b'{"consistency":7,"entry":{}}'),
     ),
