@@ -126,7 +126,9 @@ def parse_manifest(data: bytes, *, max_bytes: int = MAX_MANIFEST_BYTES) -> Manif
 
 def _parse_item(value: Json) -> Item:
     match value:
-        case {"path": str(path), "sha256": sha256, "size": int(size)} if len(value) == 3 and size >= 0:
+        case {"path": str(path), "sha256": sha256, "size": size} if (
+            len(value) == 3 and type(size) is int and size >= 0  # true is an int to Python
+        ):
             return ManifestFile(
                 path=check_path(path),
                 sha256=parse_hex(sha256, length=32, what=f"sha256 of {path}"),
