@@ -4,6 +4,7 @@ import pytest
 
 from ledger.client.verify import Expectation, LocalFiles, check_proof
 from ledger.event import RecordedBy
+from ledger.identity import SigstoreFacts, overflow_text
 from tests.world import HUB, NOW, World, digest, key_signer, make_event, signed_by
 
 
@@ -103,3 +104,17 @@ def test_files_are_held_against_the_manifest_and_the_content_each_against_its_ow
     result = check_proof(log.proof(0), trust=log.trust(), now=NOW, files=resigned)
     assert result.model == "ACCEPTED"
     assert step(result, "files").against.startswith(f"content sha256:{content.hex()[:16]}…")
+
+
+def test_a_signer_without_an_issuer_meets_nobody():
+    """Two providers may both know an ``a@example.org``; also where the issuer is so long that only its digest is logged."""
+    facts = SigstoreFacts(
+        issuer=overflow_text("https://idp.example/" + "x" * 300),
+        san="a@example.org",
+        san_type="email",
+        claims=(),
+        certificate_sha256=bytes(32),
+    )
+    assert not Expectation(signer="a@example.org").met_by(facts)
+    assert not Expectation(signer="a@example.org", issuer="https://idp.example/").met_by(facts)
+    assert Expectation(signer="a@example.org", issuer="https://idp.example/" + "x" * 300).met_by(facts)
