@@ -1,5 +1,6 @@
 """Refusals of ledger.config, embedded and recorder, and of the commands: what the operator of a ledger meets."""
 
+import base64
 import contextlib
 import json
 import sqlite3
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.main import group
 from cli.verify import _write_evidence
-from ledger.config import Config, load_config, parse_config
+from ledger.config import MAX_CONFIG_BYTES, Config, load_config, parse_config
 from ledger.embedded.auditing import audit_foreign, audit_ledger
 from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
 from ledger.embedded.reading import model_history, write_proof
@@ -21,6 +22,7 @@ from ledger.errors import (
     ConflictError,
     CorruptError,
     HeadMovedError,
+    LimitError,
     MalformedError,
     NotEmptyError,
     NotFoundError,
@@ -37,7 +39,20 @@ from tests.world import ed25519_key, p256_key, spki_of
 
 # Settings
 
+
+def _large_settings(scene):
+    """Settings that go on after the limit: what stands there is not left out."""
+    comment = b"#" * MAX_CONFIG_BYTES
+    scene.write("hubledger.toml", b'ledger = "log.example"\nhub = "hub.example"\n' + comment)
+    return scene.folder
+
+
 CONFIG = (
+    refused(
+        LimitError,
+        "hubledger.toml: expected at most 1048576 bytes, got more. Check that it is what you meant: the limit cannot be changed",
+        lambda scene: load_config(_large_settings(scene)),
+    ),
     refused(
         ConfigError,
         "publish_interval: expected 0.1 to 3600 seconds, got 0.01. Correct what is named, and try again",
@@ -516,6 +531,13 @@ def _no_extra(scene):
     return _command("demo")
 
 
+def _pem_of_no_curve():
+    """A public key on a curve that nobody knows."""
+    p256 = bytes.fromhex("06082a8648ce3d030107")
+    der = spki_of(p256_key("a")).replace(p256, p256[:-1] + b"\x77")
+    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
+
+
 def _evidence_taken(scene):
     for number in range(1000):
         scene.write("evidence.json" if number == 0 else f"evidence-{number}.json", b"")
@@ -585,6 +607,11 @@ COMMANDS = (
         UsageError,
         "--expect-key: expected 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
         lambda scene: _expect(scene, "--expect-key", scene.write("key.pem", b"none")),
+    ),
+    refused(
+        UsageError,
+        "--expect-key: expected 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
+        lambda scene: _expect(scene, "--expect-key", scene.write("key.pem", _pem_of_no_curve())),
     ),
 )
 
