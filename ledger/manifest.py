@@ -65,9 +65,12 @@ class Manifest:
 
     def __post_init__(self) -> None:
         paths = [item.path.encode() for item in self.items]
-        if any(left >= right for left, right in pairwise(paths)):
+        wrong = next(((left, right) for left, right in pairwise(paths) if left >= right), None)
+        if wrong is not None:
             raise MalformedError(
-                "manifest", expected="distinct paths in the order of their bytes", actual="another order"
+                "manifest",
+                expected="distinct paths in the order of their bytes",
+                actual=" before ".join(path.decode() for path in wrong),
             )
 
     @classmethod
@@ -123,7 +126,9 @@ def parse_manifest(data: bytes, *, max_bytes: int = MAX_MANIFEST_BYTES) -> Manif
 
 def _parse_item(value: Json) -> Item:
     match value:
-        case {"path": str(path), "sha256": sha256, "size": int(size)} if len(value) == 3 and size >= 0:
+        case {"path": str(path), "sha256": sha256, "size": size} if (
+            len(value) == 3 and type(size) is int and size >= 0  # true is an int to Python
+        ):
             return ManifestFile(
                 path=check_path(path),
                 sha256=parse_hex(sha256, length=32, what=f"sha256 of {path}"),

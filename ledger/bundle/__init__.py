@@ -103,7 +103,9 @@ def parse_bundle(raw: bytes) -> Bundle:
     methods = [name for name in _METHODS if material.get(name) is not None]
     if len(methods) != 1:
         raise MalformedError(
-            "verification material", expected="one of " + ", ".join(_METHODS), actual=methods
+            "verification material",
+            expected="one of " + ", ".join(_METHODS),
+            actual=" and ".join(methods) or "none",
         )
     method = _METHODS[methods[0]]
     if method == "certificate" and material.get("tlogEntries"):

@@ -114,7 +114,12 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
         building.rename(directory)
         sync_folder(directory.parent)
     except OSError as error:
-        raise WriteError(f"making {directory}", expected="a writable place", actual=error.strerror) from error
+        raise WriteError(
+            f"making {directory}",
+            expected="a writable place",
+            actual=error.strerror,
+            next_step="Name a place where this user can make a folder; nothing was left behind",
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return trust

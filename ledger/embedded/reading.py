@@ -83,7 +83,12 @@ def close_names(index: Index, name: str) -> list[str]:
 def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
     parsed = parse_entry(_entry(ledger, leaf_index, size))
     if not isinstance(parsed, Entry):
-        raise NotFoundError(f"leaf {leaf_index}", expected="a statement", actual="a map commit")
+        raise NotFoundError(
+            f"leaf {leaf_index}",
+            expected="a statement",
+            actual="a map commit",
+            next_step="Run `hubledger index rebuild`: the index leads to a leaf that is none of this model's",
+        )
     return parse_statement(parsed.payload)
 
 

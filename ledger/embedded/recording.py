@@ -117,7 +117,9 @@ def _read(path: pathlib.Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise NotFoundError(f"file {path}", expected="a readable file", actual=error.strerror) from error
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
     if len(data) > max_bytes:
         raise ConfigError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
     return data

@@ -157,7 +157,10 @@ class Recorder:
             _, heads = self._log.lookup([], ["hub:"])
             if heads:
                 raise ConflictError(
-                    "first key of the hub", expected="an empty hub: history", actual="a key before it"
+                    "first key of the hub",
+                    expected="an empty hub: history",
+                    actual="a key before it",
+                    next_step="Use the ledger as it is: its key was announced when it was made",
                 )
             ((_, _, result),) = self._submit([self._drafter.first_key(spki)])
         if isinstance(result, LedgerError):

@@ -31,7 +31,7 @@ class DirectoryObjects:
             raise NotFoundError(f"object {name}", expected="a stored object", actual="nothing") from error
         except OSError as error:
             raise CorruptError(
-                f"reading object {name}", expected="readable bytes", actual=str(error)
+                f"reading object {name}", expected="readable bytes", actual=error.strerror
             ) from error
         if len(data) > max_bytes:
             raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")

@@ -89,7 +89,10 @@ class SqliteCommits:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != _SCHEMA_VERSION:
             raise CorruptError(
-                f"schema of {path.name}", expected=f"version {_SCHEMA_VERSION}", actual=f"version {version}"
+                f"schema of {path.name}",
+                expected=f"version {_SCHEMA_VERSION}",
+                actual=f"version {version}",
+                next_step="Use the version of hubledger that wrote this directory",
             )
         if not read_only:
             _make_durable(self._connection)

@@ -121,7 +121,7 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[tuple[bytes, int | None]]:
                         yield name, each.stat().st_size
         except OSError as error:
             raise SourceError(
-                f"reading folder {escape_path(folder)}", expected="a readable folder", actual=str(error)
+                f"reading folder {escape_path(folder)}", expected="a readable folder", actual=error.strerror
             ) from error
 
 
@@ -131,7 +131,7 @@ def _open(folder: pathlib.Path, name: bytes) -> BinaryIO:
         descriptor = os.open(os.path.join(os.fsencode(folder), name), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
         raise SourceError(
-            f"reading {escape_path(name)}", expected="a readable file", actual=str(error)
+            f"reading {escape_path(name)}", expected="a readable file", actual=error.strerror
         ) from error
     return os.fdopen(descriptor, "rb")
 
@@ -156,7 +156,10 @@ def _read_one(
             tail = block[-_SCAN_BYTES:]
     if read != size:
         raise SourceError(
-            f"reading {path}", expected=f"{size} bytes", actual=f"{read} bytes: it changed meanwhile"
+            f"reading {path}",
+            expected=f"{size} bytes",
+            actual=f"{read} bytes: it changed meanwhile",
+            next_step="Try again when nothing writes to the model",
         )
     item = ManifestFile(path=path, sha256=digest.digest(), size=size)
     media = MEDIA_TYPE.encode()

@@ -396,7 +396,7 @@ def test_contradicting_options_are_a_usage_error(verify, name):
     arguments, message = USAGE[name]
     code, out, err = verify(*arguments)
     assert (code, out) == (2, "")
-    assert err == f"hubledger: {message}\n"
+    assert err == f"hubledger: {message}. Compare with the command's --help\n"
 
 
 def test_options_may_be_joined_and_values_may_look_like_options(verify):

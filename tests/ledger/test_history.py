@@ -1,122 +1,256 @@
-"""How a history reads: which rows are marked against the row before, and which against the pin."""
+"""Histories: what each event establishes, how a chain is checked, and which rows show a change (architecture section 2).
 
+The fold and the rows are held to slow references that look at the whole history at once, written from the text.
+"""
+
+import itertools
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ledger.event import RecordedBy, UnknownStatement
-from ledger.history import Pin, derive_rows
-from ledger.identity import canonical_identity
-from tests.events import event, key, workflow
+from ledger.errors import ChainError, MalformedError
+from ledger.event import HistoryLink, UnknownStatement
+from ledger.history import (
+    INITIAL,
+    ChainHead,
+    HistoryState,
+    check_link,
+    derive_rows,
+    history_keys,
+    parse_state,
+    repo_key,
+    verified_identities,
+)
+from ledger.identity import canonical_identity, identity_digest
+from tests.events import decided, digest, event, key, signed_by, workflow
 
-A, B, C = key("a"), key("b"), key("c")
-HERE = "name:acme/tiny"
+SIGNERS = [key("a"), key("b"), workflow("refs/tags/v1"), workflow("refs/tags/v2"), workflow("refs/heads/x")]
 
-
-def observed_by(observer, *signers):
-    made = event(*signers)
-    return replace(made, common=replace(made.common, recorded_by=RecordedBy(id=observer, role="observer")))
-
-
-STORIES = {
-    # what was recorded, and for each row: changed since the row before, by a pinned signer
-    "the second upload of a stranger is still not by the pinned signer": [
-        (event(A), False, True),
-        (event(B), True, False),
-        (event(B), False, False),
-        (event(A), True, True),
-    ],
-    "before anybody is pinned nothing is held against a pin": [
-        (event(), False, None),
-        (event(A, outcome="INVALID_SIGNATURE"), False, None),
-        (event(A), False, True),
-        (event(), True, False),
-    ],
-    "each of the first signers is pinned": [
-        (event(A, B), False, True),
-        (event(B), False, True),
-        (event(A), True, True),
-        (event(C, B), True, True),
-    ],
-    "a challenged first signature pins nobody": [
-        (event(A, decision="challenged"), False, None),
-        (event(B), True, True),
-        (event(A), True, False),
-    ],
-    "a release of the same workflow is the same signer": [
-        (event(workflow("refs/tags/v1")), False, True),
-        (event(workflow("refs/tags/v2")), False, True),
-        (event(workflow("refs/heads/evil")), True, False),
-    ],
-    "proposals and observers are neither marked nor counted": [
-        (event(B, ref="refs/pull/1/head"), False, None),
-        (observed_by("watch.example", B), False, None),
-        (event(A), False, True),
-        (event(B, ref="refs/pull/2/head"), False, None),
-        (event(A), False, True),
-    ],
-    "another repository under the name is marked, and held against the name's pin": [
-        (event(A, repo_id="1"), False, True),
-        (event(A, repo_id="2", decision="challenged"), True, True),
-        (event(B, repo_id="2", decision="challenged"), True, False),
-    ],
-}
+events = st.builds(
+    event,
+    *[st.sampled_from(SIGNERS)] * 2,
+    outcome=st.sampled_from(["VERIFIED", "VERIFIED", "CONTENT_MISMATCH", "INVALID_SIGNATURE", "UNKNOWN_KEY"]),
+    repo_id=st.sampled_from([None, "1", "2"]),
+    ref=st.sampled_from([None, "refs/heads/main", "refs/pull/1/head", "refs/merge-requests/1/head"]),
+    trigger=st.sampled_from(["upload", "backfill", "recheck"]),
+    decision=st.sampled_from(["observed", "observed", "accepted", "challenged", "rejected"]),
+) | st.builds(
+    event,
+    repo_id=st.sampled_from([None, "1", "2"]),
+    ref=st.sampled_from([None, "refs/pull/1/head"]),
+    decision=st.sampled_from(["observed", "challenged"]),
+)
+histories = st.lists(events, max_size=8)
 
 
-@pytest.mark.parametrize("name", STORIES)
-def test_rows_are_marked_against_the_row_before_and_against_the_pin(name):
-    story = STORIES[name]
-    rows = derive_rows(enumerate(each for each, _, _ in story), key=HERE)
-    assert [(row.change is not None, row.by_pinned) for row in rows] == [
-        (changed, by_pinned) for _, changed, by_pinned in story
+def is_proposal(each):
+    return each.model.ref is not None and each.model.ref.startswith(("refs/pull/", "refs/merge-requests/"))
+
+
+def counted(each):
+    """An event that counts: observed or accepted, and no proposal."""
+    return each.policy.decision in ("observed", "accepted") and not is_proposal(each)
+
+
+def reference_state(history):
+    """ "The pin is the set of verified identities of the first event that is VERIFIED, not of a pull ref, and observed
+    or accepted; a recheck never changes it"; the last repository is that of the last event that counts.
+    """
+    pinning = [
+        each for each in history if counted(each) and each.outcome == "VERIFIED" and each.trigger != "recheck"
     ]
+    pin = None
+    if pinning:
+        pin = frozenset(
+            identity_digest(canonical_identity(signature.signer))
+            for signature in pinning[0].signatures
+            if signature.outcome == "VERIFIED"
+        )
+    last = next((each for each in reversed(history) if counted(each)), None)
+    repo = None if last is None else "" if last.model.repo_id is None else f"repo:{last.model.repo_id}"
+    return HistoryState(pin=pin, last_repo=repo)
 
 
-def test_a_row_says_who_is_pinned_and_where():
-    rows = derive_rows(enumerate([event(), event(A, B), event(C)]), key=HERE)
-    pin = Pin(leaf_index=1, signers=(canonical_identity(A), canonical_identity(B)))
-    assert [row.pin for row in rows] == [None, pin, pin]
+def fold(history):
+    state = INITIAL
+    for each in history:
+        state = state.apply(each)
+    return state
 
 
-def test_a_renamed_repository_keeps_the_pin_of_its_first_name():
-    """Section 2: the pin of the `repo:` history goes before that of the name."""
-    before = event(A, name="acme/old", repo_id="1")
-    rows = derive_rows(enumerate([before, event(B, repo_id="1"), event(A, repo_id="1")]), key=HERE)
-    assert [(row.leaf_index, row.by_pinned) for row in rows] == [(1, False), (2, True)]
+@settings(max_examples=300, deadline=None)
+@given(history=histories)
+def test_the_fold_says_what_the_whole_history_says(history):
+    assert fold(history) == reference_state(history)
+
+
+@settings(max_examples=100, deadline=None)
+@given(history=histories)
+def test_a_state_is_stored_and_read_back(history):
+    state = fold(history)
+    assert parse_state(state.format()) == state
 
 
 @pytest.mark.parametrize(
-    ("statements", "said"),
+    "data",
     [
-        ([event(A), event(B)], "Signer changed: key sha256:"),
-        ([event(A), event()], "Signer changed: no longer signed; was key sha256:"),
-        (
-            [event(A), event(A, outcome="CONTENT_MISMATCH")],
-            "Signer changed: no signature that could be verified; was key sha256:",
-        ),
-        (
-            [event(A, repo_id="1"), event(A, repo_id="2")],
-            "The name leads to another repository: repo:1 → repo:2",
-        ),
-        (
-            [event(A, repo_id="1"), event(B)],
-            "The name leads to another repository: repo:1 → none. Signer changed: key sha256:",
-        ),
+        b"{}",
+        b"[]",
+        b'{"lastRepo":7,"pin":null}',
+        b'{"lastRepo":null,"pin":"a"}',
+        b'{"lastRepo":null,"pin":["AA"]}',
     ],
 )
-def test_a_change_is_said_in_the_words_of_every_interface(statements, said):
-    change = derive_rows(enumerate(statements), key=HERE)[-1].change
-    assert change is not None
-    assert change.startswith(said)
+def test_a_stored_state_of_another_form_is_refused(data):
+    with pytest.raises(MalformedError):
+        parse_state(data)
 
 
-def test_what_is_not_understood_is_a_row_all_the_same():
-    unknown = UnknownStatement(
-        predicate_type="https://hubledger/verification-event/v9", reason="version 9", common=event(A).common
-    )
-    rows = derive_rows(enumerate([event(A), unknown, event(A)]), key=HERE)
-    assert [(row.statement is unknown, row.change, row.by_pinned) for row in rows] == [
-        (False, None, True),
-        (True, None, None),
-        (False, None, True),
+@pytest.mark.parametrize("decision", ["challenged", "rejected"])
+def test_what_was_not_accepted_establishes_nothing(decision):
+    assert INITIAL.apply(event(key("a"), repo_id="1", decision=decision)) is INITIAL
+
+
+def test_an_event_that_changes_nothing_gives_the_same_state():
+    state = INITIAL.apply(event(key("a"), repo_id="1"))
+    assert state.apply(event(key("b"), repo_id="1")) is state
+
+
+# Who signed
+
+
+def test_only_signatures_that_verified_name_a_signer_each_once_and_in_order():
+    a, b, c = key("a"), key("b"), key("c")
+    mismatch = signed_by(c, outcome="CONTENT_MISMATCH")
+    found = verified_identities(event(signatures=(*signed_by(b, a), *signed_by(b), *mismatch)))
+    assert found == (canonical_identity(b), canonical_identity(a))
+
+
+def test_two_tags_of_one_workflow_are_one_signer():
+    v1, v2 = workflow("refs/tags/v1"), workflow("refs/tags/v2")
+    assert len(verified_identities(event(v1, v2))) == 1
+    assert len(verified_identities(event(v1, workflow("refs/heads/main")))) == 2
+
+
+def test_an_event_belongs_to_its_name_and_to_its_repository():
+    assert history_keys("acme/tiny", None) == ("name:acme/tiny",)
+    assert history_keys("acme/tiny", "7") == ("name:acme/tiny", "repo:7")
+    assert repo_key(event(repo_id="7")) == "repo:7"
+    assert repo_key(event()) is None
+
+
+# Chains
+
+
+PLACES = [
+    HistoryLink(key="k", sequence=sequence, previous=previous)
+    for sequence in (None, 0, 1, 2, 3)
+    for previous in (None, digest("one"), digest("other"))
+]
+
+
+@pytest.mark.parametrize(
+    ("head", "right"),
+    [
+        (None, HistoryLink(key="k", sequence=0)),
+        (ChainHead(0, digest("one")), HistoryLink(key="k", sequence=1, previous=digest("one"))),
+        (ChainHead(1, digest("other")), HistoryLink(key="k", sequence=2, previous=digest("other"))),
+    ],
+)
+def test_one_place_follows_a_head_and_every_other_is_a_gap_or_a_fork(head, right):
+    check_link(right, head, where="leaf 7")
+    for other in PLACES:
+        if other != right:
+            with pytest.raises(ChainError, match="chain of k at leaf 7: expected number"):
+                check_link(other, head, where="leaf 7")
+
+
+# Rows
+
+
+def reference_changes(history):
+    """For each row whether it is marked, from all the rows before it."""
+    marks = []
+    for at, each in enumerate(history):
+        before = [one for one in history[:at] if not is_proposal(one)]
+        if is_proposal(each):
+            marks.append(False)
+            continue
+        signed = [set(verified_identities(one)) for one in before if one.outcome == "VERIFIED"]
+        repos = [one.model.repo_id for one in before if one.model.repo_id is not None]
+        now = set(verified_identities(each)) if each.outcome == "VERIFIED" else set()
+        other_repo = bool(repos) and repos[-1] != each.model.repo_id
+        marks.append(other_repo or (bool(signed) and not signed[-1] & now))
+    return marks
+
+
+@settings(max_examples=300, deadline=None)
+@given(history=histories)
+def test_rows_are_marked_where_the_signer_or_the_repository_changed(history):
+    rows = derive_rows(enumerate(history))
+    assert [row.change is not None for row in rows] == reference_changes(history)
+    assert [row.leaf_index for row in rows] == list(range(len(history)))
+    for row, each in zip(rows, history, strict=True):
+        assert row.signers == (verified_identities(each) if each.outcome == "VERIFIED" else ())
+
+
+A, B = key("a"), key("b")
+SHOWN_A = f"key sha256:{digest('a').hex()[:16]}…"
+SHOWN_B = f"key sha256:{digest('b').hex()[:16]}…"
+
+CHANGES = {
+    "another key": ([event(A), event(B)], f"{SHOWN_A} → {SHOWN_B}"),
+    "unsigned": ([event(A), event()], f"no longer signed: was {SHOWN_A}"),
+    "a mismatch": ([event(A), event(A, outcome="CONTENT_MISMATCH")], f"content mismatch: was {SHOWN_A}"),
+    "a key nobody knows": ([event(A), event(B, outcome="UNKNOWN_KEY")], f"unknown key: was {SHOWN_A}"),
+    "another repository": (
+        [event(A, repo_id="1"), event(A, repo_id="2")],
+        "the name leads to another repository: repo:1 → repo:2",
+    ),
+    "no repository": (
+        [event(A, repo_id="1"), event(A)],
+        "the name leads to another repository: repo:1 → none",
+    ),
+    "a first repository": ([event(A), event(A, repo_id="1")], None),
+    "one of two signers": ([event(A, B), event(B)], None),
+    "the first signature": ([event(), event(A)], None),
+    "after unsigned ones, against the last who signed": (
+        [event(A), event(), event(B)],
+        f"{SHOWN_A} → {SHOWN_B}",
+    ),
+    "a proposal": ([event(A), event(B, ref="refs/pull/1/head")], None),
+    "after a proposal": ([event(A), event(B, ref="refs/pull/1/head"), event(A)], None),
+}
+
+
+@pytest.mark.parametrize("why", CHANGES)
+def test_a_change_is_told_in_one_line(why):
+    history, change = CHANGES[why]
+    assert derive_rows(enumerate(history))[-1].change == change
+
+
+def test_what_is_no_verification_event_is_a_row_and_changes_nothing():
+    unknown = UnknownStatement(predicate_type="https://hubledger/other/v1", reason="unknown type or version")
+    rows = derive_rows([(3, event(A)), (5, unknown), (9, event(A))])
+    assert [(row.leaf_index, row.change, row.signers) for row in rows] == [
+        (3, None, (canonical_identity(A),)),
+        (5, None, ()),
+        (9, None, (canonical_identity(A),)),
     ]
+
+
+def test_rows_do_not_depend_on_what_was_decided():
+    """A reader sees what was signed; whether the hub accepted it stands beside it."""
+    history = [event(A), event(B), event(A)]
+    for decisions in itertools.product(["observed", "challenged"], repeat=3):
+        rows = derive_rows(
+            enumerate(decided(each, word) for each, word in zip(history, decisions, strict=True))
+        )
+        assert [row.change is None for row in rows] == [True, False, False]
+
+
+def test_a_claimed_signer_is_never_shown_as_one():
+    claim = replace(event(A, outcome="UNKNOWN_KEY"), outcome="UNKNOWN_KEY")
+    assert derive_rows([(0, claim)])[0].signers == ()
