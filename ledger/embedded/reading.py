@@ -9,7 +9,7 @@ from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_rea
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
-from ledger.errors import NotFoundError
+from ledger.errors import CorruptError, NotFoundError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
 from ledger.history import Row, derive_rows, repo_key
 from ledger.identity import Identity, display
@@ -83,7 +83,7 @@ def close_names(index: Index, name: str) -> list[str]:
 def _statement(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
     parsed = parse_entry(_entry(ledger, leaf_index, size))
     if not isinstance(parsed, Entry):
-        raise NotFoundError(
+        raise CorruptError(
             f"leaf {leaf_index}",
             expected="a statement",
             actual="a map commit",

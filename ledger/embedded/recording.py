@@ -9,7 +9,7 @@ from typing import Any
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
-from ledger.errors import ConfigError, NotFoundError
+from ledger.errors import LimitError, NotFoundError
 from ledger.event import Model, VerificationEvent, escape_name
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
 from ledger.identity import Overflow, canonical_identity, display, overflow_value
@@ -121,7 +121,7 @@ def _read(path: pathlib.Path, max_bytes: int) -> bytes:
             f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
         ) from error
     if len(data) > max_bytes:
-        raise ConfigError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
+        raise LimitError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
     return data
 
 

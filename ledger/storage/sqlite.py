@@ -275,6 +275,8 @@ class SqliteCommits:
             self._writable = False
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, StorageError):
+                raise  # it says already what is wrong
             raise _write_error("writing the commit store", error) from error
         try:
             self._connection.execute("COMMIT")
@@ -333,9 +335,7 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
         ) from error
 
 
-def _write_error(what: str, error: Exception) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
+def _write_error(what: str, error: sqlite3.Error) -> WriteError:
     return WriteError(
         what,
         expected="a durable transaction",
