@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.errors import ChainError, MalformedError
-from ledger.event import HistoryLink, UnknownStatement
+from ledger.event import HistoryLink, RecordedBy, UnknownStatement
 from ledger.history import (
     INITIAL,
     ChainHead,
     HistoryState,
+    Pin,
     check_link,
     derive_rows,
     history_keys,
@@ -54,18 +55,20 @@ def counted(each):
     return each.policy.decision in ("observed", "accepted") and not is_proposal(each)
 
 
+def pinning(each):
+    return counted(each) and each.outcome == "VERIFIED" and each.trigger != "recheck"
+
+
 def reference_state(history):
     """ "The pin is the set of verified identities of the first event that is VERIFIED, not of a pull ref, and observed
     or accepted; a recheck never changes it"; the last repository is that of the last event that counts.
     """
-    pinning = [
-        each for each in history if counted(each) and each.outcome == "VERIFIED" and each.trigger != "recheck"
-    ]
+    first = next(filter(pinning, history), None)
     pin = None
-    if pinning:
+    if first is not None:
         pin = frozenset(
             identity_digest(canonical_identity(signature.signer))
-            for signature in pinning[0].signatures
+            for signature in first.signatures
             if signature.outcome == "VERIFIED"
         )
     last = next((each for each in reversed(history) if counted(each)), None)
@@ -96,11 +99,15 @@ def test_a_state_is_stored_and_read_back(history):
 @pytest.mark.parametrize(
     "data",
     [
+        b"",
         b"{}",
-        b"[]",
-        b'{"lastRepo":7,"pin":null}',
-        b'{"lastRepo":null,"pin":"a"}',
-        b'{"lastRepo":null,"pin":["AA"]}',
+        b"\1",
+        b"\2" + bytes(31),
+        b"\2" + bytes(33),
+        b"\3" + digest("a") + digest("b"),  # not in order
+        b"\3" + digest("a") * 2,
+        b"\0repo:1",
+        b"\0\nrepo:\xff",
     ],
 )
 def test_a_stored_state_of_another_form_is_refused(data):
@@ -170,6 +177,16 @@ def test_one_place_follows_a_head_and_every_other_is_a_gap_or_a_fork(head, right
 # Rows
 
 
+HERE = "name:acme/tiny"
+A, B, C = key("a"), key("b"), key("c")
+SHOWN_A = f"key sha256:{digest('a').hex()[:16]}…"
+SHOWN_B = f"key sha256:{digest('b').hex()[:16]}…"
+
+
+def rows_of(history):
+    return derive_rows(enumerate(history), key=HERE)
+
+
 def reference_changes(history):
     """For each row whether it is marked, from all the rows before it."""
     marks = []
@@ -186,39 +203,139 @@ def reference_changes(history):
     return marks
 
 
+def reference_pin(history, at):
+    """ "An event is held against the pin of its repo: history, else of its name: history"; else it shows its own."""
+    repo = history[at].model.repo_id
+    if is_proposal(history[at]):
+        return None
+    for end in (at, at + 1):
+        named = list(enumerate(history[:end]))
+        same_repo = [(i, one) for i, one in named if repo is not None and one.model.repo_id == repo]
+        for chain in (same_repo, named):
+            if first := next(((i, one) for i, one in chain if pinning(one)), None):
+                return Pin(leaf_index=first[0], signers=verified_identities(first[1]))
+    return None
+
+
 @settings(max_examples=300, deadline=None)
 @given(history=histories)
 def test_rows_are_marked_where_the_signer_or_the_repository_changed(history):
-    rows = derive_rows(enumerate(history))
+    rows = rows_of(history)
     assert [row.change is not None for row in rows] == reference_changes(history)
     assert [row.leaf_index for row in rows] == list(range(len(history)))
     for row, each in zip(rows, history, strict=True):
         assert row.signers == (verified_identities(each) if each.outcome == "VERIFIED" else ())
 
 
-A, B = key("a"), key("b")
-SHOWN_A = f"key sha256:{digest('a').hex()[:16]}…"
-SHOWN_B = f"key sha256:{digest('b').hex()[:16]}…"
+@settings(max_examples=300, deadline=None)
+@given(history=histories)
+def test_rows_are_held_against_the_pin_of_the_repository_else_of_the_name(history):
+    for at, row in enumerate(rows_of(history)):
+        assert row.pin == (pin := reference_pin(history, at))
+        assert row.by_pinned == (None if pin is None else bool({*pin.signers} & {*row.signers}))
 
+
+def observed_by(observer, *signers):
+    made = event(*signers)
+    return replace(made, common=replace(made.common, recorded_by=RecordedBy(id=observer, role="observer")))
+
+
+STORIES = {
+    # what was recorded, and for each row: changed since the row before, by a pinned signer
+    "the second upload of a stranger is still not by the pinned signer": [
+        (event(A), False, True),
+        (event(B), True, False),
+        (event(B), False, False),
+        (event(A), True, True),
+    ],
+    "before anybody is pinned nothing is held against a pin": [
+        (event(), False, None),
+        (event(A, outcome="INVALID_SIGNATURE"), False, None),
+        (event(A), False, True),
+        (event(), True, False),
+    ],
+    "each of the first signers is pinned": [
+        (event(A, B), False, True),
+        (event(B), False, True),
+        (event(A), True, True),
+        (event(C, B), True, True),
+    ],
+    "a challenged first signature pins nobody": [
+        (event(A, decision="challenged"), False, None),
+        (event(B), True, True),
+        (event(A), True, False),
+    ],
+    "a release of the same workflow is the same signer": [
+        (event(workflow("refs/tags/v1")), False, True),
+        (event(workflow("refs/tags/v2")), False, True),
+        (event(workflow("refs/heads/evil")), True, False),
+    ],
+    "proposals and observers are neither marked nor counted": [
+        (event(B, ref="refs/pull/1/head"), False, None),
+        (observed_by("watch.example", B), False, None),
+        (event(A), False, True),
+        (event(B, ref="refs/pull/2/head"), False, None),
+        (event(A), False, True),
+    ],
+    "another repository under the name is marked, and held against the name's pin": [
+        (event(A, repo_id="1"), False, True),
+        (event(A, repo_id="2", decision="challenged"), True, True),
+        (event(B, repo_id="2", decision="challenged"), True, False),
+    ],
+    "what a key does not verify is not by the pinned signer": [
+        (event(A), False, True),
+        (event(A, outcome="UNKNOWN_KEY"), True, False),
+        (event(A, outcome="CONTENT_MISMATCH"), True, False),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_rows_are_marked_against_the_row_before_and_against_the_pin(name):
+    story = STORIES[name]
+    rows = rows_of(each for each, _, _ in story)
+    assert [(row.change is not None, row.by_pinned) for row in rows] == [
+        (changed, by_pinned) for _, changed, by_pinned in story
+    ]
+
+
+def test_a_row_says_who_is_pinned_and_where():
+    rows = rows_of([event(), event(A, B), event(C)])
+    pin = Pin(leaf_index=1, signers=(canonical_identity(A), canonical_identity(B)))
+    assert [row.pin for row in rows] == [None, pin, pin]
+
+
+def test_a_renamed_repository_keeps_the_pin_of_its_first_name():
+    """Section 2: the pin of the `repo:` history goes before that of the name."""
+    before = event(A, name="acme/old", repo_id="1")
+    rows = rows_of([before, event(B, repo_id="1"), event(A, repo_id="1")])
+    assert [(row.leaf_index, row.by_pinned) for row in rows] == [(1, False), (2, True)]
+
+
+UNVERIFIED = f"Signer changed: no signature that could be verified; was {SHOWN_A}"
 CHANGES = {
-    "another key": ([event(A), event(B)], f"{SHOWN_A} → {SHOWN_B}"),
-    "unsigned": ([event(A), event()], f"no longer signed: was {SHOWN_A}"),
-    "a mismatch": ([event(A), event(A, outcome="CONTENT_MISMATCH")], f"content mismatch: was {SHOWN_A}"),
-    "a key nobody knows": ([event(A), event(B, outcome="UNKNOWN_KEY")], f"unknown key: was {SHOWN_A}"),
+    "another key": ([event(A), event(B)], f"Signer changed: {SHOWN_A} → {SHOWN_B}"),
+    "unsigned": ([event(A), event()], f"Signer changed: no longer signed; was {SHOWN_A}"),
+    "a mismatch": ([event(A), event(A, outcome="CONTENT_MISMATCH")], UNVERIFIED),
+    "a key nobody knows": ([event(A), event(B, outcome="UNKNOWN_KEY")], UNVERIFIED),
     "another repository": (
         [event(A, repo_id="1"), event(A, repo_id="2")],
-        "the name leads to another repository: repo:1 → repo:2",
+        "The name leads to another repository: repo:1 → repo:2",
     ),
     "no repository": (
         [event(A, repo_id="1"), event(A)],
-        "the name leads to another repository: repo:1 → none",
+        "The name leads to another repository: repo:1 → none",
+    ),
+    "another repository and another key": (
+        [event(A, repo_id="1"), event(B)],
+        f"The name leads to another repository: repo:1 → none. Signer changed: {SHOWN_A} → {SHOWN_B}",
     ),
     "a first repository": ([event(A), event(A, repo_id="1")], None),
     "one of two signers": ([event(A, B), event(B)], None),
     "the first signature": ([event(), event(A)], None),
     "after unsigned ones, against the last who signed": (
         [event(A), event(), event(B)],
-        f"{SHOWN_A} → {SHOWN_B}",
+        f"Signer changed: {SHOWN_A} → {SHOWN_B}",
     ),
     "a proposal": ([event(A), event(B, ref="refs/pull/1/head")], None),
     "after a proposal": ([event(A), event(B, ref="refs/pull/1/head"), event(A)], None),
@@ -226,31 +343,37 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("why", CHANGES)
-def test_a_change_is_told_in_one_line(why):
+def test_a_change_is_said_in_the_words_of_every_interface(why):
     history, change = CHANGES[why]
-    assert derive_rows(enumerate(history))[-1].change == change
+    assert rows_of(history)[-1].change == change
 
 
-def test_what_is_no_verification_event_is_a_row_and_changes_nothing():
-    unknown = UnknownStatement(predicate_type="https://hubledger/other/v1", reason="unknown type or version")
-    rows = derive_rows([(3, event(A)), (5, unknown), (9, event(A))])
-    assert [(row.leaf_index, row.change, row.signers) for row in rows] == [
-        (3, None, (canonical_identity(A),)),
-        (5, None, ()),
-        (9, None, (canonical_identity(A),)),
+def test_what_is_not_understood_is_a_row_all_the_same_and_changes_nothing():
+    unknown = UnknownStatement(
+        predicate_type="https://hubledger/verification-event/v9", reason="version 9", common=event(A).common
+    )
+    rows = derive_rows([(3, event(A)), (5, unknown), (9, event(A))], key=HERE)
+    assert [(row.leaf_index, row.statement is unknown, row.change, row.by_pinned) for row in rows] == [
+        (3, False, None, True),
+        (5, True, None, None),
+        (9, False, None, True),
     ]
+    assert rows[1].signers == ()
+
+
+def test_what_belongs_to_another_history_is_no_row():
+    foreign = UnknownStatement(predicate_type="https://hubledger/other/v1", reason="unknown type or version")
+    other = event(B, name="acme/other")
+    assert [row.leaf_index for row in rows_of([event(A), foreign, other, event(A)])] == [0, 3]
 
 
 def test_rows_do_not_depend_on_what_was_decided():
     """A reader sees what was signed; whether the hub accepted it stands beside it."""
     history = [event(A), event(B), event(A)]
     for decisions in itertools.product(["observed", "challenged"], repeat=3):
-        rows = derive_rows(
-            enumerate(decided(each, word) for each, word in zip(history, decisions, strict=True))
-        )
+        rows = rows_of(decided(each, word) for each, word in zip(history, decisions, strict=True))
         assert [row.change is None for row in rows] == [True, False, False]
 
 
 def test_a_claimed_signer_is_never_shown_as_one():
-    claim = replace(event(A, outcome="UNKNOWN_KEY"), outcome="UNKNOWN_KEY")
-    assert derive_rows([(0, claim)])[0].signers == ()
+    assert rows_of([event(A, outcome="UNKNOWN_KEY")])[0].signers == ()
