@@ -195,7 +195,9 @@ class SqliteCommits:
     def pending(self) -> Iterator[tuple[int, bytes]]:
         """Yield batches that still wait for their tiles."""
         with _reading("batches"):
-            yield from self._connection.execute("SELECT first, data FROM batches ORDER BY first")
+            # Not `yield from`: that closes the cursor when nobody asks for more, also after `close` took its file away.
+            for row in self._connection.execute("SELECT first, data FROM batches ORDER BY first"):  # noqa: UP028
+                yield row
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
@@ -330,7 +332,7 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
         raise CorruptError(
             "recent changes in the commit store",
             expected="event ids and heads",
-            actual=str(error),
+            actual=error.finding if isinstance(error, LedgerError) else "another form",
             next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
         ) from error
 
