@@ -187,7 +187,10 @@ class Recorder:
         except BaseException:
             for ticket in tickets:
                 ticket.failure = WriteError(
-                    "recording", expected="a known outcome", actual="an interrupted writer"
+                    "recording",
+                    expected="a known outcome",
+                    actual="an interrupted writer",
+                    next_step="Open the ledger again, and record with the same event id",
                 )
             raise
         else:

@@ -309,7 +309,7 @@ def test_evidence_goes_with_the_trust_file_alone(folder, capsys, more):
     assert run(["verify", "--evidence", "pin", "--trust", "trust.toml", *more]) == 2
     assert (
         capsys.readouterr().err
-        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}\n"
+        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}. Compare with the command's --help\n"
     )
 
 
@@ -317,7 +317,7 @@ def test_there_is_something_to_verify(folder, capsys):
     assert run(["verify", "--trust", "trust.toml"]) == 2
     assert (
         capsys.readouterr().err
-        == "hubledger: hubledger verify: expected --proof, or --evidence, got neither\n"
+        == "hubledger: hubledger verify: expected --proof, or --evidence, got neither. Compare with the command's --help\n"
     )
 
 

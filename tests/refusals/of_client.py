@@ -175,8 +175,20 @@ def _two_trees(*, old_root=None, prefix=True):
     return value
 
 
-def _evidence(value):
-    return verify_evidence(format_canonical_json(value), trust=TRUST)
+def _evidence(value, trust=TRUST):
+    return verify_evidence(format_canonical_json(value), trust=trust)
+
+
+def _by_another_log(which):
+    """Evidence of which one note is signed by another log of the same name."""
+    value = _two_trees()
+    value["checkpoints"][which] = world.World(log_key="another").grow(5).checkpoint().decode()
+    return _evidence(value)
+
+
+def _another_prefix():
+    value = _two_trees()
+    return _evidence(value | {"prefix": value["prefix"] | {"root": "0" * 64}})
 
 
 EVIDENCE = (
@@ -211,7 +223,7 @@ EVIDENCE = (
     ),
     refused(
         MalformedError,
-        "evidence of misbehaviour: expected https://hubledger/misbehaviour/v1, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        "evidence of misbehaviour: expected two checkpoints of kind https://hubledger/misbehaviour/v1, got another form. Ask for the file that `hubledger verify --evidence-out` wrote",
         lambda _: _evidence({"kind": "https://hubledger/misbehaviour/v2"}),
     ),
     refused(
@@ -219,9 +231,22 @@ EVIDENCE = (
         "prefix of the evidence: expected hashes and root, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _evidence(_two_trees() | {"prefix": {"hashes": []}}),
     ),
+    *(
+        refused(
+            SignatureError,
+            f"{word} checkpoint of the evidence: signatures of the note: expected one by <vkey>, got <vkey>. It accuses another log, or nobody: compare the trust file with the log's publisher",
+            lambda _, which=which: _by_another_log(which),
+        )
+        for which, word in enumerate(("first", "second"))
+    ),
     refused(
         ProofError,
-        "evidence of misbehaviour: expected two roots for one size, got checkpoints of sizes 2 and 5 that do not contradict each other. Fetch it again, from another mirror if there is one; do not use it as it is",
+        "proof of the evidence: consistency of size 2 with size 5: expected new root <hex>, got <hex>. It convicts nobody; ask whoever sent it for the checkpoints that they saw",
+        lambda _: _another_prefix(),
+    ),
+    refused(
+        ProofError,
+        "evidence of misbehaviour: expected two roots for one size, got checkpoints of sizes 2 and 5 that do not contradict each other. It convicts nobody; ask whoever sent it for the checkpoints that they saw",
         lambda _: _evidence(_two_trees()),
     ),
 )

@@ -439,7 +439,7 @@ HISTORY = (
     ),
     refused(
         MalformedError,
-        "history state: expected lastRepo and pin, got something else. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        "history state: expected a pin and a repository, got 7b2270696e223a6e756c6c7d. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_state(b'{"pin":null}'),
     ),
     refused(

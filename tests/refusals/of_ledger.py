@@ -2,9 +2,12 @@
 
 import base64
 import contextlib
+import functools
+import hashlib
 import json
 import sqlite3
 import sys
+from dataclasses import replace
 
 from cryptography.hazmat.primitives import serialization
 
@@ -30,9 +33,9 @@ from ledger.errors import (
     WriteError,
 )
 from ledger.index import Index
-from ledger.log import Submission
-from ledger.recorder import Facts
-from ledger.storage import Head, StoredEvent
+from ledger.log import Admitted, Submission
+from ledger.recorder import Facts, _Ticket
+from ledger.storage import Head
 from tests import world
 from tests.refusals.table import AT, HUB, LEDGER, refused, request
 from tests.world import ed25519_key, p256_key, spki_of
@@ -112,13 +115,40 @@ def _record(scene, ledger, **more):
     return record_revision(scene.watch(ledger), request(scene.folder / "model", **more), now=lambda: AT)
 
 
-def _other_hub_key(scene):
+def _key_changed(scene, *, name, data):
+    """Record with another key file; no word of what is in it may be repeated."""
     ledger = scene.ledger()
-    key = ed25519_key("hub").private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (ledger / "keys/hub.key").write_bytes(key)
+    (ledger / "keys" / name).write_bytes(data)
     return _record(scene, ledger)
+
+
+def _private_pem(key, encryption=None):
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        encryption or serialization.NoEncryption(),
+    )
+
+
+def _other_hub_key(scene):
+    return _key_changed(scene, name="hub.key", data=_private_pem(ed25519_key("hub")))
+
+
+def _with_password():
+    return _private_pem(p256_key("hub"), serialization.BestAvailableEncryption(b"password"))
+
+
+def _pem_of_no_curve(kind="PUBLIC"):
+    """A key on a curve that nobody knows."""
+    p256 = bytes.fromhex("06082a8648ce3d030107")
+    der = spki_of(p256_key("a"))
+    if kind == "PRIVATE":
+        der = p256_key("a").private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    assert p256 in der
+    text = base64.encodebytes(der.replace(p256, p256[:-1] + b"\x77"))
+    return b"-----BEGIN %s KEY-----\n%s-----END %s KEY-----\n" % (kind.encode(), text, kind.encode())
 
 
 def _readable_key(scene):
@@ -152,17 +182,34 @@ OPENING = (
     ),
     refused(
         ConfigError,
-        "hub_key: expected an ECDSA P-256 private key, got Ed25519PrivateKey. Correct what is named, and try again",
+        "private key <folder>/ledger/keys/hub.key: expected an ECDSA P-256 private key in PEM, without a password, got Ed25519PrivateKey. Restore the key file from its backup: another key would be another signer",
         _other_hub_key,
+    ),
+    *(
+        refused(
+            ConfigError,
+            "private key <folder>/ledger/keys/hub.key: expected an ECDSA P-256 private key in PEM, without a password, got something else. Restore the key file from its backup: another key would be another signer",
+            functools.partial(_key_changed, name="hub.key", data=data),
+        )
+        for data in (b"a secret", _with_password(), _pem_of_no_curve("PRIVATE"))
+    ),
+    *(
+        refused(
+            ConfigError,
+            f"private key <folder>/ledger/keys/{name}: expected PRIVATE+KEY+<name>+<key id>+<base64>, got another form. Restore the key file from its backup: another key would be another signer",
+            functools.partial(_key_changed, name=name, data=data),
+        )
+        for name in ("log.key", "cosigner.key")
+        for data in (b"a secret", b"\xffPRIVATE+KEY+log.example/models+00000000+c2VjcmV0")
     ),
     refused(
         ConfigError,
-        "permissions of log.key: expected readable by its owner only, got readable by others. Run `chmod 600 log.key` and consider the key as seen",
+        "permissions of <folder>/ledger/keys/log.key: expected readable by its owner only, got readable by others. Run `chmod 600 <folder>/ledger/keys/log.key` and consider the key as seen",
         _readable_key,
     ),
     refused(
         ConfigError,
-        "private key cosigner.key: expected a readable file, got No such file or directory. Correct what is named, and try again",
+        "private key <folder>/ledger/keys/cosigner.key: expected a readable file, got No such file or directory. Correct what is named, and try again",
         _missing_key,
     ),
     refused(
@@ -244,7 +291,6 @@ def _raced(scene, race):
 
 def _move_head(log, submissions):
     """Commit another entry that moves the histories of the first submission."""
-    from ledger.log import Admitted
 
     def admit(view, leaf_index):
         moved = [
@@ -258,10 +304,7 @@ def _move_head(log, submissions):
 
 def _take_id(log, submissions):
     """Commit another entry with the event id of the first submission, whose facts are the same."""
-    from ledger.log import Admitted
-
-    stored = StoredEvent(leaf_index=log.size, facts_sha256=bytes(32))
-    admit = lambda _view, _index: Admitted(events=[(submissions[0].event_keys[0], stored)])  # noqa: E731
+    admit = lambda _view, _index: Admitted(events=submissions[0].event_keys)  # noqa: E731
     log.append([Submission(entry=b"other", admit=admit)])
 
 
@@ -281,7 +324,28 @@ def _answered(scene, race):
     opened.recorder.record(_facts(ledger))
 
 
+def _interrupted(scene):
+    """Ctrl-C while one caller records for another too: the other gets an answer."""
+
+    def interrupt(_log, _submissions):
+        raise KeyboardInterrupt
+
+    ledger = scene.watch(scene.ledger())
+    opened = _opened(scene, ledger)
+    opened.recorder._log = _Racing(opened.log, interrupt)
+    other = _Ticket([_facts(ledger, event_id="other")])
+    opened.recorder._queue.append(other)
+    with contextlib.suppress(KeyboardInterrupt):
+        opened.recorder.record(_facts(ledger))
+    raise other.failure
+
+
 RECORDING = (
+    refused(
+        WriteError,
+        "recording: expected a known outcome, got an interrupted writer. Open the ledger again, and record with the same event id",
+        _interrupted,
+    ),
     refused(
         ConflictError,
         "event id e1: expected the facts recorded at leaf 3, got other facts. Give a new event id (--event-id) to a new observation, also to one with other keys",
@@ -318,8 +382,8 @@ RECORDING = (
         lambda scene: _record(scene, scene.ledger(), public_keys=[scene.folder / "signer.pub"]),
     ),
     refused(
-        ConfigError,
-        "file <folder>/signer.pub: expected at most 1048576 bytes, got more. Correct what is named, and try again",
+        LimitError,
+        "file <folder>/signer.pub: expected at most 1048576 bytes, got more. Check that it is what you meant: the limit cannot be changed",
         lambda scene: _record(
             scene, scene.ledger(), public_keys=[scene.write("signer.pub", bytes((1 << 20) + 1))]
         ),
@@ -353,7 +417,7 @@ def _history_through_a_map_commit(scene):
     """The index leads to a leaf that holds no statement."""
     ledger = _with_entries(scene, format_map_commit(MapCommit(covers=3, root=bytes(32))))
     index = Index(ledger / "index.db")
-    index.database.execute("INSERT INTO histories VALUES ('name:acme/tiny', 3, 2)")
+    index.database.execute("INSERT INTO recent_histories VALUES ('name:acme/tiny', 3, 2)")
     index.database.conn.commit()
     index.close()
     return model_history(ledger, "acme/tiny")
@@ -371,7 +435,7 @@ READING = (
         lambda scene: model_history(scene.watch(scene.ledger()), "other"),
     ),
     refused(
-        NotFoundError,
+        CorruptError,
         "leaf 3: expected a statement, got a map commit. Run `hubledger index rebuild`: the index leads to a leaf that is none of this model's",
         _history_through_a_map_commit,
     ),
@@ -416,6 +480,14 @@ def _hub_entry(scene, statement):
     return format_entry(statement, keyid=keyid_of(spki_of(key)), signature=signature)
 
 
+def _move(view, _leaf_index, *, statement):
+    """Move the head of the name as the writer of the statement would."""
+    head = view.heads["name:acme/tiny"]
+    sha256 = hashlib.sha256(statement).digest()
+    after = replace(head, sequence=head.sequence + 1, statement_sha256=sha256)
+    return Admitted(heads=[("name:acme/tiny", after)])
+
+
 def _append_statement(scene, make):
     """Let the hub sign and log one more statement, made from the last one."""
     ledger = scene.ledger()
@@ -426,9 +498,14 @@ def _append_statement(scene, make):
     last = parse_entry(next(iter(log.read(2, 3, size=3)))).payload
     value = json.loads(last)
     make(value["predicate"], last)
-    entry = _hub_entry(scene, format_canonical_json(value))
+    statement = format_canonical_json(value)
+    moved = Submission(
+        entry=_hub_entry(scene, statement),
+        histories=["name:acme/tiny"],
+        admit=functools.partial(_move, statement=statement),
+    )
     with open_for_recording(ledger, now=lambda: AT) as opened:
-        opened.log.append([Submission(entry=entry)])
+        opened.log.append([moved])
         opened.log.publish()
     return _audit(scene, ledger)
 
@@ -438,8 +515,6 @@ def _another_ledger(predicate, _last):
 
 
 def _used_id(predicate, last):
-    import hashlib
-
     link = predicate["histories"][0]
     link["sequence"] += 1
     link["previous"] = hashlib.sha256(last).hexdigest()
@@ -487,12 +562,12 @@ AUDITING = (
     ),
     refused(
         CorruptError,
-        "event id <hex> in the commit store: expected leaf 2, facts <hex>, got leaf 9, facts <hex>. Stop the writer: its decisions may rest on damaged heads; restore the newest copy",
+        "event id <hex> in the commit store: expected leaf 2, got leaf 9. Stop the writer: its decisions may rest on damaged heads; restore the newest copy",
         lambda scene: _store_changed(scene, "UPDATE events SET leaf_index = 9 WHERE leaf_index = 2"),
     ),
     refused(
         CorruptError,
-        'index: expected what the log says, got models: expected ["acme/tiny"], got no row. Run `hubledger index rebuild`',
+        "index: expected what the log says, got models: expected acme/tiny, got another row or none. Run `hubledger index rebuild`",
         _index_changed,
     ),
 )
@@ -531,13 +606,6 @@ def _no_extra(scene):
     return _command("demo")
 
 
-def _pem_of_no_curve():
-    """A public key on a curve that nobody knows."""
-    p256 = bytes.fromhex("06082a8648ce3d030107")
-    der = spki_of(p256_key("a")).replace(p256, p256[:-1] + b"\x77")
-    return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(der) + b"-----END PUBLIC KEY-----\n"
-
-
 def _evidence_taken(scene):
     for number in range(1000):
         scene.write("evidence.json" if number == 0 else f"evidence-{number}.json", b"")
@@ -556,6 +624,16 @@ def _expect(scene, *options):
 
 
 COMMANDS = (
+    refused(
+        UsageError,
+        "hubledger verify: expected --proof, or --evidence, got neither. Compare with the command's --help",
+        lambda scene: _command("verify", "--trust", scene.write("trust", b"")),
+    ),
+    refused(
+        UsageError,
+        "--evidence: expected no other option but --trust and --json, got --proof. Compare with the command's --help",
+        lambda scene: _verify(scene, "--evidence", scene.write("evidence", b"")),
+    ),
     refused(
         UsageError,
         'hubledger demo: expected the extra oms, which signs models, got <any>. Install it with `pip install "hubledger[oms]"`',

@@ -20,9 +20,10 @@ from ledger.errors import (
 )
 from ledger.log import Submission
 from ledger.log.audit import audit
+from ledger.log.fetch import fetch_from_folder, fetch_from_url
 from ledger.log.freshness import Source, from_file
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
-from ledger.log.published import PublishedLog, fetch_from_folder, fetch_from_url
+from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.storage import LogState
 from ledger.storage.directory import DirectoryObjects
@@ -356,6 +357,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             "/large": (bytes(1000), 200, None),
             "/bomb": (gzip.compress(bytes(1 << 20)), 200, "gzip"),
             "/junk": (b"no gzip", 200, "gzip"),
+            "/cut": (gzip.compress(b"tile")[:-6], 200, "gzip"),
         }[self.path]
         self.send_response(status)
         if encoding:
@@ -376,7 +378,12 @@ def _get(scene, name):
     scene.after.callback(thread.join)
     scene.after.callback(server.server_close)
     scene.after.callback(server.shutdown)
-    return fetch_from_url(f"http://127.0.0.1:{server.server_port}/")(name, max_bytes=100)
+    return _fetch(f"http://127.0.0.1:{server.server_port}/", name)
+
+
+def _fetch(url, name):
+    """Fetch without waiting between the tries."""
+    return fetch_from_url(url, pause=lambda _: None)(name, max_bytes=100)
 
 
 READERS = (
@@ -392,17 +399,17 @@ READERS = (
     ),
     refused(
         NotFoundError,
-        "http://127.0.0.1:<number>/missing: expected an object, got 404. Check the name, and that it has been recorded and published",
+        "http://127.0.0.1:<number>/missing: expected an object, got 404. Check the address: below that of a log there are a checkpoint and its tiles",
         lambda scene: _get(scene, "missing"),
     ),
     refused(
         SourceError,
-        "GET http://127.0.0.1:<number>/broken: expected status 200, got 500. Make it reachable and readable, and try again",
+        "GET http://127.0.0.1:<number>/broken: expected status 200, got 500. Try again later, or use another mirror",
         lambda scene: _get(scene, "broken"),
     ),
     refused(
         SourceError,
-        "content encoding of brotli: expected identity or gzip, got br. Make it reachable and readable, and try again",
+        "content encoding of brotli: expected identity or gzip, got br. Try again, use another mirror, or tell whoever serves it",
         lambda scene: _get(scene, "brotli"),
     ),
     refused(
@@ -417,13 +424,18 @@ READERS = (
     ),
     refused(
         SourceError,
-        "body of junk: expected gzip, got <any>. Make it reachable and readable, and try again",
+        "body of junk: expected gzip, got <any>. Try again, use another mirror, or tell whoever serves it",
         lambda scene: _get(scene, "junk"),
     ),
     refused(
         SourceError,
+        "body of cut: expected a whole gzip stream, got one that was cut off. Try again, use another mirror, or tell whoever serves it",
+        lambda scene: _get(scene, "cut"),
+    ),
+    refused(
+        SourceError,
         "GET http://127.0.0.1:1/checkpoint: expected an answer, got <any>. Check the address and try again",
-        lambda _: fetch_from_url("http://127.0.0.1:1")("checkpoint", max_bytes=100),
+        lambda _: _fetch("http://127.0.0.1:1", "checkpoint"),
     ),
 )
 

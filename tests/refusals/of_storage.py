@@ -6,13 +6,14 @@ import signal
 import sqlite3
 
 from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, WriteError
-from ledger.index import Index, rows_of
+from ledger.index import Index, Rows
+from ledger.index.staging import Staging
 from ledger.storage import Batch, LogState
 from ledger.storage.directory import DirectoryObjects, write_file_durably
 from ledger.storage.evidence import Evidence
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.merkle import EMPTY_ROOT
-from tests.refusals.table import refused
+from tests.refusals.table import refused, turned
 
 # Objects in a directory
 
@@ -218,7 +219,19 @@ def _deferred_failure(scene):
     return commits.commit(_batch())
 
 
+_RECENT = "Stop the writer, keep the directory, and run `hubledger log audit`"
+
 COMMITS = (
+    refused(
+        CorruptError,
+        f"recent changes in the commit store: expected event ids and heads, got recent changes: expected UTF-8 JSON, got <any>. {_RECENT}",
+        lambda scene: _damaged(scene, "INSERT INTO recent VALUES (0, x'5b')"),
+    ),
+    refused(
+        CorruptError,
+        f"recent changes in the commit store: expected event ids and heads, got another form. {_RECENT}",
+        lambda scene: _damaged(scene, "INSERT INTO recent VALUES (0, CAST('[7]' AS BLOB))"),
+    ),
     refused(
         CorruptError,
         "commit store ledger.db: expected the file that init made, got no file. Name the directory that `hubledger init` made",
@@ -241,7 +254,7 @@ COMMITS = (
     ),
     refused(
         CorruptError,
-        "schema of ledger.db: expected version 1, got version 9. Use the version of hubledger that wrote this directory",
+        "schema of ledger.db: expected version 2, got version 9. Use the version of hubledger that wrote this directory",
         lambda scene: _damaged(scene, "PRAGMA user_version = 9"),
     ),
     refused(
@@ -311,14 +324,44 @@ def _index_without_table(scene):
 def _index_without_space(scene):
     index = _index(scene)
     scene.after.enter_context(no_space(1))
-    rows = rows_of(0, [(bytes(32), None)] * 1000)
+    rows = _rows()
     try:
         return index.add(rows)
     finally:
         assert index.position() == 0
 
 
+def _rows():
+    rows = Rows(0)
+    rows.extend([(bytes(32), None)] * 1000)
+    return rows
+
+
+def _staging_without_space(scene):
+    staging = Staging(scene.folder)
+    scene.after.callback(staging.close)
+    scene.after.enter_context(no_space(1))
+    return staging.add(_rows())
+
+
+def _junk_is_a_row(_scene):
+    """A log may hold what is not ours to understand; the index counts it."""
+    rows = Rows(0)
+    rows.add_audited(b"no JSON")
+    assert [row[2] for row in rows.statements] == ["malformed"]
+
+
 INDEX = (
+    refused(
+        WriteError,
+        "temporary files of an audit or a rebuild: expected space for about as much as the log's statements take, got <any>. Free space where temporary files go, or set TMPDIR to a folder with more",
+        _staging_without_space,
+    ),
+    turned(
+        MalformedError,
+        "audited JSON: expected JSON, got <any>. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        _junk_is_a_row,
+    ),
     refused(
         CorruptError,
         "index index.db: expected an SQLite file, got <any>. Run `hubledger index rebuild`: the index holds nothing that the log does not",
@@ -326,13 +369,13 @@ INDEX = (
     ),
     refused(
         CorruptError,
-        "index index.db: expected version 1, got version 9. Run `hubledger index rebuild`: the index holds nothing that the log does not",
+        "index index.db: expected version 2, got version 9. Run `hubledger index rebuild`: the index holds nothing that the log does not",
         lambda scene: _index_of_version(scene, 9),
     ),
     refused(
         CorruptError,
         "index position: expected 7, got 0. Run `hubledger index rebuild`: the index holds nothing that the log does not",
-        lambda scene: _index(scene).add(rows_of(7, [])),
+        lambda scene: _index(scene).add(Rows(7)),
     ),
     refused(
         WriteError,

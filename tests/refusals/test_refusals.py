@@ -57,7 +57,7 @@ def test_the_census_finds_calls_of_error_classes_and_of_what_returns_errors():
     sites = {(site.path, site.function, site.error) for site in find_sites()}
     assert ("ledger/encoding.py", "parse_decimal", "MalformedError") in sites
     assert ("ledger/event/fields.py", "Pattern.check", "_refuse") in sites
-    assert ("ledger/embedded/auditing.py", "examine_entries", "type(error)") in sites
+    assert ("ledger/embedded/auditing.py", "Examine.__call__", "type(error)") in sites
     assert ("ledger/client/verify.py", "_check_log", "_CannotCheckError") in sites
     assert len(sites) > 200
 

@@ -12,9 +12,10 @@ import pytest
 from ledger.errors import ProofError, RestoredError, SourceError, WriteError
 from ledger.log import Committed, Submission
 from ledger.log.audit import audit
+from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Source, check_not_restored
 from ledger.log.local import LocalLog, LocalLogConfig
-from ledger.log.published import PublishedLog, fetch_from_folder
+from ledger.log.published import PublishedLog
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
