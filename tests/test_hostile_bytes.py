@@ -18,6 +18,8 @@ from ledger.event import format_statement, parse_statement
 from ledger.history import INITIAL, parse_state
 from ledger.index import read_entry
 from ledger.manifest import Manifest, ManifestFile, parse_manifest
+from ledger.storage import Batch, Head
+from ledger.storage.sqlite import _format_changes, _parse_changes, event_key
 from tests import events, world
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
 from tests.refusals import of_bundle
@@ -58,6 +60,16 @@ def check(data):
     return check_proof(data, trust=TRUST, now=world.NOW, log_only=True, pin=LOG.checkpoint(3))
 
 
+CHANGES = Batch(
+    first=0,
+    count=1,
+    data=b"",
+    root=bytes(32),
+    frontier=(),
+    events=[(event_key("hub.example", "e1"), 7)],
+    heads=[("name:a", Head(sequence=7, statement_sha256=bytes(32), state=INITIAL.format()))],
+)
+
 PARSERS = DOCUMENTS | {
     "a decimal": (b"25232885", text(parse_decimal)),
     "base64": (b"aGVsbG8=", parse_base64),
@@ -73,6 +85,7 @@ PARSERS = DOCUMENTS | {
     "a map commit": (format_map_commit(MapCommit(covers=7, root=bytes(32))), parse_entry),
     "a manifest": (Manifest.of([ManifestFile(path="a", sha256=bytes(32), size=1)]).data, parse_manifest),
     "a state": (INITIAL.apply(events.event(events.key("a"))).format(), parse_state),
+    "recent changes": (_format_changes(CHANGES), _parse_changes),
     "settings": (format_config(Config(ledger="log.example", hub="hub.example")), parse_config),
     "a bundle with a key": (of_bundle._bundle(), read_bundle),
     "a bundle with a chain": (
@@ -124,7 +137,15 @@ JSON_VALUES = st.recursive(
 
 @pytest.mark.parametrize(
     "kind",
-    ["a statement", "an entry", "a map commit", "a manifest", "a state", "a bundle with a key", "evidence"],
+    [
+        "a statement",
+        "an entry",
+        "a map commit",
+        "a manifest",
+        "recent changes",
+        "a bundle with a key",
+        "evidence",
+    ],
 )
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
