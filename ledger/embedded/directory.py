@@ -224,10 +224,11 @@ def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
     text = _read_secret(path).decode("ascii", "replace").strip()
     try:
         return Ed25519NoteSigner.parse_private(text)
-    except MalformedError as error:
-        raise _unusable(path, expected=error.expected, actual=error.actual) from None
+    except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
+        raise _unusable(path, expected=_NOTE_KEY, actual="something else") from None
 
 
+_NOTE_KEY = "PRIVATE+KEY+<name>+<key id>+<base64>, as init wrote it"
 _HUB_KEY = "an ECDSA P-256 private key in PEM, without a password"
 
 

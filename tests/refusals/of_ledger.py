@@ -196,11 +196,16 @@ OPENING = (
     *(
         refused(
             ConfigError,
-            f"private key <folder>/ledger/keys/{name}: expected PRIVATE+KEY+<name>+<key id>+<base64>, got another form. Restore the key file from its backup: another key would be another signer",
+            f"private key <folder>/ledger/keys/{name}: expected PRIVATE+KEY+<name>+<key id>+<base64>, as init wrote it, got something else. Restore the key file from its backup: another key would be another signer",
             functools.partial(_key_changed, name=name, data=data),
         )
         for name in ("log.key", "cosigner.key")
-        for data in (b"a secret", b"\xffPRIVATE+KEY+log.example/models+00000000+c2VjcmV0")
+        for data in (
+            b"a secret",
+            b"\xffPRIVATE+KEY+log.example/models+00000000+c2VjcmV0",
+            b"PRIVATE+KEY+log.example/models+secret+" + base64.b64encode(b"\1" + bytes(32)),
+            b"PRIVATE+KEY+a secret+00000000+" + base64.b64encode(b"\1" + bytes(32)),
+        )
     ),
     refused(
         ConfigError,
