@@ -241,7 +241,12 @@ def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
                 next_step="The log contradicts itself: run this again with --evidence-out in another folder",
             ) from error
         return free
-    raise WriteError("evidence of misbehaviour", expected="a free file name", actual=f"{path} and 999 more")
+    raise WriteError(
+        "evidence of misbehaviour",
+        expected="a free file name",
+        actual=f"{path} and 999 more",
+        next_step="The log contradicts itself: run this again with --evidence-out in another folder",
+    )
 
 
 def _read(path: pathlib.Path, max_bytes: int) -> bytes:
@@ -323,6 +328,7 @@ def _fingerprint(value: str, what: str) -> bytes:
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     data = _read(pathlib.Path(value), 1 << 20)
@@ -331,7 +337,7 @@ def _fingerprint(value: str, what: str) -> bytes:
             key = x509.load_pem_x509_certificate(data).public_key()
         else:
             key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
-    except ValueError as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual=value) from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).digest()

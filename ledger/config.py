@@ -8,7 +8,7 @@ import pathlib
 import tomllib
 from dataclasses import dataclass, fields
 
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, LimitError
 
 FILE_NAME = "hubledger.toml"
 MAX_CONFIG_BYTES = 1 << 20
@@ -68,11 +68,11 @@ def _check_id(name: str, value: str) -> None:
 
 
 def load_config(directory: pathlib.Path) -> Config:
-    """Read the settings of a ledger directory. Raises ConfigError."""
+    """Read the settings of a ledger directory. Raises ConfigError, LimitError."""
     path = directory / FILE_NAME
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_CONFIG_BYTES)
+            data = file.read(MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"settings of {directory}",
@@ -84,7 +84,13 @@ def load_config(directory: pathlib.Path) -> Config:
 
 
 def parse_config(data: bytes) -> Config:
-    """Parse TOML settings. Raises ConfigError for an unknown key, a missing one or one of another type."""
+    """Parse TOML settings.
+
+    Raises:
+        LimitError: too large. ConfigError: an unknown key, a missing one or one of another type.
+    """
+    if len(data) > MAX_CONFIG_BYTES:
+        raise LimitError(FILE_NAME, expected=f"at most {MAX_CONFIG_BYTES} bytes", actual="more")
     try:
         table = tomllib.loads(data.decode("utf-8"))
     except ValueError as error:
@@ -97,7 +103,9 @@ def parse_config(data: bytes) -> Config:
             )
         wanted = (int, float) if known[name] is float else (str,)
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigError(f"setting {name}", expected=wanted[-1].__name__, actual=value)
+            raise ConfigError(
+                f"setting {name}", expected=f"a value of type {wanted[-1].__name__}", actual=repr(value)
+            )
     for name in ("ledger", "hub"):
         if name not in table:
             raise ConfigError(f"setting {name}", expected="a value", actual="nothing")

@@ -93,13 +93,14 @@ def parse_hex(text: object, *, length: int | None = None, what: str = "hex") -> 
 
 
 def format_canonical_json(value: Json) -> bytes:
-    """Format RFC 8785 JSON, without floating-point numbers.
+    """Format RFC 8785 JSON of values without floating-point numbers.
 
     orjson with sorted keys gives RFC 8785 bytes as long as every key is ASCII, which is seen from the
-    output; anything else takes the slow, complete encoder.
+    output; anything else takes the slow, complete encoder. Floating-point numbers are not looked for, because a walk
+    over each value would cost more than encoding it: the types of ``ledger.event`` hold none, and none is parsed.
 
     Raises:
-        MalformedError: a number that is not an integer below 2^53, a lone surrogate, a key that is not a string.
+        MalformedError: an integer of 2^53 or more, a lone surrogate, a key that is not a string.
     """
     try:
         fast = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)

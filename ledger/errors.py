@@ -15,7 +15,6 @@
     ├── VerificationError          it does not verify
     │   ├── SignatureError             a signature that fails, or a known key that did not sign
     │   ├── ProofError                 an inclusion or consistency proof that fails
-    │   ├── ContentError               files that differ from what was signed
     │   ├── ChainError                 a gap or a fork in a history
     │   └── MisbehaviourError          two signed statements of a log that contradict each other
     ├── UnavailableError           I could not reach it
@@ -37,6 +36,7 @@ class LedgerError(Exception):
     """What was being checked, what was expected, what was found, and the next step.
 
     ``exit_code`` is the process exit code of the command that met the error; each class has its own.
+    ``default_next_step`` is right whatever the cause; a place that knows more gives its own.
     """
 
     exit_code: ClassVar[int] = 1
@@ -56,13 +56,15 @@ class LedgerError(Exception):
         self.next_step = self.default_next_step if next_step is None else next_step
         super().__init__(what)
 
+    @property
+    def finding(self) -> str:
+        """The message without the next step: for another message to repeat, which has a next step of its own."""
+        if self.expected is None:
+            return self.what
+        return f"{self.what}: expected {_short(self.expected)}, got {_short(self.actual)}"
+
     def __str__(self) -> str:
-        text = self.what
-        if self.expected is not None:
-            text += f": expected {_short(self.expected)}, got {_short(self.actual)}"
-        if self.next_step:
-            text += f". {self.next_step}"
-        return text
+        return f"{self.finding}. {self.next_step}" if self.next_step else self.finding
 
 
 MAX_SHOWN = 200
@@ -85,42 +87,49 @@ class MalformedError(InputError):
     """Bytes that are not what their format demands."""
 
     exit_code = 31
+    default_next_step = "Get it again from where it came; if it stays the same, tell whoever wrote it"
 
 
 class LimitError(InputError):
     """Well formed, but larger than a named limit."""
 
     exit_code = 32
+    default_next_step = "Check that it is what you meant: the limit cannot be changed"
 
 
 class UsageError(InputError):
     """Arguments that contradict each other or miss something."""
 
     exit_code = 2
+    default_next_step = "Compare with the command's --help"
 
 
 class ConfigError(InputError):
     """A setting that is unknown, missing or impossible."""
 
     exit_code = 33
+    default_next_step = "Correct what is named, and try again"
 
 
 class NotFoundError(InputError):
     """There is no such event, history, leaf or file."""
 
     exit_code = 34
+    default_next_step = "Check the name, and that it has been recorded and published"
 
 
 class NotEmptyError(InputError):
     """A directory that must be empty is not."""
 
     exit_code = 35
+    default_next_step = "Name a new directory"
 
 
 class ConflictError(InputError):
     """An event id that was used before, with other facts."""
 
     exit_code = 36
+    default_next_step = "Give the new observation an event id of its own"
 
 
 class WithdrawnError(InputError):
@@ -148,30 +157,30 @@ class SignatureError(VerificationError):
     """A signature that fails, or a known key that did not sign."""
 
     exit_code = 41
+    default_next_step = (
+        "Check that the keys are those of this log and hub; if they are, do not use what was signed"
+    )
 
 
 class ProofError(VerificationError):
     """An inclusion or consistency proof that does not give the root."""
 
     exit_code = 42
-
-
-class ContentError(VerificationError):
-    """Files that differ from what was signed."""
-
-    exit_code = 43
+    default_next_step = "Fetch it again, from another mirror if there is one; do not use it as it is"
 
 
 class ChainError(VerificationError):
     """A gap or a fork in a history."""
 
     exit_code = 44
+    default_next_step = "Keep the copy that you have, and ask the hub for an explanation in public"
 
 
 class MisbehaviourError(VerificationError):
     """Two signed statements of one log that contradict each other."""
 
     exit_code = 45
+    default_next_step = "Keep both as evidence, and send them to the monitors of this log"
 
 
 class UnavailableError(LedgerError):
@@ -184,18 +193,21 @@ class SourceError(UnavailableError):
     """An outside source did not answer, or not in its protocol."""
 
     exit_code = 51
+    default_next_step = "Make it reachable and readable, and try again"
 
 
 class WriterLockedError(UnavailableError):
     """Another process writes this directory."""
 
     exit_code = 52
+    default_next_step = "Wait for the other process to end"
 
 
 class HeadMovedError(UnavailableError):
     """A history grew between the decision and the commit: decide and sign again."""
 
     exit_code = 53
+    default_next_step = "Try again with the same event id"
 
 
 class StorageError(LedgerError):
@@ -208,15 +220,20 @@ class CorruptError(StorageError):
     """Stored bytes that cannot be what was stored."""
 
     exit_code = 61
+    default_next_step = (
+        "Keep the files as they are; fetch them again from a mirror, or restore the newest copy"
+    )
 
 
 class RestoredError(StorageError):
     """A directory that is older than what the log has already shown to others."""
 
     exit_code = 62
+    default_next_step = "Restore the newest copy of the directory: writing here would fork the log"
 
 
 class WriteError(StorageError):
     """A write failed, or its fate is unknown."""
 
     exit_code = 63
+    default_next_step = "Repair the disk, then start again: nothing answered is lost"

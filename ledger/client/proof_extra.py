@@ -26,6 +26,13 @@ class Consistency:
     size: int
     hashes: tuple[bytes, ...]
 
+    def __post_init__(self) -> None:
+        wrong = next((len(each) for each in self.hashes if len(each) != HASH_BYTES), None)
+        if wrong is not None:
+            raise MalformedError(
+                "hash of the consistency proof", expected=f"{HASH_BYTES} bytes", actual=f"{wrong} bytes"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofExtra:

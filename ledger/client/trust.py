@@ -190,7 +190,12 @@ def parse_trust(data: bytes) -> TrustFile:
     _check("log", table["log"])
     _check("hub", table["hub"])
     if table["format"] != FORMAT:
-        raise ConfigError("format of the trust file", expected=FORMAT, actual=table["format"])
+        raise ConfigError(
+            "format of the trust file",
+            expected=FORMAT,
+            actual=table["format"],
+            next_step="Use a version of hubledger that knows this format",
+        )
     try:
         return TrustFile(
             version=table["version"],
@@ -213,13 +218,13 @@ def parse_trust(data: bytes) -> TrustFile:
 
 def _monitor(text: Any) -> VerifierKey:
     if not isinstance(text, str):
-        raise ConfigError("setting monitors of the trust file", expected="a list of vkeys", actual=text)
+        raise ConfigError("setting monitors of the trust file", expected="a list of vkeys", actual=repr(text))
     return VerifierKey.parse(text)
 
 
 def _hub_key(table: Any) -> HubKey:
     if not isinstance(table, dict):
-        raise ConfigError("hub.key", expected="tables", actual=table)
+        raise ConfigError("setting hub.key of the trust file", expected="tables", actual=repr(table))
     _check("hub.key", table)
     spki = parse_base64(table["spki"], what="spki of a hub key", max_bytes=1024)
     return HubKey(spki=spki, first=table.get("first", 0), end=table.get("end"))
@@ -238,7 +243,9 @@ def _check(name: str, table: Mapping[str, Any]) -> None:
             )
         if not isinstance(value, known[key]) or isinstance(value, bool):
             raise ConfigError(
-                f"setting {prefix}{key} of the trust file", expected=known[key].__name__, actual=value
+                f"setting {prefix}{key} of the trust file",
+                expected=f"a value of type {known[key].__name__}",
+                actual=repr(value),
             )
     for key in known:
         if key not in table and key not in _OPTIONAL:

@@ -79,8 +79,19 @@ def _compare(what: str, replayed: Iterator[tuple[Any, Any]], stored: Iterator[tu
             key = min(each[0] for each in (true, mine) if each is not None)
             raise CorruptError(
                 f"{what} {key.hex() if isinstance(key, bytes) else key} in the commit store",
-                expected=true[1] if true is not None and true[0] == key else None,
-                actual=mine[1] if mine is not None and mine[0] == key else None,
+                expected=_shown(true, key),
+                actual=_shown(mine, key),
                 next_step="Stop the writer: its decisions may rest on damaged heads; restore the newest copy",
             )
         count += 1
+
+
+def _shown(found: tuple[Any, Any] | None, key: object) -> str:
+    if found is None or found[0] != key:
+        return "none"
+    value = found[1]
+    return (
+        f"number {value.sequence}, {value.statement_sha256.hex()}"
+        if isinstance(value, ChainHead)
+        else f"leaf {value}"
+    )

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -26,7 +27,7 @@ from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
-from ledger.errors import ConfigError, NotEmptyError, WriteError
+from ledger.errors import ConfigError, MalformedError, NotEmptyError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Source, from_file, from_url
@@ -128,7 +129,12 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
         building.rename(directory)
         sync_folder(directory.parent)
     except OSError as error:
-        raise WriteError(f"making {directory}", expected="a writable place", actual=error.strerror) from error
+        raise WriteError(
+            f"making {directory}",
+            expected="a writable place",
+            actual=error.strerror,
+            next_step="Name a place where this user can make a folder; nothing was left behind",
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return trust
@@ -208,15 +214,44 @@ class Keys:
 
 
 def _load_keys(root: pathlib.Path, config: Config) -> Keys:
-    hub = serialization.load_pem_private_key(_read_secret(root / config.hub_key), password=None)
-    if not isinstance(hub, ec.EllipticCurvePrivateKey) or not isinstance(hub.curve, ec.SECP256R1):
-        raise ConfigError("hub_key", expected="an ECDSA P-256 private key", actual=type(hub).__name__)
+    """Load the private keys. Raises ConfigError, which names the file and never repeats what is in it."""
+    hub = _load_hub_key(root / config.hub_key)
     return Keys(
-        log=Ed25519NoteSigner.parse_private(_read_secret(root / config.log_key).decode("ascii").strip()),
-        cosigner=Ed25519NoteSigner.parse_private(
-            _read_secret(root / config.cosigner_key).decode("ascii").strip()
-        ),
+        log=_load_note_key(root / config.log_key),
+        cosigner=_load_note_key(root / config.cosigner_key),
         hub=hub,
+    )
+
+
+def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(_read_secret(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
+        raise _unusable(path, expected=_HUB_KEY, actual="something else") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise _unusable(path, expected=_HUB_KEY, actual=type(key).__name__)
+    return key
+
+
+def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
+    # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
+    text = _read_secret(path).decode("ascii", "replace").strip()
+    try:
+        return Ed25519NoteSigner.parse_private(text)
+    except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
+        raise _unusable(path, expected=_NOTE_KEY, actual="something else") from None
+
+
+_NOTE_KEY = "PRIVATE+KEY+<name>+<key id>+<base64>, as init wrote it"
+_HUB_KEY = "an ECDSA P-256 private key in PEM, without a password"
+
+
+def _unusable(path: pathlib.Path, *, expected: object, actual: object) -> ConfigError:
+    return ConfigError(
+        f"private key {path}",
+        expected=expected,
+        actual=actual,
+        next_step="Restore the key file from its backup: another key would be another signer",
     )
 
 

@@ -10,7 +10,7 @@ from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_rea
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
-from ledger.errors import NotFoundError
+from ledger.errors import CorruptError, NotFoundError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
 from ledger.history import Row, derive_rows, repo_key
 from ledger.identity import Identity, display
@@ -86,7 +86,12 @@ def read_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Stateme
     """Return a published statement, its leaf hash checked. Raises NotFoundError: the leaf holds none."""
     parsed = parse_entry(read_entry_at(ledger, leaf_index, size))
     if not isinstance(parsed, Entry):
-        raise NotFoundError(f"leaf {leaf_index}", expected="a statement", actual="a map commit")
+        raise CorruptError(
+            f"leaf {leaf_index}",
+            expected="a statement",
+            actual="a map commit",
+            next_step="Run `hubledger index rebuild`: the index leads to a leaf that is none of this model's",
+        )
     return parse_statement(parsed.payload)
 
 

@@ -15,7 +15,7 @@ from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
 from ledger.encoding import format_canonical_json, parse_json
-from ledger.errors import ConfigError, LimitError, MalformedError, NotFoundError, UsageError
+from ledger.errors import LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
 from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
@@ -270,9 +270,11 @@ def _read(path: pathlib.Path, max_bytes: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise NotFoundError(f"file {path}", expected="a readable file", actual=error.strerror) from error
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
     if len(data) > max_bytes:
-        raise ConfigError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
+        raise LimitError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
     return data
 
 

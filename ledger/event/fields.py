@@ -203,7 +203,7 @@ class Table:
         if len(value) > len(self.required):
             for name in value.keys() - self.required.keys():
                 if name not in self.optional:
-                    raise _refuse(f"{what}.{name}", "no such field", "one")
+                    raise _refuse(f"{what}.{name}", "no field of this name", "one")
                 self.optional[name].check(value[name], f"{what}.{name}")
 
     def schema(self) -> dict[str, Any]:
@@ -237,7 +237,8 @@ class TextMap:
             OVERFLOW.check(value, what)
             return
         if not isinstance(value, dict) or len(value) > self.most:
-            raise _refuse(what, f"an object of at most {self.most} fields", value)
+            shown = f"{len(value)} fields" if isinstance(value, dict) else value
+            raise _refuse(what, f"an object of at most {self.most} fields", shown)
         for name, text in value.items():
             if not _compiled("[A-Za-z0-9.]{1,64}").fullmatch(name):
                 raise _refuse(f"{what} name", "1 to 64 letters, digits and dots", name)
@@ -267,7 +268,9 @@ class Union:
         form = self.forms.get(key) if key is None or isinstance(key, str) else None
         if form is None:
             raise _refuse(
-                f"{what}.{self.choose}", "one of " + ", ".join(str(form) for form in self.forms), key
+                f"{what}.{self.choose}",
+                "one of " + ", ".join(name or "nothing" for name in self.forms),
+                key if isinstance(value, dict) else value,
             )
         form.check(value, what)
 

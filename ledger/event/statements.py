@@ -398,7 +398,9 @@ def _build(kind: str, predicate: Any, name: str, sha256: bytes) -> Statement:
         event = _build_event(predicate)
         if (name, sha256) != (event.model.name, event.manifest.sha256):
             raise MalformedError(
-                "subject", expected="the model's name and the manifest's digest", actual=name
+                "subject",
+                expected=f"{event.model.name} with {event.manifest.sha256.hex()}, from the predicate",
+                actual=f"{name} with {sha256.hex()}",
             )
         _check_event(event)
         return event
@@ -545,14 +547,19 @@ def check_outcome(outcome: str, signatures: tuple[SignatureFact, ...], more: Ove
         raise MalformedError("outcome", expected=f"{wanted}, from the signatures", actual=outcome)
     for signature in signatures:
         verified = signature.outcome == "VERIFIED"
-        both = signature.signer is not None and signature.claimed_signer is not None
-        if both or (verified and signature.signer is None):
+        if signature.signer is not None and signature.claimed_signer is not None:
             raise MalformedError(
-                "signer of a signature", expected="a signer of what verified", actual="none, or two"
+                "signer of a signature", expected="signer or claimedSigner", actual="both of them"
+            )
+        if verified and signature.signer is None:
+            raise MalformedError(
+                "signer of a signature", expected="the signer of what is VERIFIED", actual="none"
             )
         if signature.signer is not None and signature.outcome not in ("VERIFIED", "CONTENT_MISMATCH"):
             raise MalformedError(
-                "signer of a signature", expected="a claimed signer", actual=signature.outcome
+                "signer of a signature",
+                expected=f"a claimed signer, because the outcome is {signature.outcome}",
+                actual="a signer",
             )
 
 
@@ -562,8 +569,9 @@ def _check_event(event: VerificationEvent) -> None:
     names = {f"name:{event.model.name}"} | (
         {f"repo:{event.model.repo_id}"} if event.model.repo_id is not None else set()
     )
-    if {link.key for link in event.common.histories} != names:
-        raise MalformedError("histories of a verification event", expected=sorted(names), actual="others")
+    keys = [link.key for link in event.common.histories]
+    if set(keys) != names:
+        raise MalformedError("histories of a verification event", expected=sorted(names), actual=keys)
 
 
 def fit(event: VerificationEvent) -> VerificationEvent:

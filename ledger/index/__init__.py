@@ -57,6 +57,7 @@ CREATE TRIGGER models_searchable AFTER INSERT ON models
 PRAGMA user_version = 2;
 """
 _VERSION = 2
+_REBUILD = "Run `hubledger index rebuild`: the index holds nothing that the log does not"
 _BATCH = 2000
 _TRIGRAM = 3
 """Characters below which the search index of SQLite's trigram tokenizer knows nothing."""
@@ -89,14 +90,14 @@ class Index:
                 f"index {path.name}",
                 expected="an SQLite file",
                 actual=str(error),
-                next_step="Run `hubledger index rebuild`: the index holds nothing that the log does not",
+                next_step=_REBUILD,
             ) from error
         if version != _VERSION:
             raise CorruptError(
                 f"index {path.name}",
                 expected=f"version {_VERSION}",
                 actual=f"version {version}",
-                next_step="Run `hubledger index rebuild`: the index holds nothing that the log does not",
+                next_step=_REBUILD,
             )
 
     @property
@@ -118,7 +119,9 @@ class Index:
             )
             if moved.rowcount != 1:
                 connection.execute("ROLLBACK")
-                raise CorruptError("index position", expected=rows.start, actual=self.position())
+                raise CorruptError(
+                    "index position", expected=rows.start, actual=self.position(), next_step=_REBUILD
+                )
             connection.executemany(INSERT_STATEMENT, rows.statements)
             connection.executemany("INSERT INTO recent_histories VALUES (?, ?, ?)", sorted(rows.histories))
             connection.executemany("INSERT INTO recent_signers VALUES (?, ?, ?)", sorted(rows.signers))
@@ -206,7 +209,7 @@ class Index:
                 "reading the index",
                 expected="a sound SQLite file",
                 actual=str(error),
-                next_step="Run `hubledger index rebuild`: the index holds nothing that the log does not",
+                next_step=_REBUILD,
             ) from error
 
 

@@ -96,7 +96,9 @@ class Staged:
     def rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query."""
         with _writing():
-            yield from self._connection.execute(query)
+            # Not `yield from`: that closes the cursor when nobody asks for more, also after `close` took its file away.
+            for row in self._connection.execute(query):  # noqa: UP028
+                yield row
 
     def close(self) -> None:
         """Close the files."""

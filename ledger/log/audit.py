@@ -135,7 +135,7 @@ class _Hash:
                 run = log.bundle(bundle)
             except LedgerError as error:
                 raise CorruptError(
-                    f"bundle {bundle.path}", expected=f"{bundle.width} entries", actual=str(error)
+                    f"bundle {bundle.path}", expected=f"{bundle.width} entries", actual=error.finding
                 ) from error
             leaves = merkle.leaf_hashes(run)
             _compare_tile(tile, _read_tile(log, tile), leaves)

@@ -21,6 +21,8 @@ TRIES = 4
 _FIRST_PAUSE = 0.5
 """Seconds before the second try; twice as long before each further one."""
 _TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
+_NO_OBJECT = "Check the address: below that of a log there are a checkpoint and its tiles"
+_TELL = "Try again, use another mirror, or tell whoever serves it"
 
 
 class Fetch(Protocol):
@@ -62,9 +64,14 @@ class _HttpFetch:
             with self._client.stream("GET", url) as response:
                 status = response.status_code
                 if status == httpx.codes.NOT_FOUND:
-                    raise NotFoundError(url, expected="an object", actual="404")
+                    raise NotFoundError(url, expected="an object", actual="404", next_step=_NO_OBJECT)
                 if status != httpx.codes.OK:
-                    refusal = SourceError(f"GET {url}", expected="status 200", actual=str(status))
+                    refusal = SourceError(
+                        f"GET {url}",
+                        expected="status 200",
+                        actual=str(status),
+                        next_step=_next_step(status),
+                    )
                     raise _Busy(refusal) if status in _TRY_AGAIN else refusal
                 encoding = response.headers.get("content-encoding", "identity")
                 return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
@@ -76,6 +83,16 @@ class _HttpFetch:
                 next_step="Check the address and try again",
             )
             raise _Busy(refusal) from error
+
+
+def _next_step(status: int) -> str:
+    if status in _TRY_AGAIN:
+        return "Try again later, or use another mirror"
+    if status // 100 == 3:
+        return "Redirects are not followed: name the address that it leads to"
+    if status in (401, 403):
+        return "The server wants to know who asks: use an address that is open to everybody"
+    return "Check the address, and tell whoever serves it"
 
 
 class _Busy(Exception):  # noqa: N818 - not an error until the last try
@@ -130,7 +147,9 @@ def fetch_ahead(fetch: Fetch, sizes: Mapping[str, int]) -> Fetch:
 def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
     """Read at most ``max_bytes`` of plain bytes, however small the compressed form is."""
     if encoding not in ("identity", "gzip"):
-        raise SourceError(f"content encoding of {name}", expected="identity or gzip", actual=encoding)
+        raise SourceError(
+            f"content encoding of {name}", expected="identity or gzip", actual=encoding, next_step=_TELL
+        )
     inflate: Callable[[bytes], bytes] = bytes
     if encoding == "gzip":
         stream = zlib.decompressobj(wbits=31)
@@ -142,7 +161,9 @@ def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: 
             if len(body) > max_bytes:
                 raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
     except zlib.error as error:
-        raise SourceError(f"body of {name}", expected="gzip", actual=str(error)) from error
+        raise SourceError(f"body of {name}", expected="gzip", actual=str(error), next_step=_TELL) from error
     if encoding == "gzip" and not stream.eof:
-        raise SourceError(f"body of {name}", expected="a whole gzip stream", actual="one that was cut off")
+        raise SourceError(
+            f"body of {name}", expected="a whole gzip stream", actual="one that was cut off", next_step=_TELL
+        )
     return bytes(body)

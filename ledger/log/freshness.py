@@ -39,7 +39,7 @@ def from_file(path: pathlib.Path) -> Source:
                 return file.read(MAX_NOTE_BYTES + 1)
         except OSError as error:
             raise SourceError(
-                f"checkpoint file {path.name}", expected="a readable file", actual=str(error)
+                f"checkpoint file {path.name}", expected="a readable file", actual=error.strerror
             ) from error
 
     return Source(name=str(path), fetch=fetch)
@@ -66,7 +66,7 @@ def check_not_restored(
         try:
             theirs = verify_checkpoint(source.fetch(), origin=origin, keys=keys)
         except LedgerError as error:
-            failures.append(f"{source.name}: {error}")
+            failures.append(f"{source.name}: {error.finding}")
             continue
         _compare(source, theirs, signed=signed, root_at=root_at)
     if sources and len(failures) == len(sources):

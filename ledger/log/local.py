@@ -154,7 +154,7 @@ class LocalLog:
                 raise CorruptError(
                     f"right edge of the log at size {state.published_size}",
                     expected=f"a sound {part.path}",
-                    actual=str(error),
+                    actual=error.finding,
                     next_step="Restore the newest copy of this directory; do not delete ledger.db",
                 ) from error
 
@@ -226,7 +226,7 @@ class LocalLog:
             )
         except LedgerError as error:
             raise CorruptError(
-                "stored checkpoint", expected="our own signed checkpoint", actual=str(error)
+                "stored checkpoint", expected="our own signed checkpoint", actual=error.finding
             ) from error
 
     # Committing
@@ -293,7 +293,12 @@ class LocalLog:
             for ticket in tickets:
                 ticket.failure = error
         except BaseException:
-            failure = WriteError("committing", expected="a known outcome", actual="an interrupted writer")
+            failure = WriteError(
+                "committing",
+                expected="a known outcome",
+                actual="an interrupted writer",
+                next_step="Open the ledger again: it continues from what is certain",
+            )
             self._failure = failure
             for ticket in tickets:
                 ticket.failure = failure
@@ -447,7 +452,11 @@ class LocalLog:
         note = self._config.sign(checkpoint)
         verified = verify_checkpoint(note, origin=self._config.origin, keys=self._config.keys)
         if verified.checkpoint != checkpoint:
-            raise CorruptError("signed checkpoint", expected=checkpoint, actual=verified.checkpoint)
+            raise CorruptError(
+                "signed checkpoint",
+                expected=f"size {checkpoint.size} with root {checkpoint.root_hash.hex()}",
+                actual=f"size {verified.checkpoint.size} with root {verified.checkpoint.root_hash.hex()}",
+            )
         with self._writer:
             self._save(replace(self._state, signed_note=note))
         return verified
@@ -497,7 +506,7 @@ def _parse_batch(first: int, data: bytes) -> list[bytes]:
         return parse_bundle(data, None)
     except LedgerError as error:
         raise CorruptError(
-            f"pending batch at {first}", expected="length-prefixed entries", actual=str(error)
+            f"pending batch at {first}", expected="length-prefixed entries", actual=error.finding
         ) from error
 
 

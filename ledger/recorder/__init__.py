@@ -166,7 +166,10 @@ class Recorder:
             _, heads = self._log.lookup([], ["hub:"])
             if heads:
                 raise ConflictError(
-                    "first key of the hub", expected="an empty hub: history", actual="a key before it"
+                    "first key of the hub",
+                    expected="an empty hub: history",
+                    actual="a key before it",
+                    next_step="Use the ledger as it is: its key was announced when it was made",
                 )
         keyid = keyid_of(spki)
         fields = {
@@ -234,7 +237,10 @@ class Recorder:
         except BaseException:
             for ticket in tickets:
                 ticket.failure = WriteError(
-                    "recording", expected="a known outcome", actual="an interrupted writer"
+                    "recording",
+                    expected="a known outcome",
+                    actual="an interrupted writer",
+                    next_step="Open the ledger again, and record with the same event id",
                 )
             raise
         else:

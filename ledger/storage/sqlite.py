@@ -85,7 +85,10 @@ class SqliteCommits:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != _SCHEMA_VERSION:
             raise CorruptError(
-                f"schema of {path.name}", expected=f"version {_SCHEMA_VERSION}", actual=f"version {version}"
+                f"schema of {path.name}",
+                expected=f"version {_SCHEMA_VERSION}",
+                actual=f"version {version}",
+                next_step="Use the version of hubledger that wrote this directory",
             )
         if not read_only:
             _make_durable(self._connection)
@@ -188,7 +191,9 @@ class SqliteCommits:
     def pending(self) -> Iterator[tuple[int, bytes]]:
         """Yield batches that still wait for their tiles."""
         with _reading("batches"):
-            yield from self._connection.execute("SELECT first, data FROM batches ORDER BY first")
+            # Not `yield from`: that closes the cursor when nobody asks for more, also after `close` took its file away.
+            for row in self._connection.execute("SELECT first, data FROM batches ORDER BY first"):  # noqa: UP028
+                yield row
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
@@ -268,6 +273,8 @@ class SqliteCommits:
             self._writable = False
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+            if isinstance(error, StorageError):
+                raise  # it says already what is wrong
             raise _write_error("writing the commit store", error) from error
         try:
             self._connection.execute("COMMIT")
@@ -321,14 +328,12 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
         raise CorruptError(
             "recent changes in the commit store",
             expected="event ids and heads",
-            actual=str(error),
+            actual=error.finding if isinstance(error, LedgerError) else "another form",
             next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
         ) from error
 
 
-def _write_error(what: str, error: Exception) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
+def _write_error(what: str, error: sqlite3.Error) -> WriteError:
     return WriteError(
         what,
         expected="a durable transaction",

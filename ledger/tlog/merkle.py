@@ -118,7 +118,7 @@ def prove_inclusion(index: int, size: int, read: NodeReader) -> tuple[bytes, ...
         MalformedError: not 0 <= index < size.
     """
     if not 0 <= index < size:
-        raise MalformedError("leaf index", expected=f"0 to {size - 1}", actual=index)
+        raise MalformedError("leaf index", expected=f"0 <= index < {size}", actual=index)
     return _read_ranges(_path(index, 0, size), read)
 
 
@@ -129,7 +129,7 @@ def prove_consistency(old: int, new: int, read: NodeReader) -> tuple[bytes, ...]
         MalformedError: not 1 <= old <= new. The empty tree is a prefix of every tree; there is nothing to prove.
     """
     if not 1 <= old <= new:
-        raise MalformedError("old size", expected=f"1 to {new}", actual=old)
+        raise MalformedError("old size", expected=f"1 <= old size <= {new}", actual=old)
     return _read_ranges(_prefix(old, new), read)
 
 
@@ -192,7 +192,7 @@ def root_from_inclusion(leaf: bytes, *, index: int, size: int, proof: Sequence[b
             this index and size give.
     """
     if not 0 <= index < size:
-        raise ProofError("leaf index of an inclusion proof", expected=f"0 to {size - 1}", actual=index)
+        raise ProofError("leaf index of an inclusion proof", expected=f"0 <= index < {size}", actual=index)
     inner = (index ^ (size - 1)).bit_length()
     _check_hashes("inclusion proof", proof, inner + (index >> inner).bit_count())
     _check_hashes("leaf hash", (leaf,), 1)

@@ -156,6 +156,7 @@ class NoteSigner(Protocol):
 
 
 _PRIVATE_PREFIX = "PRIVATE+KEY+"
+_RESTORE_KEY = "Restore the key file from its backup; another key cannot sign for this log"
 
 
 class Ed25519NoteSigner:
@@ -193,20 +194,31 @@ class Ed25519NoteSigner:
         parts = text.removeprefix(_PRIVATE_PREFIX).split("+", 2)
         if not text.startswith(_PRIVATE_PREFIX) or len(parts) != 3:
             raise MalformedError(
-                "private note key", expected="PRIVATE+KEY+<name>+<key id>+<base64>", actual="another form"
+                "private note key",
+                expected="PRIVATE+KEY+<name>+<key id>+<base64>",
+                actual="another form",
+                next_step=_RESTORE_KEY,
             )
         try:
             raw = parse_base64(parts[2], max_bytes=64)
         except (MalformedError, LimitError):
-            raise MalformedError("private note key", expected="base64", actual="something else") from None
+            raise MalformedError(
+                "private note key", expected="base64", actual="something else", next_step=_RESTORE_KEY
+            ) from None
         if len(raw) != 33 or raw[0] != KeyType.ED25519:
             raise MalformedError(
-                "private note key", expected="an Ed25519 seed of 32 bytes", actual=f"{len(raw)} bytes"
+                "private note key",
+                expected="33 bytes, the type 0x01 before an Ed25519 seed",
+                actual=f"{len(raw)} bytes" if len(raw) != 33 else "another type",
+                next_step=_RESTORE_KEY,
             )
         signer = cls(parts[0], ed25519.Ed25519PrivateKey.from_private_bytes(raw[1:]))
         if signer.verifier.key_id.hex() != parts[1]:
             raise MalformedError(
-                "key id of a private note key", expected=signer.verifier.key_id.hex(), actual=parts[1]
+                "key id of a private note key",
+                expected=signer.verifier.key_id.hex(),
+                actual=parts[1],
+                next_step=_RESTORE_KEY,
             )
         return signer
 

@@ -204,10 +204,13 @@ class TileReader:
         key = (level, index)
         if key not in self._tiles:
             width = min(TILE_WIDTH, (self._size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH)
-            hashes = self._fetch(Tile(level=level, index=index, width=width))
+            tile = Tile(level=level, index=index, width=width)
+            hashes = self._fetch(tile)
             if len(hashes) != width or any(len(each) != HASH_BYTES for each in hashes):
                 raise MalformedError(
-                    f"tile {key}", expected=f"{width} hashes", actual=f"{len(hashes)} hashes"
+                    f"tile {tile.path}",
+                    expected=f"{width} hashes of {HASH_BYTES} bytes",
+                    actual=f"{len(hashes)} hashes",
                 )
             self._tiles[key] = hashes
         return self._tiles[key]

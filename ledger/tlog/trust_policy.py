@@ -76,6 +76,7 @@ class TrustPolicy:
                 "cosignatures of the checkpoint",
                 expected=f"the quorum {self.quorum}",
                 actual=", ".join(sorted(signed)) or "none by a known witness",
+                next_step="Fetch a newer checkpoint: witnesses may sign a little later than the log",
             )
         return CountedCheckpoint(verified=verified, cosignatures=cosignatures, quorum=self.quorum)
 

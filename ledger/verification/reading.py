@@ -178,7 +178,7 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[_Name]:
             raise SourceError(
                 f"reading folder {escape_path(folder) or '.'}",
                 expected="a readable folder",
-                actual=str(error),
+                actual=error.strerror,
             ) from error
 
 

@@ -333,7 +333,7 @@ def test_evidence_goes_with_the_trust_file_alone(folder, capsys, more):
     assert run(["verify", "--evidence", "pin", "--trust", "trust.toml", *more]) == 2
     assert (
         capsys.readouterr().err
-        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}\n"
+        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}. Compare with the command's --help\n"
     )
 
 
@@ -341,7 +341,7 @@ def test_there_is_something_to_verify(folder, capsys):
     assert run(["verify", "--trust", "trust.toml"]) == 2
     assert (
         capsys.readouterr().err
-        == "hubledger: hubledger verify: expected --proof, or --evidence, got neither\n"
+        == "hubledger: hubledger verify: expected --proof, or --evidence, got neither. Compare with the command's --help\n"
     )
 
 
@@ -424,7 +424,7 @@ def test_contradicting_options_are_a_usage_error(verify, name):
     arguments, message = USAGE[name]
     code, out, err = verify(*arguments)
     assert (code, out) == (2, "")
-    assert err == f"hubledger: {message}\n"
+    assert err == f"hubledger: {message}. Compare with the command's --help\n"
 
 
 def test_options_may_be_joined_and_values_may_look_like_options(verify):

@@ -213,6 +213,20 @@ def test_no_space_for_temporary_files_is_said_as_such(folder, monkeypatch):
         Examine({}, "log.example/models", folder)(0, [])
 
 
+def test_who_stops_reading_in_the_middle_may_close_the_file_first(folder):
+    """A refusal of an audit ends its walk: what is left of it must not touch the files that are gone by then."""
+    fill(folder, rounds=2, publish=False)
+    staging.Staging(folder).close()
+    commits, staged = sqlite.SqliteCommits(folder / "ledger.db", read_only=True), staging.Staged(folder)
+    walks = [staged.rows("VALUES (1), (2)"), commits.pending(), commits.all_events(), commits.all_heads()]
+    for walk in walks:
+        next(walk)
+    staged.close()
+    commits.close()
+    for walk in walks:
+        walk.close()
+
+
 def test_names_are_found_by_any_part_whatever_the_case(folder):
     odd = 'acme/the"quoted"_100%25'
     fill(folder, rounds=3)

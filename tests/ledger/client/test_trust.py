@@ -59,11 +59,11 @@ REFUSED = {
     "another format": (("format = 1", "format = 2"), "format of the trust file: expected 1, got 2"),
     "text for a number": (
         ("version = 1", 'version = "1"'),
-        "setting version of the trust file: expected int, got 1",
+        "setting version of the trust file: expected a value of type int, got '1'",
     ),
     "truth for a number": (
         ("version = 1", "version = true"),
-        "setting version of the trust file: expected int, got True",
+        "setting version of the trust file: expected a value of type int, got True",
     ),
     "version 0": (
         ("version = 1", "version = 0"),
@@ -139,6 +139,6 @@ def test_a_key_does_not_count_outside_its_range(index, key, ranges):
     keyid = HubKey(spki=spki_of(p256_key(key))).keyid
     with pytest.raises(SignatureError) as refusal:
         full().check_key(keyid, index)
-    assert str(refusal.value) == (
+    assert refusal.value.finding == (
         f"leaf index of an entry by key {keyid[:16]}…: expected {ranges}, got {index}"
     )

@@ -1,6 +1,7 @@
 """Reading somebody's log over HTTP: bounded, patient with a busy server, exact about everything else."""
 
 import gzip
+import re
 
 import httpx
 import pytest
@@ -56,17 +57,29 @@ def test_a_broken_connection_is_tried_again_but_not_for_ever():
     assert (len(server.asked), server.pauses) == (TRIES, [0.5, 1.0, 2.0])
 
 
-@pytest.mark.parametrize("status", [301, 302, 401, 403, 410, 204])
-def test_any_other_answer_is_refused_at_once_and_no_redirect_is_followed(status):
+REDIRECT = "Redirects are not followed: name the address that it leads to"
+SECRET = "The server wants to know who asks: use an address that is open to everybody"
+OTHER = "Check the address, and tell whoever serves it"
+
+
+@pytest.mark.parametrize(
+    ("status", "next_step"),
+    [(301, REDIRECT), (302, REDIRECT), (401, SECRET), (403, SECRET), (410, OTHER), (204, OTHER)],
+)
+def test_any_other_answer_is_refused_at_once_and_no_redirect_is_followed(status, next_step):
     server = Server(answer(status, location="https://elsewhere.example/"))
-    with pytest.raises(SourceError, match=rf"^GET \S+/x: expected status 200, got {status}$"):
+    with pytest.raises(
+        SourceError, match=rf"^GET \S+/x: expected status 200, got {status}\. {re.escape(next_step)}$"
+    ):
         server.fetch()("x", max_bytes=10)
     assert server.asked == ["https://log.example/models/x"]
 
 
 def test_what_is_not_there_is_not_asked_for_again():
     server = Server(answer(404))
-    with pytest.raises(NotFoundError, match=r"/x: expected an object, got 404$"):
+    with pytest.raises(
+        NotFoundError, match=r"/x: expected an object, got 404\. Check the address: below that of a log "
+    ):
         server.fetch()("x", max_bytes=10)
     assert len(server.asked) == 1
 

@@ -187,7 +187,7 @@ def test_an_entry_that_is_too_long_is_refused_and_its_neighbours_are_not(folder)
     with Opened(folder) as log:
         first, second, third = log.append(raw(b"a", bytes(65_536), b"c"))
         assert (first, third) == (Committed(leaf_index=0), Committed(leaf_index=1))
-        assert str(second) == "entry: expected at most 65535 bytes, got 65536 bytes"
+        assert second.finding == "entry: expected at most 65535 bytes, got 65536 bytes"
         assert log.append(raw(bytes(65_535))) == [Committed(leaf_index=2)]
         log.publish()
     assert audited(folder).entries == 3

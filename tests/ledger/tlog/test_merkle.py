@@ -219,22 +219,22 @@ def test_lying_about_the_tree_size_never_helps(big):
 @pytest.mark.parametrize(
     ("index", "size", "message"),
     [
-        (5, 5, "leaf index of an inclusion proof: expected 0 to 4, got 5"),
-        (-1, 5, "leaf index of an inclusion proof: expected 0 to 4, got -1"),
-        (0, 0, "leaf index of an inclusion proof: expected 0 to -1, got 0"),
+        (5, 5, "leaf index of an inclusion proof: expected 0 <= index < 5, got 5"),
+        (-1, 5, "leaf index of an inclusion proof: expected 0 <= index < 5, got -1"),
+        (0, 0, "leaf index of an inclusion proof: expected 0 <= index < 0, got 0"),
     ],
 )
 def test_an_index_outside_the_tree_is_refused(index, size, message):
-    with pytest.raises(ProofError, match="^" + message + "$"):
+    with pytest.raises(ProofError, match="^" + message + r"\. "):
         merkle.verify_inclusion(bytes(32), index=index, size=size, proof=(), root=bytes(32))
 
 
 def test_proofs_are_not_made_outside_the_tree(big):
-    with pytest.raises(MalformedError, match="leaf index: expected 0 to 4, got 5"):
+    with pytest.raises(MalformedError, match="leaf index: expected 0 <= index < 5, got 5"):
         merkle.prove_inclusion(5, 5, big.at(5))
-    with pytest.raises(MalformedError, match="old size: expected 1 to 5, got 0"):
+    with pytest.raises(MalformedError, match="old size: expected 1 <= old size <= 5, got 0"):
         merkle.prove_consistency(0, 5, big.at(5))
-    with pytest.raises(MalformedError, match="old size: expected 1 to 5, got 6"):
+    with pytest.raises(MalformedError, match="old size: expected 1 <= old size <= 5, got 6"):
         merkle.prove_consistency(6, 5, big.at(5))
 
 
