@@ -55,9 +55,6 @@ def audit(
     A ledger of ours (DIR without --vkey) is also checked for every entry's signature, every history's chain, the
     commit store, the evidence and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
     """
-    from ledger.embedded.auditing import audit_foreign, audit_ledger
-    from ledger.embedded.evidence_audit import NamedEvidence
-
     if not vkeys and (origin is not None or source.startswith(("http://", "https://"))):
         raise UsageError(
             "hubledger log audit",
@@ -67,10 +64,15 @@ def audit(
         )
     with progress_bar("audit", quiet=as_json) as advance:
         if vkeys:
+            from ledger.embedded.foreign import audit_foreign
+
             report = audit_foreign(
                 _log_folder(source), vkeys, origin=origin, workers=workers, progress=advance
             )
         else:
+            from ledger.embedded.auditing import audit_ledger
+            from ledger.embedded.evidence_audit import NamedEvidence
+
             with NamedEvidence() as evidence:
                 report = audit_ledger(
                     pathlib.Path(source), workers=workers, progress=advance, evidence=evidence

@@ -1,75 +1,25 @@
-"""Replays a log and, of a ledger of ours, everything that hangs on it (``hubledger log audit``, ``index``)."""
+"""Replays a ledger of ours, and everything that hangs on its log (``hubledger log audit DIR``)."""
 
 import functools
 import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ledger.embedded import chains
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.examining import Examine, Examined
+from ledger.embedded.foreign import audit_report
 from ledger.embedded.indexing import index_problems, open_published
 from ledger.embedded.wording import plural
-from ledger.errors import CorruptError, UsageError
+from ledger.errors import CorruptError
 from ledger.index.staging import Staged
-from ledger.log.audit import Audited, audit
-from ledger.log.fetch import fetch_from_folder, fetch_from_url
-from ledger.log.published import PublishedLog
+from ledger.log.audit import audit
 from ledger.storage.sqlite import SqliteCommits
-from ledger.tlog.signed_note import VerifierKey
 from ledger.tlog.tiles import parse_bundle
 
 Progress = Callable[[int, int], None]
-
-
-def open_foreign(source: str, origin: str, keys: Sequence[VerifierKey]) -> PublishedLog:
-    """Open any tlog-tiles log: an http(s) address or a folder."""
-    fetch = (
-        fetch_from_url(source)
-        if source.startswith(("http://", "https://"))
-        else fetch_from_folder(pathlib.Path(source))
-    )
-    return PublishedLog(fetch, origin=origin, keys=keys)
-
-
-def audit_foreign(
-    source: str, vkeys: Sequence[str], *, origin: str | None, workers: int | None, progress: Progress
-) -> dict[str, Any]:
-    """Audit somebody's log: leaf hashes, tiles, bundles, root and the signature by ``vkeys``.
-
-    Raises:
-        MalformedError: a verifier key that is none. UsageError: keys of several names without ``origin``.
-        CorruptError, ProofError, SignatureError: what does not hold.
-    """
-    keys = [VerifierKey.parse(text) for text in vkeys]
-    names = {key.name for key in keys}
-    if origin is None and len(names) != 1:
-        raise UsageError("origin of the log", expected="--origin, or keys of one name", actual=sorted(names))
-    open_log = functools.partial(open_foreign, source, origin or names.pop(), tuple(keys))
-    checkpoint = open_log().checkpoint()
-    size = checkpoint.checkpoint.size
-    done = audit(open_log, checkpoint, workers=workers, progress=lambda count: progress(count, size))
-    return _report(done, [])
-
-
-def _report(done: Audited, more: list[str]) -> dict[str, Any]:
-    checkpoint = done.checkpoint.checkpoint
-    return {
-        "origin": checkpoint.origin,
-        "size": checkpoint.size,
-        "rootHash": checkpoint.root_hash.hex(),
-        "entries": done.entries,
-        "checked": [
-            "signature of the checkpoint by the log's key",
-            (
-                f"{plural(done.entries, 'leaf hash', 'leaf hashes')} against {plural(done.tiles, 'tile')}, "
-                f"{plural(done.bundles, 'bundle')}, and the signed root"
-            ),
-            *more,
-        ],
-    }
 
 
 def audit_ledger(
@@ -105,7 +55,7 @@ def audit_ledger(
         heads, events, pending = _compare_commits(ledger, examine, size, take=take)
         pieces = evidence.check(ledger.layout.evidence, workers=workers) if evidence is not None else None
         leaves = _compare_index(ledger, pathlib.Path(folder), size + pending)
-    return _report(
+    return audit_report(
         done,
         [
             (

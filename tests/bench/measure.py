@@ -18,7 +18,7 @@ FOLDER = REPOSITORY / ".bench"
 
 
 AUDIT_FOREIGN = (
-    "import sys; from ledger.embedded.auditing import audit_foreign; "
+    "import sys; from ledger.embedded.foreign import audit_foreign; "
     "audit_foreign(sys.argv[1], [sys.argv[2]], origin=None, workers=None, progress=lambda a, b: None)"
 )
 """A process that audits a log: its place and its verifier key."""

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cli.main import group
 from cli.verify import _write_evidence
 from ledger.config import MAX_CONFIG_BYTES, Config, load_config, parse_config
-from ledger.embedded.auditing import audit_foreign, audit_ledger
+from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
+from ledger.embedded.foreign import audit_foreign
 from ledger.embedded.reading import model_history, write_proof
 from ledger.embedded.recording import make_proof, record_revision
 from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from ledger.embedded.auditing import audit_foreign
+from ledger.embedded.foreign import audit_foreign
 from ledger.errors import CorruptError
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.ledger.log.test_local import KEY, Opened, create, raw
