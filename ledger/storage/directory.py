@@ -206,7 +206,9 @@ def _missing(name: str) -> NotFoundError:
 
 
 def _unreadable(name: str, error: OSError) -> CorruptError:
-    return CorruptError(f"reading object {name}", expected="readable bytes", actual=error.strerror or str(error))
+    return CorruptError(
+        f"reading object {name}", expected="readable bytes", actual=error.strerror or str(error)
+    )
 
 
 def _other_bytes(name: str, size: int) -> CorruptError:
