@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.encoding import Json, format_base64
 from ledger.entry import Entry, format_entry, keyid_of, pae, parse_entry
-from ledger.errors import ConflictError, CorruptError, HeadMovedError, LedgerError, StorageError, WriteError
+from ledger.errors import (
+    ConflictError,
+    CorruptError,
+    HeadMovedError,
+    InputError,
+    LedgerError,
+    StorageError,
+    WriteError,
+)
 from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
 from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
@@ -321,8 +329,13 @@ class Recorder:
     def _stored(self, leaf_index: int) -> "_Stored":
         """Read what was recorded at a leaf under an event id. Raises CorruptError: it is no statement of ours."""
         entry = next(iter(self._log.read(leaf_index, leaf_index + 1)))
-        parsed = parse_entry(entry)
-        statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        try:
+            parsed = parse_entry(entry)
+            statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        except InputError as error:  # our own bytes: whoever repeats an event id did not write them
+            raise CorruptError(
+                f"statement at leaf {leaf_index}", expected=error.expected, actual=error.actual
+            ) from error
         if not isinstance(parsed, Entry) or not isinstance(statement, (VerificationEvent, PlainStatement)):
             raise CorruptError(
                 f"statement at leaf {leaf_index}",
