@@ -12,13 +12,22 @@ import pytest
 
 from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
-from tests.refusals import of_bundle, of_client, of_formats, of_ledger, of_log, of_storage, of_tlog
+from tests.refusals import (
+    of_bundle,
+    of_client,
+    of_evidence,
+    of_formats,
+    of_ledger,
+    of_log,
+    of_storage,
+    of_tlog,
+)
 from tests.refusals.census import find_sites, watching
 from tests.refusals.table import numbered, refused
 
 CASES = dict(
     named
-    for module in (of_formats, of_tlog, of_client, of_bundle, of_storage, of_log, of_ledger)
+    for module in (of_formats, of_tlog, of_client, of_bundle, of_storage, of_evidence, of_log, of_ledger)
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
 
@@ -90,7 +99,7 @@ def test_the_census_finds_calls_of_error_classes_and_of_what_returns_errors():
     sites = {(site.path, site.function, site.error) for site in find_sites()}
     assert ("ledger/encoding.py", "parse_decimal", "MalformedError") in sites
     assert ("ledger/event/fields.py", "Pattern.check", "_refuse") in sites
-    assert ("ledger/embedded/auditing.py", "Examine.__call__", "type(error)") in sites
+    assert ("ledger/embedded/examining.py", "Examine.__call__", "type(error)") in sites
     assert ("ledger/client/verify.py", "_check_log", "_CannotCheckError") in sites
     assert len(sites) > 200
 
