@@ -120,6 +120,7 @@ class Recorder:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
         self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._unindexed: Rows | None = None
+        self._damage: CorruptError | None = None
         self._index_rows(None)  # a crash after a commit leaves the index behind
 
     def record(self, facts: Facts) -> Receipt:
@@ -205,7 +206,7 @@ class Recorder:
         """
         names = sorted(set(histories))
         key = event_key(self._drafter.hub, event_id)
-        with self._lock:
+        with self._lock, self._trusting_storage():
             for _ in range(MAX_DECISIONS):
                 known, heads = self._log.lookup([key], names)
                 draft = self._drafter.plain(
@@ -238,7 +239,8 @@ class Recorder:
         """Record for every caller that waits, up to one commit's worth of events."""
         tickets = self._take_waiting()
         try:
-            answers = self._record([facts for ticket in tickets for facts in ticket.batch])
+            with self._trusting_storage():
+                answers = self._record([facts for ticket in tickets for facts in ticket.batch])
         except LedgerError as error:
             for ticket in tickets:
                 ticket.failure = error
@@ -254,6 +256,17 @@ class Recorder:
         else:
             for ticket in tickets:
                 ticket.answers, answers = answers[: len(ticket.batch)], answers[len(ticket.batch) :]
+
+    @contextlib.contextmanager
+    def _trusting_storage(self) -> Iterator[None]:
+        """Stop for good once something stored was damaged: what else is, nobody knows."""
+        if self._damage is not None:
+            raise self._damage
+        try:
+            yield
+        except CorruptError as error:
+            self._damage = error
+            raise
 
     def _take_waiting(self) -> list[_Ticket]:
         with self._queue_guard:
