@@ -351,7 +351,7 @@ CHECKS = (
 GIVEN = (
     refused(
         MalformedError,
-        "remembered checkpoint: <any>. Name a copy of this log's `checkpoint` file",
+        "remembered checkpoint: signed note: expected text, a blank line and signature lines, got another layout. Name a copy of this log's `checkpoint` file",
         lambda _: verify_remembered(b"checkpoint", origin=TRUST.origin, keys=TRUST.log_keys),
     ),
     refused(

@@ -433,7 +433,7 @@ RECORDING = (
     ),
     refused(
         CorruptError,
-        "statement at leaf 3: expected <any>, got <any>. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        "statement at leaf 3: expected UTF-8 JSON, got <any>. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
         lambda scene: _id_of(scene, b"no entry"),
     ),
     refused(
@@ -443,7 +443,7 @@ RECORDING = (
     ),
     refused(
         HeadMovedError,
-        "<any>. Try again with the same event id",
+        "recording: expected a stable head within 20 decisions, got heads that kept moving. Try again with the same event id",
         lambda scene: _erase(_raced_by(scene, _move_head)),
     ),
     *(
