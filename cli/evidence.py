@@ -85,7 +85,7 @@ def export(directory: pathlib.Path, event: str, output: pathlib.Path, *, as_json
     "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
 )
 @click.option(
-    "--start-unchecked", is_flag=True, help="Write without asking the outside first; this is logged."
+    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
 )
 @json_option
 def withdraw(

@@ -15,14 +15,14 @@ _REVISION_SHOWN = 12
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=pathlib.Path))
-@click.argument("name", metavar="NAME", required=False)
+@click.argument("name", metavar="[NAME]", required=False)
 @click.option("--content", help="Instead of NAME: the events of this content, under every name.")
 @click.option("--file", "file_digest", help="Instead of NAME: the events with a file of this SHA-256.")
 @json_option
 def command(
     directory: pathlib.Path, name: str | None, content: str | None, file_digest: str | None, *, as_json: bool
 ) -> None:
-    """Show every recorded event of model NAME in DIRECTORY.
+    """Show every published event of model NAME in DIRECTORY.
 
     `!` marks a row where the signer changed: nobody of the last signed row before it signed this one, or the name
     leads to another repository. `*` marks a row that is not by a pinned signer, one of those who signed the first

@@ -13,7 +13,9 @@ from cli.output import echo_json, json_option
 @click.option("--hub", required=True, help='The hub\'s id for ever, such as "hub.example".')
 @json_option
 def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) -> None:
-    """Make a ledger in DIRECTORY: keys (readable by you only), trust file, settings, an empty signed log.
+    """Make a ledger in DIRECTORY: keys (readable by you only), trust file, settings, and a signed log.
+
+    The log begins with one entry, which announces the hub's key.
 
     DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
     """

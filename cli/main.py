@@ -15,7 +15,7 @@ import click
 from ledger.errors import LedgerError
 
 COMMANDS: dict[str, str] = {
-    "init": "Create a ledger: keys, trust file, configuration, an empty signed log.",
+    "init": "Make a ledger: keys, trust file, settings, and a signed log.",
     "record": "Verify one model revision and record what was found.",
     "history": "Show a model's events, with a marker where the signer changed.",
     "proof": "Write the proof that an event is in the log.",

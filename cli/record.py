@@ -31,7 +31,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.option("--repo-id", help="The hub's immutable repository id.")
 @click.option("--ref", help="The ref that moved to this revision, such as refs/heads/main.")
 @click.option("--parent", "parents", multiple=True, help="A parent revision (repeatable).")
-@click.option("--event-id", help="Your idempotency key; made from name and revision if absent.")
+@click.option("--event-id", help="Your idempotency key; made from the revision and its files if absent.")
 @click.option("--uploader", help="An opaque account id.")
 @click.option(
     "--public-key", "public_keys", multiple=True, type=_FILE, help="PEM public key of a signer (repeatable)."
@@ -46,7 +46,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
 )
 @click.option(
-    "--start-unchecked", is_flag=True, help="Write without asking the outside first; this is logged."
+    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
 )
 @click.option(
     "--proof-out",

@@ -17,7 +17,8 @@ from ledger.client.verify import (
     PartialFiles,
     check_proof,
 )
-from ledger.errors import NotFoundError, UsageError, WriteError
+from ledger.encoding import parse_base64
+from ledger.errors import InputError, NotFoundError, UsageError, WriteError
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 
@@ -110,10 +111,14 @@ Exit codes:
 )
 @click.option("--expect-issuer", multiple=True, help="The issuer of the signer before it.")
 @click.option(
-    "--expect-key", multiple=True, help="A key that you accept: hex SHA-256 of its SPKI, or a PEM file."
+    "--expect-key",
+    multiple=True,
+    help="A key that you accept: SHA256:… as it is shown, the same in hex, or a PEM file.",
 )
 @click.option(
-    "--expect-anchor", multiple=True, help="A certificate anchor that you accept: hex SHA-256 or a PEM file."
+    "--expect-anchor",
+    multiple=True,
+    help="A certificate anchor that you accept, given in the same ways.",
 )
 @click.option(
     "--opening", type=_FILE, help="Who stands behind committed identities, as the hub handed it over."
@@ -318,13 +323,29 @@ def _unpaired(name: str, signer: str | None) -> UsageError:
     return UsageError(f"--expect-signer {signer}", expected="an --expect-issuer right after it", actual=name)
 
 
+_A_KEY = "SHA256:…, 64 hex digits, or a PEM file"
+
+
+def _parse_fingerprint(text: str, what: str) -> bytes:
+    """Read a fingerprint as `ledger.identity.fingerprint` writes it."""
+    try:
+        found = parse_base64(text.removeprefix("SHA256:") + "=", max_bytes=32)
+    except InputError as error:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text) from error
+    if len(found) != 32:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text)
+    return found
+
+
 def _fingerprint(value: str, what: str) -> bytes:
-    """Return the SPKI's SHA-256 from hex, or from a PEM file."""
+    """Return the SPKI's SHA-256 from its fingerprint, from hex, or from a PEM file."""
     import hashlib
 
     text = value.removeprefix("sha256:")
     if not text:
-        raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual="nothing")
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual="nothing")
+    if text.startswith("SHA256:"):
+        return _parse_fingerprint(text, what)
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
     from cryptography import x509
@@ -338,6 +359,6 @@ def _fingerprint(value: str, what: str) -> bytes:
         else:
             key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"--expect-{what}", expected="64 hex digits, or a PEM file", actual=value) from error
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=value) from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).digest()

@@ -39,6 +39,9 @@ ReadManifest = Callable[[bytes], Iterator[bytes]]
 """Yields the bytes of a manifest, its digest checked at the end; raises a LedgerError where it cannot."""
 
 
+_REBUILD = "Run `hubledger index rebuild`: it holds nothing that log and evidence do not"
+
+
 @dataclass(frozen=True, slots=True)
 class Naming:
     """One statement that names a digest, and as what."""
@@ -62,7 +65,12 @@ class DigestIndex:
         except sqlite3.Error as error:
             raise self._unsound(error) from error
         if version != 1:
-            raise CorruptError(f"digest index {path.name}", expected="version 1", actual=version)
+            raise CorruptError(
+                f"digest index {path.name}",
+                expected="version 1",
+                actual=f"version {version}",
+                next_step=_REBUILD,
+            )
 
     def position(self) -> int:
         """How many leaves are mirrored."""
@@ -105,7 +113,12 @@ class DigestIndex:
             )
             if moved.rowcount != 1:
                 connection.execute("ROLLBACK")
-                raise CorruptError("position of the digest index", expected=start, actual=self.position())
+                raise CorruptError(
+                    "position of the digest index",
+                    expected=start,
+                    actual=self.position(),
+                    next_step=_REBUILD,
+                )
             for leaf_index, named in enumerate(leaves, start):
                 for each in named:
                     self._add_one(leaf_index, each, read_manifest)
@@ -163,7 +176,7 @@ class DigestIndex:
             f"digest index {self._name}",
             expected="a sound SQLite file",
             actual=str(error),
-            next_step="Run `hubledger index rebuild`: it holds nothing that log and evidence do not",
+            next_step=_REBUILD,
         )
 
 

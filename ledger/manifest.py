@@ -28,6 +28,8 @@ MAX_PATH_BYTES = 65_535
 MAX_ITEM_BYTES = 1 << 20
 """One item in canonical JSON: a path and a link of 65,535 bytes, each escaped to six times that."""
 _ITEMS_A_CHUNK = 1000
+_SHOWN = 80
+"""Characters of a path in a message that names two."""
 
 _NOT_CONTENT = frozenset((".gitignore", ".gitattributes"))
 _NOT_CONTENT_FOLDER = ".github/"
@@ -77,8 +79,9 @@ class Manifest:
 
     def __post_init__(self) -> None:
         # Code points of valid text sort as their UTF-8 bytes do (Unicode 15.0 section 2.5).
-        if any(left.path >= right.path for left, right in pairwise(self.items)):
-            raise _other_order()
+        for left, right in pairwise(self.items):
+            if left.path >= right.path:
+                raise _other_order(left.path, right.path)
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> "Manifest":
@@ -172,7 +175,7 @@ def read_items(chunks: Iterable[bytes]) -> Iterator[Item]:
                 parse_canonical_json(item[0], what="item of a manifest", max_bytes=MAX_ITEM_BYTES)
             )
             if last is not None and parsed.path <= last:
-                raise _other_order()
+                raise _other_order(last, parsed.path)
             last, position = parsed.path, item.end()
             yield parsed
             continue
@@ -228,9 +231,11 @@ def parse_listing(data: bytes) -> Manifest:
     return Manifest.of(items)
 
 
-def _other_order() -> MalformedError:
+def _other_order(first: str, second: str) -> MalformedError:
     return MalformedError(
-        "manifest", expected="distinct paths in the order of their bytes", actual="another order"
+        "manifest",
+        expected="distinct paths in the order of their bytes",
+        actual=f"{first[:_SHOWN]} before {second[:_SHOWN]}",
     )
 
 

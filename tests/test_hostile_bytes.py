@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.bundle import parse_bundle as parse_signature_bundle
-from ledger.bundle import parse_signed_files
 from ledger.bundle.signature import TrustMaterial, claimed_signer, verify_signature
+from ledger.bundle.statement import parse_signed_files
+from ledger.bundle.statement import parse_statement as parse_signed_statement
 from ledger.client.verify import check_proof
 from ledger.config import Config, format_config, parse_config
 from ledger.encoding import parse_base64, parse_canonical_json, parse_decimal, parse_hex, parse_json
@@ -20,7 +21,7 @@ from ledger.index import read_entry
 from ledger.manifest import Manifest, ManifestFile, parse_manifest
 from ledger.storage import Batch, Head
 from ledger.storage.sqlite import _format_changes, _parse_changes, event_key
-from tests import events, world
+from tests import events, oms, world
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
 from tests.refusals import of_bundle
 
@@ -51,9 +52,10 @@ def text(parse):
 def read_bundle(data):
     bundle = parse_signature_bundle(data)
     claimed_signer(bundle)
+    statement = parse_signed_statement(bundle)
     with contextlib.suppress(LedgerError):
-        verify_signature(bundle, TrustMaterial())
-    return parse_signed_files(bundle)
+        verify_signature(bundle, TrustMaterial(), predicate_type=statement.predicate_type)
+    return parse_signed_files(statement)
 
 
 def check(data):
@@ -90,11 +92,9 @@ PARSERS = DOCUMENTS | {
     "a bundle with a key": (of_bundle._bundle(), read_bundle),
     "a bundle with a chain": (
         of_bundle._bundle(
-            material={
-                "x509CertificateChain": {
-                    "certificates": [{"rawBytes": of_bundle.b64(of_bundle._der(of_bundle._certificate()))}]
-                }
-            }
+            material=oms.chain_material(
+                oms.certify("leaf", oms.authority(), key=world.p256_key("leaf"), serial=7)
+            )
         ),
         read_bundle,
     ),

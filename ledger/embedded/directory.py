@@ -22,7 +22,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ledger.client.trust import TrustFile, format_trust, parse_trust
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, format_trust, parse_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.withdrawing import finish_withdrawals
@@ -373,11 +373,12 @@ class ReadLedger:
 
 
 def open_for_reading(directory: pathlib.Path) -> ReadLedger:
-    """Open a ledger for reading; a writer may run beside it. Raises ConfigError."""
+    """Open a ledger for reading; a writer may run beside it. Raises ConfigError, LimitError."""
     config = load_config(directory)
     layout = Layout(root=directory)
     try:
-        trust = parse_trust(layout.trust.read_bytes())
+        with layout.trust.open("rb") as file:
+            trust = parse_trust(file.read(MAX_TRUST_BYTES + 1))
     except OSError as error:
         raise ConfigError("trust file", expected="trust.toml", actual=error.strerror) from error
     log = PublishedLog(fetch_from_folder(layout.public), origin=config.ledger, keys=trust.log_keys)

@@ -193,7 +193,12 @@ def export_evidence(directory: pathlib.Path, event: str, *, output: pathlib.Path
         building.rename(output)
         sync_folder(output.parent)
     except OSError as error:
-        raise WriteError(f"writing {output}", expected="a writable place", actual=error.strerror) from error
+        raise WriteError(
+            f"writing {output}",
+            expected="a writable place",
+            actual=error.strerror,
+            next_step="Name a folder where this user can write; nothing was left behind",
+        ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return facts | {"output": str(output)}

@@ -200,6 +200,7 @@ def _check_withdrawn(evidence: Evidence, sha256: bytes, wanted: _Wanted, error: 
             where,
             expected="a statement in the log that says so",
             actual=f"a note of leaf {error.leaf_index} only",
+            next_step="Restore the newest copy of the directory: what the log does not say was not withdrawn",
         )
     if evidence.holds(sha256):
         raise _came_back(where, wanted.erased_at)

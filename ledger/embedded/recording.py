@@ -153,7 +153,9 @@ def read_listing(path: pathlib.Path) -> Manifest:
                 file.seek(0)
                 data = file.read(MAX_LISTING_BYTES + 1)
     except OSError as error:
-        raise NotFoundError(f"file {path}", expected="a readable file", actual=error.strerror) from error
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
     if len(data) > MAX_LISTING_BYTES:
         raise LimitError(
             f"list of files {path.name}",
@@ -173,7 +175,9 @@ def _find_bundle(path: pathlib.Path, manifest: Manifest) -> list[FoundBundle]:
                 digest.update(block)
                 raw += block if len(raw) <= MAX_BUNDLE_BYTES else b""
     except OSError as error:
-        raise NotFoundError(f"bundle {path}", expected="a readable file", actual=error.strerror) from error
+        raise NotFoundError(
+            f"bundle {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
     sha256 = digest.digest()
     kept = bytes(raw) if len(raw) <= MAX_BUNDLE_BYTES else None
     places = [item.path for item in manifest.files.values() if item.sha256 == sha256]

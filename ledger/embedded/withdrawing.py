@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex
-from ledger.errors import CorruptError, NotFoundError
+from ledger.errors import CorruptError, InputError, NotFoundError
 from ledger.event.fields import CODE
 from ledger.event.schemas import ERASURE, MAX_HISTORIES
 from ledger.log.local import LocalLog
@@ -62,18 +62,30 @@ class Plan:
 
 
 def parse_plan(data: bytes) -> Plan:
-    """Parse a stored plan. Raises CorruptError, MalformedError: plans are our own."""
-    value = parse_canonical_json(data, what="plan of a withdrawal", max_bytes=MAX_NOTE_BYTES)
-    match value:
-        case {"evidence": list(digests), "reason": str(reason), "histories": list(histories)}:
-            return Plan(
-                digests=tuple(parse_hex(each, length=32, what="digest of a plan") for each in digests),
-                reason=reason,
-                reference=value.get("reference"),
-                keys_destroyed=value.get("keysDestroyed"),
-                histories=tuple(histories),
-            )
-    raise CorruptError("plan of a withdrawal", expected="evidence, reason and histories", actual="another")
+    """Parse a stored plan. Raises CorruptError: plans are our own."""
+    try:
+        value = parse_canonical_json(data, what="plan of a withdrawal", max_bytes=MAX_NOTE_BYTES)
+        match value:
+            case {"evidence": list(digests), "reason": str(reason), "histories": list(histories)}:
+                return Plan(
+                    digests=tuple(parse_hex(each, length=32) for each in digests),
+                    reason=reason,
+                    reference=value.get("reference"),
+                    keys_destroyed=value.get("keysDestroyed"),
+                    histories=tuple(histories),
+                )
+    except InputError as error:
+        raise _damaged_plan(error.actual) from error
+    raise _damaged_plan("another form")
+
+
+def _damaged_plan(actual: object) -> CorruptError:
+    return CorruptError(
+        "plan of a withdrawal that is under way",
+        expected="evidence, reason and histories",
+        actual=actual,
+        next_step="Restore the newest copy of evidence/withdrawing: without it nobody knows what was to be removed",
+    )
 
 
 def withdraw(

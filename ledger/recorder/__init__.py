@@ -19,7 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.encoding import Json, format_base64
 from ledger.entry import Entry, format_entry, keyid_of, pae, parse_entry
-from ledger.errors import ConflictError, CorruptError, HeadMovedError, LedgerError, StorageError, WriteError
+from ledger.errors import (
+    ConflictError,
+    CorruptError,
+    HeadMovedError,
+    InputError,
+    LedgerError,
+    StorageError,
+    WriteError,
+)
 from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
 from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
@@ -112,6 +120,7 @@ class Recorder:
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
         self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._unindexed: Rows | None = None
+        self._damage: CorruptError | None = None
         self._index_rows(None)  # a crash after a commit leaves the index behind
 
     def record(self, facts: Facts) -> Receipt:
@@ -197,7 +206,7 @@ class Recorder:
         """
         names = sorted(set(histories))
         key = event_key(self._drafter.hub, event_id)
-        with self._lock:
+        with self._lock, self._trusting_storage():
             for _ in range(MAX_DECISIONS):
                 known, heads = self._log.lookup([key], names)
                 draft = self._drafter.plain(
@@ -230,7 +239,8 @@ class Recorder:
         """Record for every caller that waits, up to one commit's worth of events."""
         tickets = self._take_waiting()
         try:
-            answers = self._record([facts for ticket in tickets for facts in ticket.batch])
+            with self._trusting_storage():
+                answers = self._record([facts for ticket in tickets for facts in ticket.batch])
         except LedgerError as error:
             for ticket in tickets:
                 ticket.failure = error
@@ -246,6 +256,17 @@ class Recorder:
         else:
             for ticket in tickets:
                 ticket.answers, answers = answers[: len(ticket.batch)], answers[len(ticket.batch) :]
+
+    @contextlib.contextmanager
+    def _trusting_storage(self) -> Iterator[None]:
+        """Stop for good once something stored was damaged: what else is, nobody knows."""
+        if self._damage is not None:
+            raise self._damage
+        try:
+            yield
+        except CorruptError as error:
+            self._damage = error
+            raise
 
     def _take_waiting(self) -> list[_Ticket]:
         with self._queue_guard:
@@ -321,8 +342,13 @@ class Recorder:
     def _stored(self, leaf_index: int) -> "_Stored":
         """Read what was recorded at a leaf under an event id. Raises CorruptError: it is no statement of ours."""
         entry = next(iter(self._log.read(leaf_index, leaf_index + 1)))
-        parsed = parse_entry(entry)
-        statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        try:
+            parsed = parse_entry(entry)
+            statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
+        except InputError as error:  # our own bytes: whoever repeats an event id did not write them
+            raise CorruptError(
+                f"statement at leaf {leaf_index}", expected=error.expected, actual=error.actual
+            ) from error
         if not isinstance(parsed, Entry) or not isinstance(statement, (VerificationEvent, PlainStatement)):
             raise CorruptError(
                 f"statement at leaf {leaf_index}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ledger import __version__
 from ledger.encoding import Json
-from ledger.errors import HeadMovedError
+from ledger.errors import CorruptError, HeadMovedError, MalformedError
 from ledger.event import (
     MAX_STATEMENT_BYTES,
     Common,
@@ -27,7 +27,7 @@ from ledger.event import (
 )
 from ledger.event.fields import EVENT_ID
 from ledger.event.schemas import DECISIONS, STATEMENTS, VERIFICATION_EVENT
-from ledger.history import INITIAL, history_keys, parse_state, verified_digests
+from ledger.history import INITIAL, HistoryState, history_keys, parse_state, verified_digests
 from ledger.identity import Overflow
 from ledger.log import Admitted, Submission, View
 from ledger.policy import tofu
@@ -133,11 +133,11 @@ class Drafter:
         """Decide about one event against ``heads``, and move them.
 
         Raises:
-            MalformedError, LimitError: facts that no statement can hold.
+            MalformedError, LimitError: facts that no statement can hold. CorruptError: a damaged head.
         """
         names = history_keys(facts.model.name, facts.model.repo_id)
         before = [heads.get(name) for name in names]
-        states = [INITIAL if head is None else parse_state(head.state) for head in before]
+        states = [_state(name, head) for name, head in zip(names, before, strict=True)]
         verified = verified_digests(facts)
         decision = tofu.decide_signers(
             facts,
@@ -221,6 +221,21 @@ def _following(head: Head | None, sha256: bytes, state: bytes | None) -> Head:
     return Head(
         sequence=head.sequence + 1, statement_sha256=sha256, state=head.state if state is None else state
     )
+
+
+def _state(name: str, head: Head | None) -> HistoryState:
+    """Return what a history has established. Nobody who records has said it, so damage is not the caller's fault."""
+    if head is None:
+        return INITIAL
+    try:
+        return parse_state(head.state)
+    except MalformedError as error:
+        raise CorruptError(
+            f"head {name} in the commit store",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="Stop the writer: its decisions would rest on damaged heads; restore the newest copy",
+        ) from error
 
 
 def _links(names: Sequence[str], before: Sequence[Head | None]) -> tuple[HistoryLink, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex
-from ledger.errors import CorruptError, LimitError, NotFoundError, WithdrawnError
+from ledger.errors import CorruptError, InputError, LimitError, MalformedError, NotFoundError, WithdrawnError
 from ledger.storage import EVENT_KEY_BYTES, EvidenceObjects, ObjectInfo
 
 MAX_EVIDENCE_BYTES = 1 << 30
@@ -46,13 +46,25 @@ class Withdrawal:
 
 def parse_withdrawal(sha256: bytes, data: bytes) -> Withdrawal:
     """Parse a stored note. Raises CorruptError: notes are our own."""
-    value = parse_canonical_json(data, what="note of a withdrawal", max_bytes=MAX_NOTE_BYTES)
+    try:
+        value = parse_canonical_json(data, what="note of a withdrawal", max_bytes=MAX_NOTE_BYTES)
+    except InputError as error:
+        raise _damaged_note(sha256, error.actual) from error
     match value:
         case {"leafIndex": int(leaf_index), "reason": str(reason)}:
             return Withdrawal(
                 sha256=sha256, reason=reason, leaf_index=leaf_index, reference=value.get("reference")
             )
-    raise CorruptError("note of a withdrawal", expected="leafIndex and reason", actual="something else")
+    raise _damaged_note(sha256, "another form")
+
+
+def _damaged_note(sha256: bytes, actual: object) -> CorruptError:
+    return CorruptError(
+        f"note that evidence {sha256.hex()} was withdrawn",
+        expected="leafIndex and reason",
+        actual=actual,
+        next_step="Restore it from a copy; the log says why and when the piece was withdrawn",
+    )
 
 
 class Evidence:
@@ -123,7 +135,7 @@ class Evidence:
     def stored(self, prefix: int) -> Iterator[bytes]:
         """Yield the digests of stored pieces whose first byte is ``prefix``, in no order."""
         for name in self._objects.names(f"{prefix:02x}"):
-            yield parse_hex(name.rpartition("/")[2], length=32, what=f"name of evidence {name}")
+            yield _parse_name(name)
 
     def remove(self, digests: Iterable[bytes]) -> None:
         """Remove pieces that nobody names, or that ``note_withdrawals`` says are withdrawn; durable on return."""
@@ -142,7 +154,7 @@ class Evidence:
     def withdrawals(self) -> Iterator[Withdrawal]:
         """Yield every withdrawal, in no order."""
         for name in self._objects.names(_WITHDRAWN):
-            sha256 = parse_hex(name.rpartition("/")[2], length=32, what=f"name of evidence {name}")
+            sha256 = _parse_name(name)
             if (found := self.withdrawn(sha256)) is not None:
                 yield found
 
@@ -193,10 +205,7 @@ class Evidence:
     def texts(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (event key, digest of its text) of every event that has one, in no order."""
         for name in self._objects.names(_REASONS):
-            event = parse_hex(
-                name.rpartition("/")[2], length=EVENT_KEY_BYTES, what=f"name of evidence {name}"
-            )
-            yield event, self._objects.get(name, max_bytes=32)
+            yield _parse_name(name, length=EVENT_KEY_BYTES), self._objects.get(name, max_bytes=32)
 
     def forget_texts(self, events: Iterable[bytes]) -> None:
         """Remove the pointers of events that were never recorded."""
@@ -225,6 +234,19 @@ def _damaged(sha256: bytes) -> CorruptError:
         actual="other bytes",
         next_step="Restore it from a copy; the log itself is not affected",
     )
+
+
+def _parse_name(name: str, *, length: int = 32) -> bytes:
+    """Return the digest, or the event's key, that an object is called by. Raises CorruptError."""
+    try:
+        return parse_hex(name.rpartition("/")[2], length=length)
+    except MalformedError as error:
+        raise CorruptError(
+            f"name of evidence {name}",
+            expected=error.expected,
+            actual="another name",
+            next_step="Nothing of ours is called so: move the file out of the directory",
+        ) from error
 
 
 def _name(sha256: bytes) -> str:

@@ -7,12 +7,13 @@ not derived: a copy of it belongs in the same safe as the hub's key, and an old 
 import contextlib
 import os
 import pathlib
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json
-from ledger.errors import ConfigError, CorruptError, WriteError
+from ledger.errors import ConfigError, CorruptError, InputError, WriteError
 from ledger.identity import COMMITMENT_KEY_BYTES, Identity, commit_identity
 
 _SCHEMA = """
@@ -67,7 +68,15 @@ class IdentityKeys:
             found = database.execute(statement, (history, commitment)).fetchone()
         if found is None:
             return None
-        identity = parse_canonical_json(found[0], what="stored identity", max_bytes=MAX_IDENTITY_BYTES)
+        try:
+            identity = parse_canonical_json(found[0], what="stored identity", max_bytes=MAX_IDENTITY_BYTES)
+        except InputError as error:
+            raise CorruptError(
+                f"identity of a key in {self._path.name}",
+                expected="canonical JSON",
+                actual=error.actual,
+                next_step="Restore the newest copy of the file: the log itself is not affected",
+            ) from error
         return StoredKey(identity=identity, key=bytes(found[1]))
 
     def destroy(self, history: str) -> int:
@@ -110,10 +119,10 @@ class IdentityKeys:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
         if self._path.stat().st_mode & 0o077:
             raise ConfigError(
-                f"permissions of {self._path.name}",
+                f"permissions of {self._path}",
                 expected="readable by its owner only",
                 actual="readable by others",
-                next_step=f"Run `chmod 600 {self._path.name}` and consider the identities as seen",
+                next_step=f"Run `chmod 600 {shlex.quote(str(self._path))}` and consider the identities as seen",
             )
         database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         # No write-ahead log: it would keep destroyed keys until it is folded in.
@@ -124,6 +133,11 @@ class IdentityKeys:
         if version == 0:
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         elif version != 1:
-            raise CorruptError(f"schema of {self._path.name}", expected="version 1", actual=version)
+            raise CorruptError(
+                f"schema of {self._path.name}",
+                expected="version 1",
+                actual=f"version {version}",
+                next_step="Use the version of hubledger that wrote this directory",
+            )
         self._connection = database
         return database

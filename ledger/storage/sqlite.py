@@ -17,7 +17,14 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ledger.encoding import MAX_DECIMAL, format_canonical_json, parse_canonical_json, parse_hex
+from ledger.encoding import (
+    MAX_DECIMAL,
+    Json,
+    format_canonical_json,
+    parse_canonical_json,
+    parse_hex,
+    parse_whole,
+)
 from ledger.errors import CorruptError, LedgerError, StorageError, WriteError
 from ledger.storage import EVENT_KEY_BYTES, Batch, Head, LogState
 from ledger.storage.readonly import quote_path, read_only_uri
@@ -318,12 +325,20 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
     """Parse a row of ``recent``. Raises CorruptError."""
     try:
         events, heads = parse_canonical_json(data, what="recent changes", max_bytes=_MAX_CHANGES_BYTES)
-        return {parse_hex(key, length=EVENT_KEY_BYTES): leaf_index for key, leaf_index in events}, {
-            key: Head(
-                sequence=sequence, statement_sha256=parse_hex(sha256, length=32), state=parse_hex(state)
-            )
-            for key, sequence, sha256, state in heads
-        }
+        return (
+            {
+                parse_hex(key, length=EVENT_KEY_BYTES): parse_whole(leaf_index, what="leaf index")
+                for key, leaf_index in events
+            },
+            {
+                _history(key): Head(
+                    sequence=parse_whole(sequence, what="sequence"),
+                    statement_sha256=parse_hex(sha256, length=32),
+                    state=parse_hex(state),
+                )
+                for key, sequence, sha256, state in heads
+            },
+        )
     except (LedgerError, ValueError, TypeError) as error:
         raise CorruptError(
             "recent changes in the commit store",
@@ -331,6 +346,12 @@ def _parse_changes(data: bytes) -> tuple[dict[bytes, int], dict[str, Head]]:
             actual=error.finding if isinstance(error, LedgerError) else "another form",
             next_step="Stop the writer, keep the directory, and run `hubledger log audit`",
         ) from error
+
+
+def _history(key: Json) -> str:
+    if not isinstance(key, str):
+        raise TypeError(type(key).__name__)
+    return key
 
 
 def _write_error(what: str, error: sqlite3.Error) -> WriteError:

@@ -155,7 +155,9 @@ def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[_Name]]:
         f"model {path}",
         expected="a folder or a file",
         actual="a symbolic link" if stat.S_ISLNK(mode) else "a special file",
-        next_step="Name the file itself: links are not followed",
+        next_step="Name the file itself: links are not followed"
+        if stat.S_ISLNK(mode)
+        else "Name a folder or a regular file",
     )
 
 
@@ -371,7 +373,7 @@ def _changed_meanwhile(name: bytes, before: os.stat_result, now: os.stat_result)
     return SourceError(
         f"reading {escape_path(name)}",
         expected=f"the {before.st_size} bytes that it had when it was opened",
-        actual=f"{now.st_size} bytes: it changed meanwhile",
+        actual=f"{'other' if now.st_size == before.st_size else now.st_size} bytes: it changed meanwhile",
         next_step="Let whoever writes it finish, then try again",
     )
 

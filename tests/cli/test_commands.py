@@ -245,13 +245,19 @@ def test_the_command_that_a_proof_suggests_works(hubledger, ledger, model, tmp_p
 )
 def test_an_empty_word_is_refused_before_it_is_in_the_log_for_ever(hubledger, ledger, model, more, option):
     code, _, err = hubledger("record", ledger, "acme/tiny", "--model", model, *more)
-    assert (code, err) == (2, f"hubledger: {option}: expected at least one character, got nothing\n")
+    assert (code, err) == (
+        2,
+        f"hubledger: {option}: expected at least one character, got nothing. Compare with the command's --help\n",
+    )
     assert json.loads(hubledger("log", "checkpoint", ledger, "--json")[1])["size"] == 1
 
 
 def test_an_empty_name_is_refused(hubledger, ledger, model):
     code, _, err = hubledger("record", ledger, "", "--revision", "r1", "--model", model)
-    assert (code, err) == (2, "hubledger: NAME: expected at least one character, got nothing\n")
+    assert (code, err) == (
+        2,
+        "hubledger: NAME: expected at least one character, got nothing. Compare with the command's --help\n",
+    )
 
 
 def test_a_trust_config_that_is_none_is_refused_also_where_nothing_needs_it(

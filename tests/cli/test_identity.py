@@ -258,7 +258,10 @@ def test_keys_that_others_can_read_are_refused(record, ledger, hubledger, tmp_pa
     (ledger / "identities.db").chmod(0o644)
     code, _, err = hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")
     assert code == 33
-    assert "permissions of identities.db: expected readable by its owner only, got readable by others" in err
+    assert (
+        f"permissions of {ledger / 'identities.db'}: expected readable by its owner only, got readable by others"
+        in err
+    )
 
 
 @pytest.mark.parametrize(

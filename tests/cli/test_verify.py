@@ -15,6 +15,7 @@ from ledger.client.evidence import verify_evidence
 from ledger.client.trust import format_trust
 from ledger.client.verify import LogResult, ModelResult
 from ledger.encoding import format_canonical_json
+from ledger.identity import fingerprint
 from ledger.verification import hash_revision
 from tests.world import (
     ISSUER,
@@ -31,6 +32,7 @@ from tests.world import (
 AT = 5
 SIGNER = ("--expect-signer", WORKFLOW, "--expect-issuer", ISSUER)
 ALICE_HEX = key_signer("alice").spki_sha256.hex()
+ALICE_PRINT = fingerprint(key_signer("alice").spki_sha256)
 
 
 @pytest.fixture
@@ -101,6 +103,7 @@ RESULTS = {
     "the log alone": (("--log-only",), {}, 0),
     "one of several signers": (("--model", "model", "--expect-key", "0" * 64, *SIGNER), {}, 0),
     "a key by its PEM file": (("--model", "model", "--expect-key", "alice.pem"), {}, 0),
+    "a key by its fingerprint": (("--model", "model", "--expect-key", ALICE_PRINT), {}, 0),
     "each of several signers": (
         ("--model", "model", "--expect-all", *SIGNER, "--expect-key", ALICE_HEX),
         {},
@@ -406,11 +409,11 @@ USAGE = {
     ),
     "a key file that holds none": (
         ("--model", "model", "--expect-key", "trust.toml"),
-        "--expect-key: expected 64 hex digits, or a PEM file, got trust.toml",
+        "--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got trust.toml",
     ),
     "a key that is nothing": (
         ("--model", "model", "--expect-key", ""),
-        "--expect-key: expected 64 hex digits, or a PEM file, got nothing",
+        "--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got nothing",
     ),
     "expect-all without expectations": (
         ("--model", "model", "--expect-all"),

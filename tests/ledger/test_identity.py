@@ -1,6 +1,6 @@
-"""Who signed: the canonical identity, what keeps it the same and what changes it, and how it is shown (identity/v1).
+"""Who signed: the canonical identity, what keeps it the same and what changes it (identity/v1).
 
-Pins hold digests of canonical identities, so two signers that share one would be each other; the derivation is held to
+How it is shown is in test_identity_display.py. Pins hold digests of canonical identities, so two signers that share one would be each other; the derivation is held to
 a reference that is written from docs/spec/identity.md.
 """
 
@@ -25,7 +25,6 @@ from ledger.identity import (
     SigstoreFacts,
     SigstoreSigner,
     canonical_identity,
-    describe_change,
     display,
     identity_digest,
     overflow_text,
@@ -242,7 +241,6 @@ def test_a_committed_identity_is_its_commitment_and_nothing_else():
     assert canonical_identity(facts) == CommittedSigner(commitment=digest("secret"))
     assert digest_of(facts) != digest_of(CommittedFacts(commitment=digest("other")))
     assert facts.as_json() == {"commitment": digest("secret").hex(), "identity": "identity/v1"}
-    assert display(canonical_identity(facts)) == f"committed identity {digest('secret').hex()[:16]}…"
 
 
 def test_the_kinds_never_meet():
@@ -340,10 +338,10 @@ def test_facts_are_logged_whole_and_read_back(facts):
 
 
 @given(facts=facts_of_any_kind)
-def test_a_signer_is_shown_in_one_line_that_says_what_kind_it_is(facts):
+def test_a_signer_is_shown_in_one_line_that_moves_no_cursor(facts):
     shown = display(canonical_identity(facts))
     assert shown
-    assert isinstance(shown, str)
+    assert shown.isprintable()
 
 
 @pytest.mark.parametrize("value", [None, 7, [], True])
@@ -352,54 +350,6 @@ def test_a_capped_text_is_a_text_or_its_overflow_form(value):
         parse_capped(value, "issuer")
     assert plain(parse_capped("a", "issuer")) == "a"
     assert parse_capped(overflow_text("a").as_json(), "issuer") == overflow_text("a")
-
-
-# Changes in words
-
-OLD = canonical_identity(sigstore())
-
-
-@pytest.mark.parametrize(
-    ("new", "text"),
-    [
-        (
-            sigstore(issuer="https://ci.other"),
-            f"same {WORKFLOW}, but issuer https://ci.example → https://ci.other",
-        ),
-        (sigstore(f"{WORKFLOW}@refs/heads/x"), f"same {WORKFLOW}, but ref tag → branch"),
-        (
-            sigstore(claims=(("buildTrigger", "manual"), ("sourceRepositoryIdentifier", "7"), CLAIMS[2])),
-            f"same {WORKFLOW}, but repository id 123 → 7, trigger push → manual",
-        ),
-        (sigstore(claims=(*CLAIMS[:2], CLAIMS[3])), f"same {WORKFLOW}, but owner id 9 → none"),
-        (sigstore(), "unchanged"),
-        (
-            sigstore("a@example.org", san_type="email"),
-            f"{WORKFLOW}, tag (https://ci.example) → a@example.org (https://ci.example)",
-        ),
-        (
-            KeyFacts(spki_sha256=digest("a")),
-            f"method changed: {WORKFLOW}, tag (https://ci.example) → key sha256:{digest('a').hex()[:16]}…",
-        ),
-    ],
-)
-def test_a_change_says_what_differs(new, text):
-    assert describe_change(OLD, canonical_identity(new)) == text
-
-
-@pytest.mark.parametrize(
-    ("facts", "shown"),
-    [
-        (certificate(), f"CN=Acme (anchor sha256:{digest('anchor').hex()[:16]}…)"),
-        (certificate(anchor_spki_sha256=None), "CN=Acme (no trusted anchor)"),
-        (
-            sigstore(overflow_text("x" * 300)),
-            f"[300 bytes, sha256:{hashlib.sha256(b'x' * 300).hexdigest()[:16]}…] (https://ci.example)",
-        ),
-    ],
-)
-def test_signers_are_shown_by_what_people_know_them_by(facts, shown):
-    assert display(canonical_identity(facts)) == shown
 
 
 def test_identities_are_values():

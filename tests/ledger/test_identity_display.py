@@ -1,4 +1,4 @@
-"""What people read about a signer: a known name, a fingerprint in ssh's form, and in one line what changed."""
+"""What people read about a signer (who it is: test_identity.py): a known name, a fingerprint in ssh's form, and in one line what changed."""
 
 import base64
 import hashlib
@@ -54,6 +54,10 @@ SHOWN = {
         person("ann@acme.example", "https://accounts.google.com"),
         "ann@acme.example (Google)",
     ),
+    "a person whose address is long": (
+        person(LONG, "https://idp.example"),
+        f"[9000 bytes, {PRINT_A}] (https://idp.example)",
+    ),
     "an issuer that looks like a known one": (
         person("ann@acme.example", "https://accounts.google.com/"),
         "ann@acme.example (https://accounts.google.com/)",
@@ -108,6 +112,21 @@ CHANGES = {
         keyless(),
         keyless(repository="99", owner="4"),
         "same workflow name, now in repository id 99 instead of 17, under owner id 4 instead of 3",
+    ),
+    "an id that is not known any more, and what started it": (
+        keyless(),
+        keyless(owner=None, trigger="manual"),
+        "same workflow name, now started by manual instead of release, under owner id none instead of 3",
+    ),
+    "a workflow by an issuer that nobody knows": (
+        keyless(issuer="https://i.example"),
+        keyless(issuer="https://j.example"),
+        "same workflow, now vouched for by https://j.example instead of https://i.example",
+    ),
+    "a workflow became a person": (
+        keyless(issuer="https://i.example"),
+        person("ann@acme.example", "https://i.example"),
+        f"{RELEASE}, from a tag (https://i.example) → ann@acme.example (https://i.example)",
     ),
     "an id that was not known": (
         keyless(repository=None),

@@ -1,5 +1,6 @@
 """record(): decided against the heads, once for each event id, in one chain for each history."""
 
+import contextlib
 import sqlite3
 import threading
 from dataclasses import replace
@@ -9,7 +10,14 @@ import pytest
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.indexing import check_index
-from ledger.errors import ConflictError, LedgerError, MalformedError, WriteError, WriterLockedError
+from ledger.errors import (
+    ConflictError,
+    CorruptError,
+    LedgerError,
+    MalformedError,
+    WriteError,
+    WriterLockedError,
+)
 from ledger.event import format_statement, outcome_of, parse_statement
 from ledger.recorder import Facts, Receipt
 from tests.events import NOW, event, key, signed_by, workflow
@@ -92,6 +100,24 @@ def test_one_bad_event_does_not_hold_back_the_others(folder):
         assert isinstance(good, Receipt)
         assert isinstance(bad, ConflictError)
         assert last.event.common.histories[0].sequence == 2
+
+
+def test_a_damaged_head_stops_the_recorder_for_every_model(folder):
+    """Nobody who records has said what a head holds: storage is in doubt, and nothing more is written to it."""
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a")))
+    with contextlib.closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as database:
+        database.execute("UPDATE heads SET state = x'02' WHERE history = 'name:acme/tiny'")
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e2", key("a"), name="acme/other"))
+        for model, event_id in (("acme/tiny", "e3"), ("acme/other", "e4")):
+            with pytest.raises(CorruptError, match="head name:acme/tiny in the commit store"):
+                ledger.recorder.record_batch([facts(event_id, key("a"), name=model)])
+        with pytest.raises(CorruptError, match="head name:acme/tiny in the commit store"):
+            ledger.recorder.record_statement(
+                "https://hubledger/erasure/v1", {}, histories=["hub:"], event_id="e5"
+            )
+        assert ledger.log.size == 3
 
 
 def test_of_two_first_uploads_that_race_one_is_the_first_signer(folder):

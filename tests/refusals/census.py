@@ -3,6 +3,8 @@
 The universe comes from the syntax trees of ``ledger``, ``monitor`` and ``cli``: every call that makes an error of
 ``ledger.errors``, and every call of a function that returns one. What a case reached comes from the frames that made
 its error. Both are keyed by file and line of the call, so nothing has to be listed by hand.
+
+Refusals of a signature (``NotVerifiedError``) are outcomes, known by their reason code: those are held code by code.
 """
 
 import ast
@@ -37,8 +39,17 @@ class Site:
     def place(self) -> Place:
         return self.path, self.line
 
+    @property
+    def is_outcome(self) -> bool:
+        """Whether this place says why a signature did not verify: an outcome with a reason code."""
+        return self.error in _OUTCOMES
+
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.error}({self.what}) in {self.function}"
+
+
+_OUTCOMES = ("NotVerifiedError", "refused")
+"""The class, and the function of ``ledger.bundle.reasons`` that makes one from its code."""
 
 
 @functools.cache
@@ -59,8 +70,20 @@ def find_sites() -> tuple[Site, ...]:
         and node.returns.id in classes
     }
     return tuple(
-        site for path, tree in trees.items() for site in _sites(path, tree, "", frozenset(classes | makers))
+        site
+        for path, tree in trees.items()
+        for site in _sites(path, tree, "", frozenset(classes | makers) - _foreign(tree))
     )
+
+
+def _foreign(tree: ast.AST) -> set[str]:
+    """Names that a file takes from elsewhere: sigstore has classes of the same name as ours."""
+    return {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in PACKAGES
+        for name in node.names
+    }
 
 
 def _error_classes(trees) -> set[str]:
@@ -92,6 +115,8 @@ def _called(called: ast.expr) -> str:
     """The name that a call calls; an error of the class of another one is ``type(error)(…)``."""
     if isinstance(called, ast.Name):
         return called.id
+    if isinstance(called, ast.Attribute):
+        return called.attr  # a method that returns one
     again = isinstance(called, ast.Call) and isinstance(called.func, ast.Name) and called.func.id == "type"
     return "type(error)" if again else ""
 

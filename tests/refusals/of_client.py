@@ -6,9 +6,10 @@ from dataclasses import replace
 from cryptography.hazmat.primitives import serialization
 
 from ledger.client.evidence import prefix_by_consistency, verify_evidence
+from ledger.client.opening import parse_identity, parse_opening
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra, parse_extra
 from ledger.client.trust import MAX_TRUST_BYTES, HubKey, format_trust, load_hub_key, parse_trust
-from ledger.client.verify import _CannotCheckError, check_proof
+from ledger.client.verify import _CannotCheckError, check_proof, verify_remembered
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import (
     ConfigError,
@@ -49,7 +50,17 @@ def _ed25519_spki():
     )
 
 
+def _no_point():
+    """The form of a P-256 key around what is no point of the curve."""
+    return SPKI[:-64] + bytes(64)
+
+
 TRUST_FILES = (
+    refused(
+        ConfigError,
+        "hub key: expected a point on P-256, got <any>. Correct what is named, and try again",
+        lambda _: load_hub_key(_no_point()),
+    ),
     refused(
         ConfigError,
         "leaf indices of a hub key: expected 0 <= first < end, got 7 to 7. Correct what is named, and try again",
@@ -335,4 +346,29 @@ CHECKS = (
     ),
 )
 
-CASES = (*TRUST_FILES, *EVIDENCE, *CHECKS)
+# What a caller keeps or is handed
+
+GIVEN = (
+    refused(
+        MalformedError,
+        "remembered checkpoint: signed note: expected text, a blank line and signature lines, got another layout. Name a copy of this log's `checkpoint` file",
+        lambda _: verify_remembered(b"checkpoint", origin=TRUST.origin, keys=TRUST.log_keys),
+    ),
+    refused(
+        MalformedError,
+        "openings: expected a list of at most <number>, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_opening(b"{}"),
+    ),
+    refused(
+        MalformedError,
+        "opening: expected history, identity and key, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_opening(b"[{}]"),
+    ),
+    refused(
+        MalformedError,
+        "identity of an opening: expected a canonical identity, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_identity({"type": "key", "spkiSha256": "0" * 64, "name": "a"}),
+    ),
+)
+
+CASES = (*TRUST_FILES, *EVIDENCE, *CHECKS, *GIVEN)

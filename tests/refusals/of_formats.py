@@ -12,6 +12,7 @@ from ledger.encoding import (
     parse_decimal,
     parse_hex,
     parse_json,
+    parse_whole,
 )
 from ledger.entry import MapCommit, format_entry, format_map_commit, parse_entry, verify_entry
 from ledger.errors import ChainError, LimitError, MalformedError, SignatureError
@@ -25,8 +26,8 @@ from ledger.event import (
 )
 from ledger.event.subjects import subject_of
 from ledger.history import ChainHead, check_link, parse_state
-from ledger.identity import parse_capped
-from ledger.manifest import Manifest, ManifestFile, check_path, parse_manifest
+from ledger.identity import commit_identity, parse_capped
+from ledger.manifest import Manifest, ManifestFile, check_path, parse_listing, parse_manifest, read_items
 from tests import events, world
 from tests.refusals.table import refused
 
@@ -411,6 +412,21 @@ def _file(path):
     return ManifestFile(path=path, sha256=bytes(32), size=1)
 
 
+def _endless():
+    """An item without an end: it is refused before it fills the memory."""
+    yield b'[{"path":"'
+    while True:
+        yield b"a" * (1 << 18)
+
+
+def _above_the_limit(scene):
+    import ledger.manifest as module
+
+    scene.after.callback(setattr, module, "MAX_MANIFEST_BYTES", module.MAX_MANIFEST_BYTES)
+    module.MAX_MANIFEST_BYTES = 7
+    return list(read_items([b'[{"link":"x","path":"a"}]']))
+
+
 HISTORY = (
     refused(
         MalformedError,
@@ -421,6 +437,44 @@ HISTORY = (
         MalformedError,
         "manifest: expected distinct paths in the order of their bytes, got b before a. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: Manifest((_file("b"), _file("a"))),
+    ),
+    refused(
+        MalformedError,
+        "manifest: expected distinct paths in the order of their bytes, got b before a. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: list(read_items([b'[{"link":"x","path":"b"},{"link":"x","path":"a"}]'])),
+    ),
+    *(
+        refused(
+            MalformedError,
+            "manifest: expected a list of items, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it",
+            lambda _, chunks=chunks: list(read_items(chunks())),
+        )
+        for chunks in (lambda: [b"[x"], lambda: [b'[{"link":"x"'], _endless)
+    ),
+    refused(
+        LimitError,
+        "manifest: expected at most 7 bytes, got more. Check that it is what you meant: the limit cannot be changed",
+        _above_the_limit,
+    ),
+    refused(
+        MalformedError,
+        "list of files: expected a list, got dict. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_listing(b"{}"),
+    ),
+    refused(
+        MalformedError,
+        "path 100%: expected % and two upper-case hex digits, %25 for a percent sign, got %. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_listing(b'[{"path":"100%","link":"x"}]'),
+    ),
+    refused(
+        MalformedError,
+        "key of a commitment: expected 32 bytes, got 0 bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: commit_identity({}, b""),
+    ),
+    refused(
+        MalformedError,
+        "number: expected a whole number below 2^53, got 1.5. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: parse_whole(1.5),
     ),
     refused(
         MalformedError,

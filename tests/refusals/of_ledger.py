@@ -5,6 +5,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
 from ledger.embedded.foreign import audit_foreign
 from ledger.embedded.reading import model_history, write_proof
-from ledger.embedded.recording import make_proof, record_revision
+from ledger.embedded.recording import MAX_LISTING_BYTES, RecordRequest, make_proof, record_revision
 from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae
 from ledger.errors import (
     ChainError,
@@ -33,10 +34,12 @@ from ledger.errors import (
     UsageError,
     WriteError,
 )
+from ledger.event.schemas import ERASURE
 from ledger.index import Index
 from ledger.log import Admitted, Submission
 from ledger.recorder import Facts, _Ticket
 from ledger.storage import Head
+from ledger.storage.sqlite import event_key
 from tests import world
 from tests.refusals.table import AT, HUB, LEDGER, refused, request
 from tests.world import ed25519_key, p256_key, spki_of
@@ -64,6 +67,11 @@ CONFIG = (
     ),
     refused(
         ConfigError,
+        "identity_mode: expected clear or committed, got hidden. Correct what is named, and try again",
+        lambda _: Config(ledger=LEDGER, hub=HUB, identity_mode="hidden"),
+    ),
+    refused(
+        ConfigError,
         "public_url: expected an http(s) address, or nothing, got log.example. Correct what is named, and try again",
         lambda _: Config(ledger=LEDGER, hub=HUB, public_url="log.example"),
     ),
@@ -84,7 +92,7 @@ CONFIG = (
     ),
     refused(
         ConfigError,
-        "setting origin: expected one of ledger, hub, log_key, cosigner_key, hub_key, publish_interval, public_url, got an unknown setting. Correct what is named, and try again",
+        "setting origin: expected one of ledger, hub, log_key, cosigner_key, hub_key, publish_interval, public_url, identity_mode, private, got an unknown setting. Correct what is named, and try again",
         lambda _: parse_config(b'origin = "log.example"'),
     ),
     refused(
@@ -164,6 +172,13 @@ def _missing_key(scene):
     return _record(scene, ledger)
 
 
+def _large_trust(scene):
+    """It goes on after the limit: it is not read whole."""
+    ledger = scene.ledger()
+    os.truncate(ledger / "trust.toml", 1 << 40)
+    return describe(ledger)
+
+
 def _missing_trust(scene):
     ledger = scene.ledger()
     (ledger / "trust.toml").unlink()
@@ -223,6 +238,11 @@ OPENING = (
         "trust file: expected trust.toml, got No such file or directory. Correct what is named, and try again",
         _missing_trust,
     ),
+    refused(
+        LimitError,
+        "trust file: expected at most 1048576 bytes, got 1048577 bytes. Check that it is what you meant: the limit cannot be changed",
+        _large_trust,
+    ),
 )
 
 # Recording
@@ -268,6 +288,48 @@ def _id_of_the_key(scene):
     return _record(scene, ledger, revision="r2")
 
 
+def _id_of(scene, entry):
+    """Another entry of the log has this event id."""
+    ledger = scene.ledger()
+    opened = _opened(scene, ledger)
+    key = event_key(HUB, "e1")
+    opened.log.append([Submission(entry=entry, admit=lambda _view, _index: Admitted(events=(key,)))])
+    return opened.recorder.record(_facts(ledger, "e1"))
+
+
+def _damaged_head(scene, *, state):
+    """Nobody who records has said what a head holds: our storage is in doubt."""
+    ledger = scene.ledger()
+    with contextlib.closing(sqlite3.connect(ledger / "ledger.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE heads SET state = ? WHERE history LIKE 'name:%'", (bytes.fromhex(state),))
+    return _record(scene, ledger)
+
+
+def _erase(opened, reason="personal-data"):
+    fields = {"evidence": ["0" * 64], "reason": reason}
+    return opened.recorder.record_statement(
+        ERASURE, fields, histories=["hub:", "name:acme/tiny"], event_id="erasure"
+    )
+
+
+def _other_statement(scene):
+    opened = _opened(scene, scene.ledger())
+    _erase(opened)
+    return _erase(opened, reason="copyright")
+
+
+def _record_listed(scene, manifest, *bundles):
+    listed = RecordRequest(name="acme/tiny", revision="r3", manifest=manifest, bundles=bundles)
+    return record_revision(scene.watch(scene.ledger()), listed, now=lambda: AT)
+
+
+def _large_listing(scene):
+    """Larger than what is read whole, and in no form that is read piece by piece."""
+    listing = scene.write("list", b"{")
+    os.truncate(listing, MAX_LISTING_BYTES + 1)
+    return _record_listed(scene, listing)
+
+
 def _second_key(scene):
     opened = _opened(scene, scene.watch(scene.ledger()))
     return opened.recorder.announce_key(spki_of(p256_key("hub")))
@@ -287,12 +349,15 @@ class _Racing:
         return self._log.append(submissions)
 
 
+def _raced_by(scene, race):
+    opened = _opened(scene, scene.ledger())
+    opened.recorder._log = _Racing(opened.log, race)
+    return opened
+
+
 def _raced(scene, race):
     """Record while somebody races; the head never stands still."""
-    ledger = scene.ledger()
-    opened = _opened(scene, ledger)
-    opened.recorder._log = _Racing(opened.log, race)
-    return opened.recorder.record(_facts(ledger))
+    return _raced_by(scene, race).recorder.record(_facts(scene.folder / "ledger"))
 
 
 def _move_head(log, submissions):
@@ -358,9 +423,67 @@ RECORDING = (
         _other_facts,
     ),
     refused(
-        CorruptError,
-        "event at leaf 0: expected a verification event, got another. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        ConflictError,
+        "event id auto-<hex>: expected the facts recorded at leaf 0, got other facts. Give a new event id (--event-id) to a new observation, also to one with other keys",
         _id_of_the_key,
+    ),
+    refused(
+        CorruptError,
+        "statement at leaf 3: expected one that this version wrote, got another. Use the version of hubledger that wrote this directory",
+        lambda scene: _id_of(scene, format_map_commit(MapCommit(covers=3, root=bytes(32)))),
+    ),
+    refused(
+        CorruptError,
+        "statement at leaf 3: expected UTF-8 JSON, got <any>. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        lambda scene: _id_of(scene, b"no entry"),
+    ),
+    refused(
+        ConflictError,
+        "event id erasure: expected the facts recorded at leaf 3, got other facts. Give a new event id (--event-id) to a new observation, also to one with other keys",
+        _other_statement,
+    ),
+    refused(
+        HeadMovedError,
+        "recording: expected a stable head within 20 decisions, got heads that kept moving. Try again with the same event id",
+        lambda scene: _erase(_raced_by(scene, _move_head)),
+    ),
+    *(
+        refused(
+            CorruptError,
+            "head name:acme/tiny in the commit store: expected a pin and a repository, got <any>. Stop the writer: its decisions would rest on damaged heads; restore the newest copy",
+            functools.partial(_damaged_head, state=state),
+        )
+        for state in ("7b7d", "0100", "02ffff")
+    ),
+    refused(
+        UsageError,
+        "--revision: expected at least one character, got nothing. Compare with the command's --help",
+        lambda scene: request(scene.folder, ""),
+    ),
+    refused(
+        UsageError,
+        "files of the revision: expected --model, or --manifest with --bundle, got neither. Compare with the command's --help",
+        lambda scene: _record_listed(scene, None),
+    ),
+    refused(
+        NotFoundError,
+        "file <folder>/list: expected a readable file, got No such file or directory. Check the path",
+        lambda scene: _record_listed(scene, scene.folder / "list"),
+    ),
+    refused(
+        LimitError,
+        "list of files list: expected at most <number> bytes, or a manifest in canonical form, got a larger one in another form. Write it as docs/spec/manifest.md says: that is read piece by piece",
+        _large_listing,
+    ),
+    refused(
+        NotFoundError,
+        "bundle <folder>/bundle: expected a readable file, got No such file or directory. Check the path",
+        lambda scene: _record_listed(scene, scene.write("list", b"[]"), scene.folder / "bundle"),
+    ),
+    refused(
+        NotFoundError,
+        "bundle <folder>/bundle: expected a file of the manifest, got none with sha256 <hex>. A bundle is a file of the revision: list it in the manifest, or leave it out",
+        lambda scene: _record_listed(scene, scene.write("list", b"[]"), scene.write("bundle", b"{}")),
     ),
     refused(
         ConflictError,
@@ -452,7 +575,7 @@ READING = (
     ),
     refused(
         NotFoundError,
-        "event e9: expected a recorded event id or a leaf index, got none such. Check the name, and that it has been recorded and published",
+        "event e9: expected a recorded event id or a leaf index, got none such. `hubledger history` shows leaf indices, and with --json event ids",
         lambda scene: _proof(scene, "e9"),
     ),
     refused(
@@ -632,6 +755,49 @@ def _expect(scene, *options):
 COMMANDS = (
     refused(
         UsageError,
+        "--older-than: expected a number with s, m, h or d, got yesterday. Compare with the command's --help",
+        lambda scene: _command("evidence", "gc", scene.watch(scene.ledger()), "--older-than", "yesterday"),
+    ),
+    refused(
+        UsageError,
+        "what to show: expected one of NAME, --content and --file, got none. Compare with the command's --help",
+        lambda scene: _command("history", scene.folder),
+    ),
+    refused(
+        ConfigError,
+        "--origin: expected 1 to 128 printable ASCII characters without spaces and '+', got a b. A schema-less address such as \"log.example/models\" is usual",
+        lambda scene: _command("init", scene.watch(scene.folder) / "new", "--origin", "a b", "--hub", HUB),
+    ),
+    refused(
+        UsageError,
+        "hubledger log audit: expected --vkey with an address or an --origin, got none. Ask the log's publisher for its verifier key",
+        lambda _: _command("log", "audit", "https://log.example"),
+    ),
+    refused(
+        UsageError,
+        "--partial: expected --model and --partial, with or without --manifest, got less. Compare with the command's --help",
+        lambda scene: _verify(scene, "--partial"),
+    ),
+    refused(
+        NotFoundError,
+        "manifest <folder>/manifest.json: expected a readable file, got No such file or directory. Name it with --manifest; `hubledger evidence export` writes it beside the proof",
+        lambda scene: _expect(scene, "--partial", "--model", scene.folder),
+    ),
+    refused(
+        UsageError,
+        "--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got nothing. Compare with the command's --help",
+        lambda scene: _expect(scene, "--expect-key", ""),
+    ),
+    *(
+        refused(
+            UsageError,
+            f"--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got SHA256:{text}. Compare with the command's --help",
+            lambda scene, text=text: _expect(scene, "--expect-key", f"SHA256:{text}"),
+        )
+        for text in ("", "A" * 42, "A" * 39, "A" * 42 + "B", "0" * 64)
+    ),
+    refused(
+        UsageError,
         "hubledger verify: expected --proof, or --evidence, got neither. Compare with the command's --help",
         lambda scene: _command("verify", "--trust", scene.write("trust", b"")),
     ),
@@ -689,12 +855,12 @@ COMMANDS = (
     ),
     refused(
         UsageError,
-        "--expect-key: expected 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
+        "--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
         lambda scene: _expect(scene, "--expect-key", scene.write("key.pem", b"none")),
     ),
     refused(
         UsageError,
-        "--expect-key: expected 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
+        "--expect-key: expected SHA256:…, 64 hex digits, or a PEM file, got <folder>/key.pem. Compare with the command's --help",
         lambda scene: _expect(scene, "--expect-key", scene.write("key.pem", _pem_of_no_curve())),
     ),
 )

@@ -1,6 +1,7 @@
 """Refusals of ledger.storage and ledger.index: files that are missing, damaged, full or not where they should be."""
 
 import contextlib
+import functools
 import resource
 import signal
 import sqlite3
@@ -35,6 +36,16 @@ def _get_large(scene):
 def _put_other_bytes(scene):
     scene.write("tile", b"what the log commits to")
     return _objects(scene).put([("tile", b"something else")])
+
+
+def _stream_folder(scene):
+    (scene.folder / "tile").mkdir()
+    return list(_objects(scene).get_stream("tile"))
+
+
+def _stream_other_bytes(scene):
+    scene.write("tile", b"what the log commits to")
+    return _objects(scene.watch(scene.folder) and scene).put_stream("tile", [b"something ", b"else"])
 
 
 @contextlib.contextmanager
@@ -102,6 +113,31 @@ OBJECTS = (
         WriteError,
         "replacing file: expected a durable write, got No such file or directory. Free space or make the directory writable, then start again: nothing answered is lost",
         lambda scene: write_file_durably(scene.folder / "no/such/file", b"", mode=0o600),
+    ),
+    refused(
+        NotFoundError,
+        "object tile: expected a stored object, got nothing. Check the name, and that it has been recorded and published",
+        lambda scene: list(_objects(scene).get_stream("tile")),
+    ),
+    refused(
+        CorruptError,
+        "reading object tile: expected readable bytes, got Is a directory. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        _stream_folder,
+    ),
+    refused(
+        NotFoundError,
+        "object tile: expected a stored object, got nothing. Check the name, and that it has been recorded and published",
+        lambda scene: _objects(scene).info("tile"),
+    ),
+    refused(
+        CorruptError,
+        "reading object <any>: expected readable bytes, got File name too long. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        lambda scene: _objects(scene).info("a" * 300),
+    ),
+    refused(
+        CorruptError,
+        "stored object tile: expected the bytes that the log commits to, got 23 other bytes. Stop the writer, keep the directory, and run `hubledger log audit`",
+        _stream_other_bytes,
     ),
     refused(
         CorruptError,
@@ -219,6 +255,10 @@ def _deferred_failure(scene):
     return commits.commit(_batch())
 
 
+def _damaged_changes(scene, *, changes):
+    return _damaged(scene, f"INSERT INTO recent VALUES (0, CAST('{changes}' AS BLOB))")
+
+
 _RECENT = "Stop the writer, keep the directory, and run `hubledger log audit`"
 
 COMMITS = (
@@ -226,6 +266,23 @@ COMMITS = (
         CorruptError,
         f"recent changes in the commit store: expected event ids and heads, got recent changes: expected UTF-8 JSON, got <any>. {_RECENT}",
         lambda scene: _damaged(scene, "INSERT INTO recent VALUES (0, x'5b')"),
+    ),
+    *(
+        refused(
+            CorruptError,
+            f"recent changes in the commit store: expected event ids and heads, got {actual}. {_RECENT}",
+            functools.partial(_damaged_changes, changes=changes),
+        )
+        for changes, actual in (
+            (f'[[["{"0" * 32}","7"]],[]]', "leaf index: expected a whole number below 2^53, got 7"),
+            (f'[[["{"0" * 32}",true]],[]]', "leaf index: expected a whole number below 2^53, got True"),
+            (
+                f'[[],[["hub:",null,"{"0" * 64}",""]]]',
+                "sequence: expected a whole number below 2^53, got None",
+            ),
+            (f'[[],[["hub:",-1,"{"0" * 64}",""]]]', "sequence: expected a whole number below 2^53, got -1"),
+            (f'[[],[[7,0,"{"0" * 64}",""]]]', "another form"),
+        )
     ),
     refused(
         CorruptError,

@@ -4,16 +4,30 @@ The tables ``of_*.py`` bring about each place that refuses and hold every word o
 place is left out: a new one without a case fails here, with its file and line.
 """
 
+import ast
+import pathlib
+import re
+
 import pytest
 
 from ledger import errors
-from tests.refusals import of_bundle, of_client, of_formats, of_ledger, of_log, of_storage, of_tlog
+from ledger.bundle.reasons import REASONS, NotVerifiedError
+from tests.refusals import (
+    of_bundle,
+    of_client,
+    of_evidence,
+    of_formats,
+    of_ledger,
+    of_log,
+    of_storage,
+    of_tlog,
+)
 from tests.refusals.census import find_sites, watching
 from tests.refusals.table import numbered, refused
 
 CASES = dict(
     named
-    for module in (of_formats, of_tlog, of_client, of_bundle, of_storage, of_log, of_ledger)
+    for module in (of_formats, of_tlog, of_client, of_bundle, of_storage, of_evidence, of_log, of_ledger)
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
 
@@ -43,9 +57,37 @@ def test_every_place_that_refuses_has_a_case():
     missing = [
         site
         for site in find_sites()
-        if site.place not in reached and (site.path, site.function, site.what) not in IMPOSSIBLE
+        if site.place not in reached
+        and not site.is_outcome
+        and (site.path, site.function, site.what) not in IMPOSSIBLE
     ]
     assert not missing, "no case of tests/refusals asserts\n" + "\n".join(map(str, missing))
+
+
+def test_every_reason_why_a_signature_is_not_accepted_has_a_case():
+    """By code: a case of this table, or a test of tests/ledger/bundle, whose uploads are judged whole."""
+    of_this_table = {case.text.partition(":")[0] for case in CASES.values() if case.error is NotVerifiedError}
+    asserted = of_this_table | strings_of(pathlib.Path(__file__).parent.parent / "ledger/bundle")
+    assert not set(REASONS) - asserted
+
+
+def strings_of(folder):
+    """Every string in the tests of a folder; a text that only contains a code is not that code."""
+    return {
+        node.value
+        for path in folder.glob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_every_code_in_the_program_is_one_of_the_table():
+    """A code that is not would be a KeyError in front of whoever records."""
+    codes = {
+        each for site in find_sites() if site.is_outcome for each in re.findall(r"'([a-z0-9-]+)'", site.what)
+    }
+    assert codes
+    assert codes <= set(REASONS)
 
 
 def test_what_is_called_impossible_still_exists():
@@ -57,7 +99,7 @@ def test_the_census_finds_calls_of_error_classes_and_of_what_returns_errors():
     sites = {(site.path, site.function, site.error) for site in find_sites()}
     assert ("ledger/encoding.py", "parse_decimal", "MalformedError") in sites
     assert ("ledger/event/fields.py", "Pattern.check", "_refuse") in sites
-    assert ("ledger/embedded/auditing.py", "Examine.__call__", "type(error)") in sites
+    assert ("ledger/embedded/examining.py", "Examine.__call__", "type(error)") in sites
     assert ("ledger/client/verify.py", "_check_log", "_CannotCheckError") in sites
     assert len(sites) > 200
 
