@@ -5,6 +5,8 @@ import pathlib
 
 import pytest
 
+from cli.main import run
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -24,3 +26,15 @@ def vectors() -> pathlib.Path:
             f"no vectors in {folder.name}: set HUBLEDGER_VECTORS to the folder that holds vectors/ and samples/"
         )
     return folder
+
+
+@pytest.fixture
+def hubledger(capsys):
+    """Run a command in this process; returns (exit code, standard output, standard error in one line)."""
+
+    def call(*arguments):
+        code = run([str(each) for each in arguments])
+        out, err = capsys.readouterr()
+        return code, out, " ".join(err.split())
+
+    return call

@@ -24,13 +24,6 @@ def hubledger(capsys):
 
 
 @pytest.fixture
-def ledger(hubledger, tmp_path):
-    folder = tmp_path / "ledger"
-    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
-    return folder
-
-
-@pytest.fixture
 def signed(vectors, tmp_path):
     """A model signed with a P-256 key, and the key."""
     oms = vectors / "samples/oms"

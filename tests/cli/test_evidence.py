@@ -6,22 +6,9 @@ import shutil
 
 import pytest
 
-from cli.main import run
 from ledger.embedded.directory import open_for_recording
 from ledger.event.digests import named_digests
 from ledger.manifest import parse_manifest
-
-
-@pytest.fixture
-def hubledger(capsys):
-    """Run a command; returns (exit code, standard output, standard error in one line)."""
-
-    def call(*arguments):
-        code = run([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
 
 
 @pytest.fixture
@@ -36,13 +23,6 @@ def model(oms, tmp_path):
     shutil.copytree(oms / "tiny-model", folder)
     shutil.copy(oms / "key-p256.model.sig", folder / "model.sig")
     shutil.copy(oms / "cert.model.sig", folder / "other.sig")
-    return folder
-
-
-@pytest.fixture
-def ledger(hubledger, tmp_path):
-    folder = tmp_path / "ledger"
-    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
     return folder
 
 

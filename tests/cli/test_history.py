@@ -6,27 +6,7 @@ import shutil
 
 import pytest
 
-from cli.main import run
 from ledger.digests import DigestIndex
-
-
-@pytest.fixture
-def hubledger(capsys):
-    """Run a command; returns (exit code, standard output, standard error in one line)."""
-
-    def call(*arguments):
-        code = run([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
-
-
-@pytest.fixture
-def ledger(hubledger, tmp_path):
-    folder = tmp_path / "ledger"
-    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
-    return folder
 
 
 @pytest.fixture

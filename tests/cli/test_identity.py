@@ -7,22 +7,9 @@ import stat
 
 import pytest
 
-from cli.main import run
 from ledger.client.opening import parse_opening
 from ledger.embedded.directory import open_for_recording
 from ledger.errors import MalformedError
-
-
-@pytest.fixture
-def hubledger(capsys):
-    """Run a command; returns (exit code, standard output, standard error in one line)."""
-
-    def call(*arguments):
-        code = run([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
 
 
 @pytest.fixture

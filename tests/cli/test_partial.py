@@ -5,20 +5,6 @@ import shutil
 
 import pytest
 
-from cli.main import run
-
-
-@pytest.fixture
-def hubledger(capsys):
-    """Run a command; returns (exit code, standard output, standard error in one line)."""
-
-    def call(*arguments):
-        code = run([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
-
 
 @pytest.fixture
 def exported(hubledger, vectors, tmp_path):

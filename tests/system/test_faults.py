@@ -8,21 +8,8 @@ import subprocess
 
 import pytest
 
-from cli.main import run
 from tests.conftest import missing
 from tests.system import peers
-
-
-@pytest.fixture
-def hubledger(capsys):
-    """Run a command; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        code = run([str(each) for each in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
 
 
 @pytest.fixture
