@@ -55,7 +55,7 @@ def audit(
     A ledger of ours (DIR without --vkey) is also checked for every entry's signature, every history's chain, the
     commit store, the evidence and the index. With --vkey, DIR or URL is any C2SP tlog-tiles log.
     """
-    if not vkeys and (origin is not None or source.startswith(("http://", "https://"))):
+    if not vkeys and (origin is not None or source.lower().startswith(("http://", "https://"))):
         raise UsageError(
             "hubledger log audit",
             expected="--vkey with an address or an --origin",

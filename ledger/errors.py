@@ -59,12 +59,13 @@ class LedgerError(Exception):
     @property
     def finding(self) -> str:
         """The message without the next step: for another message to repeat, which has a next step of its own."""
+        what = _printable(self.what)
         if self.expected is None:
-            return self.what
-        return f"{self.what}: expected {_short(self.expected)}, got {_short(self.actual)}"
+            return what
+        return f"{what}: expected {_short(self.expected)}, got {_short(self.actual)}"
 
     def __str__(self) -> str:
-        return f"{self.finding}. {self.next_step}" if self.next_step else self.finding
+        return f"{self.finding}. {_printable(self.next_step)}" if self.next_step else self.finding
 
 
 MAX_SHOWN = 200
@@ -73,8 +74,13 @@ MAX_SHOWN = 200
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: MAX_SHOWN + 1])
+    text = _printable(text[: MAX_SHOWN + 1])
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+
+
+def _printable(text: str) -> str:
+    """Escape what moves a cursor: names and words of strangers are in messages, and messages are shown on terminals."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 class InputError(LedgerError):

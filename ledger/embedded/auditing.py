@@ -11,13 +11,12 @@ from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.examining import Examine, Examined
 from ledger.embedded.foreign import audit_report
-from ledger.embedded.indexing import index_problems, open_published
+from ledger.embedded.indexing import index_problems, open_published, read_tail
 from ledger.embedded.wording import plural
 from ledger.errors import CorruptError
 from ledger.index.staging import Staged
 from ledger.log.audit import audit
 from ledger.storage.sqlite import SqliteCommits
-from ledger.tlog.tiles import parse_bundle
 
 Progress = Callable[[int, int], None]
 
@@ -54,7 +53,7 @@ def audit_ledger(
         )
         heads, events, pending = _compare_commits(ledger, examine, size, take=take)
         pieces = evidence.check(ledger.layout.evidence, workers=workers) if evidence is not None else None
-        leaves = _compare_index(ledger, pathlib.Path(folder), size + pending)
+        leaves = _compare_index(ledger, pathlib.Path(folder), size + pending, least=size)
     return audit_report(
         done,
         [
@@ -93,14 +92,7 @@ def _compare_commits(
     try:
         with commits.snapshot():
             commits.check()
-            state = commits.load()
-            waiting = [*ledger.log.read(size, state.published_size, size=state.published_size)]
-            for first, data in commits.pending():
-                waiting += parse_bundle(data, None)[max(0, size + len(waiting) - first) :]
-            if size + len(waiting) != state.size:
-                raise CorruptError(
-                    "size of the commit store", expected=size + len(waiting), actual=state.size
-                )
+            waiting = read_tail(ledger, commits, size)
             take(examine(size, waiting))
             staged = Staged(examine.folder)
             try:
@@ -115,9 +107,9 @@ def _compare_commits(
         commits.close()
 
 
-def _compare_index(ledger: ReadLedger, folder: pathlib.Path, leaves: int) -> int:
+def _compare_index(ledger: ReadLedger, folder: pathlib.Path, leaves: int, *, least: int) -> int:
     """Compare the index with what was staged of every leaf."""
-    problems = index_problems(ledger, folder, leaves)
+    problems = index_problems(ledger, folder, leaves, least=least)
     if problems:
         raise CorruptError(
             "index",

@@ -19,7 +19,7 @@ def open_foreign(source: str, origin: str, keys: Sequence[VerifierKey]) -> Publi
     """Open any tlog-tiles log: an http(s) address or a folder."""
     fetch = (
         fetch_from_url(source)
-        if source.startswith(("http://", "https://"))
+        if source.lower().startswith(("http://", "https://"))
         else fetch_from_folder(pathlib.Path(source))
     )
     return PublishedLog(fetch, origin=origin, keys=keys)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.errors import CorruptError
 from ledger.index import Index, Rows
 from ledger.index.staging import Staged, Staging, build, compare
 from ledger.log.local import writer_lock
@@ -45,10 +46,15 @@ def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int |
 def check_index(
     directory: pathlib.Path, *, progress: Progress, workers: int | None = None
 ) -> tuple[int, list[str]]:
-    """Compare the index with what the log gives; returns how many leaves, and a sentence for each difference."""
+    """Compare the index with what the log gives; returns how many leaves, and a sentence for each difference.
+
+    A writer may go on meanwhile.
+    """
+    ledger = open_for_reading(directory)
+    least = ledger.log.checkpoint().checkpoint.size
     with tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder:
         leaves = _stage(directory, pathlib.Path(folder), progress, workers)
-        return leaves, index_problems(open_for_reading(directory), pathlib.Path(folder), leaves)
+        return leaves, index_problems(ledger, pathlib.Path(folder), leaves, least=least)
 
 
 @dataclass(slots=True)
@@ -85,11 +91,9 @@ def _stage(directory: pathlib.Path, folder: pathlib.Path, progress: Progress, wo
         for count in replay(functools.partial(open_published, directory), published, read, workers=workers):
             done += count
             progress(done, size)
-        waiting: list[bytes] = []
-        for first, data in commits.pending():
-            waiting += parse_bundle(data, None)[max(0, done + len(waiting) - first) :]
-        done += read.stage(done, waiting)
-        progress(done, size)
+        with commits.snapshot():
+            done += read.stage(done, read_tail(ledger, commits, done))
+        progress(done, done)
         return done
     finally:
         commits.close()
@@ -105,11 +109,26 @@ def open_published(directory: pathlib.Path) -> PublishedLog:
     return open_for_reading(directory).log
 
 
-def index_problems(ledger: ReadLedger, folder: pathlib.Path, leaves: int) -> list[str]:
+def read_tail(ledger: ReadLedger, commits: SqliteCommits, start: int) -> list[bytes]:
+    """Return every durable entry from ``start`` on, published since or waiting, in a snapshot of the commit store.
+
+    Raises:
+        CorruptError: the commit store has another number of entries than it says.
+    """
+    state = commits.load()
+    tail = [*ledger.log.read(start, state.published_size, size=state.published_size)]
+    for first, data in commits.pending():
+        tail += parse_bundle(data, None)[max(0, start + len(tail) - first) :]
+    if start + len(tail) != state.size:
+        raise CorruptError("size of the commit store", expected=start + len(tail), actual=state.size)
+    return tail
+
+
+def index_problems(ledger: ReadLedger, folder: pathlib.Path, leaves: int, *, least: int) -> list[str]:
     """Compare the index with what was staged in ``folder``; returns a sentence for each difference."""
     Index(ledger.layout.index, read_only=True).close()  # refuses what is no index at all
     staged = Staged(folder)
     try:
-        return list(compare(staged, read_only_uri(ledger.layout.index), leaves))
+        return list(compare(staged, read_only_uri(ledger.layout.index), leaves, least=least))
     finally:
         staged.close()

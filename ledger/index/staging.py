@@ -143,35 +143,70 @@ _COLUMNS = {
 }
 
 
-def compare(staged: Staged, index_uri: str, leaves: int) -> Iterator[str]:
-    """Yield one sentence for each table of an index that does not say what was staged.
+def compare(staged: Staged, index_uri: str, leaves: int, *, least: int) -> Iterator[str]:
+    """Yield one sentence for each table of an index that does not say what was staged of ``leaves`` leaves.
 
     Every staged row is looked up by its key in the index, and the numbers of rows are compared: a table that has each
-    row and no more of them is the same.
+    row and no more of them is the same. A writer may be at work: the index may be ahead, or behind down to ``least``;
+    compared is what both have.
     """
     staged.attach(index_uri, "stored")
+    staged.run("BEGIN")  # one state of the index, whatever happens to it meanwhile
     ((position, folded),) = staged.rows("SELECT leaves, folded FROM stored.position")
-    if position != leaves:
-        yield f"position: expected {leaves} leaves, got {position}"
+    ((mirrored,),) = staged.rows("SELECT coalesce(max(leaf_index) + 1, 0) FROM stored.statements")
+    if position < least or position != mirrored:
+        yield f"position: expected {max(least, mirrored)} leaves, got {position}"
+    upto = min(leaves, position)
     for table, (keys, values) in _COLUMNS.items():
-        query = (
-            f"SELECT DISTINCT * FROM {staged.union(table)}"
-            if table in ("identities", "models")
-            else (f"SELECT * FROM {staged.union(table)}")
+        problem = (
+            _compare_rows(staged, table, keys, values, upto=upto, folded=folded)
+            if "leaf_index" in keys
+            else _compare_names(staged, table, keys, values, ahead=position - leaves)
         )
-        ((expected,),) = staged.rows(f"SELECT count(*) FROM ({query})")
-        ((actual,),) = staged.rows(f"SELECT count(*) FROM stored.{table}")
-        for target, where in _targets(table, folded):
-            differing = next(
-                _differing(staged, query, target=f"stored.{target}", keys=keys, values=values, where=where),
-                None,
-            )
-            if differing is not None:
-                yield f"{table}: expected {_show(differing)}, got another row or none"
-                break
-        else:
-            if expected != actual:
-                yield f"{table}: expected {expected} rows, got {actual}"
+        if problem is not None:
+            yield f"{table}: {problem}"
+
+
+def _compare_rows(
+    staged: Staged, table: str, keys: Sequence[str], values: Sequence[str], *, upto: int, folded: int
+) -> str | None:
+    """Compare the rows of the leaves below ``upto``."""
+    query = f"SELECT * FROM {staged.union(table)} WHERE leaf_index < {upto:d}"
+    for target, where in _targets(table, folded):
+        found = next(
+            _differing(staged, query, target=f"stored.{target}", keys=keys, values=values, where=where), None
+        )
+        if found is not None:
+            return f"expected {_show(found)}, got another row or none"
+    return _compare_counts(staged, query, f"stored.{table} WHERE leaf_index < {upto:d}")
+
+
+def _compare_names(
+    staged: Staged, table: str, keys: Sequence[str], values: Sequence[str], *, ahead: int
+) -> str | None:
+    """Compare rows that belong to no leaf: of an index that is behind, each must be staged; of one ahead, each staged is there."""
+    columns = ", ".join((*keys, *values))
+    query = f"SELECT DISTINCT * FROM {staged.union(table)}"
+    if ahead < 0:
+        extra = next(
+            staged.rows(
+                f"SELECT {columns} FROM stored.{table} EXCEPT SELECT {columns} FROM ({query}) LIMIT 1"
+            ),
+            None,
+        )
+        return None if extra is None else f"expected no such row, got {_show(extra)}"
+    found = next(
+        _differing(staged, query, target=f"stored.{table}", keys=keys, values=values, where="TRUE"), None
+    )
+    if found is not None:
+        return f"expected {_show(found)}, got another row or none"
+    return _compare_counts(staged, query, f"stored.{table}") if not ahead else None
+
+
+def _compare_counts(staged: Staged, query: str, target: str) -> str | None:
+    ((expected,),) = staged.rows(f"SELECT count(*) FROM ({query})")
+    ((actual,),) = staged.rows(f"SELECT count(*) FROM {target}")
+    return None if expected == actual else f"expected {expected} rows, got {actual}"
 
 
 def _targets(table: str, folded: int) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.errors import LimitError, NotFoundError, SourceError, UsageError
 from ledger.storage.directory import DirectoryObjects
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ TRIES = 4
 """How often a request is made before its failure counts: a log of millions of entries is thousands of requests."""
 _FIRST_PAUSE = 0.5
 """Seconds before the second try; twice as long before each further one."""
+_GZIP_BYTES = 1024
+"""Header, trailer and a file name of a gzip stream."""
 _TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
 _NO_OBJECT = "Check the address: below that of a log there are a checkpoint and its tiles"
 _TELL = "Try again, use another mirror, or tell whoever serves it"
@@ -75,7 +77,7 @@ class _HttpFetch:
                     raise _Busy(refusal) if status in _TRY_AGAIN else refusal
                 encoding = response.headers.get("content-encoding", "identity")
                 return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             refusal = SourceError(
                 f"GET {url}",
                 expected="an answer",
@@ -113,10 +115,23 @@ def fetch_from_url(
     """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request; redirects are not followed.
 
     Raises:
+        UsageError: no address of a web server.
         SourceError: anything but 200 and 404, or no answer, four times. LimitError: a body that is too large.
     """
     import httpx  # only commands that go to the network pay for it
 
+    try:
+        address = httpx.URL(url)
+        sound = address.scheme in ("http", "https") and bool(address.host)
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        sound = False
+    if not sound:
+        raise UsageError(
+            "address of the log",
+            expected="http://… or https://… with a host",
+            actual=url,
+            next_step="Give the address below which `checkpoint` is served",
+        )
     client = httpx.Client(
         timeout=timeout,
         follow_redirects=False,
@@ -145,24 +160,30 @@ def fetch_ahead(fetch: Fetch, sizes: Mapping[str, int]) -> Fetch:
 
 
 def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
-    """Read at most ``max_bytes`` of plain bytes, however small the compressed form is."""
+    """Read at most ``max_bytes`` of plain bytes, however small or long the compressed form is."""
     if encoding not in ("identity", "gzip"):
         raise SourceError(
             f"content encoding of {name}", expected="identity or gzip", actual=encoding, next_step=_TELL
         )
-    inflate: Callable[[bytes], bytes] = bytes
-    if encoding == "gzip":
-        stream = zlib.decompressobj(wbits=31)
-        inflate = lambda chunk: stream.decompress(chunk, max_bytes + 1)  # noqa: E731 - one of two one-liners
-    body = bytearray()
+    stream = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+    body, received = bytearray(), 0
     try:
         for chunk in chunks:
-            body += inflate(chunk)
-            if len(body) > max_bytes:
+            received += len(chunk)
+            body += chunk if stream is None else stream.decompress(chunk, max_bytes + 1)
+            # Compression never doubles: more bytes than that are empty blocks without an end.
+            if len(body) > max_bytes or received > 2 * max_bytes + _GZIP_BYTES:
                 raise LimitError(f"object {name}", expected=f"at most {max_bytes} bytes", actual="more")
+            if stream is not None and stream.unused_data:
+                raise SourceError(
+                    f"body of {name}",
+                    expected="one gzip stream",
+                    actual="bytes after its end",
+                    next_step=_TELL,
+                )
     except zlib.error as error:
         raise SourceError(f"body of {name}", expected="gzip", actual=str(error), next_step=_TELL) from error
-    if encoding == "gzip" and not stream.eof:
+    if stream is not None and not stream.eof:
         raise SourceError(
             f"body of {name}", expected="a whole gzip stream", actual="one that was cut off", next_step=_TELL
         )

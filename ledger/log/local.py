@@ -27,6 +27,7 @@ from ledger.errors import (
 )
 from ledger.log import Admitted, Committed, Submission, View
 from ledger.log.freshness import Source, check_not_restored
+from ledger.log.group import GroupCommit, interrupted
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
@@ -48,7 +49,7 @@ from ledger.tlog.tiles import (
 _logger = logging.getLogger(__name__)
 
 MAX_BATCH_ENTRIES = 8192
-"""Entries of one commit: bounds how long one transaction and its answers can take."""
+"""Entries of one commit, at most: bounds how long one transaction can take."""
 MIN_PUBLISH_INTERVAL = 0.1
 """Seconds; readers and witnesses cannot use more checkpoints than ten a second."""
 
@@ -78,15 +79,6 @@ class LocalLogConfig:
                 expected=f"at least {MIN_PUBLISH_INTERVAL} s",
                 actual=f"{self.publish_interval} s",
             )
-
-
-@dataclass(slots=True)
-class _Ticket:
-    """One caller's submissions, waiting for whoever holds the writer lock."""
-
-    submissions: Sequence[Submission]
-    answers: list[Committed | LedgerError] | None = None
-    failure: LedgerError | None = None
 
 
 @dataclass(slots=True)
@@ -127,8 +119,9 @@ class LocalLog:
         self._clock, self._pause = clock, pause
         self._writer = threading.RLock()
         self._publisher = threading.Lock()
-        self._queue: list[_Ticket] = []
-        self._queue_guard = threading.Lock()
+        self._waiting: GroupCommit[Submission, Committed | LedgerError] = GroupCommit(
+            self._writer, self._commit, limit=MAX_BATCH_ENTRIES
+        )
         self._failure: LedgerError | None = None
         self._writable = False
         self._next_publication = 0.0
@@ -245,15 +238,7 @@ class LocalLog:
             RestoredError, SourceError: this directory may not be written.
             WriteError: nothing of this call was answered; the log must be opened again.
         """
-        ticket = _Ticket(submissions)
-        with self._queue_guard:
-            self._queue.append(ticket)
-        with self._writer:
-            if ticket.answers is None and ticket.failure is None:
-                self._commit_waiting()
-        if ticket.failure is not None:
-            raise ticket.failure
-        return ticket.answers or []
+        return self._waiting.submit(submissions)
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
@@ -284,53 +269,31 @@ class LocalLog:
         )
         return found, stored
 
-    def _commit_waiting(self) -> None:
-        tickets = self._take_waiting()
-        try:
-            self._make_writable()
-            self._commit(tickets)
-        except LedgerError as error:
-            for ticket in tickets:
-                ticket.failure = error
-        except BaseException:
-            failure = WriteError(
-                "committing",
-                expected="a known outcome",
-                actual="an interrupted writer",
-                next_step="Open the ledger again: it continues from what is certain",
+    def _commit(self, submissions: list[Submission]) -> list[Committed | LedgerError]:
+        self._make_writable()
+        with self._stopping("committing"):
+            # 1. Take the waiting entries; look up once what their admissions need.
+            events, heads = self._lookup(
+                [key for sub in submissions for key in sub.event_keys],
+                list({key for sub in submissions for key in sub.histories}),
             )
-            self._failure = failure
-            for ticket in tickets:
-                ticket.failure = failure
-            raise
-
-    def _take_waiting(self) -> list[_Ticket]:
-        with self._queue_guard:
-            count, entries = 0, 0
-            while count < len(self._queue) and entries < MAX_BATCH_ENTRIES:
-                entries += len(self._queue[count].submissions)
-                count += 1
-            tickets, self._queue = self._queue[:count], self._queue[count:]
-        return tickets
-
-    def _commit(self, tickets: Sequence[_Ticket]) -> None:
-        # 1. Take the waiting entries; look up once what their admissions need.
-        events, heads = self._lookup(
-            [key for ticket in tickets for sub in ticket.submissions for key in sub.event_keys],
-            list({key for ticket in tickets for sub in ticket.submissions for key in sub.histories}),
-        )
-        view = View(events, heads)
-        # 2. Admit each against the heads as they are now, entries before it in this batch included.
-        changes = _Changes()
-        answers = [
-            [self._admit(sub, view, events, heads, changes) for sub in ticket.submissions]
-            for ticket in tickets
-        ]
-        if changes.entries:
-            self._store(changes)
+            view = View(events, heads)
+            # 2. Admit each against the heads as they are now, entries before it in this batch included.
+            changes = _Changes()
+            answers = [self._admit(sub, view, events, heads, changes) for sub in submissions]
+            if changes.entries:
+                self._store(changes)
         # Only now is anybody answered. If we stop before this line, nobody was told anything.
-        for ticket, answer in zip(tickets, answers, strict=True):
-            ticket.answers = answer
+        return answers
+
+    @contextlib.contextmanager
+    def _stopping(self, what: str) -> Iterator[None]:
+        """Stop this object for good, whatever goes wrong meanwhile: memory and disk may no longer agree."""
+        try:
+            yield
+        except BaseException as error:
+            self._failure = error if isinstance(error, StorageError) else interrupted(what)
+            raise
 
     def _admit(
         self,
@@ -361,21 +324,17 @@ class LocalLog:
     def _store(self, changes: _Changes) -> None:
         """Step 3: one transaction. A failure leaves memory ahead of the disk, so this object stops for good."""
         first = self._state.size
-        try:
-            self._edge.append(changes.entries)
-            batch = Batch(
-                first=first,
-                count=len(changes.entries),
-                data=format_bundle(changes.entries),
-                root=self._edge.frontier.root(),
-                frontier=tuple(self._edge.frontier.hashes),
-                events=list(changes.events.items()),
-                heads=list(changes.heads.items()),
-            )
-            self._commits.commit(batch)
-        except StorageError as error:
-            self._failure = error
-            raise
+        self._edge.append(changes.entries)
+        batch = Batch(
+            first=first,
+            count=len(changes.entries),
+            data=format_bundle(changes.entries),
+            root=self._edge.frontier.root(),
+            frontier=tuple(self._edge.frontier.hashes),
+            events=list(changes.events.items()),
+            heads=list(changes.heads.items()),
+        )
+        self._commits.commit(batch)
         # If we stop here, the batch is durable and its callers were not answered: a retry finds its event ids.
         self._state = replace(self._state, size=first + batch.count, root=batch.root, frontier=batch.frontier)
 
@@ -396,14 +355,12 @@ class LocalLog:
                 state = self._state
                 if state.published_size == state.size:
                     return self._signed()
-                # The size to publish is stored before it is signed. If we stop here, a restart signs just it.
-                self._save(replace(state, target_size=state.size, target_root=state.root))
+                with self._stopping("publishing"):
+                    # The size to publish is stored before it is signed. If we stop here, a restart signs just it.
+                    self._save(replace(state, target_size=state.size, target_root=state.root))
             self._next_publication = self._clock() + self._config.publish_interval
-            try:
+            with self._stopping("publishing"):
                 return self._finish_publication()
-            except StorageError as error:
-                self._failure = error
-                raise
 
     def _finish_publication(self) -> VerifiedCheckpoint:
         """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""

@@ -26,13 +26,13 @@ from ledger.errors import (
     InputError,
     LedgerError,
     StorageError,
-    WriteError,
 )
 from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
 from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
 from ledger.index import Index, Rows
 from ledger.log import Committed
+from ledger.log.group import GroupCommit
 from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog
 from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
 from ledger.storage.sqlite import event_key
@@ -88,15 +88,6 @@ Answer = Receipt | LedgerError
 _Answered = tuple[Draft, bytes, Committed | LedgerError]
 
 
-@dataclass(slots=True)
-class _Ticket:
-    """One caller's events, waiting for whoever holds the lock."""
-
-    batch: Sequence[Facts]
-    answers: list[Answer] | None = None
-    failure: LedgerError | None = None
-
-
 class Recorder:
     """Records verification events into one ledger. Thread-safe: callers that arrive together are committed together."""
 
@@ -114,8 +105,9 @@ class Recorder:
         self._log, self._index, self._signer = log, index, signer
         self._drafter = Drafter(ledger=ledger, hub=hub, now=now)
         self._lock = threading.Lock()
-        self._queue: list[_Ticket] = []
-        self._queue_guard = threading.Lock()
+        self._waiting: GroupCommit[Facts, Answer] = GroupCommit(
+            self._lock, self._record, limit=MAX_BATCH_ENTRIES
+        )
         self._threads = threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
         self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
@@ -129,7 +121,7 @@ class Recorder:
         Raises:
             ConflictError: the event id stands for other facts.
             HeadMovedError: another writer kept changing this model's history.
-            WriteError: nothing was recorded; the ledger must be opened again.
+            WriteError: nobody can say whether it was recorded; open the ledger again, and record with the same id.
         """
         (answer,) = self.record_batch([facts])
         if isinstance(answer, LedgerError):
@@ -142,15 +134,7 @@ class Recorder:
         Raises:
             StorageError: the log stopped; nothing that is not answered may be assumed.
         """
-        ticket = _Ticket(batch)
-        with self._queue_guard:
-            self._queue.append(ticket)
-        with self._lock:
-            if ticket.answers is None and ticket.failure is None:
-                self._record_waiting()
-        if ticket.failure is not None:
-            raise ticket.failure
-        return ticket.answers or []
+        return self._waiting.submit(batch)
 
     def publish(self) -> VerifiedCheckpoint:
         """Publish what is durable, then bring the index up to it. Raises what ``LocalLog.publish`` raises."""
@@ -235,28 +219,6 @@ class Recorder:
 
     # Recording
 
-    def _record_waiting(self) -> None:
-        """Record for every caller that waits, up to one commit's worth of events."""
-        tickets = self._take_waiting()
-        try:
-            with self._trusting_storage():
-                answers = self._record([facts for ticket in tickets for facts in ticket.batch])
-        except LedgerError as error:
-            for ticket in tickets:
-                ticket.failure = error
-        except BaseException:
-            for ticket in tickets:
-                ticket.failure = WriteError(
-                    "recording",
-                    expected="a known outcome",
-                    actual="an interrupted writer",
-                    next_step="Open the ledger again, and record with the same event id",
-                )
-            raise
-        else:
-            for ticket in tickets:
-                ticket.answers, answers = answers[: len(ticket.batch)], answers[len(ticket.batch) :]
-
     @contextlib.contextmanager
     def _trusting_storage(self) -> Iterator[None]:
         """Stop for good once something stored was damaged: what else is, nobody knows."""
@@ -268,17 +230,9 @@ class Recorder:
             self._damage = error
             raise
 
-    def _take_waiting(self) -> list[_Ticket]:
-        with self._queue_guard:
-            count, events = 0, 0
-            while count < len(self._queue) and events < MAX_BATCH_ENTRIES:
-                events += len(self._queue[count].batch)
-                count += 1
-            tickets, self._queue = self._queue[:count], self._queue[count:]
-        return tickets
-
-    def _record(self, batch: Sequence[Facts]) -> list[Answer]:
-        with _collector_paused():
+    def _record(self, batch: list[Facts]) -> list[Answer]:
+        """Record for every caller that waits."""
+        with self._trusting_storage(), _collector_paused():
             return self._decide_and_append(batch)
 
     def _decide_and_append(self, batch: Sequence[Facts]) -> list[Answer]:

@@ -4,10 +4,13 @@ A file gets its final name only after its bytes are on the disk, so a crash leav
 Left-over temporary files carry the prefix ``.tmp-`` and are removed by ``sweep``.
 """
 
+import errno
 import os
 import pathlib
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import BinaryIO
 
 from ledger.errors import CorruptError, LimitError, MalformedError, NotFoundError, WriteError
 from ledger.storage import ObjectInfo
@@ -27,7 +30,7 @@ class DirectoryObjects:
     def get(self, name: str, *, max_bytes: int) -> bytes:
         """Return an object of at most ``max_bytes``."""
         try:
-            with self._path(name).open("rb") as file:
+            with _open_regular(self._path(name)) as file:
                 data = file.read(max_bytes + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(name) from error
@@ -76,7 +79,7 @@ class DirectoryObjects:
     def get_stream(self, name: str) -> Iterator[bytes]:
         """Yield an object's bytes in blocks of at most 1 MiB."""
         try:
-            with self._path(name).open("rb") as file:
+            with _open_regular(self._path(name)) as file:
                 while block := file.read(_BLOCK_BYTES):
                     yield block
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -152,9 +155,9 @@ class DirectoryObjects:
 
     def _stage_stream(self, path: pathlib.Path, chunks: Iterable[bytes]) -> pathlib.Path:
         temporary = path.with_name(_TEMPORARY + path.name)
-        descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, self._file_mode
-        )
+        # A file that lies there is left over, or was laid there to be written through: it is never opened.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._file_mode)
         try:
             for chunk in chunks:
                 _write_all(descriptor, chunk)
@@ -254,8 +257,28 @@ class _reporting:  # noqa: N801 - reads as a sentence where it is used
             ) from error
 
 
+def _open_regular(path: pathlib.Path) -> BinaryIO:
+    """Open a file for reading; a pipe or a device is an OSError at once, and nobody waits for its other end."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
 def write_file_durably(path: pathlib.Path, data: bytes, *, mode: int) -> None:
-    """Write a new file and its name durably; used for keys and settings. Raises WriteError."""
+    """Write a file and its name durably, in the place of a regular file or of nothing.
+
+    Raises:
+        WriteError: it could not be written, or the name is a link, a folder or a device, which is left as it is.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise WriteError(
+            f"writing {path}",
+            expected="a new name, or a regular file to replace",
+            actual="a link" if path.is_symlink() else "something else",
+            next_step="Name another file; links and devices are not replaced",
+        )
     with _reporting(f"writing {path.name}"):
         store = DirectoryObjects(path.parent, file_mode=mode)
         store.replace(path.name, data)

@@ -67,7 +67,8 @@ class SqliteCommits:
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
         self._events: dict[bytes, int] = {}
         self._heads: dict[str, Head] = {}
-        self._writable = not read_only
+        self._certain = not read_only
+        """Whether memory is what the file holds; nothing is written while it is not."""
         if not path.is_file():
             raise CorruptError(
                 f"commit store {path.name}",
@@ -99,6 +100,10 @@ class SqliteCommits:
             )
         if not read_only:
             _make_durable(self._connection)
+        self._read_recent()
+
+    def _read_recent(self) -> None:
+        self._events, self._heads = {}, {}
         for (changes,) in self._connection.execute("SELECT changes FROM recent ORDER BY first"):
             events, heads = _parse_changes(changes)
             self._events.update(events)
@@ -173,6 +178,7 @@ class SqliteCommits:
             self._events, self._heads = {}, {}
         self._events.update(batch.events)
         self._heads.update(batch.heads)
+        self._certain = True
 
     def _fold(self, execute: Callable[..., sqlite3.Cursor], *, keep_from: int) -> None:
         """Move what was recent into the tables, in key order: each page is touched once for many rows."""
@@ -194,6 +200,7 @@ class SqliteCommits:
                 (state.target_size, state.target_root, state.signed_note, state.published_size),
             )
             execute("DELETE FROM batches WHERE first + count <= ?", (state.published_size,))
+        self._certain = True
 
     def pending(self) -> Iterator[tuple[int, bytes]]:
         """Yield batches that still wait for their tiles."""
@@ -242,6 +249,7 @@ class SqliteCommits:
         """Read one state of the file, whatever a writer does meanwhile. Only for readers."""
         with _reading("the commit store"):
             self._connection.execute("BEGIN")
+            self._read_recent()
         try:
             yield
         finally:
@@ -259,7 +267,7 @@ class SqliteCommits:
     def close(self) -> None:
         """Fold what is recent, so that the next process need not read it, and close the file."""
         try:
-            if self._writable and (self._events or self._heads):
+            if self._certain and (self._events or self._heads):
                 with contextlib.suppress(StorageError), self._transaction() as execute:
                     self._fold(execute, keep_from=MAX_DECIMAL)
         finally:
@@ -272,21 +280,31 @@ class SqliteCommits:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        """Run one transaction. An error before COMMIT leaves nothing; an error in COMMIT leaves its fate open."""
+        """Run one transaction. An error before COMMIT leaves nothing; an error in COMMIT leaves its fate open.
+
+        Whatever interrupts it (also Ctrl-C, which Python delivers after COMMIT has returned), nothing is written with
+        this object any more, until the caller has brought memory up to the file and says so.
+        """
+        if not self._certain:
+            raise WriteError(
+                "writing the commit store",
+                expected="a store whose last write ended",
+                actual="one that was interrupted",
+                next_step="Open the ledger again: it continues from what is certain",
+            )
+        self._certain = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield self._connection.execute
-        except (sqlite3.Error, StorageError) as error:
-            self._writable = False
+        except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
-            if isinstance(error, StorageError):
-                raise  # it says already what is wrong
-            raise _write_error("writing the commit store", error) from error
+            if isinstance(error, sqlite3.Error):
+                raise _write_error("writing the commit store", error) from error
+            raise
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            self._writable = False
             raise _write_error("committing, with an unknown outcome", error) from error
 
 

@@ -129,3 +129,13 @@ def test_the_fast_encoder_gives_rfc8785_bytes(value):
     data = encoding.format_canonical_json(value)
     assert data == expected
     assert encoding.parse_canonical_json(data, max_bytes=len(data)) == value == json.loads(data)
+
+
+def test_no_part_of_a_message_moves_a_cursor():
+    """Names of strangers stand in what is checked, and even in the next step."""
+    error = MalformedError(
+        "path a\x1b[2J", expected="x\x07", actual="y\x9b", next_step="See \x1b]0;owned\x07"
+    )
+    assert str(error).isprintable()
+    assert error.finding.isprintable()
+    assert str(error).startswith("path a\\x1b[2J: expected x\\x07, got y\\x9b. See ")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.embedded import auditing
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.indexing import check_index
@@ -273,7 +274,7 @@ def test_callers_that_arrive_during_a_commit_share_the_next(folder):
         assert entered.wait(20)
         for thread in threads[1:]:
             thread.start()
-        while len(ledger.recorder._queue) < 7:
+        while ledger.recorder._waiting.waiting() < 7:
             pass
         go_on.set()
         for thread in threads:
@@ -310,7 +311,7 @@ def test_a_failure_reaches_everybody_who_waited(folder):
         assert entered.wait(20)
         for thread in threads[1:]:
             thread.start()
-        while len(ledger.recorder._queue) < 3:
+        while ledger.recorder._waiting.waiting() < 3:
             pass
         go_on.set()
         for thread in threads:
@@ -327,3 +328,78 @@ def test_facts_that_were_formatted_before_give_the_same_statement(folder, text):
         receipt = ledger.recorder.record(facts("e1", signer, repo_id="7", reasons=("unsigned-file",)))
     assert parse_statement(receipt.statement) == receipt.event
     assert format_statement(replace(receipt.event, prepared=None)) == receipt.statement
+
+
+class _Interrupted:
+    """A connection at whose COMMIT Ctrl-C arrives: Python delivers it when the call has returned, after the sync."""
+
+    def __init__(self, real, when):
+        self._real, self._when = real, when
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def execute(self, statement, *values):
+        if statement != "COMMIT" or self._when is None:
+            return self._real.execute(statement, *values)
+        when, self._when = self._when, None
+        if when == "before":
+            raise KeyboardInterrupt
+        self._real.execute(statement, *values)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupted_commit_is_found_again_and_forks_nothing(folder, when):
+    """The process closes what it can; what it closes must not be what memory wrongly holds."""
+    with pytest.raises(KeyboardInterrupt), opened(folder) as ledger:  # noqa: PT012 - closing is part of the story
+        ledger.recorder.record(facts("e1", key("a")))
+        ledger.log._commits._connection = _Interrupted(ledger.log._commits._connection, when)
+        ledger.recorder.record(facts("e2", key("a"), revision="r2"))
+    with opened(folder) as ledger:
+        again = ledger.recorder.record(facts("e2", key("a"), revision="r2"))
+        assert again.repeated == (when == "after")
+        ledger.recorder.record(facts("e3", key("a"), revision="r3"))
+        ledger.recorder.publish()
+    assert audited(folder)["size"] == 4
+
+
+def test_an_interrupted_store_takes_no_further_write(folder):
+    with opened(folder) as ledger:
+        ledger.log._commits._connection = _Interrupted(ledger.log._commits._connection, "after")
+        with pytest.raises(KeyboardInterrupt):
+            ledger.recorder.record(facts("e1", key("a")))
+        for _ in range(2):
+            with pytest.raises(WriteError, match="expected a known outcome, got an interrupted writer"):
+                ledger.recorder.record(facts("e2", key("a"), revision="r2"))
+        with pytest.raises(
+            WriteError,
+            match="writing the commit store: expected a store whose last write ended, got one that was interrupted",
+        ):
+            ledger.log._commits.save_publication(ledger.log._state)
+    assert audited(folder)["size"] == 1
+
+
+@pytest.mark.parametrize("point", ["compare_heads", "compare_events"])
+@pytest.mark.parametrize("published", [True, False])
+def test_an_audit_beside_a_writer_finds_nothing_wrong(folder, monkeypatch, point, published):
+    """What is written while it runs is neither missed nor taken for damage."""
+    with opened(folder) as ledger:
+        ledger.recorder.record(facts("e1", key("a")))
+        ledger.recorder.publish()
+        real = getattr(auditing.chains, point)
+
+        def and_meanwhile(*arguments):
+            for number in range(3):
+                ledger.recorder.record(
+                    facts(f"{point}-{number}", key("b"), name="acme/new", revision=f"r{number}")
+                )
+            if published:
+                ledger.log._next_publication = 0.0
+                ledger.recorder.publish()
+                ledger.recorder.flush_index()
+            return real(*arguments)
+
+        monkeypatch.setattr(auditing.chains, point, and_meanwhile)
+        assert audited(folder)["size"] == 2
+        assert check_index(folder, progress=lambda _done, _total: None)[1] == []

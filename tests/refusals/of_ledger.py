@@ -37,7 +37,8 @@ from ledger.errors import (
 from ledger.event.schemas import ERASURE
 from ledger.index import Index
 from ledger.log import Admitted, Submission
-from ledger.recorder import Facts, _Ticket
+from ledger.log.group import _Ticket
+from ledger.recorder import Facts
 from ledger.storage import Head
 from ledger.storage.sqlite import event_key
 from tests import world
@@ -405,7 +406,7 @@ def _interrupted(scene):
     opened = _opened(scene, ledger)
     opened.recorder._log = _Racing(opened.log, interrupt)
     other = _Ticket([_facts(ledger, event_id="other")])
-    opened.recorder._queue.append(other)
+    opened.recorder._waiting._queue.append(other)
     with contextlib.suppress(KeyboardInterrupt):
         opened.recorder.record(_facts(ledger))
     raise other.failure
@@ -414,7 +415,7 @@ def _interrupted(scene):
 RECORDING = (
     refused(
         WriteError,
-        "recording: expected a known outcome, got an interrupted writer. Open the ledger again, and record with the same event id",
+        "committing: expected a known outcome, got an interrupted writer. Open the ledger again: it continues from what is certain",
         _interrupted,
     ),
     refused(

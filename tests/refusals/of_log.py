@@ -15,6 +15,7 @@ from ledger.errors import (
     ProofError,
     RestoredError,
     SourceError,
+    UsageError,
     WriteError,
     WriterLockedError,
 )
@@ -357,6 +358,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
             "/large": (bytes(1000), 200, None),
             "/bomb": (gzip.compress(bytes(1 << 20)), 200, "gzip"),
             "/junk": (b"no gzip", 200, "gzip"),
+            "/long": (gzip.compress(b"tile") + b"more", 200, "gzip"),
             "/cut": (gzip.compress(b"tile")[:-6], 200, "gzip"),
         }[self.path]
         self.send_response(status)
@@ -431,6 +433,16 @@ READERS = (
         SourceError,
         "body of cut: expected a whole gzip stream, got one that was cut off. Try again, use another mirror, or tell whoever serves it",
         lambda scene: _get(scene, "cut"),
+    ),
+    refused(
+        SourceError,
+        "body of long: expected one gzip stream, got bytes after its end. Try again, use another mirror, or tell whoever serves it",
+        lambda scene: _get(scene, "long"),
+    ),
+    refused(
+        UsageError,
+        "address of the log: expected http://… or https://… with a host, got http://[::1. Give the address below which `checkpoint` is served",
+        lambda _: fetch_from_url("http://[::1"),
     ),
     refused(
         SourceError,

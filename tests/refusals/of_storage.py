@@ -174,6 +174,19 @@ def _batch(first=0, data=b""):
     return Batch(first=first, count=1, data=data, root=bytes(32), frontier=(bytes(32),), events=(), heads=())
 
 
+def _in_doubt(scene):
+    """A store at whose last write somebody pressed Ctrl-C."""
+    commits = _commits(scene)
+    with contextlib.suppress(KeyboardInterrupt), commits._transaction():
+        raise KeyboardInterrupt
+    commits.commit(_batch())
+
+
+def _link(scene):
+    (scene.folder / "out").symlink_to(scene.folder / "elsewhere")
+    write_file_durably(scene.folder / "out", b"new", mode=0o644)
+
+
 def _damaged(scene, statement):
     """A store in which somebody else changed something."""
     _commits(scene).close()
@@ -288,6 +301,16 @@ COMMITS = (
         CorruptError,
         f"recent changes in the commit store: expected event ids and heads, got another form. {_RECENT}",
         lambda scene: _damaged(scene, "INSERT INTO recent VALUES (0, CAST('[7]' AS BLOB))"),
+    ),
+    refused(
+        WriteError,
+        "writing the commit store: expected a store whose last write ended, got one that was interrupted. Open the ledger again: it continues from what is certain",
+        _in_doubt,
+    ),
+    refused(
+        WriteError,
+        "writing <folder>/out: expected a new name, or a regular file to replace, got a link. Name another file; links and devices are not replaced",
+        _link,
     ),
     refused(
         CorruptError,

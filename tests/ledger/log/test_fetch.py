@@ -6,7 +6,7 @@ import re
 import httpx
 import pytest
 
-from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.errors import LimitError, NotFoundError, SourceError, UsageError
 from ledger.log.fetch import TRIES, fetch_ahead, fetch_from_folder, fetch_from_url
 
 URL = "https://log.example/models/"
@@ -137,3 +137,34 @@ def test_objects_ahead_are_asked_for_once_and_their_refusals_come_when_they_are_
 def test_a_folder_has_nothing_to_wait_for(tmp_path):
     fetch = fetch_from_folder(tmp_path)
     assert fetch_ahead(fetch, {"a": 10}) is fetch
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://", "ftp://log.example/", "http:///x", "log.example"])
+def test_what_is_no_address_is_refused_before_anything_is_asked(url):
+    with pytest.raises(
+        UsageError, match=r"address of the log: expected http://… or https://… with a host, got"
+    ):
+        fetch_from_url(url)
+
+
+def test_bytes_after_a_gzip_stream_are_refused_and_not_kept():
+    reply = answer(body=gzip.compress(b"tile") + bytes(10**6), **{"content-encoding": "gzip"})
+    with pytest.raises(LimitError, match=r"object x: expected at most 10 bytes, got more"):
+        Server(reply).fetch()("x", max_bytes=10)
+    short = answer(body=gzip.compress(b"tile") + b"more", **{"content-encoding": "gzip"})
+    with pytest.raises(SourceError, match=r"body of x: expected one gzip stream, got bytes after its end"):
+        Server(short).fetch()("x", max_bytes=10)
+
+
+def test_a_stream_of_empty_blocks_ends():
+    header, empty_block = gzip.compress(b"")[:10], b"\x00\x00\x00\xff\xff"
+    empty = header + empty_block * 10_000
+    with pytest.raises(LimitError, match=r"object x: expected at most 10 bytes, got more"):
+        Server(answer(body=empty, **{"content-encoding": "gzip"})).fetch()("x", max_bytes=10)
+
+
+def test_a_host_name_that_cannot_be_asked_for_is_an_answer_too():
+    """`http://a..b/` is an address until somebody looks for its host."""
+    server = Server(UnicodeError("label empty or too long"))
+    with pytest.raises(SourceError, match=r"GET \S+/x: expected an answer, got label empty or too long"):
+        server.fetch()("x", max_bytes=10)
