@@ -121,7 +121,7 @@ def test_settings_in_a_signature_file_are_content(model, key):
         "adapter_config.json": "UNSUPPORTED",
     }
     assert found.reference.content_sha256 != clean.reference.content_sha256
-    assert "adapter_config.json" in [item.path for item in read_content(model)[1].items]
+    assert "adapter_config.json" in [item.path for item in read_content(model).content.items]
 
 
 def test_a_copy_of_a_signature_file_is_no_content(model, key):
