@@ -145,14 +145,14 @@ def _verify(stage: _Stage, proof: bytes, model: pathlib.Path) -> tuple[str, str,
     from ledger.client.trust import parse_trust
     from ledger.client.verify import Expectation, LocalFiles, check_proof
     from ledger.embedded.directory import posix_now
-    from ledger.verification import hash_revision
+    from ledger.verification import read_content
 
-    manifest, content = hash_revision(model)
+    found = read_content(model)
     result = check_proof(
         proof,
         trust=parse_trust(stage.trust.read_bytes()),
         now=posix_now(),
-        files=LocalFiles(manifest_sha256=manifest, content_sha256=content),
+        files=LocalFiles(manifest_sha256=found.manifest.sha256, content_sha256=found.content.sha256),
         expected=[Expectation(signer=_RELEASES, issuer=_ISSUER)],
     )
     return result.log.value, result.model.value, f" at {result.failure.step}" if result.failure else ""

@@ -268,11 +268,17 @@ def _hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None
     if model is None:
         return None
     from cli.progress import progress_bar
-    from ledger.verification import hash_revision
+    from ledger.client.files import links_outside
+    from ledger.verification import read_content
 
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
-        manifest, content = hash_revision(model, progress=advance)
-    return LocalFiles(manifest_sha256=manifest, content_sha256=content)
+        found = read_content(model, progress=advance)
+    return LocalFiles(
+        manifest_sha256=found.manifest.sha256,
+        content_sha256=found.content.sha256,
+        bundles=found.bundles,
+        outside=links_outside(found.manifest.items),
+    )
 
 
 def _read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
@@ -291,8 +297,8 @@ def _read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -
             next_step="Name it with --manifest; `hubledger evidence export` writes it beside the proof",
         ) from error
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
-        _, content = read_content(model, progress=advance)
-    return PartialFiles(manifest=listed, present=content.items, single=not model.is_dir())
+        found = read_content(model, progress=advance)
+    return PartialFiles(manifest=listed, present=found.manifest.items, single=not model.is_dir())
 
 
 def _expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:

@@ -5,9 +5,8 @@ import shlex
 from typing import Any
 
 from cli.output import format_table, printable, wrap
-from ledger.client.verify import CheckResult, Failure, verified_signers
+from ledger.client.verify import CheckResult, Failure, Signer
 from ledger.event import VerificationEvent
-from ledger.identity import canonical_identity, display
 
 _MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
@@ -39,7 +38,7 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
             "leafIndex": result.leaf_index,
             "eventId": event.common.event_id,
             "reasons": list(event.reasons),
-            "signedBy": [each.as_json() for each in verified_signers(event)],
+            "signedBy": [_signer_facts(each) for each in result.signers],
         }
     if result.checkpoint is not None:
         tree = result.checkpoint.checkpoint
@@ -60,6 +59,12 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
             "nextStep": failure.next_step,
         }
     return facts
+
+
+def _signer_facts(signer: Signer) -> Any:
+    """Return the event's own facts, and beside a commitment who it was opened as."""
+    facts: Any = signer.facts.as_json()
+    return facts if signer.opened is None else {**facts, "opened": signer.opened.as_json()}
 
 
 def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int | None = None) -> str:
@@ -94,14 +99,14 @@ def _conclude(result: CheckResult) -> str:
         return f"The entry is {where}. Not checked: {skipped}."
     event = result.event
     return (
-        f"{event.model.name} at {event.model.revision}: {_who_signed(event)}; recorded as {where}. "
+        f"{event.model.name} at {event.model.revision}: {_who_signed(event, result.signers)}; recorded as {where}. "
         f"Not checked: {skipped}."
     )
 
 
-def _who_signed(event: VerificationEvent) -> str:
+def _who_signed(event: VerificationEvent, found: tuple[Signer, ...]) -> str:
     """Say who signed, in the words of every interface, and that the hub challenges it: the log alone proves both."""
-    signers = " and ".join(display(canonical_identity(each)) for each in verified_signers(event))
+    signers = " and ".join(map(str, found))
     if signers:
         said = f"Signed by {signers}"
     else:

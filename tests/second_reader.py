@@ -111,7 +111,11 @@ def manifest(files):
             content = bytes.fromhex(each["content"])
             rows.append({"path": path, "sha256": sha256(content), "size": len(content)})
     rows.sort(key=lambda row: row["path"].encode())
-    bundles = {escape_path(bytes.fromhex(each["rawPath"])) for each in files if each.get("bundle")}
+    bundles = {
+        escape_path(bytes.fromhex(each["rawPath"]))
+        for each in files
+        if is_bundle(bytes.fromhex(each.get("content", "")))
+    }
     content = [
         row
         for row in rows
@@ -119,6 +123,76 @@ def manifest(files):
         and not row["path"].startswith(".github/")
     ]
     return canonical(rows), sha256(canonical(content))
+
+
+ONE_CERTIFICATE = {"rawBytes": "s"}
+LOG_ENTRY = {
+    "logIndex": "n", "logId": {"keyId": "s"}, "kindVersion": {"kind": "s", "version": "s"}, "integratedTime": "n",
+    "inclusionPromise": {"signedEntryTimestamp": "s"}, "canonicalizedBody": "s",
+    "inclusionProof": {
+        "logIndex": "n", "rootHash": "s", "treeSize": "n", "hashes": ["s"], "checkpoint": {"envelope": "s"},
+    },
+}  # fmt: skip
+BUNDLE = {
+    "mediaType": "s",
+    "messageSignature": "null",
+    "dsseEnvelope": {"payload": "s", "payloadType": "s", "signatures": [{"sig": "s", "keyid": "s"}]},
+    "verificationMaterial": {
+        "publicKey": {
+            "hint": "s",
+            "rawBytes": "s",
+            "keyDetails": "s",
+            "validFor": {"start": "s", "end": "s"},
+        },
+        "x509CertificateChain": {"certificates": [ONE_CERTIFICATE]},
+        "certificate": ONE_CERTIFICATE,
+        "tlogEntries": [LOG_ENTRY],
+        "timestampVerificationData": {"rfc3161Timestamps": [{"signedTimestamp": "s"}]},
+    },
+}
+
+
+def once(pairs):
+    need(len(dict(pairs)) == len(pairs), "a key twice")
+    return dict(pairs)
+
+
+def is_bundle(data):
+    """Whether a file is a signature bundle by docs/spec/manifest.md."""
+    try:
+        need(len(data) <= 16 << 20 and data.count(b"{") + data.count(b"[") <= 10_000, "too large")
+        value = json.loads(data.decode(), object_pairs_hook=once)
+        only(value, BUNDLE)
+        envelope, material = value["dsseEnvelope"], value["verificationMaterial"]
+        need(value["mediaType"].startswith("application/vnd.dev.sigstore.bundle"), "media type")
+        need(envelope["payloadType"] == "application/vnd.in-toto+json", "payload type")
+        (signature,) = envelope["signatures"]
+        need(len(unbase64(signature["sig"])) <= 4096, "signature")
+        unbase64(envelope["payload"])
+        who = ("publicKey", "x509CertificateChain", "certificate")
+        need(sum(material.get(name) is not None for name in who) == 1, "method")
+    except (RefusedError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+    return True
+
+
+def only(value, shape):
+    if value is None:
+        return
+    if isinstance(shape, dict):
+        need(isinstance(value, dict) and value.keys() <= shape.keys(), "fields")
+        for name, each in value.items():
+            only(each, shape[name])
+    elif isinstance(shape, list):
+        need(isinstance(value, list), "a list")
+        for each in value:
+            only(each, shape[0])
+    elif isinstance(value, str):
+        need(shape != "null", "null")
+        bad = [c for c in value if c in "{}<>" or (ord(c) < 0x20 and c != "\n") or ord(c) == 0x7F]
+        need(not bad, "a character")
+    else:
+        need(shape == "n" and type(value) is int, "a value")
 
 
 def identity(signer):

@@ -188,6 +188,100 @@ def entries():
     return cases + [{"entry": data.decode(), "leafIndex": at, "refuse": True} for data, at in bad]
 
 
+def bundle(**more):
+    """A signature file in the smallest form; ``more`` are fields that none has."""
+    return json.dumps(BUNDLE | more)
+
+
+BUNDLE = {
+    "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+    "verificationMaterial": {"publicKey": {"hint": "00"}, "tlogEntries": []},
+    "dsseEnvelope": {
+        "payload": "e30=",
+        "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{"sig": "AA==", "keyid": ""}],
+    },
+}
+
+
+def bundles():
+    """Files with whether each is a signature bundle; every part is bent in turn."""
+    material, envelope = BUNDLE["verificationMaterial"], BUNDLE["dsseEnvelope"]
+    entry = {
+        "logIndex": "1",
+        "logId": {"keyId": "AA=="},
+        "kindVersion": {"kind": "dsse", "version": "0.0.1"},
+        "integratedTime": 1,
+        "inclusionPromise": {"signedEntryTimestamp": "AA=="},
+        "inclusionProof": {
+            "logIndex": "1", "rootHash": "AA==", "treeSize": "2", "hashes": ["AA=="],
+            "checkpoint": {"envelope": "log\n2\nAA==\n\n\u2014 log AA==\n"},
+        },
+        "canonicalizedBody": "AA==",
+    }  # fmt: skip
+    certificate = {"rawBytes": "AA=="}
+
+    def having(**more):
+        return bundle(verificationMaterial=material | more)
+
+    def signed(**more):
+        return bundle(dsseEnvelope=envelope | more)
+
+    good = [
+        bundle(),
+        json.dumps(BUNDLE, indent=1),
+        bundle(messageSignature=None),
+        bundle(mediaType="application/vnd.dev.sigstore.bundle+json;version=0.1"),
+        having(tlogEntries=[entry]),
+        having(tlogEntries=[{}], timestampVerificationData={"rfc3161Timestamps": [{"signedTimestamp": ""}]}),
+        having(publicKey={"rawBytes": "AA==", "keyDetails": "X", "validFor": {"start": "2026", "end": None}}),
+        having(publicKey=None, certificate=certificate),
+        having(publicKey=None, x509CertificateChain={"certificates": [certificate, certificate]}),
+        signed(signatures=[{"sig": "AA=="}]),
+        signed(signatures=[{"sig": "AA==", "keyid": None}]),
+    ]
+    bad = [
+        "",
+        "[]",
+        "{}",
+        bundle(peft_type="LORA"),
+        bundle(messageSignature={}),
+        bundle(mediaType="application/json"),
+        bundle()[:-1] + ', "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}',
+        bundle() + "x",
+        having(publicKey=None),
+        having(certificate=certificate),
+        having(publicKey={"hint": "00", "extra": 1}),
+        having(publicKey={"hint": "{% x %}"}),
+        having(publicKey={"hint": "<x>"}),
+        having(publicKey={"hint": "\t"}),
+        having(publicKey={"hint": 1}),
+        having(publicKey="00"),
+        having(extra=1),
+        having(tlogEntries={}),
+        having(tlogEntries=[entry | {"extra": 1}]),
+        having(tlogEntries=[entry | {"integratedTime": True}]),
+        having(tlogEntries=[entry | {"integratedTime": 1.5}]),
+        having(tlogEntries=[entry | {"inclusionProof": {"extra": 1}}]),
+        having(tlogEntries=[entry | {"inclusionProof": {"checkpoint": {"envelope": "", "extra": 1}}}]),
+        having(timestampVerificationData={"rfc3161Timestamps": [{"extra": 1}]}),
+        having(publicKey=None, certificate=certificate | {"extra": 1}),
+        having(publicKey=None, x509CertificateChain={"certificates": [certificate | {"extra": 1}]}),
+        signed(extra=1),
+        signed(payloadType="application/json"),
+        signed(payload="e30"),
+        signed(payload=None),
+        signed(signatures=[]),
+        signed(signatures=[{"sig": "AA=="}] * 2),
+        signed(signatures=[{"sig": "AA==", "extra": 1}]),
+        signed(signatures=[{"keyid": ""}]),
+        signed(signatures=[{"sig": "AB=="}]),
+    ]
+    return [{"file": text, "bundle": True} for text in good] + [
+        {"file": text, "bundle": False} for text in bad
+    ]
+
+
 def manifests():
     files = [
         {"rawPath": b"weights/model.safetensors".hex(), "content": b"weights".hex()},
@@ -200,7 +294,8 @@ def manifests():
         {"rawPath": b".gitignore".hex(), "content": b"*".hex()},
         {"rawPath": b"sub/.gitignore".hex(), "content": b"*".hex()},
         {"rawPath": b".github/workflows/x.yml".hex(), "content": b"on: push".hex()},
-        {"rawPath": b"model.sig".hex(), "content": b"{}".hex(), "bundle": True},
+        {"rawPath": b"model.sig".hex(), "content": bundle().encode().hex(), "bundle": True},
+        {"rawPath": b"adapter_config.json".hex(), "content": bundle(peft_type="LORA").encode().hex()},
         {"rawPath": b"latest".hex(), "rawLink": b"../weights/100%".hex()},
     ]
     cases = []
@@ -263,6 +358,7 @@ VECTORS = {
     "identities": identities,
     "statements": statements,
     "entries": entries,
+    "bundles": bundles,
     "manifests": manifests,
     "proofs": proofs,
 }

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.bundle import NotVerifiedError, parse_bundle
 from ledger.client.proof_extra import parse_extra
 from ledger.client.trust import load_hub_key
 from ledger.encoding import format_canonical_json, parse_base64
@@ -117,6 +118,18 @@ def test_manifests(case):
     assert data == case["manifest"].encode() == parse_manifest(data).data
     assert second.sha256(data) == case["sha256"] == parse_manifest(data).sha256.hex()
     assert content == case["contentSha256"]
+
+
+@pytest.mark.parametrize("case", cases("bundles"))
+def test_bundles(case):
+    """Both readers agree on what is a signature file, and so no content."""
+    data = case["file"].encode()
+    assert second.is_bundle(data) == case["bundle"]
+    if case["bundle"]:
+        assert parse_bundle(data).raw == data
+    else:
+        with pytest.raises(NotVerifiedError):
+            parse_bundle(data)
 
 
 @pytest.mark.parametrize("case", cases("proofs"))

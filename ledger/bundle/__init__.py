@@ -1,7 +1,7 @@
 """Reads a signature file: a Sigstore bundle in JSON, and who signed which digests in it.
 
 ``parse_bundle`` is strict and trusts nothing; ``statement`` reads what was signed; ``signature`` checks who signed;
-``reasons`` has every code of a refusal; only ``sigstore_method`` imports sigstore, when it is needed. Formats: the
+``shape`` has every field of a bundle, ``reasons`` every code of a refusal; only ``sigstore_method`` imports sigstore, when it is needed. Formats: the
 OpenSSF Model Signing specification v1.0 and the older statements of model-signing 0.2, in Sigstore bundles v0.1 to v0.3.
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.bundle.reasons import NotVerifiedError, refused, refusing
+from ledger.bundle.shape import check_shape
 from ledger.encoding import parse_base64, parse_json
 from ledger.entry import PAYLOAD_TYPE, pae
 
@@ -62,7 +63,7 @@ _METHODS = {"publicKey": "key", "x509CertificateChain": "certificate", "certific
 def parse_bundle(raw: bytes) -> Bundle:
     """Parse a Sigstore bundle with one signature over an in-toto payload.
 
-    Unknown fields are ignored: nothing is taken from them, and a signature covers none of them.
+    A field that the format does not have is refused, wherever it is: what parses here is no content (``shape``).
 
     Raises:
         NotVerifiedError: UNSUPPORTED, with the reason why it is none.
@@ -77,6 +78,7 @@ def parse_bundle(raw: bytes) -> Bundle:
             MEDIA_TYPE
         ):
             payload, signature = _parse_envelope(value)
+            check_shape(value)
             return _of_material(raw, media, material, payload, signature)
     raise refused("bundle-malformed", "no media type of a bundle, or no verification material")
 

@@ -1,18 +1,17 @@
 """A part of a model against the manifest of the whole: what is there, what is not, what should not be. Pure.
 
 The event names the manifest by its digest, so a manifest from anywhere will do. Files that are not here are not checked
-and said so; a file that the manifest does not list is refused, because a loader might read it.
+and said so; a file that the manifest does not list is refused, also a signature, because a loader might read it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ledger.client.result import Check, Failure
+from ledger.client.files import LINKED_CAUSE, REAL_COPY, links_outside, outside_row
+from ledger.client.result import MAX_NAMED, Check, Failure, name_some
 from ledger.event import VerificationEvent
-from ledger.manifest import Item, Manifest, ManifestFile, portability_problems
+from ledger.manifest import Item, Manifest, ManifestFile, ManifestLink, portability_problems
 
-MAX_NAMED = 10
-"""Paths that one sentence names; the rest is counted."""
 PARTIAL_STEP = "files"
 LEFT_OUT_STEP = "files not here"
 NAMES_STEP = "names on other systems"
@@ -20,7 +19,7 @@ NAMES_STEP = "names on other systems"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialFiles:
-    """The manifest of a revision, and the content of it that is at hand (without signatures and git's own files).
+    """The manifest of a revision, and every file that is at hand, signatures and git's own files among them.
 
     ``single``: one file was named by itself, so its folder is not known; it may be any file of that name.
     """
@@ -50,13 +49,25 @@ def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison
     extra = [path for path in places if path not in listed]
     differing = [path for path, item in places.items() if path in listed and listed[path] != item]
     if extra or differing:
-        return Comparison(failure=_differs(extra, differing, event), content_differs=True)
-    if not places:
+        linked = [path for path in differing if _is_link_for_file(places[path], listed[path])]
+        return Comparison(failure=_differs(extra, differing, linked, event), content_differs=True)
+    if not _content_paths(files.manifest, event) & places.keys():
         return Comparison(failure=_nothing_here(files))
     left = tuple(path for path in listed if path not in places)
     return Comparison(
         matching=tuple(places), not_checked=left, checks=tuple(_checks(files, tuple(places), left, listed))
     )
+
+
+def _is_link_for_file(item: Item, listed: Item) -> bool:
+    return isinstance(item, ManifestLink) and isinstance(listed, ManifestFile)
+
+
+def _content_paths(manifest: Manifest, event: VerificationEvent) -> set[str]:
+    """Return what is there to be loaded: not the signatures that the event names, not git's own files."""
+    signatures = {each.bundle_sha256 for each in event.signatures}
+    bundles = {path for path, item in manifest.files.items() if item.sha256 in signatures}
+    return {item.path for item in manifest.content(bundles).items}
 
 
 def _single_place(files: PartialFiles, listed: dict[str, Item]) -> dict[str, Item]:
@@ -85,15 +96,9 @@ def _checks(
             passed=None,
             against=f"{len(left)} of {len(listed)}, {sum(sizes)} bytes: {name_some(left)}",
         )
+    yield from outside_row(links_outside(listed[path] for path in matching))
     if problems := list(portability_problems(matching)):
         yield Check(step=NAMES_STEP, passed=None, against="; ".join(problems[:MAX_NAMED]))
-
-
-def name_some(paths: Iterable[str]) -> str:
-    """Name the first paths and count the rest."""
-    listed = list(paths)
-    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
-    return ", ".join(listed[:MAX_NAMED]) + more
 
 
 def _other_manifest(manifest: Manifest, event: VerificationEvent) -> Failure:
@@ -106,19 +111,23 @@ def _other_manifest(manifest: Manifest, event: VerificationEvent) -> Failure:
     )
 
 
-def _differs(extra: list[str], differing: list[str], event: VerificationEvent) -> Failure:
-    found = [f"other bytes in {name_some(differing)}"] if differing else []
+def _differs(extra: list[str], differing: list[str], linked: list[str], event: VerificationEvent) -> Failure:
+    other = [path for path in differing if path not in linked]
+    found = [f"a link in the place of {name_some(linked)}"] if linked else []
+    found += [f"other bytes in {name_some(other)}"] if other else []
     found += [f"not in the manifest: {name_some(extra)}"] if extra else []
+    again = f"Download what you need of {event.model.name} at {event.model.revision} into an empty folder and check it"
     return Failure(
         step=PARTIAL_STEP,
         expected="files of the manifest, as it lists them",
         actual="; ".join(found),
         causes=(
+            *((LINKED_CAUSE,) if linked else ()),
             "a download was interrupted",
             "files of another revision are in the same folder",
             "a file was changed or added after the hub saw it",
         ),
-        next_step=f"Download what you need of {event.model.name} at {event.model.revision} into an empty folder and check it",
+        next_step=REAL_COPY if linked and not (other or extra) else again,
     )
 
 

@@ -3,14 +3,22 @@
 No text here suggests a way around a check; each next step is safe whatever the cause.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from ledger.errors import InputError, LedgerError
 from ledger.event import VerificationEvent
+from ledger.manifest import ManifestFile
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
+if TYPE_CHECKING:
+    from ledger.client.signers import Signer
+
+MAX_NAMED = 10
+"""Paths that one sentence names; the rest is counted."""
 PIN_STEP = "link to your pin"
 AGE_STEP = "age limit"
 MODEL_STEP = "model"
@@ -42,10 +50,15 @@ class ModelResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalFiles:
-    """Digests of the files at hand: of the whole manifest, and of its content without signatures."""
+    """Digests of the files at hand: of the whole manifest, and of its content without signatures.
+
+    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder.
+    """
 
     manifest_sha256: bytes
     content_sha256: bytes
+    bundles: tuple[ManifestFile, ...] = ()
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +91,7 @@ class CheckResult:
 
     ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
     and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``. ``not_checked``: the files
-    of a partial check that were not here.
+    of a partial check that were not here. ``signers``: whose signatures verified, opened where an opening fits.
     """
 
     log: LogResult
@@ -88,6 +101,7 @@ class CheckResult:
     checks: tuple[Check, ...]
     failure: Failure | None = None
     event: VerificationEvent | None = None
+    signers: tuple["Signer", ...] = ()
     leaf_index: int | None = None
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
@@ -98,6 +112,13 @@ class CheckResult:
     def skipped(self) -> tuple[Check, ...]:
         """The steps that were not checked, and why."""
         return tuple(each for each in self.checks if each.passed is None)
+
+
+def name_some(paths: Iterable[str]) -> str:
+    """Name the first paths and count the rest."""
+    listed = list(paths)
+    more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
+    return ", ".join(listed[:MAX_NAMED]) + more
 
 
 def explain_invalid(error: LedgerError) -> Failure:

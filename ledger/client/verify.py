@@ -17,7 +17,8 @@ from ledger.client.evidence import (
     prefix_by_inclusion,
 )
 from ledger.client.expect import Expectation
-from ledger.client.opening import Opening, open_commitment
+from ledger.client.files import compare_whole
+from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles, compare_partial
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.result import (
@@ -39,11 +40,11 @@ from ledger.client.result import (
     explain_not_accepted,
     explain_stale,
 )
+from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected, signers_of
 from ledger.client.trust import TrustFile, load_hub_key
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.identity import CommittedFacts, Identity, SignerFacts, canonical_identity, display
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
@@ -59,8 +60,8 @@ __all__ = [
     "LogResult",
     "ModelResult",
     "PartialFiles",
+    "Signer",
     "check_proof",
-    "verified_signers",
     "verify_remembered",
 ]
 
@@ -180,6 +181,7 @@ def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult
         checks=tuple(state.checks),
         failure=state.failure,
         event=state.event if included else None,
+        signers=signers_of(state.event, state.openings) if included and state.event else (),
         leaf_index=state.leaf_index if included else None,
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
@@ -404,31 +406,12 @@ def _check_files(
         return None
     if isinstance(files, PartialFiles):
         return _check_partial(event, files, state)
-    if files.manifest_sha256 == event.manifest.sha256:
-        state.passed(
-            "files", f"manifest sha256:{event.manifest.sha256.hex()[:16]}…, {event.manifest.files} files"
-        )
-        return True
-    if files.content_sha256 == event.manifest.content_sha256:
-        state.passed(
-            "files",
-            f"content sha256:{event.manifest.content_sha256.hex()[:16]}… (signatures and git files differ)",
-        )
-        return True
-    state.failed(
-        Failure(
-            step="files",
-            expected=f"content sha256:{event.manifest.content_sha256.hex()}",
-            actual=f"sha256:{files.content_sha256.hex()}",
-            causes=(
-                "another revision was downloaded",
-                "the download is incomplete",
-                "a file was changed after the hub saw it",
-            ),
-            next_step=f"Download {event.model.name} at {event.model.revision} again into an empty folder and check it",
-        )
-    )
-    return False
+    for found in compare_whole(files, event):
+        if isinstance(found, Failure):
+            state.failed(found)
+            return False
+        state.checks.append(found)
+    return True
 
 
 def _check_partial(event: VerificationEvent, files: PartialFiles, state: _State) -> bool | None:
@@ -441,53 +424,28 @@ def _check_partial(event: VerificationEvent, files: PartialFiles, state: _State)
     return True
 
 
-def verified_signers(event: VerificationEvent) -> list[SignerFacts]:
-    """Return who signed, by signatures that verified; claims are never among them."""
-    return [
-        each.signer for each in event.signatures if each.outcome == "VERIFIED" and each.signer is not None
-    ]
-
-
 def _check_signer(
     event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: _State
 ) -> bool:
-    signers = verified_signers(event)
-    opened = [_open(event, each, state.openings) for each in signers]
-    shown = ", ".join(display(each) for each in opened) or "nobody whose signature verified"
+    signers = signers_of(event, state.openings)
+    shown = ", ".join(map(str, signers)) or "nobody whose signature verified"
     if not expected:
-        state.skipped("expected signer", f"none given; signed by {shown}")
+        state.skipped(SIGNER_STEP, f"none given; signed by {shown}")
         return True
-    met = [
-        any(
-            one.met_by_identity(who) if isinstance(each, CommittedFacts) else one.met_by(each)
-            for each, who in zip(signers, opened, strict=True)
-        )
-        for one in expected
-    ]
+    met = [any(each.meets(one) for each in signers) for one in expected]
     if all(met) if expect_all else any(met):
-        state.passed("expected signer", shown)
+        state.passed(SIGNER_STEP, shown)
         return True
     missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
     state.failed(
-        Failure(
-            step="expected signer",
-            expected=(" and " if expect_all else " or ").join(missing),
-            actual=shown,
-            causes=(
-                "the model has a new signer",
-                "the expectation names another model's signer",
-                "somebody else published under this name",
-            ),
-            next_step="Ask the publisher, over another channel, who signs this model now",
+        explain_unexpected(
+            signers,
+            (" and " if expect_all else " or ").join(missing),
+            shown=shown,
+            openings_given=bool(state.openings),
         )
     )
     return False
-
-
-def _open(event: VerificationEvent, facts: SignerFacts, openings: Sequence[Opening]) -> Identity:
-    """Return who signed; of a commitment, who stands behind it where an opening says so."""
-    opened = open_commitment(event, facts, openings) if isinstance(facts, CommittedFacts) else None
-    return opened or canonical_identity(facts)
 
 
 def _check_acceptance(event: VerificationEvent, state: _State) -> bool:

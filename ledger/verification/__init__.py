@@ -19,7 +19,7 @@ from ledger.encoding import format_canonical_json
 from ledger.event import MAX_SIGNATURES, ManifestRef, SignatureFact, escape_name, outcome_of
 from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASONS
 from ledger.identity import Overflow, overflow_value
-from ledger.manifest import Manifest
+from ledger.manifest import Manifest, ManifestFile
 from ledger.verification.comparing import Revision, compare, remarks
 from ledger.verification.reading import Files, FoundBundle, Progress, read_revision
 
@@ -240,21 +240,25 @@ def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
     return overflow_value([path.encode("utf-8", "replace").decode() for path in paths])
 
 
-def hash_revision(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[bytes, bytes]:
-    """Return the manifest's and the content's SHA-256 of a directory or file; verifies no signature.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The files of a revision: all of them, those that are content, and those that are signature bundles."""
+
+    manifest: Manifest
+    content: Manifest
+    bundles: tuple[ManifestFile, ...]
+
+
+def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Content:
+    """Return what is in a directory or file; verifies no signature.
 
     Raises:
         NotFoundError, SourceError: the files cannot be read.
     """
-    manifest, content = read_content(path, progress=progress)
-    return manifest.sha256, content.sha256
-
-
-def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> tuple[Manifest, Manifest]:
-    """Return the manifest of a directory or file, and that of its content; verifies no signature.
-
-    Raises:
-        NotFoundError, SourceError: the files cannot be read.
-    """
-    manifest, bundles, _ = read_revision(path, progress=progress)
-    return manifest, manifest.content({each.path for each in bundles if _is_sound(each)})
+    manifest, found, _ = read_revision(path, progress=progress)
+    bundles = [each.path for each in found if _is_sound(each)]
+    return Content(
+        manifest=manifest,
+        content=manifest.content(set(bundles)),
+        bundles=tuple(manifest.files[each] for each in bundles),
+    )

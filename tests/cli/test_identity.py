@@ -104,12 +104,23 @@ def test_an_opening_shows_who_it_was_and_is_checked(record, ledger, hubledger, t
         "verify", "--proof", tmp_path / "proof", "--trust", ledger / "trust.toml", "--model", tmp_path / "model",
         "--expect-signer", "signer@example.org", "--expect-issuer", "https://idp.example.org",
     )  # fmt: skip
-    assert hubledger(*verify)[0] == 21, "nobody is expected who cannot be named"
+    code, out, _ = hubledger(*verify)
+    assert code == 21, "nobody is expected who cannot be named"
+    assert "the hub records who signed as commitments; only an opening names them, and none was given" in out
+    assert (
+        "next: Ask the hub for the opening of this event (hubledger identity open), and name it with" in out
+    )
+    assert "new signer" not in out
     code, out, _ = hubledger(*verify, "--opening", tmp_path / "opening")
     assert code == 0
-    assert "signer@example.org (https://idp.example.org)" in out
+    assert "Signed by signer@example.org (https://idp.example.org) [opened]; recorded as leaf 1" in out
+    facts = json.loads(hubledger(*verify, "--opening", tmp_path / "opening", "--json")[1])
+    (signer,) = facts["event"]["signedBy"]
+    assert (signer["identity"], signer["opened"]["subject"]) == ("identity/v1", "signer@example.org")
     other = [*verify[:-3], "another@example.org", *verify[-2:]]
-    assert hubledger(*other, "--opening", tmp_path / "opening")[0] == 21
+    code, out, _ = hubledger(*other, "--opening", tmp_path / "opening")
+    assert code == 21
+    assert "possible: the model has a new signer" in out, "who it is is known, and somebody else"
     (opening,) = json.loads((tmp_path / "opening").read_bytes())
     for name, bent in (
         ("key", "00" * 32),
@@ -118,7 +129,9 @@ def test_an_opening_shows_who_it_was_and_is_checked(record, ledger, hubledger, t
     ):
         value = json.dumps([opening | {name: bent}], separators=(",", ":"), sort_keys=True)
         (tmp_path / "bent").write_text(value)
-        assert hubledger(*verify, "--opening", tmp_path / "bent")[0] == 21, name
+        code, out, _ = hubledger(*verify, "--opening", tmp_path / "bent")
+        assert code == 21, name
+        assert "those given are of another model or hub" in out
 
 
 @pytest.mark.parametrize(

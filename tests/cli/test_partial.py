@@ -53,10 +53,46 @@ def test_one_file_from_a_folder_of_the_revision(verify, exported):
     assert "sub/vocab.txt in manifest sha256:" in out
 
 
-def test_a_signature_that_came_separately_is_not_an_extra_file(verify, exported, vectors):
-    shutil.copy(vectors / "samples/oms/cert.model.sig", exported / "part/other.sig")
-    (exported / "part/.gitattributes").write_bytes(b"x")
-    assert verify(exported / "part", "--partial")[0] == 0
+def test_a_signature_that_is_here_is_not_said_to_be_missing(verify, exported):
+    shutil.copy(exported / "model/model.sig", exported / "part")
+    code, out, _ = verify(exported / "part", "--partial", "--json")
+    assert code == 0
+    assert json.loads(out)["notChecked"] == ["README.md", "model.safetensors", "sub/vocab.txt"]
+
+
+@pytest.mark.parametrize("name", ["other.sig", "adapter_config.json", ".gitattributes"])
+def test_a_signature_or_git_file_that_the_manifest_does_not_list_is_refused(verify, exported, vectors, name):
+    shutil.copy(vectors / "samples/oms/cert.model.sig", exported / "part" / name)
+    code, out, _ = verify(exported / "part", "--partial")
+    assert code == 22
+    assert f"got not in the manifest: {name}" in out
+
+
+def test_a_cache_of_links_needs_a_real_copy(verify, exported):
+    (exported / "cache/sub").mkdir(parents=True)
+    for name in ("README.md", "config.json", "model.safetensors", "model.sig"):
+        (exported / "cache" / name).symlink_to(f"../model/{name}")
+    (exported / "cache/sub/vocab.txt").symlink_to("../../model/sub/vocab.txt")
+    for more in ((), ("--partial",)):
+        code, out, _ = verify(exported / "cache", *more)
+        assert code == 22
+        assert "possible: the files here are links, as a download cache makes them; links are never" in out
+        assert "next: Copy the files themselves into an empty folder (cp -rL FOLDER COPY)" in out
+    shutil.copytree(exported / "cache", exported / "copy")
+    assert verify(exported / "copy")[0] == verify(exported / "copy", "--partial")[0] == 0
+
+
+def test_a_signature_that_came_separately_is_named(verify, exported, vectors):
+    """The whole model is still what the hub saw; whose signature lies beside it is not its word."""
+    assert "unseen" not in verify(exported / "model")[1]
+    shutil.copy(vectors / "samples/oms/cert.model.sig", exported / "model/other.sig")
+    code, out, _ = verify(exported / "model", "--json")
+    assert code == 0
+    (row,) = [each for each in json.loads(out)["checks"] if each["step"] == "unseen signatures"]
+    assert (row["result"], row["against"]) == (
+        "skipped",
+        "other.sig: not seen by the hub; the event says nothing of them",
+    )
 
 
 @pytest.mark.parametrize(

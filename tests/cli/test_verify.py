@@ -16,7 +16,7 @@ from ledger.client.trust import format_trust
 from ledger.client.verify import LogResult, ModelResult
 from ledger.encoding import format_canonical_json
 from ledger.identity import fingerprint
-from ledger.verification import hash_revision
+from ledger.verification import read_content
 from tests.world import (
     ISSUER,
     NOW,
@@ -42,7 +42,8 @@ def folder(tmp_path, monkeypatch):
     model.mkdir()
     (model / "config.json").write_text("{}")
     (model / "weights.safetensors").write_bytes(bytes(64))
-    manifest, content = hash_revision(model)
+    found = read_content(model)
+    manifest, content = found.manifest.sha256, found.content.sha256
     event = make_event(signed_by(sigstore_signer()), signed_by(key_signer("alice")))
     event = dataclasses.replace(
         event, manifest=dataclasses.replace(event.manifest, sha256=manifest, content_sha256=content)

@@ -189,7 +189,6 @@ BENT = {
     "no bytes": [{}],
     "not base64": [{"rawBytes": "!"}],
     "not DER": [{"rawBytes": oms.b64(b"certificate")}],
-    "a number": [{"rawBytes": 5}],
     "not an object": [None],
     "above 64 KiB": [{"rawBytes": oms.b64(bytes(70_000))}],
 }

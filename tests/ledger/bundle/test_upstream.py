@@ -158,7 +158,7 @@ BENT = {
         lambda _s, b: entry_of(b)["inclusionProof"]["hashes"].append(oms.b64(bytes(32))),
         "upstream-log-unproven",
     ),
-    "hashes that are no strings": (field("inclusionProof", "hashes", value=[1]), "upstream-log-unproven"),
+    "hashes that are no strings": (field("inclusionProof", "hashes", value=[1]), "bundle-malformed"),
     "no proof": (without("inclusionProof"), "upstream-log-unproven"),
     "no checkpoint": (without("inclusionProof", "checkpoint"), "upstream-log-unproven"),
     "a checkpoint that is none": (
@@ -172,7 +172,7 @@ BENT = {
     "an index with a sign": (field("logIndex", value="+1"), "upstream-log-unproven"),
     "an index of 5,000 digits": (field("logIndex", value="1" * 5000), "upstream-log-unproven"),
     "a body that is no base64": (field("canonicalizedBody", value="é"), "upstream-log-unproven"),
-    "an entry that is no object": (lambda _s, b: set_entry(b, "entry"), "upstream-log-unproven"),
+    "an entry that is no object": (lambda _s, b: set_entry(b, "entry"), "bundle-malformed"),
     "a log that the trust root does not have": (
         field("logId", "keyId", value=oms.b64(bytes(32))),
         "upstream-checkpoint-unsigned",
@@ -302,7 +302,7 @@ def test_an_entry_for_another_artifact(sigstore, model, check):
     assert check(ours) == ("INVALID_SIGNATURE", ("sigstore-rejected",))
 
 
-@pytest.mark.parametrize("entries", [None, [], 2, {}])
+@pytest.mark.parametrize("entries", [None, [], 2])
 def test_none_or_several_entries(sigstore, model, check, entries):
     bundle = json.loads(sigstore.sign(oms.raw(oms.statement(model)), **SIGNER))
     bundle["verificationMaterial"]["tlogEntries"] = [entry_of(bundle)] * 2 if entries == 2 else entries

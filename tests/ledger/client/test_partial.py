@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.client.files import LINKED_CAUSE
 from ledger.client.partial import PartialFiles, compare_partial
 from ledger.client.verify import LogResult, ModelResult, check_proof
-from ledger.event import ManifestRef
+from ledger.event import ManifestRef, SignatureFact
 from ledger.manifest import Manifest, ManifestFile, ManifestLink
 from tests.world import NOW, World, make_event
 
@@ -65,7 +66,7 @@ STORIES = {
     "a file in the place of a link": ([file("latest", "one")], "other bytes in latest"),
     "a link in the place of a file": (
         [ManifestLink(path="config.json", link="/etc/passwd")],
-        "other bytes in config.json",
+        "a link in the place of config.json",
     ),
     "a link to elsewhere": ([replace(LINK, link="weights/2")], "other bytes in latest"),
     "several": (
@@ -84,6 +85,49 @@ def test_what_differs_or_should_not_be_there_is_refused(story):
     assert found.content_differs
     assert (found.failure.expected, found.failure.actual) == ("files of the manifest, as it lists them", said)
     assert found.matching == ()
+
+
+def test_links_in_the_place_of_files_need_a_real_copy():
+    """A download cache's folder: every file is a link to a blob elsewhere."""
+    cached = [ManifestLink(path=path, link="../../blobs/x") for path in ("config.json", "weights/1")]
+    found = compare(*cached).failure
+    assert found.actual == "a link in the place of config.json, weights/1"
+    assert found.causes[0] == LINKED_CAUSE
+    assert (
+        found.next_step
+        == "Copy the files themselves into an empty folder (cp -rL FOLDER COPY) and check the copy"
+    )
+    with_more = compare(*cached, file("evil.py")).failure
+    assert with_more.actual == "a link in the place of config.json, weights/1; not in the manifest: evil.py"
+    assert with_more.next_step.startswith("Download what you need of "), "a copy would not help"
+
+
+def test_a_signature_that_the_manifest_lists_is_here_and_any_other_is_refused():
+    """Found by its digest in the event; alone it is nothing to be loaded."""
+    bundle = file("model.sig", "signature")
+    manifest = Manifest.of([*WHOLE.items, bundle])
+    fact = SignatureFact(bundle_sha256=bundle.sha256, outcome="UNKNOWN_KEY")
+    event = replace(event_of(manifest), signatures=(fact,), outcome="UNKNOWN_KEY")
+    found = compare(file("config.json", "c"), bundle, manifest=manifest, event=event)
+    assert found.matching == ("config.json", "model.sig")
+    assert found.not_checked == ("a/1", "latest", "weights/1", "weights/2")
+    found = compare(bundle, manifest=manifest, event=event)
+    assert (found.content_differs, found.matching) == (False, ())
+    assert found.failure.expected == "at least one of the 6 files of the manifest"
+    found = compare(
+        file("config.json", "c"), replace(bundle, path="copy.sig"), manifest=manifest, event=event
+    )
+    assert (found.content_differs, found.failure.actual) == (True, "not in the manifest: copy.sig")
+
+
+def test_a_link_of_the_manifest_that_leads_outside_is_named():
+    out = ManifestLink(path="vocab", link="../vocab.txt")
+    manifest = Manifest.of([*WHOLE.items, out])
+    found = compare(file("config.json", "c"), LINK, out, manifest=manifest, event=event_of(manifest))
+    assert [(each.step, each.passed, each.against) for each in found.checks[2:]] == [
+        ("links outside", None, "vocab: what is there is not part of the model")
+    ]
+    assert len(compare(file("config.json", "c"), LINK).checks) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""The whole of a model against the event: the same files, or the same content beside other signatures. Pure.
+
+What the digests do not cover is said in rows of its own: signature files that the hub did not see, and what links that
+lead out of the folder lead to.
+"""
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+
+from ledger.client.result import Check, Failure, LocalFiles, name_some
+from ledger.event import VerificationEvent
+from ledger.manifest import Item, ManifestLink
+
+FILES_STEP = "files"
+UNSEEN_STEP = "unseen signatures"
+OUTSIDE_STEP = "links outside"
+_MAX_LINKS = 40
+"""Symbolic links that are followed for one path, as Linux does."""
+
+LINKED_CAUSE = "the files here are links, as a download cache makes them; links are never followed"
+REAL_COPY = "Copy the files themselves into an empty folder (cp -rL FOLDER COPY) and check the copy"
+
+
+def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check | Failure]:
+    """Yield what was found: steps that hold or were skipped, or the one failure."""
+    if files.manifest_sha256 == event.manifest.sha256:
+        digest = event.manifest.sha256.hex()[:16]
+        yield _passed(f"manifest sha256:{digest}…, {event.manifest.files} files")
+    elif files.content_sha256 == event.manifest.content_sha256:
+        digest = event.manifest.content_sha256.hex()[:16]
+        yield _passed(f"content sha256:{digest}… (signatures and git files differ)")
+        yield from _unseen(files, event)
+    else:
+        yield _other_content(files, event)
+        return
+    yield from outside_row(files.outside)
+
+
+def _passed(against: str) -> Check:
+    return Check(step=FILES_STEP, passed=True, against=against)
+
+
+def _unseen(files: LocalFiles, event: VerificationEvent) -> Iterator[Check]:
+    """Name the bundles that the event does not: by digest, because their names do not matter."""
+    seen = {each.bundle_sha256 for each in event.signatures}
+    unseen = [each.path for each in files.bundles if each.sha256 not in seen]
+    if unseen:
+        yield Check(
+            step=UNSEEN_STEP,
+            passed=None,
+            against=f"{name_some(unseen)}: not seen by the hub; the event says nothing of them",
+        )
+
+
+def outside_row(paths: Iterable[str]) -> Iterator[Check]:
+    """Name links whose target is not in the folder: where they point is covered, what is there is not."""
+    named = list(paths)
+    if named:
+        yield Check(
+            step=OUTSIDE_STEP,
+            passed=None,
+            against=f"{name_some(named)}: what is there is not part of the model",
+        )
+
+
+def _other_content(files: LocalFiles, event: VerificationEvent) -> Failure:
+    linked = f"; links that lead out of the folder: {name_some(files.outside)}" if files.outside else ""
+    again = f"Download {event.model.name} at {event.model.revision} again into an empty folder and check it"
+    return Failure(
+        step=FILES_STEP,
+        expected=f"content sha256:{event.manifest.content_sha256.hex()}",
+        actual=f"sha256:{files.content_sha256.hex()}{linked}",
+        causes=(
+            *((LINKED_CAUSE,) if linked else ()),
+            "another revision was downloaded",
+            "the download is incomplete",
+            "a file was changed after the hub saw it",
+        ),
+        next_step=REAL_COPY if linked else again,
+    )
+
+
+def links_outside(items: Iterable[Item]) -> tuple[str, ...]:
+    """Return the paths of the links that lead out of the folder, also by way of another link."""
+    links = {item.path: item.link for item in items if isinstance(item, ManifestLink)}
+    return tuple(path for path in links if _leaves(path, links))
+
+
+def _leaves(path: str, links: Mapping[str, str]) -> bool:
+    """Whether a path, with links followed part by part, is outside. A circle of links leads nowhere."""
+    pending, done = path.split("/")[::-1], ""
+    followed = 0
+    while pending:
+        part = pending.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not done:
+                return True
+            done = posixpath.dirname(done)
+            continue
+        place = posixpath.join(done, part)
+        link = links.get(place)
+        if link is None:
+            done = place
+            continue
+        followed += 1
+        if link.startswith("/"):
+            return True
+        if followed > _MAX_LINKS:
+            return False
+        pending += link.split("/")[::-1]
+    return False

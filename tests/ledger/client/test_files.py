@@ -1,0 +1,86 @@
+"""The whole of a model: what its digests do not cover is said, and a folder of links is told from other files."""
+
+import pytest
+
+from ledger.client.files import links_outside
+from ledger.client.verify import LocalFiles, ModelResult, check_proof
+from ledger.manifest import ManifestFile, ManifestLink
+from tests.world import NOW, World, digest, make_event, signed_by, sigstore_signer
+
+EVENT = make_event(signed_by(sigstore_signer()))
+UNSEEN = "unseen signatures"
+OUTSIDE = "links outside"
+
+
+def check(*, manifest="other", content="content files", **more):
+    world = World()
+    proof = world.proof(world.record(EVENT))
+    files = LocalFiles(manifest_sha256=digest(manifest), content_sha256=digest(content), **more)
+    return check_proof(proof, trust=world.trust(), now=NOW, files=files)
+
+
+def rows(result, step):
+    return [(each.passed, each.against) for each in result.checks if each.step == step]
+
+
+def bundle(path, sha256):
+    return ManifestFile(path=path, sha256=sha256, size=1)
+
+
+def test_a_signature_that_the_event_does_not_name_has_a_row_of_its_own():
+    """By digest: a signature of the event is known under any name."""
+    seen = bundle("moved.sig", EVENT.signatures[0].bundle_sha256)
+    result = check(bundles=(bundle("b.json", digest("b")), seen, bundle("a.sig", digest("a"))))
+    assert result.model is ModelResult.ACCEPTED
+    assert rows(result, UNSEEN) == [
+        (None, "b.json, a.sig: not seen by the hub; the event says nothing of them")
+    ]
+    assert UNSEEN in [each.step for each in result.skipped]
+    assert rows(check(bundles=(seen,)), UNSEEN) == []
+
+
+def test_what_the_whole_manifest_covers_needs_no_row():
+    result = check(manifest="manifest files", bundles=(bundle("a.sig", digest("a")),))
+    assert (result.model, rows(result, UNSEEN)) == (ModelResult.ACCEPTED, [])
+
+
+@pytest.mark.parametrize("manifest", ["manifest files", "other"])
+def test_links_that_lead_outside_are_named(manifest):
+    result = check(manifest=manifest, outside=("vocab", "data/x"))
+    assert result.model is ModelResult.ACCEPTED
+    assert rows(result, OUTSIDE) == [(None, "vocab, data/x: what is there is not part of the model")]
+
+
+def test_a_folder_of_links_needs_a_real_copy():
+    result = check(content="links", outside=("config.json", "weights"))
+    assert result.model is ModelResult.CONTENT_DIFFERS
+    failure = result.failure
+    assert failure.actual.endswith("; links that lead out of the folder: config.json, weights")
+    assert failure.causes[0] == (
+        "the files here are links, as a download cache makes them; links are never followed"
+    )
+    assert failure.next_step == (
+        "Copy the files themselves into an empty folder (cp -rL FOLDER COPY) and check the copy"
+    )
+    plain = check(content="changed").failure
+    assert "links" not in plain.actual + plain.causes[0] + plain.next_step
+
+
+LINKS = {
+    "absolute": ({"a": "/etc/passwd"}, ["a"]),
+    "upwards": ({"a": "../x", "d/b": "../../x"}, ["a", "d/b"]),
+    "upwards and in again": ({"a": "../model/x"}, ["a"]),
+    "inside": ({"a": "x", "d/b": "../x", "d/c": "./e/../f", "d/d": ".."}, []),
+    "nowhere": ({"a": "missing"}, []),
+    "by way of another": ({"a": "b", "b": "/x", "c": "d/y", "d": "../z"}, ["a", "b", "c", "d"]),
+    "up through a link": ({"a": "d/e/up/../../../x", "d/e/up": "."}, ["a"]),
+    "a link to a folder is followed before what comes after": ({"a": "d/../x", "d": "e/f/g"}, []),
+    "a circle": ({"a": "b", "b": "a", "c": "c"}, []),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_where_a_link_leads(name):
+    links, outside = LINKS[name]
+    items = [ManifestLink(path=path, link=link) for path, link in links.items()]
+    assert sorted(links_outside([*items, bundle("x", digest("x"))])) == outside
