@@ -195,6 +195,7 @@ def record_findings(ledger: OpenLedger, request: RecordRequest, findings: Findin
     """Keep the evidence, then record the event that names it; durable on return."""
     if request.private or ledger.config.identity_mode == "committed":
         history = f"name:{escape_name(request.name)}"
+        ledger.identities.hold_back(history)
         findings = commit_findings(findings, history=history, keys=ledger.identities)
         # If we stop here, keys exist that no event uses: the next recording takes them.
     facts = facts_of(request, findings)

@@ -23,6 +23,8 @@ CREATE TABLE keys(
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+_HELD_BACK = "CREATE TABLE IF NOT EXISTS held_back(history TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""The histories whose signers are held back, also where an event has none to commit. It names nobody: erasure keeps it."""
 MAX_IDENTITY_BYTES = 16 << 10
 
 
@@ -86,6 +88,28 @@ class IdentityKeys:
         with self._open(create=False) as database:
             return database.execute("DELETE FROM keys WHERE history = ?", (history,)).rowcount
 
+    def hold_back(self, history: str) -> None:
+        """Note that an event of this history hides who signed, durably: its bundles are not for everybody."""
+        with self._open(create=True) as database:
+            # If we stop here, a history is held back that has no such event yet: nothing is shown that should not be.
+            database.execute("INSERT OR IGNORE INTO held_back VALUES (?)", (history,))
+
+    def holds_back(self, history: str) -> bool:
+        """Whether a history has keys, or an event that was recorded with its signers held back."""
+        if not self._path.exists():
+            return False
+        with self._open(create=False) as database:
+            statement = "SELECT 1 FROM held_back WHERE history = ? UNION SELECT 1 FROM keys WHERE history = ?"
+            return database.execute(statement, (history, history)).fetchone() is not None
+
+    def count(self, history: str) -> int:
+        """Return how many keys a history has."""
+        if not self._path.exists():
+            return 0
+        with self._open(create=False) as database:
+            found = database.execute("SELECT count(*) FROM keys WHERE history = ?", (history,)).fetchone()
+        return int(found[0])
+
     def close(self) -> None:
         """Close the file."""
         if self._connection is not None:
@@ -139,5 +163,6 @@ class IdentityKeys:
                 actual=f"version {version}",
                 next_step="Use the version of hubledger that wrote this directory",
             )
+        database.execute(_HELD_BACK)
         self._connection = database
         return database
