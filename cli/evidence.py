@@ -115,6 +115,8 @@ def withdraw(
         return
     for each in facts["withdrawn"]:
         again = "  (withdrawn before)" if each["repeated"] else ""
+        if "cameBack" in each:
+            again = "  (withdrawn before; its bytes had come back and are removed)"
         click.echo(f"withdrawn   {each['sha256']}  {each['reason']}, leaf {each['leafIndex']}{again}")
 
 

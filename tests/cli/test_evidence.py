@@ -234,7 +234,7 @@ def test_what_cannot_be_withdrawn_is_refused_and_logs_nothing(record, hubledger,
 
 
 def test_a_copy_restored_over_a_withdrawal_is_found_and_withdrawn_again(
-    record, hubledger, ledger, model, tmp_path
+    record, show, hubledger, ledger, model, tmp_path
 ):
     record("r1")
     digest = sha256(model / "model.sig")
@@ -245,13 +245,73 @@ def test_a_copy_restored_over_a_withdrawal_is_found_and_withdrawn_again(
     code, _, err = hubledger("log", "audit", ledger)
     assert code == 61
     assert "expected no bytes, as leaf 2 says, got bytes on the disk" in err
+    withdraw = ("evidence", "withdraw", ledger, digest, "--reason", "personal-data")
+    said = f"withdrawn   {digest}  personal-data, leaf 2  (withdrawn before"
+    assert hubledger(*withdraw)[1] == f"{said}; its bytes had come back and are removed)\n"
+    assert not file_of(ledger, digest).exists()
+    assert hubledger("log", "audit", ledger)[0] == 0
+    assert hubledger(*withdraw)[1] == f"{said})\n"
+    shutil.copytree(tmp_path / "copy", ledger / "evidence", dirs_exist_ok=True)
     (ledger / "evidence/withdrawn" / digest).unlink()
     code, _, err = hubledger("log", "audit", ledger)
     assert code == 61
     assert f"evidence {digest}, bundle of leaf 1: expected no bytes, as leaf 2 says" in err
+    assert show(digest)["state"] == "withdrawn", "the log says so, whatever lies there"
+    _, out, _ = hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export", "--json")
+    assert [each["reason"] for each in json.loads(out)["pieces"] if each["sha256"] == digest] == [
+        "personal-data"
+    ]
+    assert not (tmp_path / "export/bundles" / f"{digest}.json").exists()
+    assert hubledger(*withdraw)[0] == 0
+    assert (ledger / "evidence/withdrawn" / digest).read_bytes() == withdrawn
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_an_export_knows_of_a_withdrawal_that_no_index_mirrors(record, hubledger, ledger, model, tmp_path):
+    record("r1")
+    digest = sha256(model / "model.sig")
+    shutil.copy(ledger / "digests.db", tmp_path / "older")
+    shutil.copytree(ledger / "evidence", tmp_path / "copy")
     assert hubledger("evidence", "withdraw", ledger, digest, "--reason", "personal-data")[0] == 0
-    assert (ledger / "evidence/withdrawn" / digest).read_bytes() != b""
-    assert json.loads(withdrawn)["leafIndex"] == 2
+    shutil.rmtree(ledger / "evidence")
+    shutil.copytree(tmp_path / "copy", ledger / "evidence")
+    for suffix in ("-wal", "-shm"):
+        (ledger / f"digests.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "older", ledger / "digests.db")
+    assert hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export")[0] == 0
+    assert not (tmp_path / "export/bundles" / f"{digest}.json").exists()
+    assert (tmp_path / "export/bundles" / f"{sha256(model / 'other.sig')}.json").exists()
+
+
+def test_an_export_leaves_other_folders_alone(record, hubledger, ledger, tmp_path):
+    record("r1")
+    other = tmp_path / ".v.export"
+    other.mkdir()
+    (other / "mine").write_text("kept")
+    assert hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "v")[0] == 0
+    assert (other / "mine").read_text() == "kept"
+    assert not list(tmp_path.glob(".hubledger-export-*"))
+
+
+def test_a_policy_is_not_withdrawn(record, hubledger, ledger, show):
+    record("r1")
+    policy = next(each["sha256"] for each in show("r1")["pieces"] if each["use"] == "policy")
+    checkpoint = (ledger / "log/checkpoint").read_bytes()
+    code, _, err = hubledger("evidence", "withdraw", ledger, policy, "--reason", "x")
+    assert code == 2
+    assert "expected a manifest, a bundle or a text, got a policy, which every event rests on" in err
+    assert (ledger / "log/checkpoint").read_bytes() == checkpoint
+    assert file_of(ledger, policy).exists()
+
+
+def test_every_model_that_names_a_withdrawn_piece_shows_it(record, hubledger, ledger, model):
+    for number in range(9):
+        record(f"r{number}", name=f"acme/model-{number}")
+    digest = sha256(model / "model.sig")
+    assert hubledger("evidence", "withdraw", ledger, digest, "--reason", "court-order")[0] == 0
+    for number in range(9):
+        rows = json.loads(hubledger("history", ledger, f"acme/model-{number}", "--json")[1])["events"]
+        assert len(rows) == 2, number
     assert hubledger("log", "audit", ledger)[0] == 0
 
 

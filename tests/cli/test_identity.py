@@ -371,3 +371,34 @@ def test_an_erasure_that_stopped_between_two_statements_is_finished_by_repeating
     assert types_of(hubledger, ledger, "other/model") == ["verification-event"]
     assert erase(hubledger, ledger)["otherModels"] == ["other/model"]
     assert types_of(hubledger, ledger, "other/model") == ["verification-event", "erasure"]
+
+
+def test_bundles_of_unknown_signers_are_withheld_too_also_after_an_erasure(
+    record, ledger, hubledger, tmp_path
+):
+    bundle = record("r1", "cert.model.sig")["signatures"][0]["bundleSha256"]
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    public = record("r1", "cert.model.sig", name="open/model")["signatures"][0]
+
+    def bundles(event, folder):
+        _, out, _ = hubledger("evidence", "export", ledger, event, "-o", tmp_path / folder, "--json")
+        return [each["state"] for each in json.loads(out)["pieces"] if each["use"] == "bundle"]
+
+    assert public["bundleSha256"] == bundle
+    assert bundles("1", "committed") == ["withheld"]
+    assert not (tmp_path / "committed/bundles").exists()
+    assert bundles("2", "public") == ["stored"]
+    assert erase(hubledger, ledger)["withdrawn"] == [bundle]
+    assert bundles("1", "erased") == ["withheld"]
+    assert bundles("2", "public again") == ["withdrawn"]
+
+
+def test_an_event_without_a_known_signer_is_withheld_where_its_model_has_commitments(
+    record, ledger, hubledger, tmp_path
+):
+    record("r1", SIGSTORE)
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    record("r2", "cert.model.sig")
+    (ledger / "identities.db").rename(tmp_path / "lost")
+    _, out, _ = hubledger("evidence", "export", ledger, "2", "-o", tmp_path / "export", "--json")
+    assert {each["use"]: each["state"] for each in json.loads(out)["pieces"]}["bundle"] == "withheld"
