@@ -8,6 +8,7 @@ from typing import Any
 
 from ledger.digests import DigestIndex, Naming
 from ledger.embedded.announcing import Known, look_up, remove_again, withdraw_pieces
+from ledger.embedded.bundle_sizes import kept_bundles
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.erasures import find_erasures, holds_back
@@ -148,8 +149,12 @@ def _find_statement(ledger: ReadLedger, event: str) -> tuple[int, Statement | Un
 def pieces_of(ledger: ReadLedger, statement: Statement | UnknownStatement) -> Iterator[Piece]:
     """Yield what a statement names with the state of each piece, its text last."""
     evidence = open_evidence(ledger)
+    unsure = [each.sha256 for each in named_digests(statement) if each.use is Use.BUNDLE and not each.stored]
+    sure = set[bytes]()
+    if isinstance(statement, VerificationEvent):
+        sure = kept_bundles(evidence, statement.manifest.sha256, unsure)
     named = [
-        (each.use.value, each.sha256, each.stored)
+        (each.use.value, each.sha256, each.stored or each.sha256 in sure)
         for each in named_digests(statement)
         if each.use not in (Use.CONTENT, Use.ERASED)
     ]

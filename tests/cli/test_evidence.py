@@ -396,7 +396,53 @@ def test_a_bundle_of_17_MB_is_kept_by_digest_only_and_audits(record, show, huble
     )
 
 
-def test_evidence_is_readable_by_those_who_read_the_ledger(record, ledger):
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+def test_a_bundle_past_the_sixteenth_is_audited_too(record, hubledger, ledger, model, damage):
+    for number in range(20):
+        (model / f"{number:02}.sig").write_bytes(
+            b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"' + b"," * number
+        )
+    receipt = record("r1")
+    named = {each["bundleSha256"] for each in receipt["signatures"]}
+    last = next(digest for digest in map(sha256, sorted(model.glob("*.sig"))) if digest not in named)
+    code, out, _ = hubledger("log", "audit", ledger)
+    assert code == 0
+    assert "evidence: 26 pieces hash to their digests" in out
+    if damage == "lost":
+        file_of(ledger, last).unlink()
+    else:
+        file_of(ledger, last).write_bytes(b"x")
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert f"evidence {last}, bundle of leaf 1: expected" in err
+
+
+def test_a_lost_bundle_is_missed_although_another_was_too_large(record, hubledger, ledger, model, tmp_path):
+    head = b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"'
+    (model / "small.sig").write_bytes(head)
+    with (model / "large.sig").open("wb") as file:
+        file.write(head)
+        file.truncate(17 << 20)
+    record("r1")
+    assert hubledger("log", "audit", ledger)[0] == 0
+    file_of(ledger, sha256(model / "small.sig")).unlink()
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert f"evidence {sha256(model / 'small.sig')}, bundle of leaf 1: expected stored bytes" in err
+    code, _, err = hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export")
+    assert code == 61
+    assert "expected stored bytes, got none" in err
+
+
+def test_evidence_is_for_its_owner(record, hubledger, ledger):
     record("r1")
     modes = {path.stat().st_mode & 0o777 for path in (ledger / "evidence").rglob("*") if path.is_file()}
-    assert modes == {0o644}
+    assert modes == {0o600}
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o700
+    (ledger / "evidence").chmod(0o750)
+    record("r2")
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o750, "whoever lets a group in keeps that"
+    settings = ledger / "hubledger.toml"
+    settings.write_text(settings.read_text().replace('private = "skip"', 'private = "committed"'))
+    record("r3")
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o700, "unless signers are held back"
