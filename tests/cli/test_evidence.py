@@ -202,6 +202,9 @@ def test_a_later_recording_does_not_bring_withdrawn_bytes_back(record, hubledger
     assert hubledger("evidence", "withdraw", ledger, digest, manifest, "--reason", "court-order")[0] == 0
     receipt = record("r2")
     assert receipt["withheld"] == [manifest, digest]
+    _, out, _ = hubledger("record", ledger, "acme/tiny", "--revision", "r3", "--model", model)
+    for each in (manifest, digest):
+        assert out.count(f"Withheld          {each} (withdrawn earlier: its bytes are not kept)") == 1
     assert receipt["outcome"] == "VERIFIED"
     assert not file_of(ledger, digest).exists()
     assert not file_of(ledger, manifest).exists()

@@ -402,3 +402,48 @@ def test_an_event_without_a_known_signer_is_withheld_where_its_model_has_commitm
     (ledger / "identities.db").rename(tmp_path / "lost")
     _, out, _ = hubledger("evidence", "export", ledger, "2", "-o", tmp_path / "export", "--json")
     assert {each["use"]: each["state"] for each in json.loads(out)["pieces"]}["bundle"] == "withheld"
+
+
+def test_the_same_recording_after_an_erasure_is_refused_with_the_reason(
+    record, ledger, hubledger, oms, tmp_path
+):
+    record("r1")
+    erase(hubledger, ledger)
+    code, _, err = hubledger(
+        "record", ledger, "acme/tiny", "--revision", "r1", "--event-id", "acme/tiny@r1",
+        "--model", tmp_path / "model", "--public-key", oms / "keys/ec-p256.pub",
+    )  # fmt: skip
+    assert code == 36
+    assert (
+        "got other facts. After `hubledger identity erase` the same signer has another commitment, so the same revision "
+        "is a new observation: give it a new event id (--event-id). So is one with other keys"
+    ) in err
+
+
+def test_history_says_why_evidence_is_gone(record, ledger, hubledger):
+    record("r1", SIGSTORE)
+    erase_command = ("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data")
+    assert hubledger(*erase_command, "--reference", "ticket 7", "--start-unchecked")[0] == 0
+    _, out, _ = hubledger("history", ledger, "acme/tiny")
+    assert "Evidence withdrawn: personal-data, ticket 7 (1 piece); keys of its identities destroyed" in out
+    assert "erasure/v1" not in out
+
+
+def test_an_erasure_asks_for_a_newer_checkpoint_as_every_writer_does(record, ledger, hubledger, tmp_path):
+    record("r1", SIGSTORE)
+    shutil.copytree(ledger, tmp_path / "older")
+    record("r2", SIGSTORE)
+    erase_command = ("identity", "erase", tmp_path / "older", "acme/tiny", "--reason", "personal-data")
+    code, _, err = hubledger(*erase_command, "--not-older-than", ledger / "log/checkpoint")
+    assert code == 62, err
+    assert hubledger("identity", "open", tmp_path / "older", "1", "-o", tmp_path / "opening")[0] == 0
+
+
+def test_a_private_recording_that_is_skipped_says_that_there_is_no_proof(ledger, hubledger, oms, tmp_path):
+    code, out, _ = hubledger(
+        "record", ledger, "acme/tiny", "--revision", "r1", "--model", oms / "tiny-model", "--private",
+        "--proof-out", tmp_path / "proof",
+    )  # fmt: skip
+    assert code == 0
+    assert f"no proof: nothing was recorded, and {tmp_path / 'proof'} was not written" in out
+    assert not (tmp_path / "proof").exists()
