@@ -23,7 +23,7 @@ from ledger.event.digests import Use, named_digests
 from ledger.manifest import portability_problems, read_items
 from ledger.policy import tofu
 from ledger.storage.directory import DirectoryObjects, sync_folder
-from ledger.storage.evidence import Evidence
+from ledger.storage.evidence import Evidence, Withdrawal
 from ledger.storage.sqlite import event_key
 
 _TELLING = (Use.BUNDLE.value, Use.MORE.value)
@@ -43,7 +43,7 @@ class Piece:
     sha256: bytes
     state: str
     size: int | None = None
-    withdrawn: WithdrawnError | None = None
+    withdrawn: Withdrawal | WithdrawnError | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts."""
@@ -93,7 +93,7 @@ def _show_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
     uses = sorted({each.use.value for each in namings if each.use is not Use.ERASED})
     use = ", ".join(uses) or "unnamed"
     if (erased := find_erasures(ledger, (sha256,)).get(sha256)) is not None:
-        piece = Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased.as_error())
+        piece = Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased)
     else:
         piece = _look(evidence, use, sha256, kept=any(_kept(each) for each in namings))
     if piece.state not in ("stored", "withdrawn") and not namings:
@@ -166,7 +166,7 @@ def pieces_of(ledger: ReadLedger, statement: Statement | UnknownStatement) -> It
     for use, sha256, kept in named:
         if sha256 in erased:
             # Whatever lies under the digest, and be it from an older copy: the log says that it is gone.
-            yield Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased[sha256].as_error())
+            yield Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased[sha256])
         else:
             yield _look(evidence, use, sha256, kept=kept)
 
