@@ -8,6 +8,7 @@ import click
 
 from cli.output import echo_json, json_option, printable
 from cli.progress import progress_bar
+from ledger.embedded.wording import plural
 
 _DIRECTORY = click.Path(path_type=pathlib.Path)
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
@@ -115,6 +116,8 @@ def withdraw(
         return
     for each in facts["withdrawn"]:
         again = "  (withdrawn before)" if each["repeated"] else ""
+        if "cameBack" in each:
+            again = "  (withdrawn before; its bytes had come back and are removed)"
         click.echo(f"withdrawn   {each['sha256']}  {each['reason']}, leaf {each['leafIndex']}{again}")
 
 
@@ -137,7 +140,9 @@ def gc(directory: pathlib.Path, older_than: str, *, dry_run: bool, as_json: bool
     for each in facts["collected"]:
         click.echo(each)
     verb = "would be removed" if dry_run else "removed"
-    click.echo(f"{len(facts['collected'])} pieces that no event names, {facts['bytes']} bytes: {verb}")
+    click.echo(
+        f"{plural(len(facts['collected']), 'piece')} that no event names, {facts['bytes']} bytes: {verb}"
+    )
 
 
 def _seconds(text: str) -> int:

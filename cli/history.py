@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.output import columns, echo_json, format_table, json_option, printable, wrap
+from ledger.embedded.wording import plural
 
 _HEADER = ("", "LEAF", "RECORDED", "REVISION", "OUTCOME", "DECISION")
 _REVISION_SHOWN = 12
@@ -79,6 +80,9 @@ def marks(row: Mapping[str, Any]) -> str:
 
 def _details(row: Mapping[str, Any]) -> Iterator[str]:
     """Who signed, what changed and the reason codes, each a line of its own."""
+    if "erasure" in row:
+        yield _withdrawn(row["erasure"])
+        return
     if "outcome" not in row:
         yield f"Unknown event: {row['unknown']}" if "unknown" in row else row["type"]
         return
@@ -87,6 +91,13 @@ def _details(row: Mapping[str, Any]) -> Iterator[str]:
         yield row["change"]
     if row["reasons"]:
         yield f"Reasons: {', '.join(row['reasons'])}"
+
+
+def _withdrawn(erasure: Mapping[str, Any]) -> str:
+    reference = f", {erasure['reference']}" if "reference" in erasure else ""
+    keys = "; keys of its identities destroyed" if erasure.get("keysDestroyed") else ""
+    pieces = plural(len(erasure["evidence"]), "piece")
+    return f"Evidence withdrawn: {erasure['reason']}{reference} ({pieces}){keys}"
 
 
 def who_signed(row: Mapping[str, Any]) -> str:

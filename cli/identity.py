@@ -5,8 +5,10 @@ import pathlib
 import click
 
 from cli.output import echo_json, json_option, printable
+from ledger.embedded.wording import plural
 
 _DIRECTORY = click.Path(path_type=pathlib.Path)
+_FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 
 
 @click.group()
@@ -45,16 +47,40 @@ def open_command(directory: pathlib.Path, event: str, output: pathlib.Path, *, a
 @click.argument("name")
 @click.option("--reason", required=True, help='Why, as a code such as "personal-data". It becomes public.')
 @click.option("--reference", help="Where the decision is written down. It becomes public.")
+@click.option(
+    "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
+)
+@click.option(
+    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
+)
 @json_option
-def erase(directory: pathlib.Path, name: str, reason: str, reference: str | None, *, as_json: bool) -> None:
+def erase(
+    directory: pathlib.Path,
+    name: str,
+    reason: str,
+    reference: str | None,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
     """Destroy the keys of model NAME's committed identities and withdraw its bundles, for good. The log says so."""
     from ledger.embedded.identities import erase_identities
 
-    facts = erase_identities(directory, name, reason=reason, reference=reference)
+    facts = erase_identities(
+        directory,
+        name,
+        reason=reason,
+        reference=reference,
+        not_older_than=not_older_than,
+        start_unchecked=start_unchecked,
+    )
     if as_json:
         echo_json(facts)
         return
-    click.echo(
-        f"erased      {printable(facts['name'])}: {len(facts['withdrawn'])} bundles withdrawn, keys destroyed"
-    )
-    click.echo(f"  leaf      {', '.join(map(str, facts['leafIndices']))}")
+    bundles, keys = plural(len(facts["withdrawn"]), "bundle"), plural(facts["keysDestroyed"], "key")
+    click.echo(f"erased      {printable(facts['name'])}: {bundles} withdrawn, {keys} destroyed")
+    if facts["leafIndices"]:
+        click.echo(f"  leaf      {', '.join(map(str, facts['leafIndices']))}")
+    for each in facts["otherModels"]:
+        click.echo(f"  also of   {printable(each)}: its history says that the bundle is gone")

@@ -117,6 +117,8 @@ def command(  # noqa: PLR0917 - click passes each option
         click.echo(
             f"skipped    {printable(name)} at {printable(revision)}: private, see the setting `private`"
         )
+        if proof_out:
+            click.echo(f"  no proof: nothing was recorded, and {printable(str(proof_out))} was not written")
         return
     click.echo(f"{receipt['outcome']}  {printable(name)} at {printable(revision)}")
     for label, text in _lines(receipt):
@@ -146,6 +148,8 @@ def _lines(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Signer changed", "not by a signer pinned for this model"
     why = f" ({', '.join(receipt['reasons'])})" if receipt["reasons"] else ""
     yield "Decision", receipt["decision"] + why
+    for each in receipt.get("withheld", ()):
+        yield "Withheld", f"{each} (withdrawn earlier: its bytes are not kept)"
     yield "Event", receipt["eventId"] + ("  (recorded before)" if receipt["repeated"] else "")
     tree = receipt["checkpoint"]
     yield "Leaf", f"{receipt['leafIndex']} of {tree['size']} in {tree['origin']}"

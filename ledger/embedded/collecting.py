@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.embedded.bundle_sizes import MAX_LIST_BYTES
 from ledger.embedded.directory import OpenLedger, open_for_recording, posix_now
-from ledger.embedded.evidence_audit import MAX_LIST_BYTES, listed_digests
+from ledger.embedded.evidence_audit import listed_digests
 from ledger.entry import Entry, parse_entry
 from ledger.errors import InputError, LedgerError
 from ledger.policy import tofu

@@ -59,9 +59,18 @@ def _commit_json(value: dict[str, Json], commit: _Commit) -> dict[str, Json]:
 
 
 def is_committed(event: VerificationEvent) -> bool:
-    """Whether an event hides who signed: then its bundles are not handed out either."""
+    """Whether an event holds a commitment. One that hides who signed need not: it may know of no signer at all."""
     return any(
         isinstance(who, CommittedFacts)
+        for each in event.signatures
+        for who in (each.signer, each.claimed_signer)
+    )
+
+
+def names_somebody(event: VerificationEvent) -> bool:
+    """Whether an event says in clear who signed: then it was recorded in clear."""
+    return any(
+        who is not None and not isinstance(who, CommittedFacts)
         for each in event.signatures
         for who in (each.signer, each.claimed_signer)
     )

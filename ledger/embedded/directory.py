@@ -159,7 +159,7 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
         hub_key=keys.spki,
     )
     write_file_durably(layout.trust, format_trust(trust), mode=0o644)
-    Evidence(DirectoryObjects(layout.evidence)).put([tofu.POLICY_DOCUMENT])
+    Evidence(_evidence_objects(layout, config)).put([tofu.POLICY_DOCUMENT])
     empty = Checkpoint(origin=config.ledger, size=0, root_hash=merkle.EMPTY_ROOT)
     note = keys.sign(empty)
     SqliteCommits.create(
@@ -314,7 +314,7 @@ def open_for_recording(
     if config.public_url:
         sources.append(from_url(config.public_url))
     with writer_lock(directory / "lock"), contextlib.ExitStack() as stack:
-        objects, evidence = DirectoryObjects(layout.public), DirectoryObjects(layout.evidence)
+        objects, evidence = DirectoryObjects(layout.public), _evidence_objects(layout, config)
         objects.sweep()
         evidence.sweep()
         commits = SqliteCommits(layout.commits)
@@ -347,6 +347,28 @@ def open_for_recording(
             identities=identities,
             recorder=recorder,
         )
+
+
+def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
+    """Return the evidence as files for its owner: bundles name people, and no web server needs them.
+
+    The folder keeps others out, so those inside need no mode of their own. Whoever opened it to a group keeps that, unless
+    signers are held back.
+    """
+    try:
+        if not layout.evidence.exists():
+            layout.evidence.mkdir(mode=0o700)
+            sync_folder(layout.root)
+        elif "committed" in (config.identity_mode, config.private) and layout.evidence.stat().st_mode & 0o077:
+            layout.evidence.chmod(0o700)
+    except OSError as error:
+        raise WriteError(
+            f"folder {layout.evidence}",
+            expected="a folder that only its owner reads",
+            actual=error.strerror,
+            next_step="Make it, and its folder, writable for this user",
+        ) from error
+    return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
 def _log_config(

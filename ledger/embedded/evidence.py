@@ -1,27 +1,29 @@
 """What a piece of evidence is and who names it, and everything about one event in a folder (``hubledger evidence``)."""
 
 import pathlib
-import shutil
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ledger.digests import DigestIndex, Naming
-from ledger.embedded.committing import is_committed
+from ledger.embedded.announcing import Known, look_up, remove_again, withdraw_pieces
+from ledger.embedded.bundle_sizes import kept_bundles
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.erasures import find_erasures, holds_back
 from ledger.embedded.reading import find_leaf, read_entry_at, read_statement_at
 from ledger.embedded.recording import make_proof
-from ledger.embedded.withdrawing import Plan, withdraw
+from ledger.embedded.withdrawing import check_stored
 from ledger.encoding import format_canonical_json, parse_hex
 from ledger.entry import Entry, parse_entry
-from ledger.errors import CorruptError, NotEmptyError, NotFoundError, WithdrawnError, WriteError
-from ledger.event import Statement, UnknownStatement, VerificationEvent, parse_statement
+from ledger.errors import CorruptError, NotEmptyError, NotFoundError, UsageError, WithdrawnError, WriteError
+from ledger.event import Statement, UnknownStatement, VerificationEvent
 from ledger.event.digests import Use, named_digests
-from ledger.event.schemas import MAX_HISTORIES
 from ledger.manifest import portability_problems, read_items
+from ledger.policy import tofu
 from ledger.storage.directory import DirectoryObjects, sync_folder
-from ledger.storage.evidence import Evidence
+from ledger.storage.evidence import Evidence, Withdrawal
 from ledger.storage.sqlite import event_key
 
 _TELLING = (Use.BUNDLE.value, Use.MORE.value)
@@ -41,7 +43,7 @@ class Piece:
     sha256: bytes
     state: str
     size: int | None = None
-    withdrawn: WithdrawnError | None = None
+    withdrawn: Withdrawal | WithdrawnError | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts."""
@@ -68,7 +70,7 @@ def show_evidence(directory: pathlib.Path, what: str) -> dict[str, Any]:
     if _is_digest(what):
         return _show_digest(ledger, parse_hex(what, length=32))
     leaf_index, statement = _find_statement(ledger, what)
-    pieces = list(pieces_of(open_evidence(ledger), statement))
+    pieces = list(pieces_of(ledger, statement))
     return {
         "leafIndex": leaf_index,
         "eventId": statement.common.event_id if statement.common else "",
@@ -89,7 +91,11 @@ def _show_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
     finally:
         index.close()
     uses = sorted({each.use.value for each in namings if each.use is not Use.ERASED})
-    piece = _look(evidence, ", ".join(uses) or "unnamed", sha256, kept=any(_kept(each) for each in namings))
+    use = ", ".join(uses) or "unnamed"
+    if (erased := find_erasures(ledger, (sha256,)).get(sha256)) is not None:
+        piece = Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased)
+    else:
+        piece = _look(evidence, use, sha256, kept=any(_kept(each) for each in namings))
     if piece.state not in ("stored", "withdrawn") and not namings:
         raise NotFoundError(
             f"evidence {sha256.hex()}",
@@ -140,16 +146,29 @@ def _find_statement(ledger: ReadLedger, event: str) -> tuple[int, Statement | Un
     return leaf_index, read_statement_at(ledger, leaf_index, size)
 
 
-def pieces_of(evidence: Evidence, statement: Statement | UnknownStatement) -> Iterator[Piece]:
+def pieces_of(ledger: ReadLedger, statement: Statement | UnknownStatement) -> Iterator[Piece]:
     """Yield what a statement names with the state of each piece, its text last."""
-    for named in named_digests(statement):
-        if named.use in (Use.CONTENT, Use.ERASED):
-            continue
-        yield _look(evidence, named.use.value, named.sha256, kept=named.stored)
+    evidence = open_evidence(ledger)
+    unsure = [each.sha256 for each in named_digests(statement) if each.use is Use.BUNDLE and not each.stored]
+    sure = set[bytes]()
+    if isinstance(statement, VerificationEvent):
+        sure = kept_bundles(evidence, statement.manifest.sha256, unsure)
+    named = [
+        (each.use.value, each.sha256, each.stored or each.sha256 in sure)
+        for each in named_digests(statement)
+        if each.use not in (Use.CONTENT, Use.ERASED)
+    ]
     if statement.common is not None:
         key = event_key(statement.common.recorded_by.id, statement.common.event_id)
         if (text := evidence.text_of(key)) is not None:
-            yield _look(evidence, "reasons", text, kept=True)
+            named.append(("reasons", text, True))
+    erased = find_erasures(ledger, (sha256 for _, sha256, _ in named))
+    for use, sha256, kept in named:
+        if sha256 in erased:
+            # Whatever lies under the digest, and be it from an older copy: the log says that it is gone.
+            yield Piece(use=use, sha256=sha256, state="withdrawn", withdrawn=erased[sha256])
+        else:
+            yield _look(evidence, use, sha256, kept=kept)
 
 
 def _look(evidence: Evidence, use: str, sha256: bytes, *, kept: bool) -> Piece:
@@ -184,13 +203,13 @@ def export_evidence(directory: pathlib.Path, event: str, *, output: pathlib.Path
             actual="something in it",
             next_step="Name another folder; nothing is ever written over something else",
         )
-    building = output.with_name(f".{output.name}.export")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        facts = _write_export(ledger, leaf_index, statement, building)
-        building.rename(output)
+        with tempfile.TemporaryDirectory(prefix=".hubledger-export-", dir=output.parent) as aside:
+            building = pathlib.Path(aside) / "export"
+            building.mkdir()
+            facts = _write_export(ledger, leaf_index, statement, building)
+            building.rename(output)
         sync_folder(output.parent)
     except OSError as error:
         raise WriteError(
@@ -199,8 +218,6 @@ def export_evidence(directory: pathlib.Path, event: str, *, output: pathlib.Path
             actual=error.strerror,
             next_step="Name a folder where this user can write; nothing was left behind",
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return facts | {"output": str(output)}
 
 
@@ -210,7 +227,8 @@ def _write_export(
     evidence, target = open_evidence(ledger), DirectoryObjects(folder)
     entry = read_entry_at(ledger, leaf_index, ledger.log.checkpoint().checkpoint.size)
     written: list[dict[str, Any]] = []
-    for piece in pieces_of(evidence, statement):
+    withheld = isinstance(statement, VerificationEvent) and holds_back(ledger, statement)
+    for piece in pieces_of(ledger, statement):
         if piece.state == "missing":
             raise CorruptError(
                 f"evidence {piece.sha256.hex()} ({piece.use} of leaf {leaf_index})",
@@ -219,8 +237,8 @@ def _write_export(
                 next_step="Restore it from a copy; `hubledger log audit` lists everything that is missing",
             )
         facts = piece.as_json()
-        if piece.use in _TELLING and isinstance(statement, VerificationEvent) and is_committed(statement):
-            facts["state"] = "withheld"  # the bundle names the signer, whom the event does not
+        if piece.use in _TELLING and withheld:
+            facts["state"] = "withheld"  # the bundle may name a signer whom the event does not
         elif piece.state == "stored":
             facts["file"] = _file_name(piece)
             target.put_stream(facts["file"], evidence.read(piece.sha256))
@@ -253,19 +271,25 @@ def withdraw_evidence(
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
 ) -> dict[str, Any]:
-    """Log why pieces are withdrawn, publish that, and remove their bytes; pieces that are withdrawn already stay so.
+    """Log why pieces are withdrawn, publish that, and remove their bytes.
+
+    Pieces that are withdrawn already stay so; bytes of theirs that came back with an older copy are removed.
 
     Raises:
-        NotFoundError: a piece that is not stored. MalformedError: a reason that is no code, or a reference too long.
+        UsageError: a policy. NotFoundError: a piece that is not stored. MalformedError: a reason that is no code, or a reference too long.
         RestoredError, WriterLockedError, WriteError: the ledger cannot be written.
     """
     with open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked
     ) as ledger:
-        left = tuple(sorted({each for each in digests if ledger.evidence.withdrawn(each) is None}))
-        if left:
-            plan = Plan(digests=left, reason=reason, reference=reference, histories=_histories(ledger, left))
-            withdraw(plan, evidence=ledger.evidence, recorder=ledger.recorder)
+        wanted = sorted(set(digests))
+        known = look_up(ledger, wanted)
+        _refuse_policies(known)
+        left = {each for each in wanted if known[each].erased is None and not _noted(ledger, each)}
+        for sha256 in left:
+            check_stored(ledger.evidence, sha256)
+        back = remove_again(ledger, known)
+        if withdraw_pieces(ledger, wanted, reason=reason, reference=reference):
             ledger.recorder.publish()
             mirror_digests(ledger)
         found = [ledger.evidence.withdrawn(each) for each in digests]
@@ -276,6 +300,7 @@ def withdraw_evidence(
                 "reason": each.reason,
                 "leafIndex": each.leaf_index,
                 "repeated": each.sha256 not in left,
+                **({"cameBack": True} if each.sha256 in back else {}),
             }
             for each in found
             if each is not None
@@ -283,17 +308,17 @@ def withdraw_evidence(
     }
 
 
-def _histories(ledger: OpenLedger, digests: Sequence[bytes]) -> tuple[str, ...]:
-    """Return the ``name:`` histories whose events name a piece, in log order, so that a model's history shows it."""
-    mirror_digests(ledger)
-    leaves = sorted({each.leaf_index for sha256 in digests for each in ledger.digests.namings(sha256)})
-    found: dict[str, None] = {}
-    for leaf_index in leaves:
-        (entry,) = ledger.log.read(leaf_index, leaf_index + 1)
-        parsed = parse_entry(entry)
-        statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
-        if isinstance(statement, VerificationEvent):
-            found[f"name:{statement.model.name}"] = None
-        if len(found) == MAX_HISTORIES:
-            break
-    return tuple(found)
+def _noted(ledger: OpenLedger, sha256: bytes) -> bool:
+    return ledger.evidence.withdrawn(sha256) is not None
+
+
+def _refuse_policies(known: Mapping[bytes, Known]) -> None:
+    """Refuse to withdraw a policy: it names nobody, and nearly every event rests on the same one."""
+    for sha256, each in known.items():
+        if each.policy or sha256 == tofu.POLICY_SHA256:
+            raise UsageError(
+                f"evidence {sha256.hex()}",
+                expected="a manifest, a bundle or a text",
+                actual="a policy, which every event rests on that was decided by it",
+                next_step="A policy stays: without it nobody can say why an event was decided as it was",
+            )

@@ -9,11 +9,11 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from ledger.encoding import parse_canonical_json, parse_hex
-from ledger.errors import CorruptError, NotFoundError, WithdrawnError
+from ledger.embedded.bundle_sizes import MAX_LIST_BYTES, kept_bundles, listed_bundles
+from ledger.errors import CorruptError, MalformedError, NotFoundError, WithdrawnError
 from ledger.event.digests import NamedDigest, Use
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
@@ -25,8 +25,6 @@ _NO_LEAF = (1 << 48) - 1
 """Stands in for the leaf of a text, which no statement names."""
 _PARALLEL_FROM = 2000
 """Named digests below which starting processes costs more than it gives."""
-MAX_LIST_BYTES = 1 << 30
-
 Progress = Callable[[int, int], None]
 
 
@@ -64,6 +62,8 @@ class NamedEvidence:
         self._folder = tempfile.TemporaryDirectory(prefix="hubledger-evidence-")
         self._waiting = [bytearray() for _ in range(256)]
         self._count = 0
+        self._manifest = (_NO_LEAF, b"")
+        self._looks: dict[int, _Look] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -81,6 +81,7 @@ class NamedEvidence:
         """Take what ``format_named`` made, in another process perhaps."""
         for at in range(0, len(records), _RECORD_BYTES):
             prefix = records[at]
+            self._note(records[at : at + 32], records[at + 32], records[at + 33 : at + _RECORD_BYTES])
             bucket = self._waiting[prefix]
             bucket += records[at : at + _RECORD_BYTES]
             self._count += 1
@@ -98,6 +99,7 @@ class NamedEvidence:
         """
         for _event, text in Evidence(DirectoryObjects(folder)).texts():
             self.add(_NO_LEAF, (NamedDigest(Use.REASONS, text),))
+        self._look_closer(Evidence(DirectoryObjects(folder)))
         for prefix in range(256):
             self._flush(prefix)
         total = EvidenceReport(stored=0, withdrawn=0, digest_only=0)
@@ -110,6 +112,33 @@ class NamedEvidence:
             if progress:
                 progress(done, 256)
         return total
+
+    def _note(self, sha256: bytes, kind: int, leaf: bytes) -> None:
+        """Note where a statement does not say all that it names: its manifest comes first."""
+        use, kept, leaf_index = _USES[kind >> 1], kind & 1, int.from_bytes(leaf, "big")
+        if use is Use.MANIFEST:
+            self._manifest = (leaf_index, sha256)
+        elif use is Use.MORE or (use is Use.BUNDLE and not kept):
+            at, manifest = self._manifest
+            look = self._looks.setdefault(leaf_index, _Look(manifest if at == leaf_index else None))
+            if use is Use.MORE:
+                look.more = sha256
+            else:
+                look.unsure.append(sha256)
+
+    def _look_closer(self, evidence: Evidence) -> None:
+        """Add the bundles past the sixteenth, and those that an event kept although another was too large."""
+        looks, self._looks = self._looks, {}
+        for leaf_index, look in sorted(looks.items()):
+            kept, unsure = [], list(look.unsure)
+            if look.more is not None:
+                parsed, others = _read_list(evidence, look.more, leaf_index)
+                kept, unsure = parsed, unsure + others
+            if look.manifest is not None:
+                kept += sorted(kept_bundles(evidence, look.manifest, unsure))
+            left = sorted(set(unsure) - set(kept))
+            self.add(leaf_index, (NamedDigest(Use.BUNDLE, each) for each in kept))
+            self.add(leaf_index, (NamedDigest(Use.BUNDLE, each, stored=False) for each in left))
 
     def _run(self, folder: pathlib.Path, workers: int | None) -> Iterator[EvidenceReport]:
         spool, count = pathlib.Path(self._folder.name), workers or os.cpu_count() or 1
@@ -131,6 +160,30 @@ class NamedEvidence:
             with (pathlib.Path(self._folder.name) / f"{prefix:02x}").open("ab") as file:
                 file.write(self._waiting[prefix])
             self._waiting[prefix] = bytearray()
+
+
+@dataclass(slots=True)
+class _Look:
+    """What a statement names through its evidence: its list of further signatures, and bundles of unsaid size."""
+
+    manifest: bytes | None
+    more: bytes | None = None
+    unsure: list[bytes] = field(default_factory=list)
+
+
+def _read_list(evidence: Evidence, sha256: bytes, leaf_index: int) -> tuple[list[bytes], list[bytes]]:
+    """Return what a list names; nothing where it is withdrawn or missing, which the check of the list itself says."""
+    try:
+        return listed_bundles(evidence.get(sha256, max_bytes=MAX_LIST_BYTES))
+    except (WithdrawnError, NotFoundError, CorruptError):
+        return [], []
+    except MalformedError as error:
+        raise CorruptError(
+            f"evidence {sha256.hex()}, {Use.MORE} of leaf {leaf_index}",
+            expected=error.expected,
+            actual=error.actual,
+            next_step="The log commits to these bytes: whoever recorded the event stored no list",
+        ) from error
 
 
 @dataclass(slots=True)
@@ -218,7 +271,5 @@ def _came_back(where: str, erased_at: int) -> CorruptError:
 
 def listed_digests(data: bytes) -> Iterator[bytes]:
     """Yield the bundles that a stored list of further signatures names. Raises MalformedError."""
-    value = parse_canonical_json(data, what="list of further signatures", max_bytes=MAX_LIST_BYTES)
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, dict) and "bundleSha256" in each:
-            yield parse_hex(each["bundleSha256"], length=32, what="bundle of a further signature")
+    for each in listed_bundles(data):
+        yield from each

@@ -12,6 +12,8 @@ from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
 from ledger.errors import CorruptError, NotFoundError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
+from ledger.event.schemas import ERASURE
+from ledger.event.statements import PlainStatement
 from ledger.history import Row, derive_rows, repo_key
 from ledger.identity import Identity, display
 from ledger.index import Index
@@ -119,6 +121,8 @@ def _row_facts(row: Row) -> dict[str, Any]:
             "signers": [each.as_json() for each in row.signers],
             "signatures": signature_facts(statement),
         }
+    if isinstance(statement, PlainStatement) and statement.predicate_type == ERASURE:
+        facts["erasure"] = dict(statement.fields)
     if row.pin is not None:
         facts["pin"] = {
             "leafIndex": row.pin.leaf_index,

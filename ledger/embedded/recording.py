@@ -15,7 +15,7 @@ from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
 from ledger.encoding import format_canonical_json, parse_json
-from ledger.errors import LimitError, MalformedError, NotFoundError, UsageError
+from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
 from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
@@ -113,11 +113,8 @@ def record_revision(
             write_file_durably(
                 proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644
             )
-        withheld = [
-            each.sha256.hex()
-            for each in named_digests(receipt.event)
-            if ledger.evidence.withdrawn(each.sha256) is not None
-        ]
+        named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
+        withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
 
@@ -193,15 +190,30 @@ def _find_bundle(path: pathlib.Path, manifest: Manifest) -> list[FoundBundle]:
 
 def record_findings(ledger: OpenLedger, request: RecordRequest, findings: Findings) -> Receipt:
     """Keep the evidence, then record the event that names it; durable on return."""
-    if request.private or ledger.config.identity_mode == "committed":
+    committed = request.private or ledger.config.identity_mode == "committed"
+    if committed:
         history = f"name:{escape_name(request.name)}"
+        ledger.identities.hold_back(history)
         findings = commit_findings(findings, history=history, keys=ledger.identities)
         # If we stop here, keys exist that no event uses: the next recording takes them.
     facts = facts_of(request, findings)
     store_evidence(ledger, findings, event_key(ledger.config.hub, facts.event_id))
     # If we stop here, evidence exists that no event names: the next recording of the same files finds it, or
     # `evidence gc` collects it.
-    return ledger.recorder.record(facts)
+    try:
+        return ledger.recorder.record(facts)
+    except ConflictError as error:
+        if not committed:
+            raise
+        raise ConflictError(
+            error.what, expected=error.expected, actual=error.actual, next_step=_OTHER_COMMITMENTS
+        ) from error
+
+
+_OTHER_COMMITMENTS = (
+    "After `hubledger identity erase` the same signer has another commitment, so the same revision is a new observation: "
+    "give it a new event id (--event-id). So is one with other keys"
+)
 
 
 def store_evidence(ledger: OpenLedger, findings: Findings, event: bytes) -> list[bytes]:

@@ -22,13 +22,17 @@ MAX_DIGESTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A withdrawal that is about to happen. ``histories``: those of the models whose events name a piece."""
+    """A withdrawal that is about to happen. ``histories``: those of the models whose events name a piece.
+
+    ``after``: of an erased identity the newest event that it hid behind, so that a later erasure is another statement.
+    """
 
     digests: tuple[bytes, ...]
     reason: str
     reference: str | None = None
     keys_destroyed: bool | None = None
     histories: tuple[str, ...] = ()
+    after: int | None = None
 
     def __post_init__(self) -> None:
         CODE.check(self.reason, "reason of the withdrawal")
@@ -53,12 +57,15 @@ class Plan:
     @property
     def event_id(self) -> str:
         """The id of the statement: a withdrawal that is repeated is the same one."""
-        facts = format_canonical_json({**self.fields(), "histories": sorted(self.all_histories)})
+        facts = format_canonical_json(self._own() | {"histories": sorted(self.all_histories)})
         return f"erasure-{hashlib.sha256(facts).hexdigest()}"
 
     def format(self) -> bytes:
         """Format as RFC 8785 JSON, for the store."""
-        return format_canonical_json({**self.fields(), "histories": list(self.histories)})
+        return format_canonical_json(self._own() | {"histories": list(self.histories)})
+
+    def _own(self) -> dict[str, Json]:
+        return self.fields() | ({} if self.after is None else {"after": self.after})
 
 
 def parse_plan(data: bytes) -> Plan:
@@ -73,6 +80,7 @@ def parse_plan(data: bytes) -> Plan:
                     reference=value.get("reference"),
                     keys_destroyed=value.get("keysDestroyed"),
                     histories=tuple(histories),
+                    after=value.get("after"),
                 )
     except InputError as error:
         raise _damaged_plan(error.actual) from error
@@ -98,7 +106,18 @@ def withdraw(
         MalformedError: a reference that is too long. WriteError.
     """
     for sha256 in plan.digests:
-        _check_stored(evidence, sha256)
+        check_stored(evidence, sha256)
+    return carry_out(plan, evidence=evidence, recorder=recorder, identities=identities)
+
+
+def carry_out(
+    plan: Plan, *, evidence: Evidence, recorder: Recorder, identities: IdentityKeys | None = None
+) -> int:
+    """Do the same for pieces of which some may be gone, withdrawn before or never kept. Durable on return.
+
+    Raises:
+        MalformedError: a reference that is too long. WriteError.
+    """
     name = plan.event_id
     # 1. Note what is about to happen.
     evidence.begin(name, plan.format())
@@ -110,7 +129,8 @@ def withdraw(
     return done.leaf_index
 
 
-def _check_stored(evidence: Evidence, sha256: bytes) -> None:
+def check_stored(evidence: Evidence, sha256: bytes) -> None:
+    """Raise where a piece is not here: WithdrawnError, or NotFoundError with what to do."""
     try:
         evidence.info(sha256)
     except NotFoundError as error:
@@ -132,6 +152,7 @@ def _finish(plan: Plan, leaf_index: int, evidence: Evidence, identities: Identit
     evidence.note_withdrawals(
         Withdrawal(sha256=each, reason=plan.reason, leaf_index=leaf_index, reference=plan.reference)
         for each in plan.digests
+        if _is_first(evidence, each, leaf_index)
     )
     # If we stop here, the bytes are on the disk and nobody is given them.
     # 4. The bytes go.
@@ -139,6 +160,12 @@ def _finish(plan: Plan, leaf_index: int, evidence: Evidence, identities: Identit
     # If we stop here, only the note of step 1 is left.
     # 5. Forget the note.
     evidence.end(plan.event_id)
+
+
+def _is_first(evidence: Evidence, sha256: bytes, leaf_index: int) -> bool:
+    """Whether no earlier statement withdrew a piece: the note names the first one."""
+    noted = evidence.withdrawn(sha256)
+    return noted is None or leaf_index < noted.leaf_index
 
 
 def finish_withdrawals(evidence: Evidence, identities: IdentityKeys, log: LocalLog, *, hub: str) -> None:

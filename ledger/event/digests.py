@@ -30,7 +30,11 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NamedDigest:
-    """One digest in a statement. ``stored``: its bytes belong in the evidence store, unless they were withdrawn."""
+    """One digest in a statement. ``stored``: its bytes belong in the evidence store, unless they were withdrawn.
+
+    Of a bundle that could not be parsed, beside one that was too large, the statement does not say which of them it is:
+    ``stored`` is false, and the manifest, which has the sizes, decides.
+    """
 
     use: Use
     sha256: bytes

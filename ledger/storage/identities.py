@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json
 from ledger.errors import ConfigError, CorruptError, InputError, WriteError
 from ledger.identity import COMMITMENT_KEY_BYTES, Identity, commit_identity
+from ledger.storage.readonly import read_only_uri
 
 _SCHEMA = """
 CREATE TABLE keys(
@@ -23,6 +24,8 @@ CREATE TABLE keys(
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
+_HELD_BACK = "CREATE TABLE IF NOT EXISTS held_back(history TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""The histories whose signers are held back, also where an event has none to commit. It names nobody: erasure keeps it."""
 MAX_IDENTITY_BYTES = 16 << 10
 
 
@@ -86,6 +89,41 @@ class IdentityKeys:
         with self._open(create=False) as database:
             return database.execute("DELETE FROM keys WHERE history = ?", (history,)).rowcount
 
+    def hold_back(self, history: str) -> None:
+        """Note that an event of this history hides who signed, durably: its bundles are not for everybody."""
+        with self._open(create=True) as database:
+            # If we stop here, a history is held back that has no such event yet: nothing is shown that should not be.
+            database.execute("INSERT OR IGNORE INTO held_back VALUES (?)", (history,))
+
+    def holds_back(self, history: str) -> bool:
+        """Whether a history has keys, or an event that was recorded with its signers held back."""
+        if not self._path.exists():
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(read_only_uri(self._path), uri=True)) as database:
+                # A file of before there were marks has the keys alone.
+                names = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+                return any(
+                    database.execute(f"SELECT 1 FROM {table} WHERE history = ?", (history,)).fetchone()  # noqa: S608 - fixed names
+                    for table in ("held_back", "keys")
+                    if table in names
+                )
+        except sqlite3.Error as error:
+            raise CorruptError(
+                f"keys of identities in {self._path.name}",
+                expected="a file that this user can read",
+                actual=str(error),
+                next_step="Run this as the user who records: without it nobody can say what is held back",
+            ) from error
+
+    def count(self, history: str) -> int:
+        """Return how many keys a history has."""
+        if not self._path.exists():
+            return 0
+        with self._open(create=False) as database:
+            found = database.execute("SELECT count(*) FROM keys WHERE history = ?", (history,)).fetchone()
+        return int(found[0])
+
     def close(self) -> None:
         """Close the file."""
         if self._connection is not None:
@@ -139,5 +177,6 @@ class IdentityKeys:
                 actual=f"version {version}",
                 next_step="Use the version of hubledger that wrote this directory",
             )
+        database.execute(_HELD_BACK)
         self._connection = database
         return database

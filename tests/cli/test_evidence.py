@@ -202,6 +202,9 @@ def test_a_later_recording_does_not_bring_withdrawn_bytes_back(record, hubledger
     assert hubledger("evidence", "withdraw", ledger, digest, manifest, "--reason", "court-order")[0] == 0
     receipt = record("r2")
     assert receipt["withheld"] == [manifest, digest]
+    _, out, _ = hubledger("record", ledger, "acme/tiny", "--revision", "r3", "--model", model)
+    for each in (manifest, digest):
+        assert out.count(f"Withheld          {each} (withdrawn earlier: its bytes are not kept)") == 1
     assert receipt["outcome"] == "VERIFIED"
     assert not file_of(ledger, digest).exists()
     assert not file_of(ledger, manifest).exists()
@@ -234,7 +237,7 @@ def test_what_cannot_be_withdrawn_is_refused_and_logs_nothing(record, hubledger,
 
 
 def test_a_copy_restored_over_a_withdrawal_is_found_and_withdrawn_again(
-    record, hubledger, ledger, model, tmp_path
+    record, show, hubledger, ledger, model, tmp_path
 ):
     record("r1")
     digest = sha256(model / "model.sig")
@@ -245,13 +248,73 @@ def test_a_copy_restored_over_a_withdrawal_is_found_and_withdrawn_again(
     code, _, err = hubledger("log", "audit", ledger)
     assert code == 61
     assert "expected no bytes, as leaf 2 says, got bytes on the disk" in err
+    withdraw = ("evidence", "withdraw", ledger, digest, "--reason", "personal-data")
+    said = f"withdrawn   {digest}  personal-data, leaf 2  (withdrawn before"
+    assert hubledger(*withdraw)[1] == f"{said}; its bytes had come back and are removed)\n"
+    assert not file_of(ledger, digest).exists()
+    assert hubledger("log", "audit", ledger)[0] == 0
+    assert hubledger(*withdraw)[1] == f"{said})\n"
+    shutil.copytree(tmp_path / "copy", ledger / "evidence", dirs_exist_ok=True)
     (ledger / "evidence/withdrawn" / digest).unlink()
     code, _, err = hubledger("log", "audit", ledger)
     assert code == 61
     assert f"evidence {digest}, bundle of leaf 1: expected no bytes, as leaf 2 says" in err
+    assert show(digest)["state"] == "withdrawn", "the log says so, whatever lies there"
+    _, out, _ = hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export", "--json")
+    assert [each["reason"] for each in json.loads(out)["pieces"] if each["sha256"] == digest] == [
+        "personal-data"
+    ]
+    assert not (tmp_path / "export/bundles" / f"{digest}.json").exists()
+    assert hubledger(*withdraw)[0] == 0
+    assert (ledger / "evidence/withdrawn" / digest).read_bytes() == withdrawn
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_an_export_knows_of_a_withdrawal_that_no_index_mirrors(record, hubledger, ledger, model, tmp_path):
+    record("r1")
+    digest = sha256(model / "model.sig")
+    shutil.copy(ledger / "digests.db", tmp_path / "older")
+    shutil.copytree(ledger / "evidence", tmp_path / "copy")
     assert hubledger("evidence", "withdraw", ledger, digest, "--reason", "personal-data")[0] == 0
-    assert (ledger / "evidence/withdrawn" / digest).read_bytes() != b""
-    assert json.loads(withdrawn)["leafIndex"] == 2
+    shutil.rmtree(ledger / "evidence")
+    shutil.copytree(tmp_path / "copy", ledger / "evidence")
+    for suffix in ("-wal", "-shm"):
+        (ledger / f"digests.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(tmp_path / "older", ledger / "digests.db")
+    assert hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export")[0] == 0
+    assert not (tmp_path / "export/bundles" / f"{digest}.json").exists()
+    assert (tmp_path / "export/bundles" / f"{sha256(model / 'other.sig')}.json").exists()
+
+
+def test_an_export_leaves_other_folders_alone(record, hubledger, ledger, tmp_path):
+    record("r1")
+    other = tmp_path / ".v.export"
+    other.mkdir()
+    (other / "mine").write_text("kept")
+    assert hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "v")[0] == 0
+    assert (other / "mine").read_text() == "kept"
+    assert not list(tmp_path.glob(".hubledger-export-*"))
+
+
+def test_a_policy_is_not_withdrawn(record, hubledger, ledger, show):
+    record("r1")
+    policy = next(each["sha256"] for each in show("r1")["pieces"] if each["use"] == "policy")
+    checkpoint = (ledger / "log/checkpoint").read_bytes()
+    code, _, err = hubledger("evidence", "withdraw", ledger, policy, "--reason", "x")
+    assert code == 2
+    assert "expected a manifest, a bundle or a text, got a policy, which every event rests on" in err
+    assert (ledger / "log/checkpoint").read_bytes() == checkpoint
+    assert file_of(ledger, policy).exists()
+
+
+def test_every_model_that_names_a_withdrawn_piece_shows_it(record, hubledger, ledger, model):
+    for number in range(9):
+        record(f"r{number}", name=f"acme/model-{number}")
+    digest = sha256(model / "model.sig")
+    assert hubledger("evidence", "withdraw", ledger, digest, "--reason", "court-order")[0] == 0
+    for number in range(9):
+        rows = json.loads(hubledger("history", ledger, f"acme/model-{number}", "--json")[1])["events"]
+        assert len(rows) == 2, number
     assert hubledger("log", "audit", ledger)[0] == 0
 
 
@@ -336,7 +399,53 @@ def test_a_bundle_of_17_MB_is_kept_by_digest_only_and_audits(record, show, huble
     )
 
 
-def test_evidence_is_readable_by_those_who_read_the_ledger(record, ledger):
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+def test_a_bundle_past_the_sixteenth_is_audited_too(record, hubledger, ledger, model, damage):
+    for number in range(20):
+        (model / f"{number:02}.sig").write_bytes(
+            b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"' + b"," * number
+        )
+    receipt = record("r1")
+    named = {each["bundleSha256"] for each in receipt["signatures"]}
+    last = next(digest for digest in map(sha256, sorted(model.glob("*.sig"))) if digest not in named)
+    code, out, _ = hubledger("log", "audit", ledger)
+    assert code == 0
+    assert "evidence: 26 pieces hash to their digests" in out
+    if damage == "lost":
+        file_of(ledger, last).unlink()
+    else:
+        file_of(ledger, last).write_bytes(b"x")
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert f"evidence {last}, bundle of leaf 1: expected" in err
+
+
+def test_a_lost_bundle_is_missed_although_another_was_too_large(record, hubledger, ledger, model, tmp_path):
+    head = b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"'
+    (model / "small.sig").write_bytes(head)
+    with (model / "large.sig").open("wb") as file:
+        file.write(head)
+        file.truncate(17 << 20)
+    record("r1")
+    assert hubledger("log", "audit", ledger)[0] == 0
+    file_of(ledger, sha256(model / "small.sig")).unlink()
+    code, _, err = hubledger("log", "audit", ledger)
+    assert code == 61
+    assert f"evidence {sha256(model / 'small.sig')}, bundle of leaf 1: expected stored bytes" in err
+    code, _, err = hubledger("evidence", "export", ledger, "r1", "-o", tmp_path / "export")
+    assert code == 61
+    assert "expected stored bytes, got none" in err
+
+
+def test_evidence_is_for_its_owner(record, hubledger, ledger):
     record("r1")
     modes = {path.stat().st_mode & 0o777 for path in (ledger / "evidence").rglob("*") if path.is_file()}
-    assert modes == {0o644}
+    assert modes == {0o600}
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o700
+    (ledger / "evidence").chmod(0o750)
+    record("r2")
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o750, "whoever lets a group in keeps that"
+    settings = ledger / "hubledger.toml"
+    settings.write_text(settings.read_text().replace('private = "skip"', 'private = "committed"'))
+    record("r3")
+    assert (ledger / "evidence").stat().st_mode & 0o777 == 0o700, "unless signers are held back"

@@ -174,7 +174,7 @@ def test_erasure_destroys_keys_and_bundles_and_nothing_else(record, ledger, hubl
     assert (ledger / "evidence" / bundle[:2] / bundle).exists(), "the other model's bundle stays"
     code, _, err = hubledger("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data")
     assert code == 34
-    assert "expected committed events with evidence, got none" in err
+    assert "expected committed identities whose keys or bundles are here, got none" in err
     assert record("r2", SIGSTORE)["reasons"] == ["signer-changed"], (
         "after an erasure the same signer is a new one"
     )
@@ -279,3 +279,184 @@ def test_a_mode_that_there_is_not_is_refused(ledger, hubledger, old, new, said):
     change(ledger, old, new)
     code, _, err = hubledger("history", ledger, "acme/tiny")
     assert (code, said in err) == (33, True), err
+
+
+def erase(hubledger, ledger, name="acme/tiny"):
+    code, out, err = hubledger("identity", "erase", ledger, name, "--reason", "personal-data", "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def types_of(hubledger, ledger, name):
+    rows = json.loads(hubledger("history", ledger, name, "--json")[1])["events"]
+    return [row["type"].rpartition("/hubledger/")[2].partition("/")[0] for row in rows]
+
+
+def test_an_erasure_can_be_repeated_after_the_same_upload(record, ledger, hubledger, tmp_path):
+    record("r1", SIGSTORE)
+    assert erase(hubledger, ledger)["keysDestroyed"] == 1
+    assert record("r2", SIGSTORE)["withheld"]
+    assert b"signer@example.org" in (ledger / "identities.db").read_bytes()
+    assert hubledger("identity", "open", ledger, "3", "-o", tmp_path / "opening")[0] == 0
+    again = erase(hubledger, ledger)
+    assert (again["keysDestroyed"], again["withdrawn"], again["leafIndices"]) == (1, [], [4])
+    assert hubledger("identity", "open", ledger, "3", "-o", tmp_path / "again")[0] == 34
+    assert b"signer@example.org" not in (ledger / "identities.db").read_bytes()
+    assert types_of(hubledger, ledger, "acme/tiny") == ["verification-event", "erasure"] * 2
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_keys_are_erased_where_the_bundle_was_withdrawn_before(record, ledger, hubledger, tmp_path):
+    record("r1", SIGSTORE)
+    bundle = hashlib.sha256((tmp_path / "model/model.sig").read_bytes()).hexdigest()
+    assert hubledger("evidence", "withdraw", ledger, bundle, "--reason", "court-order")[0] == 0
+    assert erase(hubledger, ledger)["leafIndices"] == [3]
+    assert hubledger("identity", "open", ledger, "1", "-o", tmp_path / "opening")[0] == 34
+    shown = json.loads(hubledger("evidence", "show", ledger, bundle, "--json")[1])
+    assert (shown["reason"], shown["leafIndex"]) == ("court-order", 2), "the note keeps the first reason"
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_an_erasure_says_what_it_did_in_words(record, ledger, hubledger):
+    record("r1", SIGSTORE)
+    record("r1", SIGSTORE, name="other/model")
+    _, out, _ = hubledger("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data")
+    assert out == (
+        "erased      acme/tiny: 1 bundle withdrawn, 1 key destroyed\n  leaf      3, 4\n"
+        "  also of   other/model: its history says that the bundle is gone\n"
+    )
+
+
+def test_an_erasure_takes_the_bundles_past_the_sixteenth(ledger, hubledger, oms, tmp_path):
+    model = tmp_path / "many"
+    shutil.copytree(oms / "tiny-model", model)
+    bundle = json.loads((oms / SIGSTORE).read_bytes())
+    for number in range(20):
+        (model / f"{number:02}.sig").write_text(json.dumps(bundle) + " " * number)
+    record = (
+        "record", ledger, "acme/tiny", "--revision", "r1", "--model", model,
+        "--trust-config", oms / "fake-sigstore/trust_config.json",
+    )  # fmt: skip
+    assert hubledger(*record)[0] == 0
+    assert len(erase(hubledger, ledger)["withdrawn"]) == 20
+    left = b"".join(path.read_bytes() for path in (ledger / "evidence").rglob("*") if path.is_file())
+    assert b"signer@example.org" not in left
+    assert json.dumps(bundle).encode()[:200] not in left
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_every_model_that_names_an_erased_bundle_shows_it_and_keeps_its_keys(record, ledger, hubledger):
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    others = [f"open/model-{number}" for number in range(9)]
+    for name in others:
+        record("r1", SIGSTORE, name=name)
+    change(ledger, 'identity_mode = "clear"', 'identity_mode = "committed"')
+    record("r1", SIGSTORE)
+    record("r1", SIGSTORE, name="closed/model")
+    facts = erase(hubledger, ledger)
+    assert facts["otherModels"] == ["closed/model", *others]
+    assert len(facts["leafIndices"]) == 3
+    for name in ("acme/tiny", "closed/model", *others):
+        assert types_of(hubledger, ledger, name) == ["verification-event", "erasure"]
+    assert hubledger("identity", "open", ledger, "11", "-o", ledger.parent / "opening")[0] == 0
+    assert hubledger("log", "audit", ledger)[0] == 0
+
+
+def test_an_erasure_that_stopped_between_two_statements_is_finished_by_repeating_it(
+    record, ledger, hubledger, monkeypatch
+):
+    from ledger.embedded import announcing
+    from ledger.embedded.identities import erase_identities
+
+    record("r1", SIGSTORE)
+    record("r1", SIGSTORE, name="other/model")
+
+    class Stopped(BaseException):
+        pass
+
+    def stopping(*_, **__):
+        raise Stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(announcing, "carry_out", stopping)
+        with pytest.raises(Stopped):
+            erase_identities(ledger, "acme/tiny", reason="personal-data", reference=None)
+    assert types_of(hubledger, ledger, "other/model") == ["verification-event"]
+    assert erase(hubledger, ledger)["otherModels"] == ["other/model"]
+    assert types_of(hubledger, ledger, "other/model") == ["verification-event", "erasure"]
+
+
+def test_bundles_of_unknown_signers_are_withheld_too_also_after_an_erasure(
+    record, ledger, hubledger, tmp_path
+):
+    bundle = record("r1", "cert.model.sig")["signatures"][0]["bundleSha256"]
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    public = record("r1", "cert.model.sig", name="open/model")["signatures"][0]
+
+    def bundles(event, folder):
+        _, out, _ = hubledger("evidence", "export", ledger, event, "-o", tmp_path / folder, "--json")
+        return [each["state"] for each in json.loads(out)["pieces"] if each["use"] == "bundle"]
+
+    assert public["bundleSha256"] == bundle
+    assert bundles("1", "committed") == ["withheld"]
+    assert not (tmp_path / "committed/bundles").exists()
+    assert bundles("2", "public") == ["stored"]
+    assert erase(hubledger, ledger)["withdrawn"] == [bundle]
+    assert bundles("1", "erased") == ["withheld"]
+    assert bundles("2", "public again") == ["withdrawn"]
+
+
+def test_an_event_without_a_known_signer_is_withheld_where_its_model_has_commitments(
+    record, ledger, hubledger, tmp_path
+):
+    record("r1", SIGSTORE)
+    change(ledger, 'identity_mode = "committed"', 'identity_mode = "clear"')
+    record("r2", "cert.model.sig")
+    (ledger / "identities.db").rename(tmp_path / "lost")
+    _, out, _ = hubledger("evidence", "export", ledger, "2", "-o", tmp_path / "export", "--json")
+    assert {each["use"]: each["state"] for each in json.loads(out)["pieces"]}["bundle"] == "withheld"
+
+
+def test_the_same_recording_after_an_erasure_is_refused_with_the_reason(
+    record, ledger, hubledger, oms, tmp_path
+):
+    record("r1")
+    erase(hubledger, ledger)
+    code, _, err = hubledger(
+        "record", ledger, "acme/tiny", "--revision", "r1", "--event-id", "acme/tiny@r1",
+        "--model", tmp_path / "model", "--public-key", oms / "keys/ec-p256.pub",
+    )  # fmt: skip
+    assert code == 36
+    assert (
+        "got other facts. After `hubledger identity erase` the same signer has another commitment, so the same revision "
+        "is a new observation: give it a new event id (--event-id). So is one with other keys"
+    ) in err
+
+
+def test_history_says_why_evidence_is_gone(record, ledger, hubledger):
+    record("r1", SIGSTORE)
+    erase_command = ("identity", "erase", ledger, "acme/tiny", "--reason", "personal-data")
+    assert hubledger(*erase_command, "--reference", "ticket 7", "--start-unchecked")[0] == 0
+    _, out, _ = hubledger("history", ledger, "acme/tiny")
+    assert "Evidence withdrawn: personal-data, ticket 7 (1 piece); keys of its identities destroyed" in out
+    assert "erasure/v1" not in out
+
+
+def test_an_erasure_asks_for_a_newer_checkpoint_as_every_writer_does(record, ledger, hubledger, tmp_path):
+    record("r1", SIGSTORE)
+    shutil.copytree(ledger, tmp_path / "older")
+    record("r2", SIGSTORE)
+    erase_command = ("identity", "erase", tmp_path / "older", "acme/tiny", "--reason", "personal-data")
+    code, _, err = hubledger(*erase_command, "--not-older-than", ledger / "log/checkpoint")
+    assert code == 62, err
+    assert hubledger("identity", "open", tmp_path / "older", "1", "-o", tmp_path / "opening")[0] == 0
+
+
+def test_a_private_recording_that_is_skipped_says_that_there_is_no_proof(ledger, hubledger, oms, tmp_path):
+    code, out, _ = hubledger(
+        "record", ledger, "acme/tiny", "--revision", "r1", "--model", oms / "tiny-model", "--private",
+        "--proof-out", tmp_path / "proof",
+    )  # fmt: skip
+    assert code == 0
+    assert f"no proof: nothing was recorded, and {tmp_path / 'proof'} was not written" in out
+    assert not (tmp_path / "proof").exists()

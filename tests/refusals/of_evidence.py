@@ -9,18 +9,23 @@ from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.evidence import export_evidence, show_evidence, withdraw_evidence
 from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.identities import erase_identities, write_openings
+from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.embedded.searching import events_with_content
 from ledger.embedded.withdrawing import parse_plan
 from ledger.errors import (
     ConfigError,
+    ConflictError,
     CorruptError,
     LimitError,
     NotEmptyError,
     NotFoundError,
+    UsageError,
     WithdrawnError,
     WriteError,
 )
+from ledger.event.digests import NamedDigest, Use
 from ledger.identity import KeySigner
+from ledger.policy import tofu
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence, Withdrawal
 from ledger.storage.identities import IdentityKeys
@@ -147,7 +152,44 @@ def _withdraw_unknown(scene):
     return withdraw_evidence(scene.watch(scene.ledger()), [UNKNOWN], reason="personal-data")
 
 
+def _withdraw_policy(scene):
+    ledger = scene.watch(scene.ledger())
+    return withdraw_evidence(ledger, [tofu.POLICY_SHA256], reason="personal-data")
+
+
+def _withdraw_behind_the_log(scene):
+    ledger = scene.ledger()
+    with contextlib.closing(sqlite3.connect(ledger / "digests.db", isolation_level=None)) as database:
+        database.execute("UPDATE position SET leaves = 1")
+        database.execute("DROP TABLE named")
+    scene.watch(ledger / "evidence")
+    return withdraw_evidence(ledger, [UNKNOWN], reason="personal-data")
+
+
+def _evidence_elsewhere(scene):
+    """The folder is a link to a disk that is not there."""
+    ledger = scene.ledger()
+    (ledger / "evidence").rename(scene.folder / "moved")
+    (ledger / "evidence").symlink_to(scene.folder / "nowhere")
+    return withdraw_evidence(ledger, [UNKNOWN], reason="personal-data")
+
+
 LEDGER = (
+    refused(
+        UsageError,
+        "evidence <hex>: expected a manifest, a bundle or a text, got a policy, which every event rests on that was decided by it. A policy stays: without it nobody can say why an event was decided as it was",
+        _withdraw_policy,
+    ),
+    refused(
+        CorruptError,
+        "digest index: expected 3 leaves, got 1. Run `hubledger index rebuild`, then withdraw again: nothing was withdrawn",
+        _withdraw_behind_the_log,
+    ),
+    refused(
+        WriteError,
+        "folder <folder>/ledger/evidence: expected a folder that only its owner reads, got File exists. Make it, and its folder, writable for this user",
+        _evidence_elsewhere,
+    ),
     refused(
         NotFoundError,
         "evidence <hex>: expected a digest that is stored or named, got neither. `hubledger evidence show` with an event lists the digests that it names",
@@ -234,7 +276,21 @@ def _restore_all(ledger, sha256):
     (ledger / "evidence/withdrawn" / sha256.hex()).unlink()
 
 
+def _no_list(scene):
+    evidence = Evidence(DirectoryObjects(scene.folder / "evidence"))
+    evidence.put([b"{"])
+    scene.watch(scene.folder)
+    with NamedEvidence() as named:
+        named.add(4, [NamedDigest(Use.MORE, hashlib.sha256(b"{").digest())])
+        return named.check(scene.folder / "evidence", workers=1)
+
+
 AUDIT = (
+    refused(
+        CorruptError,
+        "evidence <hex>, more-signatures of leaf 4: expected <any>, got <any>. The log commits to these bytes: whoever recorded the event stored no list",
+        _no_list,
+    ),
     refused(
         CorruptError,
         "evidence <hex>, manifest of leaf 1: expected stored bytes, or a note of their withdrawal, got neither. Restore it from a copy; the log itself is not affected",
@@ -297,7 +353,36 @@ def _keys_without_space(scene):
     return keys.commitment("name:acme/other", SIGNER)
 
 
+def _keys_unreadable(scene):
+    scene.write("identities.db", b"no SQLite file" * 1000)
+    return _keys(scene).holds_back("name:acme/tiny")
+
+
+def _record_committed(scene):
+    ledger = scene.ledger()
+    settings = ledger / "hubledger.toml"
+    settings.write_text(
+        settings.read_text().replace('identity_mode = "clear"', 'identity_mode = "committed"')
+    )
+    model = scene.folder / "committed"
+    model.mkdir()
+    for content in (b"one", b"two"):
+        scene.write("committed/weights.bin", content)
+        request = RecordRequest(name="acme/other", revision="r1", model=model, event_id="c1")
+        record_revision(ledger, request)
+
+
 IDENTITIES = (
+    refused(
+        CorruptError,
+        "keys of identities in identities.db: expected a file that this user can read, got <any>. Run this as the user who records: without it nobody can say what is held back",
+        _keys_unreadable,
+    ),
+    refused(
+        ConflictError,
+        "event id c1: expected the facts recorded at leaf 3, got other facts. After `hubledger identity erase` the same signer has another commitment, so the same revision is a new observation: give it a new event id (--event-id). So is one with other keys",
+        _record_committed,
+    ),
     refused(
         NotFoundError,
         "identities of event 1: expected a committed identity whose key is here, got none. An event in clear needs no opening; after an erasure nobody can open it",
@@ -305,7 +390,7 @@ IDENTITIES = (
     ),
     refused(
         NotFoundError,
-        "identities of model acme/tiny: expected committed events with evidence, got none. Identities that were logged in clear cannot be erased: the log only grows",
+        "identities of model acme/tiny: expected committed identities whose keys or bundles are here, got none. Identities that were logged in clear cannot be erased: the log only grows",
         lambda scene: erase_identities(
             scene.watch(scene.ledger()), "acme/tiny", reason="personal-data", reference=None
         ),
