@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from cli.options import withdrawal_options, writing_options
 from cli.output import echo_json, json_option, printable
 from cli.progress import progress_bar
 from ledger.embedded.wording import plural
 
 _DIRECTORY = click.Path(path_type=pathlib.Path)
-_FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -80,14 +80,8 @@ def export(directory: pathlib.Path, event: str, output: pathlib.Path, *, as_json
 @command.command()
 @click.argument("directory", type=_DIRECTORY)
 @click.argument("digests", metavar="DIGEST", nargs=-1, required=True)
-@click.option("--reason", required=True, help='Why, as a code such as "personal-data". It becomes public.')
-@click.option("--reference", help="Where the decision is written down. It becomes public.")
-@click.option(
-    "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
-)
-@click.option(
-    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
-)
+@withdrawal_options
+@writing_options
 @json_option
 def withdraw(
     directory: pathlib.Path,

@@ -4,11 +4,11 @@ import pathlib
 
 import click
 
+from cli.options import withdrawal_options, writing_options
 from cli.output import echo_json, json_option, printable
 from ledger.embedded.wording import plural
 
 _DIRECTORY = click.Path(path_type=pathlib.Path)
-_FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 
 
 @click.group()
@@ -45,14 +45,8 @@ def open_command(directory: pathlib.Path, event: str, output: pathlib.Path, *, a
 @command.command()
 @click.argument("directory", type=_DIRECTORY)
 @click.argument("name")
-@click.option("--reason", required=True, help='Why, as a code such as "personal-data". It becomes public.')
-@click.option("--reference", help="Where the decision is written down. It becomes public.")
-@click.option(
-    "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
-)
-@click.option(
-    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
-)
+@withdrawal_options
+@writing_options
 @json_option
 def erase(
     directory: pathlib.Path,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli.options import writing_options
 from cli.output import echo_json, json_option, printable
 from cli.progress import progress_bar
 from ledger.embedded.wording import plural
@@ -42,12 +43,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.option(
     "--trust-config", type=_FILE, help="Sigstore client trust config or trusted root; default: production."
 )
-@click.option(
-    "--not-older-than", multiple=True, type=_FILE, help="A checkpoint of this log that was kept elsewhere."
-)
-@click.option(
-    "--start-unchecked", is_flag=True, help="Write without asking the outside first; a warning says so."
-)
+@writing_options
 @click.option(
     "--proof-out",
     "--output",
