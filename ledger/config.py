@@ -6,12 +6,63 @@ keys) are written by ``hubledger init`` and are not meant to be edited.
 
 import pathlib
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ledger.errors import ConfigError, LimitError
 
 FILE_NAME = "hubledger.toml"
 MAX_CONFIG_BYTES = 1 << 20
+MAX_IN_FLIGHT = 4096
+LOGS = ("local", "rekor-v2", "rekor-v1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekorConfig:
+    """The table ``[rekor]``: where a ledger in Rekor submits its events. Each field's comment is its manual page."""
+
+    # A Sigstore client trust config (JSON), or empty: Sigstore's public instance, from its TUF repository.
+    trust_config: str = ""
+    # In the place of trust_config: a trusted root, and the signing config that names where to submit.
+    trusted_root: str = ""
+    signing_config: str = ""
+    # Where the checkpoint and tiles of a Rekor v2 shard are served. Empty: below the address it is written at.
+    read_url: str = ""
+    # How many submissions may be under way at once.
+    in_flight: int = 64
+    # Whether an RFC 3161 timestamp is asked for with each entry, from the authorities of the signing config.
+    timestamps: bool = False
+
+    def __post_init__(self) -> None:
+        _check_instance("rekor", self)
+        if not 1 <= self.in_flight <= MAX_IN_FLIGHT:
+            raise ConfigError("rekor.in_flight", expected=f"1 to {MAX_IN_FLIGHT}", actual=self.in_flight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchorConfig:
+    """The table ``[anchor]``: where a local log submits its checkpoints, so that nobody can be shown another log."""
+
+    # "rekor-v2" or "rekor-v1". Empty: checkpoints are not anchored in Rekor.
+    log: str = ""
+    # Seconds between two anchors, at least.
+    interval: float = 3600.0
+    # The ECDSA key that signs anchors, PEM (PKCS#8); made when it is first needed.
+    key: str = "keys/anchor.key"
+    # Whether each anchor is also stamped by the timestamp authorities of the signing config (RFC 3161).
+    timestamps: bool = False
+    # As in [rekor].
+    trust_config: str = ""
+    trusted_root: str = ""
+    signing_config: str = ""
+    read_url: str = ""
+
+    def __post_init__(self) -> None:
+        _check_instance("anchor", self)
+        if self.log not in ("", *LOGS[1:]):
+            raise ConfigError("anchor.log", expected='"", "rekor-v2" or "rekor-v1"', actual=self.log)
+        if not 1 <= self.interval <= 30 * 86_400:
+            raise ConfigError("anchor.interval", expected="1 to 2592000 seconds", actual=self.interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +89,12 @@ class Config:
     identity_mode: str = "clear"
     # What `record --private` does: "skip" records nothing, "committed" records with committed identities.
     private: str = "skip"
+    # Where events are logged: "local" (a tile log in this directory), "rekor-v2" or "rekor-v1". Never changes.
+    log: str = "local"
+    # The table [rekor], for a ledger in Rekor.
+    rekor: RekorConfig = field(default_factory=RekorConfig)
+    # The table [anchor]: where a local log's checkpoints are anchored.
+    anchor: AnchorConfig = field(default_factory=AnchorConfig)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "hub"):
@@ -46,7 +103,11 @@ class Config:
             raise ConfigError(
                 "publish_interval", expected="0.1 to 3600 seconds", actual=self.publish_interval
             )
-        for name, allowed in (("identity_mode", ("clear", "committed")), ("private", ("skip", "committed"))):
+        for name, allowed in (
+            ("identity_mode", ("clear", "committed")),
+            ("private", ("skip", "committed")),
+            ("log", LOGS),
+        ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(name, expected=" or ".join(allowed), actual=getattr(self, name))
         if self.public_url and not self.public_url.startswith(("https://", "http://")):
@@ -64,6 +125,18 @@ def _check_id(name: str, value: str) -> None:
             expected=f"1 to {MAX_ID_BYTES} printable ASCII characters without spaces and '+'",
             actual=value,
             next_step='A schema-less address such as "log.example/models" is usual',
+        )
+
+
+def _check_instance(table: str, config: RekorConfig | AnchorConfig) -> None:
+    """Check which Sigstore instance a table names: one way of naming it, and not half of one."""
+    if config.trust_config and (config.trusted_root or config.signing_config):
+        raise ConfigError(table, expected="trust_config, or trusted_root and signing_config", actual="both")
+    if bool(config.trusted_root) != bool(config.signing_config):
+        raise ConfigError(table, expected="trusted_root with signing_config", actual="one of them")
+    if config.read_url and not config.read_url.startswith(("https://", "http://")):
+        raise ConfigError(
+            f"{table}.read_url", expected="an http(s) address, or nothing", actual=config.read_url
         )
 
 
@@ -95,32 +168,64 @@ def parse_config(data: bytes) -> Config:
         table = tomllib.loads(data.decode("utf-8"))
     except ValueError as error:
         raise ConfigError(FILE_NAME, expected="TOML", actual=str(error)) from error
-    known = {field.name: field.type for field in fields(Config)}
-    for name, value in table.items():
-        if name not in known:
-            raise ConfigError(
-                f"setting {name}", expected="one of " + ", ".join(known), actual="an unknown setting"
-            )
-        wanted = (int, float) if known[name] is float else (str,)
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigError(
-                f"setting {name}", expected=f"a value of type {wanted[-1].__name__}", actual=repr(value)
-            )
     for name in ("ledger", "hub"):
         if name not in table:
             raise ConfigError(f"setting {name}", expected="a value", actual="nothing")
-    return Config(**table)
+    for name, kind in _TABLES.items():
+        if name in table:
+            if not isinstance(table[name], dict):
+                raise ConfigError(f"setting {name}", expected=f"a table [{name}]", actual=repr(table[name]))
+            table[name] = kind(**_checked(table[name], kind, prefix=f"{name}."))
+    return Config(**_checked(table, Config))
+
+
+_TABLES: dict[str, type[RekorConfig] | type[AnchorConfig]] = {"rekor": RekorConfig, "anchor": AnchorConfig}
+_WANTED: dict[object, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
+
+
+def _checked(table: dict[str, Any], kind: type, *, prefix: str = "") -> dict[str, Any]:
+    """Return the settings of a table, each known and of its type. Raises ConfigError."""
+    known = {each.name: each.type for each in fields(kind)}
+    for name, value in table.items():
+        if name not in known:
+            raise ConfigError(
+                f"setting {prefix}{name}", expected="one of " + ", ".join(known), actual="an unknown setting"
+            )
+        wanted = _WANTED.get(known[name], (object,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            raise ConfigError(
+                f"setting {prefix}{name}",
+                expected=f"a value of type {wanted[-1].__name__}",
+                actual=repr(value),
+            )
+    return table
 
 
 def format_config(config: Config) -> bytes:
     """Format settings as TOML."""
     lines = ["# Settings of this ledger; each is explained in docs/reference/settings.md"]
-    for field in fields(Config):
-        value = getattr(config, field.name)
-        lines.append(
-            f"{field.name} = {value}" if isinstance(value, float) else f'{field.name} = "{_escape(value)}"'
-        )
+    lines += [
+        _line(each.name, getattr(config, each.name)) for each in fields(Config) if each.name not in _TABLES
+    ]
+    for name, kind in _TABLES.items():
+        table = getattr(config, name)
+        if table != kind():  # what is as it comes needs no table
+            lines += [
+                "",
+                f"[{name}]",
+                *(_line(each.name, getattr(table, each.name)) for each in fields(kind)),
+            ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _line(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return f"{name} = {'true' if value else 'false'}"
+        case int() | float():
+            return f"{name} = {value}"
+        case _:
+            return f'{name} = "{_escape(str(value))}"'
 
 
 def _escape(text: str) -> str:

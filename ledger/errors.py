@@ -11,7 +11,8 @@
     │   ├── NotFoundError              no such event, history, leaf or file
     │   ├── NotEmptyError              a directory that must be empty is not
     │   ├── ConflictError              an event id that was used with other facts
-    │   └── WithdrawnError             evidence whose bytes were withdrawn: why, and the leaf that says so
+    │   ├── WithdrawnError             evidence whose bytes were withdrawn: why, and the leaf that says so
+    │   └── RejectedError              an entry that a log refuses for good
     ├── VerificationError          it does not verify
     │   ├── SignatureError             a signature that fails, or a known key that did not sign
     │   ├── ProofError                 an inclusion or consistency proof that fails
@@ -20,7 +21,8 @@
     ├── UnavailableError           I could not reach it
     │   ├── SourceError                an outside source did not answer, or not in its protocol
     │   ├── WriterLockedError          another process writes this directory
-    │   └── HeadMovedError             a history grew between the decision and the commit: decide again
+    │   ├── HeadMovedError             a history grew between the decision and the commit: decide again
+    │   └── FrozenError                a log that takes no more entries, or none any more
     └── StorageError               my storage is in doubt: stop
         ├── CorruptError               stored bytes that cannot be what was stored
         ├── RestoredError              this directory is older than what the log has already shown
@@ -153,6 +155,15 @@ class WithdrawnError(InputError):
         )
 
 
+class RejectedError(InputError):
+    """An entry that a log refuses for good: sending it again cannot help."""
+
+    exit_code = 38
+    default_next_step = (
+        "See what the log does not like; `hubledger outbox drop` gives the entry up, for all to see"
+    )
+
+
 class VerificationError(LedgerError):
     """Something that was checked does not hold."""
 
@@ -214,6 +225,13 @@ class HeadMovedError(UnavailableError):
 
     exit_code = 53
     default_next_step = "Try again with the same event id"
+
+
+class FrozenError(UnavailableError):
+    """A shard of a log that takes no more entries: the next one does."""
+
+    exit_code = 54
+    default_next_step = "Get the newest signing configuration: the log goes on in another shard"
 
 
 class StorageError(LedgerError):

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from dataclasses import dataclass, field, fields
+from dataclasses import fields, is_dataclass
 
 import click
 import pytest
@@ -242,10 +242,14 @@ def test_every_setting_is_in_the_reference_with_its_default():
     described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
     example = Config(ledger="log.example/models", hub="hub.example")
     required = ("ledger", "hub")
-    assert described == {
-        each.name: "required" if each.name in required else json.dumps(getattr(example, each.name))
-        for each in fields(Config)
-    }
+    settings = {}
+    for each in fields(Config):
+        value = getattr(example, each.name)
+        inner = fields(value) if is_dataclass(value) else ()
+        settings |= {f"{each.name}.{one.name}": json.dumps(getattr(value, one.name)) for one in inner}
+        if not inner:
+            settings[each.name] = "required" if each.name in required else json.dumps(value)
+    assert described == settings
 
 
 def test_every_setting_of_a_trust_file_is_in_the_reference():

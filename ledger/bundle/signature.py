@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.bundle import VERSIONS, Bundle
+from ledger.bundle.log_entry import HASHES
 from ledger.bundle.reasons import NotVerifiedError, refused
 from ledger.bundle.statement import DIGESTS_TYPE
 from ledger.encoding import parse_base64
@@ -26,12 +27,6 @@ from ledger.event.fields import encoded_bytes
 from ledger.identity import Capped, KeyFacts, SignerFacts, overflow_text
 
 MAX_KEY_BYTES = 4096
-HASHES: dict[str, hashes.HashAlgorithm] = {
-    "secp256r1": hashes.SHA256(),
-    "secp384r1": hashes.SHA384(),
-    "secp521r1": hashes.SHA512(),
-}
-"""By curve: OMS v1.0 gives each curve one hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

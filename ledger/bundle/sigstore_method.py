@@ -12,9 +12,10 @@ from typing import Any
 
 from ledger.bundle import Bundle
 from ledger.bundle.fulcio import signer_facts
+from ledger.bundle.log_entry import LogKeys
 from ledger.bundle.reasons import NotVerifiedError, refused
 from ledger.bundle.signature import TrustMaterial, VerifiedSignature
-from ledger.bundle.upstream import LogKeys, prove_upstream
+from ledger.bundle.upstream import prove_upstream
 from ledger.errors import ConfigError
 
 
