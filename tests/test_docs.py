@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 
 import click
 import pytest
