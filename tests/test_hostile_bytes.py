@@ -20,7 +20,7 @@ from ledger.history import INITIAL, parse_state
 from ledger.index import read_entry
 from ledger.manifest import Manifest, ManifestFile, parse_manifest
 from ledger.storage import Batch, Head
-from ledger.storage.sqlite import _format_changes, _parse_changes, event_key
+from ledger.storage.heads import _format_changes, _parse_changes, event_key
 from tests import events, oms, world
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
 from tests.refusals import of_bundle
@@ -87,7 +87,7 @@ PARSERS = DOCUMENTS | {
     "a map commit": (format_map_commit(MapCommit(covers=7, root=bytes(32))), parse_entry),
     "a manifest": (Manifest.of([ManifestFile(path="a", sha256=bytes(32), size=1)]).data, parse_manifest),
     "a state": (INITIAL.apply(events.event(events.key("a"))).format(), parse_state),
-    "recent changes": (_format_changes(CHANGES), _parse_changes),
+    "recent changes": (_format_changes(CHANGES.events, CHANGES.heads), _parse_changes),
     "settings": (format_config(Config(ledger="log.example", hub="hub.example")), parse_config),
     "a bundle with a key": (of_bundle._bundle(), read_bundle),
     "a bundle with a chain": (
