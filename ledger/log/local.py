@@ -28,7 +28,7 @@ from ledger.errors import (
 from ledger.log import Committed, Submission
 from ledger.log.admission import Admissions, Changes
 from ledger.log.freshness import Source, check_not_restored
-from ledger.log.group import GroupCommit, interrupted
+from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit, interrupted
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
@@ -48,8 +48,6 @@ from ledger.tlog.tiles import (
 
 _logger = logging.getLogger(__name__)
 
-MAX_BATCH_ENTRIES = 8192
-"""Entries of one commit, at most: bounds how long one transaction can take."""
 MIN_PUBLISH_INTERVAL = 0.1
 """Seconds; readers and witnesses cannot use more checkpoints than ten a second."""
 
