@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ledger.bundle.bodies import SignedPayload
 from ledger.encoding import parse_audited_json, parse_base64
 from ledger.entry import Entry, parse_entry
-from ledger.errors import LedgerError, MalformedError, NotFoundError, StorageError
+from ledger.errors import LedgerError, MalformedError, NotFoundError, StorageError, UsageError
 from ledger.event.schemas import HUB_KEY
 from ledger.log import Committed, Submission
 from ledger.log.admission import Admissions, Found
@@ -254,9 +254,20 @@ class Outbox:
         return count
 
     def drop(self, number: int, *, reason: str) -> None:
-        """Give up a pending entry. Raises UsageError: it is not pending."""
+        """Give up a pending entry, for good. What was sent before may be logged all the same.
+
+        Raises:
+            UsageError: it is not pending.
+        """
         with self._writer:
             self._check()
+            if number not in self._store.pending([number]):
+                raise UsageError(
+                    f"number {number}",
+                    expected="a pending entry",
+                    actual="one that is logged, dropped or unknown",
+                    next_step="`hubledger outbox status` lists what is pending and was tried",
+                )
             with self._stopping("giving up an entry"):
                 self._store.drop(number, reason=reason, now=int(self._clock()))
         self._settled_now()

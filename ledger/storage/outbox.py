@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.encoding import Json, format_base64, format_canonical_json, parse_base64, parse_canonical_json
-from ledger.errors import ConfigError, CorruptError, LedgerError, NotFoundError, UsageError
+from ledger.errors import ConfigError, CorruptError, LedgerError, NotFoundError
 from ledger.storage import Head
 from ledger.storage.heads import HeadStore, reading
 
@@ -334,19 +334,9 @@ class OutboxStore(HeadStore):
         return count
 
     def drop(self, number: int, *, reason: str, now: int) -> None:
-        """Give up a pending entry. Its statement, its place in the chains and its event id stay.
-
-        Raises:
-            UsageError: it is logged or was dropped before.
-        """
+        """Give up a pending entry. Its statement, its place in the chains and its event id stay."""
         with self._transaction() as execute:
-            if execute("DELETE FROM pending WHERE number = ?", (number,)).rowcount != 1:
-                raise UsageError(
-                    f"number {number}",
-                    expected="a pending entry",
-                    actual="one that is logged, dropped or unknown",
-                    next_step="`hubledger outbox status` lists what is pending and was tried",
-                )
+            execute("DELETE FROM pending WHERE number = ?", (number,))
             execute("INSERT INTO drops VALUES (?, ?, ?)", (number, reason, now))
         self._certain = True
 
