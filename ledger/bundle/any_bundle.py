@@ -157,7 +157,8 @@ def _parse_signer(media: str, material: Mapping[str, Any]) -> tuple[bytes | None
 
 
 def _parse_content(value: Mapping[str, Any]) -> SignedEnvelope | SignedFile:
-    envelope, message = value.get("dsseEnvelope"), value.get("messageSignature")
+    envelope: Any = value.get("dsseEnvelope")
+    message: Any = value.get("messageSignature")
     match envelope, message:
         case {"payload": str(payload), "signatures": [{"sig": str(signature)} as one]}, None:
             return SignedEnvelope(
