@@ -361,7 +361,7 @@ CORRUPTIONS = {
         _entry(lambda entry: _put("signedEntryTimestamp", lambda t: _other(t, 40))(entry["verification"])),
         SignatureError,
     ),
-    "origin": (_proof(_put("checkpoint", _line(0, lambda _: f"{NAME} - 12"))), SignatureError),
+    "origin": (_proof(_put("checkpoint", _line(0, lambda _: f"{NAME} - 99999"))), SignatureError),
     "checkpoint-size": (_proof(_put("checkpoint", _line(1, lambda size: size + "0"))), SignatureError),
     "checkpoint-root": (_proof(_put("checkpoint", _line(2, _other))), SignatureError),
     "checkpoint-signature": (_proof(_put("checkpoint", _line(4, lambda x: _other(x, -30)))), SignatureError),
