@@ -80,7 +80,12 @@ def audit(
     if as_json:
         echo_json(report)
         return
-    click.echo(f"Audited {report['origin']}: size {report['size']}, root {report['rootHash']}")
+    if "rootHash" in report:
+        click.echo(f"Audited {report['origin']}: size {report['size']}, root {report['rootHash']}")
+    else:
+        click.echo(
+            f"Audited {report['ledger']} in {report['log']}: {report['size']} accepted, {report['logged']} logged"
+        )
     for line in report["checked"]:
         click.echo(f"  {line}")
 

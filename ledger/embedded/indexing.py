@@ -51,7 +51,7 @@ def check_index(
     A writer may go on meanwhile.
     """
     ledger = open_for_reading(directory)
-    least = ledger.log.checkpoint().checkpoint.size
+    least = ledger.size()
     with tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder:
         leaves = _stage(directory, pathlib.Path(folder), progress, workers)
         return leaves, index_problems(ledger, pathlib.Path(folder), leaves, least=least)
@@ -83,6 +83,10 @@ class _Read:
 def _stage(directory: pathlib.Path, folder: pathlib.Path, progress: Progress, workers: int | None) -> int:
     """Stage the rows of every durable entry of a ledger, published or waiting; returns how many leaves."""
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        from ledger.embedded.remote_audit import stage_accepted
+
+        return stage_accepted(ledger.accepted, folder, progress)
     published = ledger.log.checkpoint().checkpoint.size
     commits = SqliteCommits(ledger.layout.commits, read_only=True)
     try:

@@ -3,7 +3,7 @@
 import difflib
 import pathlib
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.client.verify import verify_remembered
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
@@ -19,6 +19,9 @@ from ledger.identity import Identity, display
 from ledger.index import Index
 from ledger.storage.directory import write_file_durably
 
+if TYPE_CHECKING:
+    from ledger.embedded.remote import AcceptedLog
+
 MAX_PIN_BYTES = 1 << 20
 __all__ = ["describe", "model_history", "write_proof"]
 
@@ -30,7 +33,7 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
         NotFoundError: nothing is recorded under this name.
     """
     ledger = open_for_reading(directory)
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     key = f"name:{escape_name(name)}"
     index = Index(ledger.layout.index, read_only=True)
     try:
@@ -51,7 +54,24 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
             found |= _read_history(ledger, index, str(repo), size, known=found)
     finally:
         index.close()
-    return [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
+    rows = [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
+    return rows if ledger.accepted is None else _with_places(ledger.accepted, rows)
+
+
+def _with_places(accepted: "AcceptedLog", rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of each row of a ledger in Rekor where it is logged, proven again, or that it is not.
+
+    The order is that of acceptance, which the chains follow; ``leafIndex`` is that of the shard.
+    """
+    from ledger.embedded.remote import fate_facts
+
+    placed = []
+    for row in rows:
+        number = row.pop("leafIndex")
+        if "pin" in row:
+            row["pin"]["number"] = row["pin"].pop("leafIndex")
+        placed.append(fate_facts(accepted.fate(number)) | row)
+    return placed
 
 
 def _read_history(
@@ -99,7 +119,7 @@ def read_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Stateme
 
 def read_entry_at(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
     """Return the bytes of a published entry, their leaf hash checked."""
-    return next(iter(ledger.log.read(leaf_index, leaf_index + 1, size=size)))
+    return next(iter(ledger.read(leaf_index, leaf_index + 1, size=size)))
 
 
 def _row_facts(row: Row) -> dict[str, Any]:
@@ -169,9 +189,9 @@ def write_proof(
 
 
 def find_leaf(ledger: ReadLedger, event: str) -> int:
-    """Return the leaf index that digits are, or that an event id stands for. Raises NotFoundError."""
+    """Return the leaf index (in Rekor: the number) that digits are, or an event id stands for. Raises NotFoundError."""
     if event.isascii() and event.isdigit():
-        return parse_decimal(event, what="leaf index")
+        return parse_decimal(event, what="leaf index" if ledger.accepted is None else "number")
     index = Index(Layout(root=ledger.layout.root).index, read_only=True)
     try:
         found = index.find_event(event)

@@ -216,6 +216,13 @@ class Outbox:
                     break
         return {number: self.fate(number) for number in numbers}
 
+    def wait_settled(self, *, timeout: float) -> None:
+        """Wait until attempts have ended, or for ``timeout`` seconds. Raises StorageError: the outbox stopped."""
+        with self._settled:
+            self._check()
+            self._settled.wait(timeout)
+            self._check()
+
     def fate(self, number: int) -> Fate:
         """Return what became of an entry; each of its places is proven again.
 
