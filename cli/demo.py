@@ -1,17 +1,24 @@
 """`hubledger demo`: the whole story in a temporary directory: record, prove, tamper, and see each being caught."""
 
+import contextlib
+import json
 import pathlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.history import marks, who_signed
 from cli.output import columns, echo_json, format_table, json_option
+from ledger.encoding import format_base64, parse_base64
 from ledger.errors import LedgerError, UsageError
+
+if TYPE_CHECKING:
+    from ledger.embedded.remote import RekorSource
 
 _NAME = "acme/tiny-llm"
 _ISSUER = "https://accounts.example.org"
@@ -24,6 +31,7 @@ class _Stage:
 
     root: pathlib.Path
     as_json: bool
+    rekor: "RekorSource | None" = None
     facts: dict[str, Any] = field(default_factory=lambda: {"recorded": [], "caught": []})
 
     @property
@@ -34,17 +42,31 @@ class _Stage:
     def trust(self) -> pathlib.Path:
         return self.ledger / "trust.toml"
 
+    @property
+    def proof(self) -> pathlib.Path:
+        return self.root / ("v1.sigstore.json" if self.rekor else "v1.tlog-proof")
+
     def say(self, text: str = "") -> None:
         if not self.as_json:
             click.echo(text)
 
 
 @click.command()
+@click.option(
+    "--log",
+    "kind",
+    type=click.Choice(("local", "rekor-v2", "rekor-v1")),
+    default="local",
+    show_default=True,
+    help="Where events are logged: in a log of the demo's own, or in a Rekor that the demo starts.",
+)
 @json_option
-def command(*, as_json: bool) -> int:
+def command(*, kind: str, as_json: bool) -> int:
     """Record signed, re-signed, unsigned and tampered versions of a model; prove one; then tamper with everything.
 
     Needs no network and no account. Exit code 0 if everything was caught that should be.
+
+    With --log the servers of Rekor must be installed; they are started on this machine and thrown away.
     """
     try:
         import model_signing  # noqa: F401 - asked for before anything is made
@@ -55,8 +77,14 @@ def command(*, as_json: bool) -> int:
             actual=str(error),
             next_step='Install it with `pip install "hubledger[oms]"`',
         ) from error
-    with tempfile.TemporaryDirectory(prefix="hubledger-demo-") as folder:
-        stage = _Stage(pathlib.Path(folder), as_json)
+    with contextlib.ExitStack() as world:
+        folder = pathlib.Path(world.enter_context(tempfile.TemporaryDirectory(prefix="hubledger-demo-")))
+        stage = _Stage(folder, as_json)
+        if kind != "local":
+            from cli.demo_rekor import local_rekor
+
+            stage.say(f"Starting {kind} on this machine…\n")
+            stage.rekor = world.enter_context(local_rekor(kind, folder / "rekor"))
         _record(stage)
         _show_history(stage)
         _prove(stage)
@@ -77,7 +105,7 @@ def _record(stage: _Stage) -> None:
     sigstore = DemoSigstore()
     (stage.root / "sigstore.json").write_bytes(sigstore.trusted_root())
     private, public = write_key_pair(stage.root, "stranger")
-    init(stage.ledger, origin="log.demo.example", hub="hub.demo.example")
+    init(stage.ledger, origin="log.demo.example", hub="hub.demo.example", rekor=stage.rekor)
     stage.say("1. A hub verifies each upload and records what it found\n")
     model = stage.root / "model"
     model.mkdir()
@@ -112,7 +140,7 @@ def _record_version(stage: _Stage, model: pathlib.Path, revision: str, public: p
     receipt = record_revision(stage.ledger, request)
     stage.facts["recorded"].append(receipt)
     stage.say(
-        f"   {revision}  leaf {receipt['leafIndex']}  {receipt['outcome']:<16}  {receipt['decision']:<10}  "
+        f"   {revision}  leaf {receipt.get('leafIndex', 'pending')}  {receipt['outcome']:<16}  {receipt['decision']:<10}  "
         f"{', '.join(receipt['reasons'])}".rstrip()
     )
 
@@ -132,8 +160,8 @@ def _show_history(stage: _Stage) -> None:
 def _prove(stage: _Stage) -> None:
     from ledger.embedded.reading import write_proof
 
-    write_proof(stage.ledger, "1", since=None, output=stage.root / "v1.tlog-proof")
-    log, model, _ = _verify(stage, (stage.root / "v1.tlog-proof").read_bytes(), stage.root / "downloaded")
+    write_proof(stage.ledger, "1", since=None, output=stage.proof, as_bundle=stage.rekor is not None)
+    log, model, _ = _verify(stage, stage.proof.read_bytes(), stage.root / "downloaded")
     stage.facts["verified"] = {"log": log, "model": model}
     stage.say(
         "\n3. A user checks version 1 offline, with the proof, a trust file, and the signer that they expect\n"
@@ -148,29 +176,45 @@ def _verify(stage: _Stage, proof: bytes, model: pathlib.Path) -> tuple[str, str,
     from ledger.verification import read_content
 
     found = read_content(model)
-    result = check_proof(
-        proof,
-        trust=parse_trust(stage.trust.read_bytes()),
-        now=posix_now(),
-        files=LocalFiles(manifest_sha256=found.manifest.sha256, content_sha256=found.content.sha256),
-        expected=[Expectation(signer=_RELEASES, issuer=_ISSUER)],
-    )
+    known: dict[str, Any] = {
+        "trust": parse_trust(stage.trust.read_bytes()),
+        "now": posix_now(),
+        "files": LocalFiles(manifest_sha256=found.manifest.sha256, content_sha256=found.content.sha256),
+        "expected": [Expectation(signer=_RELEASES, issuer=_ISSUER)],
+    }
+    if stage.rekor is None:
+        result = check_proof(proof, **known)
+    else:
+        from ledger.bundle.any_bundle import parse_any_bundle
+        from ledger.client.event_bundle import check_event_bundle
+
+        result = check_event_bundle(parse_any_bundle(proof), **known)
     return result.log.value, result.model.value, f" at {result.failure.step}" if result.failure else ""
 
 
 def _tamper(stage: _Stage) -> None:
     """Change one thing at a time; each must be caught, by somebody who is named."""
-    proof = (stage.root / "v1.tlog-proof").read_bytes()
+    proof = stage.proof.read_bytes()
     model = stage.root / "downloaded"
+    bend_hash, bend_size = (_bend_hash, _bend_size) if stage.rekor is None else (_bend_path, _bend_tree)
     stage.say("\n4. Somebody tampers\n")
-    _caught(stage, "one hash of the proof", "the client", lambda: _verify(stage, _bend_hash(proof), model))
+    _caught(stage, "one hash of the proof", "the client", lambda: _verify(stage, bend_hash(proof), model))
     _caught(
         stage,
         "the tree size in the proof's checkpoint",
         "the client",
-        lambda: _verify(stage, _bend_size(proof), model),
+        lambda: _verify(stage, bend_size(proof), model),
     )
     _caught(stage, "one byte of the model", "the client", lambda: _verify(stage, proof, _bend_model(stage)))
+    if stage.rekor is not None:
+        _caught(
+            stage,
+            "the event that the log entry is about",
+            "the client",
+            lambda: _verify(stage, _swap_event(stage, proof), model),
+        )
+        _caught(stage, "one byte of a stored receipt", "the auditor", lambda: _audit_bent_receipt(stage))
+        return
     _caught(stage, "one byte of an entry in the log", "the auditor", lambda: _audit_bent_log(stage))
     _caught(
         stage,
@@ -199,6 +243,51 @@ def _bend_hash(proof: bytes) -> bytes:
 
 def _bend_size(proof: bytes) -> bytes:
     return proof.replace(b"log.demo.example\n6\n", b"log.demo.example\n5\n", 1)
+
+
+def _bend_path(bundle: bytes) -> bytes:
+    """Swap the first hash of the log entry's proof for another one; a tree of one leaf has none, and gets it."""
+    value = json.loads(bundle)
+    hashes = value["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["hashes"]
+    hashes[:1] = [format_base64(bytes(32))]
+    return json.dumps(value).encode()
+
+
+def _bend_tree(bundle: bytes) -> bytes:
+    value = json.loads(bundle)
+    checkpoint = value["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]["checkpoint"]
+    origin, size, rest = checkpoint["envelope"].split("\n", 2)
+    checkpoint["envelope"] = f"{origin}\n{int(size) + 1}\n{rest}"
+    return json.dumps(value).encode()
+
+
+def _swap_event(stage: _Stage, bundle: bytes) -> bytes:
+    """Put another event of the same hub, correctly signed, beside the log entry of this one."""
+    from ledger.embedded.reading import write_proof
+
+    other = stage.root / "v2.sigstore.json"
+    write_proof(stage.ledger, "2", since=None, output=other, as_bundle=True)
+    value = json.loads(bundle)
+    value["dsseEnvelope"] = json.loads(other.read_bytes())["dsseEnvelope"]
+    return json.dumps(value).encode()
+
+
+def _audit_bent_receipt(stage: _Stage) -> None:
+    from ledger.embedded.auditing import audit_ledger
+
+    bent = stage.root / "bent-ledger"
+    shutil.copytree(stage.ledger, bent)
+    with contextlib.closing(sqlite3.connect(bent / "outbox.db")) as outbox, outbox:
+        (entry,) = outbox.execute("SELECT log_entry FROM receipts WHERE number = 1").fetchone()
+        outbox.execute("UPDATE receipts SET log_entry = ? WHERE number = 1", (_bend_receipt(entry),))
+    audit_ledger(bent, workers=1, progress=lambda _done, _total: None)
+
+
+def _bend_receipt(entry: bytes) -> bytes:
+    value = json.loads(entry)
+    body = bytearray(parse_base64(value["canonicalizedBody"]))
+    body[-20] ^= 1
+    return json.dumps(value | {"canonicalizedBody": format_base64(bytes(body))}).encode()
 
 
 def _bend_model(stage: _Stage) -> pathlib.Path:
