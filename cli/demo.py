@@ -160,7 +160,7 @@ def _show_history(stage: _Stage) -> None:
 def _prove(stage: _Stage) -> None:
     from ledger.embedded.reading import write_proof
 
-    write_proof(stage.ledger, "1", since=None, output=stage.proof, as_bundle=stage.rekor is not None)
+    write_proof(stage.ledger, "1", since=None, output=stage.proof)
     log, model, _ = _verify(stage, stage.proof.read_bytes(), stage.root / "downloaded")
     stage.facts["verified"] = {"log": log, "model": model}
     stage.say(
@@ -266,7 +266,7 @@ def _swap_event(stage: _Stage, bundle: bytes) -> bytes:
     from ledger.embedded.reading import write_proof
 
     other = stage.root / "v2.sigstore.json"
-    write_proof(stage.ledger, "2", since=None, output=other, as_bundle=True)
+    write_proof(stage.ledger, "2", since=None, output=other)
     value = json.loads(bundle)
     value["dsseEnvelope"] = json.loads(other.read_bytes())["dsseEnvelope"]
     return json.dumps(value).encode()

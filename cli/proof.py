@@ -23,36 +23,24 @@ from cli.output import echo_json, json_option, printable
     "output",
     required=True,
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
-    help="Where to write the proof.",
+    help="Where to write the .tlog-proof.",
 )
-@click.option("--bundle", "as_bundle", is_flag=True, help="In Rekor: a Sigstore bundle, not a .tlog-proof.")
 @json_option
 def command(
-    directory: pathlib.Path,
-    event: str,
-    since: pathlib.Path | None,
-    output: pathlib.Path,
-    *,
-    as_bundle: bool,
-    as_json: bool,
+    directory: pathlib.Path, event: str, since: pathlib.Path | None, output: pathlib.Path, *, as_json: bool
 ) -> None:
-    """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside.
-
-    In Rekor INDEX is the number of acceptance, and with --bundle the proof is a Sigstore bundle: the only form for Rekor v1.
-    """
+    """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside."""
     from ledger.embedded.reading import write_proof
 
-    facts = write_proof(directory, event, since=since, output=output, as_bundle=as_bundle)
+    facts = write_proof(directory, event, since=since, output=output)
     if as_json:
         echo_json(facts)
         return
-    tree = facts.get("checkpoint", facts)
     click.echo(
         printable(
-            f"Leaf {facts['leafIndex']} is in {tree['origin']} at size {tree['size']}; proof in {output}"
+            f"Leaf {facts['leafIndex']} is in {facts['origin']} at size {facts['size']}; proof in {output}"
         )
     )
-    form = "--bundle" if as_bundle else "--proof"
-    check = ["hubledger", "verify", form, str(output), "--trust", str(directory / "trust.toml")]
+    check = ["hubledger", "verify", "--proof", str(output), "--trust", str(directory / "trust.toml")]
     pin = [] if since is None else ["--pin", str(since)]
     click.echo(printable(f"Check it: {shlex.join([*check, *pin, '--log-only'])}"))

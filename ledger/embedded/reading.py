@@ -10,7 +10,7 @@ from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_rea
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
-from ledger.errors import CorruptError, NotFoundError, UsageError
+from ledger.errors import CorruptError, NotFoundError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
 from ledger.event.schemas import ERASURE
 from ledger.event.statements import PlainStatement
@@ -162,35 +162,10 @@ def _names(signers: Sequence[Identity]) -> str:
 
 
 def write_proof(
-    directory: pathlib.Path,
-    event: str,
-    *,
-    since: pathlib.Path | None,
-    output: pathlib.Path,
-    as_bundle: bool = False,
+    directory: pathlib.Path, event: str, *, since: pathlib.Path | None, output: pathlib.Path
 ) -> dict[str, Any]:
-    """Write the proof of a leaf index (in Rekor: a number) or event id; ``as_bundle``: as a Sigstore bundle.
-
-    Raises:
-        NotFoundError: no such event, or not in the log yet. UsageError: a form that this kind of log does not have.
-        What an unsound log raises.
-    """
+    """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
     ledger = open_for_reading(directory)
-    if ledger.accepted is not None:
-        from ledger.embedded.exporting import write_rekor_proof
-
-        if since is not None:
-            raise UsageError("--since", expected="a ledger with a log of its own", actual="a ledger in Rekor")
-        number = find_leaf(ledger, event)
-        return write_rekor_proof(ledger, ledger.accepted, number, output=output, as_bundle=as_bundle)
-    if as_bundle:
-        raise UsageError("--bundle", expected="a ledger in Rekor", actual="a ledger with a log of its own")
-    return _write_tlog_proof(ledger, event, since=since, output=output)
-
-
-def _write_tlog_proof(
-    ledger: ReadLedger, event: str, *, since: pathlib.Path | None, output: pathlib.Path
-) -> dict[str, Any]:
     tree = ledger.log.checkpoint().checkpoint
     leaf_index = find_leaf(ledger, event)
     if leaf_index >= tree.size:
