@@ -31,7 +31,6 @@ from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
 
 AT_MOST = 10
 """Entries that Rekor v1 hands out in one answer; it refuses to be asked for more (openapi.yaml, ``SearchLogQuery``)."""
-IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +62,13 @@ class RekorV1Log:
         keys: LogKeys,
         *,
         signers: Mapping[str, bytes] | None = None,
-        seconds: float = TIMEOUT,
+        timeout: float = TIMEOUT,
     ) -> None:
         import httpx  # only what goes to the network pays for it
 
         self.shard = shard
-        self._keys, self._signers, self._seconds = keys, dict(signers or {}), seconds
-        self._client = httpx.Client(timeout=seconds, follow_redirects=False)
+        self._keys, self._signers, self._timeout = keys, dict(signers or {}), timeout
+        self._client = httpx.Client(timeout=timeout, follow_redirects=False)
 
     def close(self) -> None:
         """Close connections."""
@@ -268,12 +267,11 @@ class RekorV1Log:
         return proven.leaf_index
 
     async def _append(self, submissions: Sequence[Submission]) -> list[Committed | LedgerError]:
-        writer, turns = RekorV1(self.shard, self._keys, seconds=self._seconds), asyncio.Semaphore(IN_FLIGHT)
+        writer = RekorV1(self.shard, self._keys, timeout=self._timeout)
 
         async def one(submission: Submission) -> Committed | LedgerError:
             try:
-                async with turns:
-                    receipt = await writer.submit(self._signed(submission))
+                receipt = await writer.submit(self._signed(submission))
             except LedgerError as error:
                 return error
             return Committed(leaf_index=receipt.proven.leaf_index)

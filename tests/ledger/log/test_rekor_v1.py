@@ -320,7 +320,7 @@ def test_a_server_that_does_not_come_to_an_end_is_no_answer(server, drip):
         threading.Thread(target=serve, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(SourceError, match="an answer"):
-            submit(server, "one", shard=server.shard(write_url=url), seconds=0.3)
+            submit(server, "one", shard=server.shard(write_url=url), timeout=0.3)
 
 
 def test_a_shard_that_is_only_read_takes_nothing(server):
