@@ -18,7 +18,7 @@ from ledger.bundle.bodies import SignedPayload, dsse_v1, hashedrekord_v1
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import ConfigError, FrozenError, NotFoundError, ProofError, RejectedError
-from ledger.log.rekor_v1_answers import NotIntegratedError, parse_answer, prove_answer
+from ledger.log.rekor_v1_answers import NotYet, giving_up, parse_answer, prove_answer
 from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, ask_async, body_of, message_of
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
@@ -74,9 +74,12 @@ class RekorV1:
             for kind in others:
                 try:
                     return await self._submit_as(kind, signed)
-                except KindRefusedError:
+                except _KindRefused:
                     self._kinds = tuple(each for each in self._kinds if each != kind)
-            return await self._submit_as(last, signed)
+            try:
+                return await self._submit_as(last, signed)
+            except _KindRefused as refused:
+                raise refused.refusal from refused
 
     def _kinds_for(self, signed: SignedPayload) -> tuple[str, ...]:
         """Return the kinds to try. Rekor v1 checks every envelope with SHA-256, whatever the key.
@@ -107,14 +110,14 @@ class RekorV1:
         answer = await self._ask(Ask(url=url, body=propose(kind, signed)))
         said = message_of(answer) or ""
         if answer.status == 400 and f"entry kind '{kind}' is not enabled" in said:
-            raise KindRefusedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said)
+            raise _KindRefused(RejectedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said))
         data = body_of(answer, 201, 409)
         if answer.status == 409:
             return await self._look_for(body)
         # 2. What came back is proven; where the tree has not grown over it yet, it is asked for again.
         try:
             return self._prove(data, body)
-        except NotIntegratedError:
+        except NotYet:
             return await self._look_for(body)
 
     async def _look_for(self, body: bytes) -> LogReceipt:
@@ -123,18 +126,17 @@ class RekorV1:
         for seconds in PAUSES:
             try:
                 return await self._look(url, body)
-            except NotIntegratedError:
+            except NotYet:
                 await self._pause(seconds)
-        return await self._look(url, body)
+        with giving_up():
+            return await self._look(url, body)
 
     async def _look(self, url: str, body: bytes) -> LogReceipt:
         answer = await self._ask(Ask(url=url))
         try:
             return self._prove(body_of(answer, 200), body)
         except NotFoundError as error:
-            raise NotIntegratedError(
-                error.what, expected="the entry that the log has taken", actual="404"
-            ) from error
+            raise NotYet(error.what, expected="the entry that the log has taken", actual="404") from error
 
     async def _ask(self, ask: Ask) -> Answer:
         return await ask_async(self._client, ask, seconds=self._timeout)
@@ -151,8 +153,12 @@ class RekorV1:
         return LogReceipt(shard=self.shard, log_entry=stored, proven=proven)
 
 
-class KindRefusedError(RejectedError):
+class _KindRefused(Exception):  # noqa: N818 - not an error while there is another kind
     """The log takes no entries of this kind; it may take another."""
+
+    def __init__(self, refusal: RejectedError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 def body_as(kind: str, signed: SignedPayload) -> bytes:

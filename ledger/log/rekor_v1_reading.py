@@ -17,6 +17,7 @@ from ledger.log.rekor_v1 import ENTRIES, RekorV1
 from ledger.log.rekor_v1_answers import (
     MAX_ANSWER_BYTES,
     Answered,
+    giving_up,
     parse_answer,
     parse_entries,
     prove_answer,
@@ -148,13 +149,11 @@ class RekorV1Log:
 
     def entry_at(self, global_index: int) -> LogReceipt:
         """Return the entry at a global index, proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        data = self._get(f"{ENTRIES}?logIndex={global_index}")
-        return self._at(global_index, self._prove(parse_answer(data)))
+        return self._at(global_index, self._one(f"{ENTRIES}?logIndex={global_index}"))
 
     def entry_of(self, uuid: str) -> LogReceipt:
         """Return the entry of a UUID (64 or 80 hex digits), proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        leaf = _leaf_of(uuid)
-        return self._of(leaf, self._prove(parse_answer(self._get(f"{ENTRIES}/{uuid}"))))
+        return self._of(_leaf_of(uuid), self._one(f"{ENTRIES}/{uuid}"))
 
     def entries_at(self, global_indexes: Sequence[int]) -> Iterator[LogReceipt]:
         """Yield the entries at these global indexes, in their order, each proven. Raises as ``entry_at``."""
@@ -227,6 +226,11 @@ class RekorV1Log:
 
     def _ask(self, path: str) -> Json:
         return read_json(self._get(path))
+
+    def _one(self, path: str) -> LogReceipt:
+        data = self._get(path)
+        with giving_up():
+            return self._prove(parse_answer(data))
 
     def _retrieve(self, query: Json) -> list[LogReceipt]:
         """Ask for at most ten entries. Those that the log does not have are missing from the answer."""
