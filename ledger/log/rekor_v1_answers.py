@@ -6,6 +6,8 @@ timestamp; the one of the inclusion proof is the *leaf index* in one tree, which
 is the leaf hash, usually with the tree id before it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledger.bundle.log_entry import (
@@ -46,10 +48,24 @@ class Answered:
     size: int
 
 
-class NotIntegratedError(SourceError):
-    """The log has taken the entry and cannot prove it yet: its tree has not grown over it."""
+class NotYet(Exception):  # noqa: N818 - not an error until somebody gives up
+    """The log has taken an entry and cannot prove it: its tree has not grown over it. Asking again may help."""
 
-    default_next_step = "Submit the same bytes again: the log answers with the proof once it has one"
+    def __init__(self, what: str, *, expected: str, actual: object) -> None:
+        self.refusal = SourceError(what, expected=expected, actual=actual, next_step=_AGAIN)
+        super().__init__(str(self.refusal))
+
+
+_AGAIN = "Submit the same bytes again: the log answers with the proof once it has one"
+
+
+@contextmanager
+def giving_up() -> Iterator[None]:
+    """Refuse what is not there yet: for whoever does not ask again. Raises SourceError."""
+    try:
+        yield
+    except NotYet as late:
+        raise late.refusal from late
 
 
 def parse_answer(data: bytes) -> Answered:
@@ -70,16 +86,15 @@ def read_json(data: bytes, *, max_bytes: int = MAX_ANSWER_BYTES) -> Json:
     try:
         return parse_json(data, what="answer of the log", max_bytes=max_bytes)
     except MalformedError as error:
-        raise SourceError(
-            "answer of the log", expected="JSON", actual=error.actual or "nothing", next_step=_TELL
-        ) from error
+        shown = data[:100].decode(errors="replace") or "nothing"
+        raise SourceError("answer of the log", expected="JSON", actual=shown, next_step=_TELL) from error
 
 
 def parse_entries(value: Json, *, what: str) -> list[Answered]:
     """Parse a map from UUIDs to entries.
 
     Raises:
-        MalformedError, LimitError: a field that is missing or of another form. NotIntegratedError: no proof yet.
+        MalformedError, LimitError: a field that is missing or of another form. NotYet: no proof yet.
     """
     if not isinstance(value, dict):
         raise MalformedError(what, expected="a map from UUIDs to entries", actual=type(value).__name__)
@@ -89,7 +104,7 @@ def parse_entries(value: Json, *, what: str) -> list[Answered]:
 def _parse_entry(uuid: str, value: Json) -> Answered:
     match value:
         case {"verification": {"signedEntryTimestamp": str(), **more}} if not more.get("inclusionProof"):
-            raise NotIntegratedError("inclusion proof of the entry", expected="one", actual="none yet")
+            raise NotYet("inclusion proof of the entry", expected="one", actual="none yet")
         case {
             "body": str(body),
             "integratedTime": time,
@@ -151,7 +166,7 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
 
     Raises:
         SignatureError: another log, or no signature by this one. ProofError: not in the tree that it signed, or beside
-            it stands a UUID, a root or a size that is not that tree's. NotIntegratedError: the tree is too small.
+            it stands a UUID, a root or a size that is not that tree's. NotYet: the tree is too small.
         MalformedError, LimitError: no checkpoint.
     """
     # 1. It is about this log.
@@ -163,7 +178,7 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
     tree = verify_tree(entry, keys)
     tree_id = tree_id_of(tree.origin, shard)
     if tree.size <= entry.proof_index:
-        raise NotIntegratedError(
+        raise NotYet(
             "tree of the inclusion proof", expected=f"more than {entry.proof_index} leaves", actual=tree.size
         )
     proven = prove_log_entry(entry, keys)

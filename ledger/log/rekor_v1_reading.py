@@ -17,6 +17,7 @@ from ledger.log.rekor_v1 import ENTRIES, RekorV1
 from ledger.log.rekor_v1_answers import (
     MAX_ANSWER_BYTES,
     Answered,
+    giving_up,
     parse_answer,
     parse_entries,
     prove_answer,
@@ -31,7 +32,6 @@ from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
 
 AT_MOST = 10
 """Entries that Rekor v1 hands out in one answer; it refuses to be asked for more (openapi.yaml, ``SearchLogQuery``)."""
-IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,13 @@ class RekorV1Log:
         keys: LogKeys,
         *,
         signers: Mapping[str, bytes] | None = None,
-        seconds: float = TIMEOUT,
+        timeout: float = TIMEOUT,
     ) -> None:
         import httpx  # only what goes to the network pays for it
 
         self.shard = shard
-        self._keys, self._signers, self._seconds = keys, dict(signers or {}), seconds
-        self._client = httpx.Client(timeout=seconds, follow_redirects=False)
+        self._keys, self._signers, self._timeout = keys, dict(signers or {}), timeout
+        self._client = httpx.Client(timeout=timeout, follow_redirects=False)
 
     def close(self) -> None:
         """Close connections."""
@@ -149,13 +149,11 @@ class RekorV1Log:
 
     def entry_at(self, global_index: int) -> LogReceipt:
         """Return the entry at a global index, proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        data = self._get(f"{ENTRIES}?logIndex={global_index}")
-        return self._at(global_index, self._prove(parse_answer(data)))
+        return self._at(global_index, self._one(f"{ENTRIES}?logIndex={global_index}"))
 
     def entry_of(self, uuid: str) -> LogReceipt:
         """Return the entry of a UUID (64 or 80 hex digits), proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        leaf = _leaf_of(uuid)
-        return self._of(leaf, self._prove(parse_answer(self._get(f"{ENTRIES}/{uuid}"))))
+        return self._of(_leaf_of(uuid), self._one(f"{ENTRIES}/{uuid}"))
 
     def entries_at(self, global_indexes: Sequence[int]) -> Iterator[LogReceipt]:
         """Yield the entries at these global indexes, in their order, each proven. Raises as ``entry_at``."""
@@ -229,6 +227,11 @@ class RekorV1Log:
     def _ask(self, path: str) -> Json:
         return read_json(self._get(path))
 
+    def _one(self, path: str) -> LogReceipt:
+        data = self._get(path)
+        with giving_up():
+            return self._prove(parse_answer(data))
+
     def _retrieve(self, query: Json) -> list[LogReceipt]:
         """Ask for at most ten entries. Those that the log does not have are missing from the answer."""
         limit = AT_MOST * MAX_ANSWER_BYTES
@@ -268,12 +271,11 @@ class RekorV1Log:
         return proven.leaf_index
 
     async def _append(self, submissions: Sequence[Submission]) -> list[Committed | LedgerError]:
-        writer, turns = RekorV1(self.shard, self._keys, seconds=self._seconds), asyncio.Semaphore(IN_FLIGHT)
+        writer = RekorV1(self.shard, self._keys, timeout=self._timeout)
 
         async def one(submission: Submission) -> Committed | LedgerError:
             try:
-                async with turns:
-                    receipt = await writer.submit(self._signed(submission))
+                receipt = await writer.submit(self._signed(submission))
             except LedgerError as error:
                 return error
             return Committed(leaf_index=receipt.proven.leaf_index)
