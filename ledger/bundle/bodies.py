@@ -46,7 +46,7 @@ class Verifier:
                 if self.is_certificate
                 else serialization.load_der_public_key(self.der)
             )
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ConfigError("key of a signature", expected="DER", actual=str(error)) from error
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
             raise ConfigError(

@@ -81,7 +81,7 @@ def parse_root(raw: bytes) -> RootLogs:
         match value:
             case {"tlogs": list(logs)}:
                 return _parse(logs, value.get("timestampAuthorities") or [])
-    except (InputError, ValueError, AttributeError, TypeError, KeyError) as error:
+    except (InputError, ValueError, AttributeError, TypeError, KeyError, x509.InvalidVersion) as error:
         raise _no_root(str(error)) from error
     raise _no_root("no list of logs")
 

@@ -24,7 +24,14 @@ from ledger.bundle.timestamps import Timestamp, verify_timestamp
 from ledger.client.expect import Expectation
 from ledger.client.result import Check, Failure, LogResult, ModelResult
 from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected
-from ledger.errors import ConfigError, InputError, LedgerError, ProofError, SignatureError
+from ledger.errors import (
+    ConfigError,
+    InputError,
+    LedgerError,
+    MalformedError,
+    ProofError,
+    SignatureError,
+)
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
 
 ARTIFACT_STEP = "artifact"
@@ -124,11 +131,8 @@ def check_bundle(
     except UnknownKindError as error:
         log = LogResult.CANNOT_CHECK
         state.failed(_explain(error, "the bundle is of a kind that is newer, or older, than this version"))
-    except ConfigError as error:
-        if error.what == "trusted root":
-            raise
-        log = LogResult.CANNOT_CHECK
-        state.failed(_explain(error, "the key is of a kind that is not known here"))
+    except ConfigError:
+        raise
     except LedgerError as error:
         state.failed(explain_bundle(error))
     signature = ModelResult.NOT_CHECKED
@@ -207,10 +211,21 @@ _PROMISED = Failure(
 
 
 def _verifier(bundle: AnyBundle) -> Verifier:
-    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names."""
+    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names.
+
+    Raises:
+        MalformedError: neither can be read. UnknownKindError: a key that is not known here.
+    """
     if bundle.certificate is not None:
-        return Verifier(bundle.certificate, is_certificate=True)
-    return Verifier(key_in_entry(bundle.log_entries[0]))
+        verifier = Verifier(bundle.certificate, is_certificate=True)
+    else:
+        verifier = Verifier(key_in_entry(bundle.log_entries[0]))
+    try:
+        verifier.details  # noqa: B018 - loads the key
+    except ConfigError as error:
+        kind = UnknownKindError if error.__cause__ is None else MalformedError
+        raise kind(error.what, expected=error.expected, actual=error.actual) from error
+    return verifier
 
 
 def _digest(
