@@ -65,7 +65,7 @@ def find_sites() -> tuple[Site, ...]:
         node.name
         for tree in trees.values()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and isinstance(node.returns, ast.Name)
         and node.returns.id in classes
     }
@@ -103,7 +103,7 @@ def _error_classes(trees) -> set[str]:
 def _sites(path: str, node: ast.AST, function: str, names: frozenset[str]) -> Iterator[Site]:
     for child in ast.iter_child_nodes(node):
         inside = function
-        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             inside = f"{function}.{child.name}" if function else child.name
         if isinstance(child, ast.Call) and (name := _called(child.func)) in names | {"type(error)"}:
             what = ast.unparse(child.args[0]) if child.args else ""
