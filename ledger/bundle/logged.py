@@ -5,7 +5,7 @@ and compares the body field by field. Here the numbers beside the proof must be 
 body, as bytes, the one that this signature has (docs/decisions/0006-any-sigstore-bundle.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,13 +18,13 @@ from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekor
 from ledger.bundle.log_entry import (
     MAX_BODY_BYTES,
     LogEntry,
+    LogKeys,
     ProvenEntry,
     parse_log_entry,
     parse_promised_entry,
     prove_log_entry,
     verify_promise,
 )
-from ledger.bundle.roots import RootLogs
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.errors import InputError, MalformedError, ProofError, SignatureError
 
@@ -36,11 +36,31 @@ class UnknownKindError(InputError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """When a log counts, in POSIX seconds, both ends included; ``last`` None: no end."""
+
+    first: int = 0
+    last: int | None = None
+
+    def holds(self, at: int) -> bool:
+        """Whether a time is within."""
+        return self.first <= at and (self.last is None or at <= self.last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootLogs:
+    """The logs that count: their keys, and by log id when."""
+
+    keys: LogKeys
+    spans: Mapping[bytes, Span]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promised:
-    """An entry that a log promised to include, without a proof that it did."""
+    """An entry that a log promised to include, without a proof that it did, and when it says that it took it."""
 
     entry: LogEntry
-    at: datetime
+    at: str
 
 
 def prove_entry(
@@ -71,7 +91,7 @@ def verify_promised(
     verify_promise(entry, promise, root.keys)
     _check_time(entry.log_id, entry.integrated_time, root)
     check_body(entry, bundle, verifier, digest=digest)
-    return Promised(entry=entry, at=datetime.fromtimestamp(entry.integrated_time, UTC))
+    return Promised(entry=entry, at=_shown(entry.integrated_time))
 
 
 def _check_stated(proof: Any, proven: ProvenEntry) -> None:
@@ -90,13 +110,19 @@ def _check_time(log_id: bytes, integrated: int | None, root: RootLogs) -> None:
     """The log must have been one of the root's when it says that it took the entry."""
     if integrated is None:
         return
-    at = datetime.fromtimestamp(integrated, UTC)
-    if not root.spans[log_id].holds(at):
+    if not root.spans[log_id].holds(integrated):
         raise SignatureError(
             "time of the log entry",
             expected="when the log counts, by the trusted root",
-            actual=at.isoformat(),
+            actual=_shown(integrated),
         )
+
+
+def _shown(at: int) -> str:
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"second {at}"
 
 
 def check_body(entry: LogEntry, bundle: AnyBundle, verifier: Verifier, *, digest: bytes) -> None:

@@ -13,8 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import LogKeys, ProvenEntry
-from ledger.bundle.logged import UnknownKindError, prove_entry
-from ledger.bundle.roots import RootLogs, Span
+from ledger.bundle.logged import RootLogs, Span, UnknownKindError, prove_entry
 from ledger.client.expect import Expectation
 from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles
@@ -96,7 +95,7 @@ def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:
     state.passed("bundle", bundle.media_type)
     verifier = Verifier(spki)
     digest = verifier.digest(content.message)
-    root = RootLogs(keys=_keys(trust.shards), spans=_always(trust.shards), authorities=())
+    root = RootLogs(keys=_keys(trust.shards), spans=_always(trust.shards))
     proven = [
         _Placed(prove_entry(each, bundle, verifier, digest=digest, root=root), trust)
         for each in bundle.log_entries
@@ -141,4 +140,4 @@ def _load(shard: TrustedLog) -> object:
 
 
 def _always(shards: Sequence[TrustedLog]) -> dict[bytes, Span]:
-    return {each.log_id: Span(start=None, end=None) for each in shards}
+    return {each.log_id: Span() for each in shards}

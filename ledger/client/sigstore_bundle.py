@@ -8,6 +8,7 @@ bundle is the one that its proven log entry names and that made the signature, a
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -18,11 +19,10 @@ from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import ProvenEntry
 from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entry, verify_promised
-from ledger.bundle.roots import RootLogs, parse_root
 from ledger.bundle.subjects import Subjects, parse_subjects
-from ledger.bundle.timestamps import Timestamp, verify_timestamp
 from ledger.client.expect import Expectation
 from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.roots import Root, parse_root
 from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected
 from ledger.errors import (
     ConfigError,
@@ -33,6 +33,7 @@ from ledger.errors import (
     SignatureError,
 )
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
+from ledger.log.timestamping import verify_timestamp
 
 ARTIFACT_STEP = "artifact"
 PROMISE_STEP = "inclusion promise"
@@ -64,7 +65,7 @@ class BundleResult:
     failure: Failure | None = None
     entries: tuple[ProvenEntry, ...] = ()
     promised: tuple[Promised, ...] = ()
-    timestamps: tuple[Timestamp, ...] = ()
+    timestamps: tuple[datetime, ...] = ()
     signer: Signer | None = None
     subjects: Subjects | None = None
 
@@ -83,7 +84,7 @@ class _State:
     digest: bytes | None = None
     entries: list[ProvenEntry] = field(default_factory=list)
     promised: list[Promised] = field(default_factory=list)
-    timestamps: list[Timestamp] = field(default_factory=list)
+    timestamps: list[datetime] = field(default_factory=list)
     signer: Signer | None = None
     subjects: Subjects | None = None
 
@@ -159,7 +160,7 @@ def check_bundle(
 
 def _check_bundle(
     bundle: AnyBundle,
-    trusted: RootLogs,
+    trusted: Root,
     root: bytes,
     artifact: Mapping[str, bytes] | None,
     state: _State,
@@ -176,15 +177,15 @@ def _check_bundle(
     state.passed("signature", f"by the {_named(verifier)} over {_what(bundle.content)}")
     for value in bundle.log_entries:
         if bundle.may_be_promised and isinstance(value, dict) and value.get("inclusionProof") is None:
-            promised = verify_promised(value, bundle, verifier, digest=digest, root=trusted)
+            promised = verify_promised(value, bundle, verifier, digest=digest, root=trusted.logs)
             state.promised.append(promised)
-            state.passed(PROMISE_STEP, f"promised on {promised.at.isoformat()} by a log of the trusted root")
+            state.passed(PROMISE_STEP, f"promised on {promised.at} by a log of the trusted root")
             continue
-        _add_proven(prove_entry(value, bundle, verifier, digest=digest, root=trusted), state)
+        _add_proven(prove_entry(value, bundle, verifier, digest=digest, root=trusted.logs), state)
     for each in bundle.timestamps:
-        stamp = verify_timestamp(each, message=bundle.content.signature, authorities=trusted.authorities)
-        state.timestamps.append(stamp)
-        state.passed("timestamp", f"{stamp.at.isoformat()} by {stamp.authority}")
+        at = verify_timestamp(each, bundle.content.signature, authorities=trusted.authorities)
+        state.timestamps.append(at)
+        state.passed("timestamp", f"{at.isoformat()}, by an authority of the trusted root")
     if state.promised:
         state.failed(_PROMISED)
         return LogResult.CANNOT_CHECK
