@@ -5,7 +5,7 @@ and compares the body field by field. Here the numbers beside the proof must be 
 body, as bytes, the one that this signature has (docs/decisions/0006-any-sigstore-bundle.md).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +80,20 @@ def prove_entry(
     _check_stated(value["inclusionProof"], proven)
     _check_time(entry.log_id, proven.integrated_time, root)
     check_body(entry, bundle, verifier, digest=digest)
+    return proven
+
+
+def prove_entries(
+    values: Sequence[Any], bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
+) -> tuple[ProvenEntry, ...]:
+    """Return log entries of the bundle, each proven and each once. Raises as ``prove_entry``."""
+    proven = tuple(prove_entry(each, bundle, verifier, digest=digest, root=root) for each in values)
+    places = [(each.log_id, each.tree.origin, each.leaf_index) for each in proven]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise ProofError(
+            "log entries of the bundle", expected="each once", actual=f"leaf {twice[2]} of {twice[1]} twice"
+        )
     return proven
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import LogKeys, ProvenEntry
-from ledger.bundle.logged import RootLogs, Span, UnknownKindError, prove_entry
+from ledger.bundle.logged import RootLogs, Span, UnknownKindError, prove_entries
 from ledger.client.expect import Expectation
 from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles
@@ -96,12 +96,9 @@ def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:
     verifier = Verifier(spki)
     digest = verifier.digest(content.message)
     root = RootLogs(keys=_keys(trust.shards), spans=_always(trust.shards))
-    proven = [
-        _Placed(prove_entry(each, bundle, verifier, digest=digest, root=root), trust)
-        for each in bundle.log_entries
-    ]
+    proven = prove_entries(bundle.log_entries, bundle, verifier, digest=digest, root=root)
     # One statement at several positions is one event, at the lowest (architecture section 4).
-    _report(min(proven, key=lambda each: each.position), state)
+    _report(min((_Placed(each, trust) for each in proven), key=lambda each: each.position), state)
     if bundle.timestamps:
         state.skipped("timestamps", "the trust file names no authority")
     return format_entry(content.payload, keyid=content.keyid, signature=content.signature)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import ProvenEntry
-from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entry, verify_promised
+from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promised
 from ledger.bundle.subjects import Subjects, parse_subjects
 from ledger.client.expect import Expectation
 from ledger.client.result import Check, Failure, LogResult, ModelResult
@@ -29,7 +29,6 @@ from ledger.errors import (
     InputError,
     LedgerError,
     MalformedError,
-    ProofError,
     SignatureError,
 )
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
@@ -175,15 +174,16 @@ def _check_bundle(
     digest = state.digest = _digest(bundle.content, verifier, artifact)
     _verify_signature(bundle.content, verifier, digest)
     state.passed("signature", f"by the {_named(verifier)} over {_what(bundle.content)}")
-    for value in bundle.log_entries:
-        if bundle.may_be_promised and isinstance(value, dict) and value.get("inclusionProof") is None:
-            promised = verify_promised(value, bundle, verifier, digest=digest, root=trusted.logs)
-            state.promised.append(promised)
-            state.passed(PROMISE_STEP, f"promised on {promised.at} by a log of the trusted root")
-            continue
-        _add_proven(prove_entry(value, bundle, verifier, digest=digest, root=trusted.logs), state)
-    for each in bundle.timestamps:
-        at = verify_timestamp(each, bundle.content.signature, authorities=trusted.authorities)
+    unproven = [each for each in bundle.log_entries if _has_no_proof(each)] if bundle.may_be_promised else []
+    for each in unproven:
+        promised = verify_promised(each, bundle, verifier, digest=digest, root=trusted.logs)
+        state.promised.append(promised)
+        state.passed(PROMISE_STEP, f"promised on {promised.at} by a log of the trusted root")
+    rest = [each for each in bundle.log_entries if each not in unproven]
+    for proven in prove_entries(rest, bundle, verifier, digest=digest, root=trusted.logs):
+        _add_proven(proven, state)
+    for stamp in bundle.timestamps:
+        at = verify_timestamp(stamp, bundle.content.signature, authorities=trusted.authorities)
         state.timestamps.append(at)
         state.passed("timestamp", f"{at.isoformat()}, by an authority of the trusted root")
     if state.promised:
@@ -191,6 +191,10 @@ def _check_bundle(
         return LogResult.CANNOT_CHECK
     state.signer = Signer(facts=_signer_facts(bundle, verifier, root, digest, state))
     return LogResult.INCLUDED_ONLY
+
+
+def _has_no_proof(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.get("inclusionProof") is None
 
 
 def _no_entry(found: str) -> UnknownKindError:
@@ -276,9 +280,6 @@ def _what(content: SignedEnvelope | SignedFile) -> str:
 
 
 def _add_proven(proven: ProvenEntry, state: _State) -> None:
-    place = proven.log_id, proven.leaf_index
-    if any((each.log_id, each.leaf_index) == place for each in state.entries):
-        raise ProofError("log entries of the bundle", expected="each once", actual=f"leaf {place[1]} twice")
     state.entries.append(proven)
     tree = proven.tree
     state.passed("checkpoint signature", f"log {tree.origin} of the trusted root")
