@@ -200,7 +200,12 @@ def sign_payload(log, *, key="alice", payload=None, kind=None, payload_type="app
             body = dsse_v1(payload, signature, verifier, envelope_sha256=sha256)
         case ("intoto", _):
             body = intoto_v2(
-                payload, signature, verifier, payload_type=payload_type, keyid="", envelope_sha256=sha256
+                payload,
+                signature,
+                verifier_pem=verifier.pem,
+                payload_type=payload_type,
+                keyid="",
+                envelope_sha256=sha256,
             )
         case _:
             body = hashedrekord_v2(verifier.digest(message), signature, verifier)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
@@ -27,6 +28,8 @@ from ledger.bundle.log_entry import (
 )
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.errors import InputError, MalformedError, ProofError, SignatureError
+
+MAX_PEM_BYTES = 1 << 16
 
 
 class UnknownKindError(InputError):
@@ -180,7 +183,7 @@ def _rebuild(
             return intoto_v2(
                 content.payload,
                 content.signature,
-                verifier,
+                verifier_pem=_sent_pem(body, verifier),
                 payload_type=content.payload_type,
                 keyid=content.keyid,
                 envelope_sha256=_text(body, "spec", "content", "hash", "value"),
@@ -201,6 +204,28 @@ def _check_hash(digest: bytes, verifier: Verifier) -> None:
         )
 
 
+def _sent_pem(body: Any, verifier: Verifier) -> bytes:
+    """Return the PEM in an ``intoto`` body if it is the verifier's, in whatever layout it was sent; else the usual one."""
+    try:
+        raw = parse_base64(_sent_key(body), what="verifier of the log entry", max_bytes=MAX_PEM_BYTES)
+        if _der_of(raw) == verifier.der:
+            return raw
+    except (InputError, KeyError, IndexError, TypeError, ValueError, UnsupportedAlgorithm):
+        pass
+    return verifier.pem
+
+
+def _der_of(pem: bytes) -> bytes:
+    """Return the DER of a certificate or a public key in PEM. Raises ValueError, UnsupportedAlgorithm."""
+    if b"CERTIFICATE" in pem:
+        try:
+            return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from error
+    key = serialization.load_pem_public_key(pem)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def _text(value: Any, *path: str) -> str:
     """Return a text of the body that nothing here can be held against; "" gives a body that is not the entry's."""
     for name in path:
@@ -208,11 +233,15 @@ def _text(value: Any, *path: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _sent_key(body: Any) -> Any:
+    return body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"]
+
+
 _KEYS: dict[tuple[str, str], Callable[[Any], bytes]] = {
     ("hashedrekord", "0.0.2"): lambda body: _raw(body["spec"]["hashedRekordV002"]["signature"]["verifier"]),
     ("hashedrekord", "0.0.1"): lambda body: _pem(body["spec"]["signature"]["publicKey"]["content"]),
     ("dsse", "0.0.1"): lambda body: _pem(body["spec"]["signatures"][0]["verifier"]),
-    ("intoto", "0.0.2"): lambda body: _pem(body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"]),
+    ("intoto", "0.0.2"): lambda body: _pem(_sent_key(body)),
 }
 
 
@@ -222,8 +251,7 @@ def _raw(verifier: Any) -> bytes:
 
 def _pem(text: Any) -> bytes:
     """Return the DER of a PEM public key in base64."""
-    key = serialization.load_pem_public_key(parse_base64(text, what="key of the log entry", max_bytes=8192))
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return _der_of(parse_base64(text, what="key of the log entry", max_bytes=MAX_PEM_BYTES))
 
 
 def key_in_entry(value: Any) -> bytes:

@@ -297,6 +297,14 @@ def _signer_facts(
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:
         return KeyFacts(spki_sha256=_sha256(verifier.der))
+    old = next((each for each in state.entries if each.kind[0] == "intoto"), None)
+    if old is not None:
+        raise UnknownKindError(
+            "certificate of the signature",
+            expected="an entry of a kind that sigstore-python verifies certificates with",
+            actual=" ".join(old.kind),
+            next_step="Check the certificate with cosign; the log entry itself is proven",
+        )
     # Imported here because a public key needs none of it, and it takes five times as long as all the rest.
     from ledger.bundle.sigstore_method import verify_keyless
 
