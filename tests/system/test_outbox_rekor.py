@@ -35,7 +35,16 @@ class Hub:
     def record(self, revision, *more):
         (self.model / "weights").write_bytes(revision.encode())
         return self.call(
-            *("record", self.directory, "acme/tiny", "--revision", revision, "--model", str(self.model), *more)
+            *(
+                "record",
+                self.directory,
+                "acme/tiny",
+                "--revision",
+                revision,
+                "--model",
+                str(self.model),
+                *more,
+            )
         )
 
     def audit(self):
