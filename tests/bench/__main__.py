@@ -7,12 +7,13 @@ from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.measure import show
+from tests.bench.outbox import outbox
 from tests.bench.recording import record
 from tests.bench.signatures import bundles
 
 BENCHMARKS = {
     each.__name__: each
-    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles)
+    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles, outbox)
 }
 
 
