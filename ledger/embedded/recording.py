@@ -97,11 +97,18 @@ def record_revision(
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
     config = load_config(directory)
-    if (wait if config.log == "local" else proof_out) is not None:
+    if config.log == "local" and wait is not None:
         raise UsageError(
-            "--wait-seconds and --no-wait" if config.log == "local" else "--proof-out",
-            expected="a ledger in Rekor" if config.log == "local" else "a log in this directory",
-            actual=f"log = {config.log}",
+            "--wait-seconds and --no-wait",
+            expected="a ledger in Rekor",
+            actual="one with a log of its own",
+            next_step="Leave them out: what is recorded is in the log when the command ends",
+        )
+    if config.log != "local" and proof_out is not None:
+        raise UsageError(
+            "--proof-out",
+            expected="a ledger with a log of its own",
+            actual=f"one in Rekor ({config.log})",
             next_step="Leave it out; `hubledger proof` writes the proof of what is logged",
         )
     if request.private and config.private == "skip":

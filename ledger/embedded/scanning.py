@@ -219,7 +219,7 @@ def _add(directory: pathlib.Path, scan: _Scan) -> int:
     if not found:
         return 0
     with open_for_recording(directory) as ledger:
-        outbox = outbox_of(ledger)
+        outbox, _ = outbox_of(ledger)
         for start in range(0, len(found), _BATCH):
             outbox.add_receipts([scan.prove(*each) for each in found[start : start + _BATCH]])
     return len(found)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.encoding import Json, format_base64, format_canonical_json, parse_base64, parse_canonical_json
-from ledger.errors import ConfigError, CorruptError, LedgerError, NotFoundError
+from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.storage import Head
 from ledger.storage.heads import HeadStore, reading
 
@@ -180,17 +180,6 @@ class OutboxStore(HeadStore):
         """Return the named entries."""
         with reading("accepted entries"):
             return dict(self._select("SELECT number, entry FROM accepted WHERE number", numbers))
-
-    def statement_sha256(self, number: int) -> bytes:
-        """Return the digest of an accepted statement. Raises NotFoundError."""
-        rows = self._rows("SELECT statement_sha256 FROM accepted WHERE number = ?", number)
-        if not rows:
-            raise NotFoundError(
-                f"number {number}",
-                expected=f"a number below {self.size()}",
-                actual="one that was not accepted",
-            )
-        return bytes(rows[0][0])
 
     def statements(self, start: int) -> list[tuple[int, bytes]]:
         """Return a page of (number, digest of the statement) from ``start`` on."""

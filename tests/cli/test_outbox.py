@@ -289,6 +289,9 @@ def test_a_statement_that_is_logged_must_be_kept(hub, tmp_path):
     assert hub.call("evidence", "gc", hub.directory, "--older-than", "0s")["collected"] == []
     path.unlink()
     assert "statement of number 1" in hub.audit(code=61)["message"]
+    hub.call("index", "rebuild", hub.directory)
+    assert path.read_bytes() == statement
+    hub.audit()
 
 
 def test_evidence_of_a_ledger_in_rekor_is_shown_and_withdrawn(hub):

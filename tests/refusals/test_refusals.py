@@ -37,6 +37,7 @@ CASES = dict(
         of_storage,
         of_evidence,
         of_log,
+        of_outbox,
         of_ledger,
         of_rekor,
         of_rekor_v1,
