@@ -19,6 +19,7 @@ from tests.refusals import (
     of_formats,
     of_ledger,
     of_log,
+    of_outbox,
     of_rekor,
     of_rekor_v1,
     of_storage,
