@@ -9,11 +9,15 @@ from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.outbox import outbox
 from tests.bench.recording import record
+from tests.bench.rekor_v2 import rekor_v2
 from tests.bench.signatures import bundles
 
 BENCHMARKS = {
-    each.__name__: each
-    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles, outbox)
+    each.__name__.replace("_", "-"): each
+    for each in (
+        *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
+        *(rekor_v2, outbox),
+    )
 }
 
 
