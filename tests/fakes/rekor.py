@@ -186,7 +186,9 @@ class FakeRekor:
 
     def _submit(self, data):
         if self.frozen:
-            return problem(405, "This log has been frozen, please switch to the latest log")
+            # The one answer that the real server writes as text.
+            text = b"This log has been frozen, please switch to the latest log.\n"
+            return 405, {"content-type": "text/plain; charset=utf-8"}, text
         try:
             body = _checked_body(json.loads(data))
         except (ValueError, KeyError, TypeError, InvalidSignature, LedgerError) as error:
@@ -208,7 +210,7 @@ class FakeRekor:
 
     def _over_httpx(self, request):
         status, headers, body = self.answer(request.method, request.url.path, request.read())
-        return httpx.Response(status, headers=headers, content=body)
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
     @contextlib.contextmanager
     def serve(self):

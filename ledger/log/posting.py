@@ -1,0 +1,93 @@
+"""Posts to a log that answers late: hundreds of requests wait at once, and each answer is read up to a limit."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ledger.errors import LimitError, SourceError
+
+if TYPE_CHECKING:
+    import httpx
+
+MIN_TIMEOUT = 20.0
+"""Seconds. Rekor v2 answers when the next checkpoint is out, and asks its clients to wait that long (CLIENTS.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole answer: the status, the headers, and at most as many bytes as were allowed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Poster:
+    """Posts up to ``in_flight`` requests at once; more wait for their turn. Redirects are not followed.
+
+    ``timeout`` is in seconds for each request, from its turn on. ``transport`` is for tests.
+    """
+
+    def __init__(
+        self,
+        in_flight: int,
+        *,
+        max_bytes: int,
+        timeout: float = 60.0,
+        transport: "httpx.AsyncBaseTransport | None" = None,
+    ) -> None:
+        import httpx
+
+        from ledger.log.wire import WireTransport
+
+        tls = httpx.create_ssl_context()
+        self._max_bytes = max_bytes
+        self.client = httpx.AsyncClient(
+            timeout=max(timeout, MIN_TIMEOUT),
+            follow_redirects=False,
+            transport=transport or WireTransport(max_bytes=max_bytes, tls=tls),
+            verify=tls,
+            headers={"Accept-Encoding": "identity"},
+        )
+        self._turn = asyncio.Semaphore(in_flight)
+
+    async def post(
+        self,
+        url: str,
+        *,
+        content: bytes,
+        media_type: str = "application/json",
+        what: str = "answer of the log",
+    ) -> Answer:
+        """Post and return the answer, whatever its status.
+
+        Raises:
+            SourceError: no answer in time. LimitError: one that is too large; ``what`` names it.
+        """
+        import httpx
+
+        from ledger.log.wire import TooLargeError
+
+        body, headers = bytearray(), {"Content-Type": media_type}
+        async with self._turn:
+            try:
+                async with self.client.stream("POST", url, content=content, headers=headers) as response:
+                    async for chunk in response.aiter_raw():
+                        body += chunk
+                        if len(body) > self._max_bytes:
+                            raise self._too_large(what)
+                    return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+            except TooLargeError as error:
+                raise self._too_large(what) from error
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+                raise SourceError(
+                    f"POST {url}", expected="an answer", actual=str(error) or type(error).__name__
+                ) from error
+
+    def _too_large(self, what: str) -> LimitError:
+        return LimitError(what, expected=f"at most {self._max_bytes} bytes", actual="more")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.aclose()
