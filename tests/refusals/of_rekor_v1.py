@@ -201,6 +201,11 @@ CASES = (
         _reading(lambda log: log.entry_at(3), bend=_without_kind),
     ),
     refused(
+        MalformedError,
+        "checkpoint of the proof: expected UTF-8, got 'utf-8' codec can't encode character '\\ud800' in position 0: surrogates not allowed. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        _corrupted("checkpoint-no-text"),
+    ),
+    refused(
         SignatureError,
         "log of the entry: expected <hex>, got <hex>. Check that the keys are those of this log and hub; if they are, do not use what was signed",
         _corrupted("log-id"),
@@ -237,7 +242,7 @@ CASES = (
     ),
     refused(
         SourceError,
-        "POST http://127.0.0.1:9/api/v1/log/entries: expected an answer, got <any>. Nothing is known about the entry: submit the same bytes again later",
+        "POST http://127.0.0.1:9/api/v1/log/entries: expected an answer, got [Errno 111] Connect call failed ('127.0.0.1', 9). Nothing is known about the entry: submit the same bytes again later",
         _submitting(shard={"write_url": DOWN}),
     ),
     refused(
