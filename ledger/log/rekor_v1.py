@@ -18,7 +18,7 @@ from ledger.bundle.bodies import SignedPayload, dsse_v1, hashedrekord_v1
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import ConfigError, FrozenError, NotFoundError, ProofError, RejectedError
-from ledger.log.rekor_v1_answers import NotYet, giving_up, parse_answer, prove_answer
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, giving_up, parse_answer, prove_answer
 from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, ask_async, body_of, message_of
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
@@ -50,15 +50,19 @@ class RekorV1:
     ) -> None:
         import httpx  # only what goes to the network pays for it
 
+        from ledger.log.wire import WireTransport
+
         if not kinds or not set(kinds) <= set(KINDS):
             raise ConfigError("kinds of Rekor v1", expected=" or ".join(KINDS), actual=", ".join(kinds))
         self.shard = shard
         self._keys, self._kinds, self._timeout, self._pause = keys, tuple(kinds), timeout, pause
         self._turn = asyncio.Semaphore(in_flight)
+        tls = httpx.create_ssl_context()
         self._client = httpx.AsyncClient(
             timeout=timeout,
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
+            transport=WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls),
+            verify=tls,
         )
 
     async def submit(self, signed: SignedPayload) -> LogReceipt:

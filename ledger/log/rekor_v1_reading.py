@@ -93,20 +93,15 @@ class RekorV1Log:
         """
         tree = self.tree()
         for receipt in self.entries_at(range(tree.first + start, tree.first + end)):
-            leaf = self._leaf(tree, receipt)
-            if leaf != receipt.proven.index - tree.first:
-                raise ProofError(
-                    f"leaf of global index {receipt.proven.index}",
-                    expected=receipt.proven.index - tree.first,
-                    actual=leaf,
-                )
+            self._check_place(tree, receipt)
             yield receipt.proven.body
 
     def prove_inclusion(self, leaf_index: int, size: int) -> tuple[bytes, ...]:
         """Prove that the leaf is in the tree of ``size``, which must be the newest. Raises UsageError: it is not."""
         tree = self.tree()
         receipt = self.entry_at(tree.first + leaf_index)
-        if (self._leaf(tree, receipt), receipt.proven.tree.size) != (leaf_index, size):
+        self._check_place(tree, receipt)
+        if receipt.proven.tree.size != size:
             raise UsageError(
                 f"inclusion of leaf {leaf_index}",
                 expected=f"the newest size, {receipt.proven.tree.size}",
@@ -259,16 +254,20 @@ class RekorV1Log:
             raise ProofError("leaf hash of the entry", expected=leaf.hex(), actual=found.hex())
         return receipt
 
-    def _leaf(self, tree: Tree, receipt: LogReceipt) -> int:
-        """Return the leaf index of an entry of this tree. Raises ProofError: it is in another."""
-        proven = receipt.proven
-        if proven.tree.origin != tree.checkpoint.checkpoint.origin:
+    def _check_place(self, tree: Tree, receipt: LogReceipt) -> None:
+        """Return if the entry is where the tree's beginning, which nobody signed, makes its global index be.
+
+        Raises:
+            ProofError: it is another leaf, or in another tree.
+        """
+        proven, origin = receipt.proven, tree.checkpoint.checkpoint.origin
+        wanted = origin, proven.index - tree.first
+        if (proven.tree.origin, proven.leaf_index) != wanted:
             raise ProofError(
-                f"tree of global index {proven.index}",
-                expected=tree.checkpoint.checkpoint.origin,
-                actual=proven.tree.origin,
+                f"place of global index {proven.index}",
+                expected=f"leaf {wanted[1]} of {origin}",
+                actual=f"leaf {proven.leaf_index} of {proven.tree.origin}",
             )
-        return proven.leaf_index
 
     async def _append(self, submissions: Sequence[Submission]) -> list[Committed | LedgerError]:
         writer = RekorV1(self.shard, self._keys, timeout=self._timeout)

@@ -9,6 +9,7 @@ from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.outbox import outbox
 from tests.bench.recording import record
+from tests.bench.rekor_v1 import rekor_v1
 from tests.bench.rekor_v2 import rekor_v2
 from tests.bench.signatures import bundles
 
@@ -16,7 +17,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(rekor_v2, outbox),
+        *(rekor_v1, rekor_v2, outbox),
     )
 }
 

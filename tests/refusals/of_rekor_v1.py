@@ -201,6 +201,11 @@ CASES = (
         _reading(lambda log: log.entry_at(3), bend=_without_kind),
     ),
     refused(
+        MalformedError,
+        "checkpoint of the proof: expected UTF-8, got 'utf-8' codec can't encode character '\\ud800' in position 0: surrogates not allowed. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        _corrupted("checkpoint-no-text"),
+    ),
+    refused(
         SignatureError,
         "log of the entry: expected <hex>, got <hex>. Check that the keys are those of this log and hub; if they are, do not use what was signed",
         _corrupted("log-id"),
@@ -236,8 +241,13 @@ CASES = (
         _answered(201, b" " * (MAX_ANSWER_BYTES + 1)),
     ),
     refused(
+        LimitError,
+        "answer to GET http://127.0.0.1:<number>/api/v1/log: expected at most 2097152 bytes, got more. Check that it is what you meant: the limit cannot be changed",
+        _reading(RekorV1Log.checkpoint, fail=lambda *_: (200, b" " * (MAX_ANSWER_BYTES + 1))),
+    ),
+    refused(
         SourceError,
-        "POST http://127.0.0.1:9/api/v1/log/entries: expected an answer, got <any>. Nothing is known about the entry: submit the same bytes again later",
+        "POST http://127.0.0.1:9/api/v1/log/entries: expected an answer, got [Errno 111] Connect call failed ('127.0.0.1', 9). Nothing is known about the entry: submit the same bytes again later",
         _submitting(shard={"write_url": DOWN}),
     ),
     refused(
@@ -267,7 +277,7 @@ CASES = (
     ),
     refused(
         ProofError,
-        "leaf of global index 5: expected 1, got 2. Fetch it again, from another mirror if there is one; do not use it as it is",
+        "place of global index 5: expected leaf 1 of rekor-v1.example - 12, got leaf 2 of rekor-v1.example - 12. Fetch it again, from another mirror if there is one; do not use it as it is",
         _reading(lambda log: list(log.read(1, 2)), bend=_shifted(-1)),
     ),
     refused(
@@ -327,7 +337,7 @@ CASES = (
     ),
     refused(
         ProofError,
-        "tree of global index 2: expected rekor-v1.example - 12, got rekor-v1.example - 11. Fetch it again, from another mirror if there is one; do not use it as it is",
+        "place of global index 2: expected leaf 0 of rekor-v1.example - 12, got leaf 2 of rekor-v1.example - 11. Fetch it again, from another mirror if there is one; do not use it as it is",
         _reading(lambda log: list(log.read(0, 1)), shard={"origin": NAME}, bend=_shifted(1)),
     ),
     refused(
