@@ -179,6 +179,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
     Exit code 0 only if both results satisfy the trust file; each other result has its own.
     """
+    from ledger.bundle import MAX_BUNDLE_BYTES
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.tlog.proof import MAX_PROOF_BYTES
@@ -206,6 +207,7 @@ def command(  # noqa: PLR0917 - click passes each option
     if expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     checked = proof_file or bundle_file or pathlib.Path()
+    data = read_file(checked, MAX_PROOF_BYTES if bundle_file is None else MAX_BUNDLE_BYTES)
     known: _Known = {
         "trust": parse_trust(read_file(trust_file, MAX_TRUST_BYTES)),
         "now": int(time.time()),  # noqa: TID251 - the edge that asks the clock
@@ -221,10 +223,10 @@ def command(  # noqa: PLR0917 - click passes each option
         from cli.verify_bundle import check_event
 
         refuse_beside(ctx, "--bundle", ("--pin",))
-        result = check_event(bundle_file, **known)
+        result = check_event(data, **known)
     else:
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
-        result = check_proof(read_file(checked, MAX_PROOF_BYTES), pin=pinned, **known)
+        result = check_proof(data, pin=pinned, **known)
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:

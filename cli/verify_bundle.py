@@ -57,9 +57,9 @@ def verify_any(
     return code
 
 
-def check_event(bundle_file: pathlib.Path, **known: Any) -> CheckResult:
+def check_event(data: bytes, **known: Any) -> CheckResult:
     """Check a bundle of an event of ours, as ``check_proof`` checks a proof."""
-    return check_event_bundle(parse_any_bundle(read_file(bundle_file, MAX_BUNDLE_BYTES)), **known)
+    return check_event_bundle(parse_any_bundle(data), **known)
 
 
 def _exit_code(result: BundleResult) -> int:
