@@ -4,20 +4,22 @@ import pathlib
 import time
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
 from cli.output import columns, echo_json, json_option
 from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text
-from ledger.client.expect import Expectation
-from ledger.client.opening import Opening
-from ledger.client.partial import PartialFiles
-from ledger.client.result import LocalFiles
-from ledger.client.trust import TrustFile
-from ledger.client.verify import CheckResult, check_proof
+from ledger.client.result import CheckResult
 from ledger.errors import UsageError, WriteError
+
+if TYPE_CHECKING:
+    from ledger.client.expect import Expectation
+    from ledger.client.opening import Opening
+    from ledger.client.partial import PartialFiles
+    from ledger.client.result import LocalFiles
+    from ledger.client.trust import TrustFile
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 
@@ -225,6 +227,8 @@ def command(  # noqa: PLR0917 - click passes each option
         refuse_beside(ctx, "--bundle", ("--pin",))
         result = check_event(data, **known)
     else:
+        from ledger.client.verify import check_proof
+
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
@@ -239,13 +243,13 @@ def command(  # noqa: PLR0917 - click passes each option
 class _Known(TypedDict):
     """What every check of an event of ours is held against."""
 
-    trust: TrustFile
+    trust: "TrustFile"
     now: int
-    files: LocalFiles | PartialFiles | None
-    expected: Sequence[Expectation]
+    files: "LocalFiles | PartialFiles | None"
+    expected: "Sequence[Expectation]"
     expect_all: bool
     log_only: bool
-    openings: Sequence[Opening]
+    openings: "Sequence[Opening]"
 
 
 def _check_given(ctx: click.Context) -> None:
