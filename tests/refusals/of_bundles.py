@@ -24,12 +24,13 @@ from ledger.bundle.logged import (
 from ledger.bundle.sigstore_method import verify_keyless
 from ledger.client import roots
 from ledger.client.event_bundle import check_event_bundle
+from ledger.client.evidence import KIND, verify_evidence
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.proof_leaf import HASHEDREKORD, leaf_of
 from ledger.client.sigstore_bundle import check_bundle
 from ledger.client.steps import CannotCheckError
 from ledger.client.trust import format_trust, parse_trust
-from ledger.encoding import format_base64, parse_base64
+from ledger.encoding import format_base64, format_canonical_json, parse_base64
 from ledger.entry import MapCommit, format_map_commit
 from ledger.errors import (
     ConfigError,
@@ -495,6 +496,25 @@ REKOR = (
     ),
 )
 
+
+def _evidence_of(one, other):
+    return verify_evidence(
+        format_canonical_json(
+            {"checkpoints": [one.checkpoint().decode(), other.checkpoint().decode()], "kind": KIND}
+        ),
+        trust=trust_of(one, other),
+    )
+
+
+EVIDENCE = (
+    refused(
+        ProofError,
+        "checkpoints of the evidence: expected two of one shard, got one.example and other.example. It convicts nobody; ask "
+        "whoever sent it for the checkpoints that they saw",
+        lambda _: _evidence_of(RekorTwo("one.example"), RekorTwo("other.example")),
+    ),
+)
+
 TRUST = (
     refused(
         ConfigError,
@@ -585,4 +605,4 @@ COMMAND = (
     ),
 )
 
-CASES = (*FORM, *ENTRIES, *CHECKS, *CERTIFICATES, *ROOTS, *REKOR, *TRUST, *COMMAND)
+CASES = (*FORM, *ENTRIES, *CHECKS, *CERTIFICATES, *ROOTS, *REKOR, *EVIDENCE, *TRUST, *COMMAND)
