@@ -233,8 +233,12 @@ def fate_facts(fate: Fate) -> dict[str, Any]:
         facts |= place_facts(fate.receipts[0])
         if len(fate.receipts) > 1:
             facts["alsoAt"] = [
-                {"shardOrder": order, "leafIndex": leaf}
-                for order, leaf in (each.position for each in fate.receipts[1:])
+                {
+                    "shardOrder": each.shard.order,
+                    "leafIndex": each.proven.leaf_index,
+                    "logIndex": each.proven.index,
+                }
+                for each in fate.receipts[1:]
             ]
     if fate.pending is not None:
         facts["attempts"] = fate.pending.attempts

@@ -122,7 +122,8 @@ def _prove_run(
             tally.logged += 1
             signed = accepted.prover.signed(run[number - start])
             # Who says that a key counts from some position on means the lowest of an entry.
-            ledger.trust.check_key(signed.keyid, places[0].proven.leaf_index, shard=places[0].shard.order)
+            order, index = places[0].position
+            ledger.trust.check_key(signed.keyid, index, shard=order)
             _check_statement(evidence, statements[number], number)
             tally.statements += 1
         elif number in dropped:

@@ -194,15 +194,15 @@ class _Scan:
                         continue
                     found = self._notes.execute(
                         "SELECT number FROM found WHERE shard = ? AND leaf_index = ?",
-                        (each.shard, each.leaf_index),
+                        (each.shard, each.log_index),
                     ).fetchone()
                     if found != (number,):
                         size = self._logs[each.shard][1].checkpoint.size
                         yield {
                             "number": number,
                             "shardOrder": each.shard,
-                            "leafIndex": each.leaf_index,
-                            "why": "another entry" if each.leaf_index < size else f"a tree of {size} leaves",
+                            "leafIndex": each.log_index,
+                            "why": "another entry" if each.log_index < size else f"a tree of {size} leaves",
                         }
 
     def without_entry(self) -> int:

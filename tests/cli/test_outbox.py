@@ -382,7 +382,10 @@ def test_a_scan_links_every_copy_of_an_event_and_the_lowest_counts(hub):
     found = scanned(hub)
     assert (found["added"], found["withoutStatement"], found["notShown"]) == (1, [], [])
     again = hub.record("r1")
-    assert (again["leafIndex"], again["alsoAt"]) == (copy, [{"shardOrder": 0, "leafIndex": own}])
+    assert (again["leafIndex"], again["alsoAt"]) == (
+        copy,
+        [{"shardOrder": 0, "leafIndex": own, "logIndex": own}],
+    )
     assert hub.audit()["logged"] == 2
     assert scanned(hub)["added"] == 0
 

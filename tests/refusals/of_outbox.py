@@ -316,8 +316,8 @@ CASES = (
     ),
     refused(
         CorruptError,
-        "receipt of number 0: expected one that holds, as when it was stored, got leaf index of the receipt: expected 7, got 0. Restore the newest copy of outbox.db; what is logged stays logged",
-        lambda scene: _receipt(scene, leaf_index=7),
+        "receipt of number 0: expected one that holds, as when it was stored, got index of the receipt: expected 7, got 0. Restore the newest copy of outbox.db; what is logged stays logged",
+        lambda scene: _receipt(scene, log_index=7),
     ),
     refused(
         SignatureError,
@@ -346,7 +346,7 @@ CASES = (
     ),
     refused(
         CorruptError,
-        "leaf 0 of shard 0 in the outbox: expected no entry, or number 1, got another entry. Stop the writer, keep the directory, and run `hubledger log audit`",
+        "index 0 of shard 0 in the outbox: expected no entry, or number 1, got another entry. Stop the writer, keep the directory, and run `hubledger log audit`",
         _place_of_another,
     ),
     refused(
