@@ -97,8 +97,12 @@ def parse_entry(data: bytes, *, leaf_index: int | None = None) -> Entry | MapCom
     return parse_envelope(value)
 
 
-def parse_envelope(value: Json) -> Entry:
-    """Parse an envelope that came as JSON. Raises MalformedError."""
+def parse_envelope(value: Json, *, max_signature_bytes: int = MAX_SIGNATURE_BYTES) -> Entry:
+    """Parse an envelope that came as JSON; keys on larger curves than a hub's make larger signatures.
+
+    Raises:
+        MalformedError, LimitError: not an envelope of an in-toto statement with one signature.
+    """
     match value:
         case {
             "payload": str(payload),
@@ -114,7 +118,7 @@ def parse_envelope(value: Json) -> Entry:
     return Entry(
         payload=parse_base64(payload, what="payload of the entry"),
         keyid=keyid,
-        signature=parse_base64(sig, what="signature of the entry", max_bytes=MAX_SIGNATURE_BYTES),
+        signature=parse_base64(sig, what="signature of the entry", max_bytes=max_signature_bytes),
     )
 
 
