@@ -6,18 +6,21 @@ ever sent. An outside that does not answer leaves the anchor pending; it fails n
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ledger.bundle.bodies import SignedPayload
-from ledger.errors import LedgerError, RejectedError, SourceError, StorageError
+from ledger.errors import LedgerError, RejectedError, RestoredError, SourceError, StorageError
 from ledger.log.anchor_proofs import verify_envelope, verify_extends
 from ledger.log.freshness import RootAt
 from ledger.log.remote import RemoteLog
 from ledger.storage.anchors import AnchorState, AnchorStore, NewAnchor, StoredAnchor
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import VerifierKey
+
+_logger = logging.getLogger(__name__)
 
 FIRST_PAUSE = 30
 LONGEST_PAUSE = 3600
@@ -87,7 +90,11 @@ class AnchoringConfig:
 
 
 class Anchoring:
-    """Makes and finishes the anchors of one log. Whoever runs it holds the lock of the store."""
+    """Makes and finishes the anchors of one log. Whoever runs it holds the lock of the store.
+
+    ``remember`` asks what the outside knows of our anchors (``AnchorMemory.check``) before a new one is made: afterwards
+    it would be the newest, and whatever an old copy of this directory does not know would lie behind it.
+    """
 
     def __init__(
         self,
@@ -98,8 +105,9 @@ class Anchoring:
         root_at: RootAt,
         remote: RemoteLog | None,
         stamper: Stamper | None,
+        remember: Callable[[], None] | None = None,
     ) -> None:
-        self._store, self._config = store, config
+        self._store, self._config, self._remember = store, config, remember
         self._sign, self._root_at = sign, root_at
         self._remote, self._stamper = remote, stamper
         self._deadline = 0.0
@@ -131,10 +139,23 @@ class Anchoring:
             verify_extends(self._anchored(newest), size=size, root_at=self._root_at)
         if not is_due(newest, size, now=now, interval=0 if forced else self._config.interval):
             return outcome
+        await self._ask_the_outside(now)
         # 3. Store it, then send it.
         made = self._store.create(self._new(checkpoint, now))
         # If we stop here, it is pending, and the next run sends the stored bytes.
         return _joined(outcome, await self._finish([made], now=now), made=made)
+
+    async def _ask_the_outside(self, now: int) -> None:
+        if self._remember is None:
+            return
+        try:
+            await self._in_time(asyncio.to_thread(self._remember))
+        except RestoredError:
+            raise
+        except LedgerError as error:
+            _logger.warning("anchoring without having asked whether this directory is an old copy: %s", error)
+        else:
+            self._store.save_state(replace(self._store.state(), asked_at=now))
 
     def _lacks(self, anchor: StoredAnchor) -> bool:
         """Whether anything is to come that the settings still ask for; of another log than today's, nothing is."""
