@@ -145,6 +145,13 @@ class Anchoring:
         # If we stop here, it is pending, and the next run sends the stored bytes.
         return _joined(outcome, await self._finish([made], now=now), made=made)
 
+    def has_work(self, size: int, *, now: int) -> bool:
+        """Whether ``run`` would do anything for a checkpoint of ``size``: a cheap question, asked after each recording."""
+        newest = self._store.newest()
+        if newest is not None and self._lacks(newest):
+            return may_try(self._store.state(), now=now)
+        return is_due(newest, size, now=now, interval=self._config.interval)
+
     async def _ask_the_outside(self, now: int) -> None:
         if self._remember is None:
             return

@@ -117,23 +117,28 @@ class AnchorStore:
 
         A folder of another name is none, and one without a file is what a crash left of one that was never sent.
         """
+        return [name for name in self._sorted() if self._holds_something(name)]
+
+    def newest(self) -> StoredAnchor | None:
+        """The anchor of the largest size. Raises CorruptError."""
+        name = next((each for each in reversed(self._sorted()) if self._holds_something(each)), None)
+        return None if name is None else self.load(name)
+
+    def _sorted(self) -> list[str]:
         try:
-            found = [_NAME.fullmatch(each.name) for each in self._root.iterdir() if _holds_something(each)]
+            found = [_NAME.fullmatch(each.name) for each in self._root.iterdir()]
         except FileNotFoundError:
             return []
         except OSError as error:
             raise CorruptError(
                 "folder of the anchors", expected="a folder that can be read", actual=error.strerror
             ) from error
-        return [
-            each[0]
-            for each in sorted(filter(None, found), key=lambda each: (parse_decimal(each[1]), each[2]))
-        ]
+        known = sorted(filter(None, found), key=lambda each: (parse_decimal(each[1]), each[2]))
+        return [each[0] for each in known]
 
-    def newest(self) -> StoredAnchor | None:
-        """The anchor of the largest size. Raises CorruptError."""
-        names = self.names()
-        return self.load(names[-1]) if names else None
+    def _holds_something(self, name: str) -> bool:
+        folder = self._root / name
+        return folder.is_dir() and any(not each.name.startswith(".tmp-") for each in folder.iterdir())
 
     def load(self, name: str) -> StoredAnchor:
         """Return one anchor. Raises CorruptError, which names the file."""
@@ -222,10 +227,6 @@ class AnchorStore:
     def _read_later(self, name: str, file: str, limit: int, parse: Callable[[bytes], _Part]) -> _Part | None:
         """Read what may still be to come."""
         return self._read(name, file, limit, parse) if (self._root / name / file).exists() else None
-
-
-def _holds_something(folder: pathlib.Path) -> bool:
-    return folder.is_dir() and any(not each.name.startswith(".tmp-") for each in folder.iterdir())
 
 
 def _parse_new(data: bytes) -> NewAnchor:
