@@ -241,3 +241,27 @@ def verify_promise(entry: LogEntry, promise: bytes, keys: LogKeys) -> None:
             expected="the log's signature over body, time, log id and index",
             actual="one that fails",
         )
+
+
+def format_log_entry(entry: LogEntry, tree: Checkpoint) -> bytes:
+    """Format a proven entry as protobuf's JSON of a ``TransparencyLogEntry``, in RFC 8785 form.
+
+    Size and root are those of the signed tree, and numbers are strings, as protobuf writes them.
+    """
+    value: dict[str, Any] = {
+        "canonicalizedBody": format_base64(entry.body),
+        "inclusionProof": {
+            "checkpoint": {"envelope": entry.note.decode("utf-8")},
+            "hashes": [format_base64(each) for each in entry.hashes],
+            "logIndex": str(entry.proof_index),
+            "rootHash": format_base64(tree.root_hash),
+            "treeSize": str(tree.size),
+        },
+        "kindVersion": {"kind": entry.kind[0], "version": entry.kind[1]},
+        "logId": {"keyId": format_base64(entry.log_id)},
+        "logIndex": str(entry.index),
+    }
+    if entry.promise is not None:
+        value["inclusionPromise"] = {"signedEntryTimestamp": format_base64(entry.promise)}
+        value["integratedTime"] = str(entry.integrated_time)
+    return format_canonical_json(value)

@@ -1,0 +1,138 @@
+"""Timestamps by an authority (RFC 3161) over the signature of an envelope: that it existed by then, in others' words.
+
+Verified with rfc3161-client against the chains of the trusted root, at the time that the timestamp says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from ledger.errors import ConfigError, LimitError, SignatureError, SourceError
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_TIMESTAMP_BYTES = 1 << 16
+"""A response with its chain: about two kilobytes."""
+_REPLY = "application/timestamp-reply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authority:
+    """A timestamp authority of a trusted root: its chain (DER), from the leaf to the root, and when it is trusted."""
+
+    chain: tuple[bytes, ...]
+    valid_from: int = 0
+    valid_until: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.chain) < 2:
+            raise ConfigError(
+                "timestamp authority", expected="a chain of two certificates or more", actual=len(self.chain)
+            )
+
+
+async def request_timestamp(
+    signature: bytes, *, url: str, authorities: Sequence[Authority], client: "httpx.AsyncClient"
+) -> bytes:
+    """Ask an authority for a timestamp over a signature; return the response (DER), verified.
+
+    Raises:
+        SourceError: no answer, or not in the protocol. LimitError: too large. SignatureError: it does not verify.
+    """
+    import httpx
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+
+    request = TimestampRequestBuilder().data(signature).hash_algorithm(HashAlgorithm.SHA256).build()
+    body = bytearray()
+    try:
+        async with client.stream(
+            "POST",
+            url,
+            content=request.as_bytes(),
+            headers={"Content-Type": "application/timestamp-query"},
+        ) as response:
+            status, kind = response.status_code, response.headers.get("content-type", "nothing")
+            if status not in (httpx.codes.OK, httpx.codes.CREATED) or kind != _REPLY:
+                raise SourceError(
+                    f"POST {url}", expected=f"status 200 and {_REPLY}", actual=f"{status} and {kind}"
+                )
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_TIMESTAMP_BYTES:
+                    raise _too_large()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SourceError(
+            f"POST {url}", expected="an answer", actual=str(error) or type(error).__name__
+        ) from error
+    # The nonce is in this answer only, so whoever reads the stored response later cannot ask for it.
+    verify_timestamp(bytes(body), signature, authorities=authorities, nonce=request.nonce)
+    return bytes(body)
+
+
+def verify_timestamp(
+    response: bytes, signature: bytes, *, authorities: Sequence[Authority], nonce: int | None = None
+) -> datetime:
+    """Return the time of an RFC 3161 response (DER) over this signature.
+
+    Raises:
+        SignatureError: it is none, or no authority of ``authorities`` made it over this signature at a time when it was
+            trusted. LimitError: too large.
+    """
+    from rfc3161_client import VerificationError, decode_timestamp_response
+
+    if len(response) > MAX_TIMESTAMP_BYTES:
+        raise _too_large()
+    try:
+        parsed = decode_timestamp_response(response)
+        time = parsed.tst_info.gen_time
+    except (ValueError, TypeError) as error:
+        raise _refuse("a response of RFC 3161", str(error)) from error
+    reason = "no authority is trusted at that time"
+    for authority in authorities:
+        if not _trusted(authority, time):
+            continue
+        try:
+            _verifier(authority.chain, nonce).verify_message(parsed, signature)
+        except (VerificationError, ValueError) as error:
+            reason = str(error)
+        else:
+            return time
+    raise _refuse("one by an authority of the trusted root, over this signature", reason)
+
+
+def _trusted(authority: Authority, time: datetime) -> bool:
+    until = authority.valid_until
+    return authority.valid_from <= time.timestamp() and (until is None or time.timestamp() <= until)
+
+
+@lru_cache(maxsize=64)
+def _certificates(chain: tuple[bytes, ...]) -> tuple[x509.Certificate, ...]:
+    try:
+        return tuple(x509.load_der_x509_certificate(each) for each in chain)
+    except ValueError as error:
+        raise ConfigError(
+            "certificate of a timestamp authority", expected="DER", actual=str(error)
+        ) from error
+
+
+def _verifier(chain: tuple[bytes, ...], nonce: int | None) -> Any:
+    """Make a verifier from lists of its own: the builder's methods append to those of the builder before."""
+    from rfc3161_client import VerifierBuilder
+
+    leaf, *between, root = _certificates(chain)
+    return VerifierBuilder(
+        tsa_certificate=leaf, intermediates=list(between), roots=[root], nonce=nonce
+    ).build()
+
+
+def _refuse(expected: str, actual: str) -> SignatureError:
+    return SignatureError("timestamp", expected=expected, actual=actual)
+
+
+def _too_large() -> LimitError:
+    return LimitError("timestamp", expected=f"at most {MAX_TIMESTAMP_BYTES} bytes", actual="more")

@@ -1,0 +1,343 @@
+"""Which shards a Sigstore instance has, from its trusted root and signing config (Sigstore protobuf-specs, trustroot).
+
+The trusted root says which logs there are and with which keys; the signing config says which of them take entries, and
+where. Both are configuration of the operator, or come through Sigstore's TUF; never from an answer of a log.
+"""
+
+import hashlib
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from ledger.bundle.log_entry import LogKeys
+from ledger.encoding import Json, format_canonical_json, parse_base64, parse_json
+from ledger.errors import ConfigError, InputError, LimitError, MalformedError, SourceError
+from ledger.log.remote import Shard
+from ledger.log.timestamping import Authority
+from ledger.tlog.merkle import HASH_BYTES
+from ledger.tlog.signed_note import KeyType
+
+MAX_TRUST_BYTES = 4 << 20
+"""Sigstore's own trusted root is seven kilobytes."""
+MAX_KEY_BYTES = 4096
+MAX_CERTIFICATE_BYTES = 1 << 16
+ORIGIN_FIELD = "{origin}"
+"""Stands for a shard's origin in ``read_url``."""
+_V2_PATH = "/api/v2"
+_PUBLIC = "Sigstore's TUF repository"
+
+
+class InstanceConfig(Protocol):
+    """What the tables ``[rekor]`` and ``[anchor]`` say of an instance; see ``ledger.config``."""
+
+    @property
+    def trust_config(self) -> str:
+        """A client trust config."""
+        ...
+
+    @property
+    def trusted_root(self) -> str:
+        """A trusted root."""
+        ...
+
+    @property
+    def signing_config(self) -> str:
+        """A signing config."""
+        ...
+
+    @property
+    def read_url(self) -> str:
+        """Where the checkpoint and tiles of a shard of Rekor v2 are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A Sigstore instance: its shards, oldest first, their keys, and its timestamp authorities.
+
+    ``trusted_root`` is the JSON that all of it comes from, for whoever checks bundles against it.
+    """
+
+    shards: tuple[Shard, ...]
+    keys: LogKeys
+    authorities: tuple[Authority, ...]
+    tsa_urls: tuple[str, ...]
+    trusted_root: bytes
+
+
+def load_instance(config: InstanceConfig, directory: pathlib.Path) -> Instance:
+    """Read the instance that a table of settings names; paths are relative to ``directory``.
+
+    Raises:
+        ConfigError: a file that is not there, or of another form, or that contradicts itself. LimitError: too large.
+        SourceError: Sigstore's TUF repository did not answer, or not truly.
+    """
+    if config.trust_config:
+        path = directory / config.trust_config
+        both = _parse(_read_file(path), path)
+        if not isinstance(both.get("trustedRoot"), dict):
+            raise _refuse(path, "a client trust config with a trustedRoot", "none")
+        root, signing, where = both["trustedRoot"], both.get("signingConfig"), str(path)
+    elif config.trusted_root:
+        root_path, signing_path = directory / config.trusted_root, directory / config.signing_config
+        root = _parse(_read_file(root_path), root_path)
+        signing, where = _parse(_read_file(signing_path), signing_path), str(root_path)
+    else:
+        both, where = _parse(_fetch_public(), _PUBLIC), _PUBLIC
+        root, signing = both["trustedRoot"], both["signingConfig"]
+    return read_instance(root, signing, where=where, read_url=config.read_url)
+
+
+def read_instance(root: Json, signing: Json, *, where: str, read_url: str = "") -> Instance:
+    """Return the instance of a trusted root and a signing config, both read as JSON. Raises ConfigError."""
+    try:
+        logs = [log for each in _listed(root, "tlogs") if (log := _parse_log(each)) is not None]
+        services = [_parse_service(each) for each in _listed(signing, "rekorTlogUrls")]
+        authorities = tuple(_parse_authority(each) for each in _listed(root, "timestampAuthorities"))
+        stamping = [_parse_service(each) for each in _listed(signing, "tsaUrls")]
+        logs = sorted(logs, key=lambda log: log.valid_from)  # stable: then by the place in the root
+        paired = _pair(logs, services)
+        shards = [
+            _shard(log, order, service) for order, (log, service) in enumerate(zip(logs, paired, strict=True))
+        ]
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        actual = error.finding if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise _refuse(where, "a trusted root and a signing config of Sigstore", actual) from error
+    return Instance(
+        shards=tuple(_read_at(shards, read_url)),
+        keys=LogKeys({log.log_id: log.key for log in logs}),
+        authorities=authorities,
+        tsa_urls=tuple(each.url for each in stamping),
+        trusted_root=format_canonical_json(root),
+    )
+
+
+def _read_file(path: pathlib.Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TRUST_BYTES + 1)
+    except OSError as error:
+        raise _refuse(path, "a file", error.strerror) from error
+    if len(data) > MAX_TRUST_BYTES:
+        raise LimitError(str(path), expected=f"at most {MAX_TRUST_BYTES} bytes", actual="more")
+    return data
+
+
+def _parse(data: bytes, where: object) -> dict[str, Any]:
+    try:
+        value = parse_json(data, max_bytes=MAX_TRUST_BYTES)
+    except InputError as error:
+        raise _refuse(where, "JSON", error.finding) from error
+    if not isinstance(value, dict):
+        raise _refuse(where, "a JSON object", type(value).__name__)
+    return value
+
+
+def _refuse(where: object, expected: str, actual: object) -> ConfigError:
+    return ConfigError(f"trust of the log, {where}", expected=expected, actual=actual)
+
+
+def _fetch_public() -> bytes:
+    """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it."""
+    from sigstore.errors import Error
+    from sigstore.models import ClientTrustConfig
+
+    try:
+        config = ClientTrustConfig.production()
+        return config._inner.to_json().encode()  # noqa: SLF001 - nothing public shows the keys of the logs
+    except (Error, OSError, ValueError) as error:
+        raise SourceError(
+            _PUBLIC, expected="a trusted root", actual=str(error) or type(error).__name__
+        ) from error
+
+
+# The trusted root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Log:
+    base_url: str
+    log_id: bytes
+    spki: bytes
+    key: Any
+    valid_from: int
+    valid_until: int | None
+
+    @property
+    def has_note_id(self) -> bool:
+        """Whether the id is that of a C2SP key, as in Rekor v2, and not the digest of the key alone, as in v1."""
+        return self.log_id != hashlib.sha256(self.spki).digest()
+
+
+def _listed(value: Json, name: str) -> Iterator[Any]:
+    listed = None if value is None else value.get(name)
+    return iter([] if listed is None else listed)
+
+
+def _parse_log(value: Any) -> _Log | None:
+    """Parse a log; None where its key is of a kind that is not known here: it is never used."""
+    match value:
+        case {
+            "baseUrl": str(base_url),
+            "publicKey": {"rawBytes": str(raw), **rest},
+            "logId": {"keyId": str(key_id)},
+        }:
+            pass
+        case _:
+            raise MalformedError("log", expected="a baseUrl, a publicKey and a logId", actual="other fields")
+    spki = parse_base64(raw, what=f"key of {base_url}", max_bytes=MAX_KEY_BYTES)
+    try:
+        key = serialization.load_der_public_key(spki)
+    except UnsupportedAlgorithm:
+        return None
+    except ValueError as error:
+        raise MalformedError(f"key of {base_url}", expected="DER", actual=str(error)) from error
+    start, end = _parse_window(rest.get("validFor"))
+    log_id = parse_base64(key_id, what=f"log id of {base_url}", max_bytes=HASH_BYTES)
+    if len(log_id) != HASH_BYTES:
+        raise MalformedError(f"log id of {base_url}", expected="32 bytes", actual=f"{len(log_id)} bytes")
+    return _Log(base_url=base_url, log_id=log_id, spki=spki, key=key, valid_from=start, valid_until=end)
+
+
+def _parse_authority(value: Any) -> Authority:
+    match value:
+        case {"certChain": {"certificates": [*listed]}}:
+            pass
+        case _:
+            raise MalformedError("timestamp authority", expected="a certChain", actual="other fields")
+    chain = tuple(
+        parse_base64(each["rawBytes"], what="certificate of an authority", max_bytes=MAX_CERTIFICATE_BYTES)
+        for each in listed
+    )
+    start, end = _parse_window(value.get("validFor"))
+    return Authority(chain=chain, valid_from=start, valid_until=end)
+
+
+def _parse_window(value: Any) -> tuple[int, int | None]:
+    """Return when something is valid, in POSIX seconds, both ends included."""
+    if not isinstance(value, dict):
+        return 0, None
+    start, end = value.get("start"), value.get("end")
+    return (_parse_time(start) if start else 0), (_parse_time(end) if end else None)
+
+
+def _parse_time(text: str) -> int:
+    """Parse protobuf's form of a time; fractions of a second are dropped."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise MalformedError("time", expected="a time with its zone", actual=text)
+    return max(0, math.floor(time.timestamp()))
+
+
+# The signing config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Service:
+    url: str
+    version: int
+    valid_from: int
+    valid_until: int | None
+
+
+def _parse_service(value: Any) -> _Service:
+    match value:
+        case {"url": str(url)} if url.startswith(("https://", "http://")):
+            pass
+        case _:
+            raise MalformedError("service", expected="an http(s) url", actual=value)
+    start, end = _parse_window(value.get("validFor"))
+    version = value.get("majorApiVersion", 0)
+    return _Service(url=url.rstrip("/"), version=version, valid_from=start, valid_until=end)
+
+
+def _pair(logs: Sequence[_Log], services: Sequence[_Service]) -> list[_Service | None]:
+    """Return the service that writes each log: of the same address, else of the same place, counted from the newest.
+
+    The address of a log in a trusted root is its name, and may be another one than where it is written. A wrong pair
+    harms nothing: an answer counts only if the log of the pair signed it.
+    """
+    paired: list[_Service | None] = [None] * len(logs)
+    left = list(services)
+    for at, log in enumerate(logs):
+        same = [each for each in left if _name(each.url) == _name(log.base_url) and _fits(log, each)]
+        if same:
+            # The newest interface of the two that one address may have.
+            paired[at] = max(same, key=lambda each: each.version)
+            left = [each for each in left if _name(each.url) != _name(log.base_url)]
+    for service in sorted(left, key=lambda each: each.valid_from)[::-1]:
+        free = [at for at, log in enumerate(logs) if paired[at] is None and _fits(log, service)]
+        if not free:
+            raise MalformedError("signing config", expected="logs of the trusted root", actual=service.url)
+        paired[free[-1]] = service
+    return paired
+
+
+def _fits(log: _Log, service: _Service) -> bool:
+    """Whether the log may have this interface: the id of an ECDSA key is the same in both."""
+    if isinstance(log.key, ec.EllipticCurvePublicKey):
+        return True
+    return log.has_note_id == (service.version == 2)
+
+
+def _name(url: str) -> str:
+    """The address without its scheme: what C2SP names a log by."""
+    parts = urlsplit(url)
+    return (parts.netloc + parts.path).rstrip("/")
+
+
+def _shard(log: _Log, order: int, service: _Service | None) -> Shard:
+    is_v2 = service.version == 2 if service is not None else log.has_note_id
+    ends = [each.valid_until for each in (log, service) if each is not None]
+    write_url = None if service is None else service.url
+    return Shard(
+        kind="rekor-v2" if is_v2 else "rekor-v1",
+        order=order,
+        origin=_origin(log) if is_v2 else urlsplit(log.base_url).hostname or log.base_url,
+        log_id=log.log_id,
+        spki=log.spki,
+        write_url=write_url,
+        read_url=(write_url or log.base_url).rstrip("/") + (_V2_PATH if is_v2 else ""),
+        valid_from=max(log.valid_from, 0 if service is None else service.valid_from),
+        valid_until=min((end for end in ends if end is not None), default=None),
+    )
+
+
+def _origin(log: _Log) -> str:
+    """Return the name under which the log's key has the log's id (c2sp.org/signed-note): a part of its address."""
+    match log.key:
+        case ed25519.Ed25519PublicKey():
+            material = bytes([KeyType.ED25519]) + log.key.public_bytes_raw()
+        case ec.EllipticCurvePublicKey():
+            material = bytes([KeyType.ECDSA]) + log.spki
+        case _:
+            raise MalformedError(
+                f"key of {log.base_url}", expected="an Ed25519 or ECDSA key", actual=type(log.key).__name__
+            )
+    parts = urlsplit(log.base_url)
+    for name in (parts.hostname, parts.netloc, _name(log.base_url), log.base_url):
+        if name and hashlib.sha256(name.encode() + b"\n" + material).digest() == log.log_id:
+            return name
+    if isinstance(log.key, ec.EllipticCurvePublicKey) and not log.has_note_id:
+        return parts.hostname or log.base_url  # the id of an ECDSA key holds no name
+    raise MalformedError(
+        f"log id of {log.base_url}", expected="that of its key and name", actual=log.log_id.hex()
+    )
+
+
+def _read_at(shards: Sequence[Shard], read_url: str) -> Iterator[Shard]:
+    """Put the configured read address into every shard of v2, or into the newest where it names no origin."""
+    v2 = [shard for shard in shards if shard.kind == "rekor-v2"]
+    for shard in shards:
+        if read_url and shard in v2 and (ORIGIN_FIELD in read_url or shard is v2[-1]):
+            yield replace(shard, read_url=read_url.replace(ORIGIN_FIELD, shard.origin).rstrip("/"))
+        else:
+            yield shard
