@@ -5,7 +5,8 @@
     DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
     DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
-                                             DIR/index.db, DIR/digests.db  derived
+    DIR/anchors/         checkpoints in      DIR/index.db, DIR/digests.db  derived
+                         another log
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from ledger.entry import keyid_of
 from ledger.errors import ConfigError, MalformedError, NotEmptyError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
-from ledger.log.freshness import Source, from_file, from_url
+from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
@@ -95,6 +96,11 @@ class Layout:
         return self.root / "identities.db"
 
     @property
+    def anchors(self) -> pathlib.Path:
+        """Checkpoints that were anchored in another log."""
+        return self.root / "anchors"
+
+    @property
     def evidence(self) -> pathlib.Path:
         """Evidence by SHA-256."""
         return self.root / "evidence"
@@ -148,7 +154,7 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
     hub_key = ec.generate_private_key(ec.SECP256R1())
     write_file_durably(root / config.log_key, log_key.format_private().encode() + b"\n", mode=0o600)
     write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
-    write_file_durably(root / config.hub_key, _format_key(hub_key), mode=0o600)
+    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
     keys = _load_keys(root, config)
     trust = TrustFile.for_new_ledger(
@@ -225,7 +231,7 @@ def _load_keys(root: pathlib.Path, config: Config) -> Keys:
 
 def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read_secret(path), password=None)
+        key = serialization.load_pem_private_key(read_secret(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
         raise _unusable(path, expected=_HUB_KEY, actual="something else") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -235,7 +241,7 @@ def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
 
 def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
     # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
-    text = _read_secret(path).decode("ascii", "replace").strip()
+    text = read_secret(path).decode("ascii", "replace").strip()
     try:
         return Ed25519NoteSigner.parse_private(text)
     except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
@@ -255,7 +261,7 @@ def _unusable(path: pathlib.Path, *, expected: object, actual: object) -> Config
     )
 
 
-def _read_secret(path: pathlib.Path) -> bytes:
+def read_secret(path: pathlib.Path) -> bytes:
     """Read a private key that only its owner can read. Raises ConfigError."""
     try:
         with path.open("rb") as file:
@@ -271,7 +277,8 @@ def _read_secret(path: pathlib.Path) -> bytes:
         raise ConfigError(f"private key {path}", expected="a readable file", actual=error.strerror) from error
 
 
-def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Format a private key as PEM (PKCS#8), without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -319,7 +326,11 @@ def open_for_recording(
         evidence.sweep()
         commits = SqliteCommits(layout.commits)
         stack.callback(commits.close)
-        log = LocalLog(commits, objects, _log_config(config, keys, sources, start_unchecked=start_unchecked))
+        log = LocalLog(
+            commits,
+            objects,
+            _log_config(config, keys, sources, _hints(layout, config, keys), start_unchecked=start_unchecked),
+        )
         index = Index(layout.index)
         stack.callback(index.close)
         digests = DigestIndex(layout.digests)
@@ -371,8 +382,17 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
+def _hints(layout: Layout, config: Config, keys: Keys) -> Sequence[Hint]:
+    """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
+    if not config.anchor.log and not layout.anchors.exists():
+        return ()
+    from ledger.embedded.anchoring import hints
+
+    return hints(layout, config, keys=[keys.verifier], now=posix_now())
+
+
 def _log_config(
-    config: Config, keys: Keys, sources: Sequence[Source], *, start_unchecked: bool
+    config: Config, keys: Keys, sources: Sequence[Source], hints: Sequence[Hint], *, start_unchecked: bool
 ) -> LocalLogConfig:
     return LocalLogConfig(
         origin=config.ledger,
@@ -380,6 +400,7 @@ def _log_config(
         sign=keys.sign,
         publish_interval=config.publish_interval,
         sources=sources,
+        hints=hints,
         start_unchecked=start_unchecked,
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
-from ledger.config import load_config
+from ledger.config import Config, load_config
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
@@ -115,8 +115,17 @@ def record_revision(
             )
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
+    anchor_if_due(directory, ledger.config)  # without the writer's lock: others record while this one waits
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
+
+
+def anchor_if_due(directory: pathlib.Path, config: Config) -> None:
+    """Anchor the checkpoint where ``[anchor]`` asks for it; who does not anchor pays nothing for it."""
+    if config.anchor.log or config.anchor.timestamps:
+        from ledger.embedded import anchoring
+
+        anchoring.anchor_if_due(directory, config)
 
 
 def find_out(

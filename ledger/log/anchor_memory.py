@@ -45,6 +45,15 @@ def stored_hint(store: AnchorStore, *, origin: str, keys: Sequence[VerifierKey])
     return Hint(name="the folder anchors", ask=ask)
 
 
+def is_time_to_ask(store: AnchorStore, *, now: int, interval: float) -> bool:
+    """Whether the outside was last asked ``interval`` seconds ago or more, and has not failed to answer just now.
+
+    What was asked since is in the directory, so an old copy of it asks if it is older than that.
+    """
+    state = store.state()
+    return not 0 <= now - state.asked_at < interval and may_try(state, now=now)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorMemory:
     """The shards in which the anchors of one log are, and the keys that sign them (DER by key id)."""
@@ -64,18 +73,10 @@ class AnchorMemory:
         for shard, log in self.shards:
             self._check_shard(shard, log)
 
-    def hint(self, *, now: int, interval: float) -> Hint:
-        """Ask at most once in ``interval`` seconds: what was asked since is in the directory, and an old copy is older."""
-
-        def ask(signed: Checkpoint, root_at: RootAt) -> None:
-            del signed, root_at
-            state = self.store.state()
-            if 0 <= now - state.asked_at < interval or not may_try(state, now=now):
-                return
-            self.check()
-            self.store.save_state(replace(self.store.state(), asked_at=now))
-
-        return Hint(name=", ".join(shard.origin for shard, _ in self.shards), ask=ask)
+    def ask(self, *, now: int) -> None:
+        """Check, and note in the store that this was done. Raises what ``check`` raises."""
+        self.check()
+        self.store.save_state(replace(self.store.state(), asked_at=now))
 
     def _check_shard(self, shard: Shard, log: AuthenticLog) -> None:
         since = self._since(shard)

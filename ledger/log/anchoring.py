@@ -76,8 +76,7 @@ class Outcome:
 class AnchoringConfig:
     """What one log needs to know to be anchored.
 
-    ``interval`` and ``budget``, how long one run may wait for the outside, are in seconds. ``anchor_keys`` are DER
-    SubjectPublicKeyInfo by key id: the present one, and those of before that pending anchors may be signed with.
+    ``interval`` and ``budget``, how long one run may wait for the outside, are in seconds.
     """
 
     log: str
@@ -86,12 +85,25 @@ class AnchoringConfig:
     budget: float
     origin: str
     log_keys: Sequence[VerifierKey]
-    anchor_keys: Mapping[str, bytes]
+
+
+def lacks(anchor: StoredAnchor, config: AnchoringConfig) -> bool:
+    """Whether anything is to come that the settings still ask for; of another log than today's, nothing is."""
+    return (anchor.wants_log and anchor.new.log == config.log) or (anchor.wants_stamps and config.timestamps)
+
+
+def has_work(store: AnchorStore, config: AnchoringConfig, size: int, *, now: int) -> bool:
+    """Whether ``run`` would do anything for a checkpoint of ``size``: a cheap question, asked after each recording."""
+    newest = store.newest()
+    if newest is not None and lacks(newest, config):
+        return may_try(store.state(), now=now)
+    return is_due(newest, size, now=now, interval=config.interval)
 
 
 class Anchoring:
     """Makes and finishes the anchors of one log. Whoever runs it holds the lock of the store.
 
+    ``anchor_keys`` are DER SubjectPublicKeyInfo by key id: the present one, and earlier ones whose anchors may be pending.
     ``remember`` asks what the outside knows of our anchors (``AnchorMemory.check``) before a new one is made: afterwards
     it would be the newest, and whatever an old copy of this directory does not know would lie behind it.
     """
@@ -102,13 +114,14 @@ class Anchoring:
         config: AnchoringConfig,
         *,
         sign: Callable[[Checkpoint], bytes],
+        anchor_keys: Mapping[str, bytes],
         root_at: RootAt,
         remote: RemoteLog | None,
         stamper: Stamper | None,
         remember: Callable[[], None] | None = None,
     ) -> None:
         self._store, self._config, self._remember = store, config, remember
-        self._sign, self._root_at = sign, root_at
+        self._sign, self._anchor_keys, self._root_at = sign, anchor_keys, root_at
         self._remote, self._stamper = remote, stamper
         self._deadline = 0.0
 
@@ -125,7 +138,9 @@ class Anchoring:
         # 1. What an earlier run could not finish. Whoever asks for it has all of them looked at, else the newest.
         names = self._store.names()
         pending = [
-            each for each in map(self._store.load, names if forced else names[-1:]) if self._lacks(each)
+            each
+            for each in map(self._store.load, names if forced else names[-1:])
+            if lacks(each, self._config)
         ]
         if pending and not forced and not may_try(self._store.state(), now=now):
             return Outcome(pending=len(pending))
@@ -145,13 +160,6 @@ class Anchoring:
         # If we stop here, it is pending, and the next run sends the stored bytes.
         return _joined(outcome, await self._finish([made], now=now), made=made)
 
-    def has_work(self, size: int, *, now: int) -> bool:
-        """Whether ``run`` would do anything for a checkpoint of ``size``: a cheap question, asked after each recording."""
-        newest = self._store.newest()
-        if newest is not None and self._lacks(newest):
-            return may_try(self._store.state(), now=now)
-        return is_due(newest, size, now=now, interval=self._config.interval)
-
     async def _ask_the_outside(self, now: int) -> None:
         if self._remember is None:
             return
@@ -163,12 +171,6 @@ class Anchoring:
             _logger.warning("anchoring without having asked whether this directory is an old copy: %s", error)
         else:
             self._store.save_state(replace(self._store.state(), asked_at=now))
-
-    def _lacks(self, anchor: StoredAnchor) -> bool:
-        """Whether anything is to come that the settings still ask for; of another log than today's, nothing is."""
-        return (anchor.wants_log and anchor.new.log == self._config.log) or (
-            anchor.wants_stamps and self._config.timestamps
-        )
 
     def _anchored(self, anchor: StoredAnchor) -> Checkpoint:
         note = anchor.new.note
@@ -203,7 +205,7 @@ class Anchoring:
 
     async def _send(self, anchor: StoredAnchor) -> list[LedgerError]:
         """Ask for what one anchor lacks, each independently of the other; returns what went wrong."""
-        signed = verify_envelope(anchor.new.envelope, self._config.anchor_keys)
+        signed = verify_envelope(anchor.new.envelope, self._anchor_keys)
         failures: list[LedgerError] = []
         for wanted, ask in ((anchor.wants_log, self._log), (anchor.wants_stamps, self._stamp)):
             try:
