@@ -19,10 +19,10 @@ from ledger.client.evidence import (
     verify_evidence,
 )
 from ledger.embedded.anchor_key import public_keys
-from ledger.embedded.anchoring import root_reader
+from ledger.embedded.anchoring import names_files, root_reader
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.encoding import parse_json
-from ledger.errors import ConfigError, LedgerError, LimitError, ProofError
+from ledger.errors import ConfigError, LedgerError, LimitError, MisbehaviourError, ProofError
 from ledger.log.anchor_proofs import verify_envelope, verify_extends, verify_logged, verify_statement
 from ledger.log.freshness import RootAt
 from ledger.log.timestamping import Authority, verify_timestamp
@@ -104,9 +104,11 @@ class AnchorReport:
     evidence: bytes | None = None
 
     @property
-    def problems(self) -> list[Problem]:
-        """What does not hold, in the order of the anchors."""
-        return [problem for each in self.anchors for problem in each.problems]
+    def exit_code(self) -> int:
+        """0 if all that is stored holds, that of misbehaviour where there is evidence, else that of the first problem."""
+        if self.evidence is not None:
+            return MisbehaviourError.exit_code
+        return next((each.error.exit_code for anchor in self.anchors for each in anchor.problems), 0)
 
 
 def list_anchors(directory: pathlib.Path, *, trusted_root: pathlib.Path | None = None) -> AnchorReport:
@@ -118,11 +120,13 @@ def list_anchors(directory: pathlib.Path, *, trusted_root: pathlib.Path | None =
     """
     ledger = open_for_reading(directory)
     store = AnchorStore(ledger.layout.anchors)
+    present = ledger.log.checkpoint()
     check = _Check(
         ledger=ledger,
-        present=ledger.log.checkpoint(),
+        present=present,
+        root_at=root_reader(ledger.log, present.checkpoint.size),
         anchor_keys=public_keys(directory / ledger.config.anchor.key),
-        trust=_trusted(ledger, trusted_root),
+        trust=_trusted(ledger, store, trusted_root),
     )
     anchors = tuple(check.anchor(store, name) for name in store.names())
     return AnchorReport(
@@ -130,17 +134,23 @@ def list_anchors(directory: pathlib.Path, *, trusted_root: pathlib.Path | None =
     )
 
 
-def _trusted(ledger: ReadLedger, path: pathlib.Path | None) -> Callable[[], Trusted]:
-    """Return what reads the trusted root, the first time that it is needed: that of the settings, or a given one."""
+def _trusted(ledger: ReadLedger, store: AnchorStore, path: pathlib.Path | None) -> Callable[[], Trusted]:
+    """Return what reads the trusted root, the first time that it is needed: a given one, else that of the settings.
+
+    That of Sigstore's public instance was kept when an anchor was made: listing goes nowhere to get it.
+    """
     found: list[Trusted] = []
 
     def trusted() -> Trusted:
         if not found:
-            instance = (
-                load_instance(ledger.config.anchor, ledger.layout.root)
-                if path is None
-                else read_instance(_read_root(path), {}, where=str(path))
-            )
+            kept = None if names_files(ledger.config.anchor) else store.trusted_root()
+            if path is not None:
+                instance = read_instance(_read_root(path), {}, where=str(path))
+            elif kept is not None:
+                root = parse_json(kept, what="trusted root of the anchors", max_bytes=MAX_TRUST_BYTES)
+                instance = read_instance(root, {}, where="the folder anchors")
+            else:
+                instance = load_instance(ledger.config.anchor, ledger.layout.root)
             found.append(Trusted(keys=instance.keys, authorities=instance.authorities))
         return found[0]
 
@@ -170,6 +180,7 @@ class _Check:
 
     ledger: ReadLedger
     present: VerifiedCheckpoint
+    root_at: RootAt
     anchor_keys: dict[str, bytes]
     trust: Callable[[], Trusted]
 
@@ -198,14 +209,11 @@ class _Check:
         if listed.checkpoint is not None:
             tree = listed.checkpoint.checkpoint
             size = self.present.checkpoint.size
-            yield "tree", lambda: verify_extends(tree, size=size, root_at=self._root_at())
+            yield "tree", lambda: verify_extends(tree, size=size, root_at=self.root_at)
         if listed.signed is not None and stored.log_entry is not None:
             yield "log entry", lambda: self._log_entry(listed, stored.log_entry or b"")
         for number, each in enumerate(stored.timestamps):
             yield f"timestamp {number}", lambda each=each: self._timestamp(listed, each)  # type: ignore[misc]
-
-    def _root_at(self) -> RootAt:
-        return root_reader(self.ledger.log, self.present.checkpoint.size)
 
     def _checkpoint(self, listed: ListedAnchor, stored: StoredAnchor) -> None:
         keys = self.ledger.trust.log_keys
@@ -240,22 +248,17 @@ class _Check:
             if each.checkpoint is None:
                 continue
             other = by_size.setdefault(each.checkpoint.checkpoint.size, each.checkpoint)
-            for found in (self._same_size(other, each.checkpoint), self._with_present(each.checkpoint)):
-                if found is not None:
-                    yield found
-
-    def _same_size(self, one: VerifiedCheckpoint, other: VerifiedCheckpoint) -> bytes | None:
-        return self._convicting(Misbehaviour(older=one, newer=other))
+            found = self._convicting(Misbehaviour(older=other, newer=each.checkpoint))
+            if found is None and any(problem.step == "tree" for problem in each.problems):
+                found = self._with_present(each.checkpoint)
+            if found is not None:
+                yield found
 
     def _with_present(self, anchored: VerifiedCheckpoint) -> bytes | None:
         """Hold an anchored checkpoint against the present one, by a proof from the tiles where these are sound."""
         old, new = anchored.checkpoint, self.present.checkpoint
         if old.size >= new.size:
-            return (
-                self._convicting(Misbehaviour(older=anchored, newer=self.present))
-                if old.size == new.size
-                else None
-            )
+            return self._convicting(Misbehaviour(older=anchored, newer=self.present))
         log = self.ledger.log
         try:
             (leaf,) = log.nodes(new.size)([(0, 0)])

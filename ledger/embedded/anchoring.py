@@ -11,7 +11,7 @@ import pathlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ledger.bundle.log_entry import LogKeys
 from ledger.config import AnchorConfig, Config
@@ -58,6 +58,7 @@ class Outside:
     stamper: Stamper | None
     shards: Sequence[tuple[Shard, AuthenticLog]]
     shard_keys: LogKeys
+    trusted_root: bytes
 
 
 OpenOutside = Callable[[AnchorConfig, pathlib.Path, int], contextlib.AbstractAsyncContextManager[Outside]]
@@ -67,6 +68,11 @@ OpenOutside = Callable[[AnchorConfig, pathlib.Path, int], contextlib.AbstractAsy
 def is_wanted(config: Config) -> bool:
     """Whether this ledger's checkpoints are anchored: one in Rekor is in somebody else's log already."""
     return config.log == "local" and bool(config.anchor.log or config.anchor.timestamps)
+
+
+def names_files(config: AnchorConfig) -> bool:
+    """Whether the trust in the other log comes from files, and not from Sigstore's TUF repository."""
+    return bool(config.trust_config or config.trusted_root)
 
 
 # After a recording
@@ -144,7 +150,19 @@ async def anchor(
                 stamper=outside.stamper,
                 remember=memory.check if outside.shards and not unchecked else None,
             )
+            if not names_files(ledger.config.anchor):
+                store.save_trusted_root(outside.trusted_root)
             return await run.run(checkpoint, now=now, forced=forced)
+
+
+def outcome_facts(outcome: Outcome) -> dict[str, Any]:
+    """Return what a run did as JSON facts."""
+    return {
+        "made": None if outcome.made is None else outcome.made.new.name,
+        "finished": list(outcome.finished),
+        "pending": outcome.pending,
+        "failures": [{"error": type(each).__name__, "message": str(each)} for each in outcome.failures],
+    }
 
 
 def _make_folder(folder: pathlib.Path) -> None:
@@ -218,8 +236,9 @@ async def open_configured(config: AnchorConfig, directory: pathlib.Path, now: in
         yield Outside(
             remote=remote,
             stamper=Authorities(instance.tsa_urls, instance.authorities, client),
-            shards=open_shards(instance, config.log),
+            shards=open_shards(instance, config.log) if names_files(config) else (),
             shard_keys=instance.keys,
+            trusted_root=instance.trusted_root,
         )
     finally:
         await client.aclose()
@@ -278,10 +297,13 @@ def _hasty(url: str, clock: Callable[[], float] = time.monotonic) -> Fetch:
 
 
 def hints(layout: Layout, config: Config, *, keys: Sequence[VerifierKey], now: int) -> list[Hint]:
-    """Return what the stored anchors, and the log in which they are, may say about the age of this directory."""
+    """Return what the stored anchors, and the log in which they are, may say about the age of this directory.
+
+    Sigstore's public log is not asked: it grows by more entries in a minute than would be looked at.
+    """
     store = AnchorStore(layout.anchors)
     found = [stored_hint(store, origin=config.ledger, keys=keys)]
-    if config.log != "local" or config.anchor.log != "rekor-v2":
+    if not is_wanted(config) or config.anchor.log != "rekor-v2" or not names_files(config.anchor):
         return found
 
     def ask(signed: Checkpoint, root_at: RootAt) -> None:

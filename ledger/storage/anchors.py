@@ -7,6 +7,7 @@
                                   /timestamps.json   RFC 3161 responses, once they are verified
                                   /refused.json      why the log will never take it
     anchors/state.json                               when to try again, when the outside was last asked
+    anchors/trusted_root.json                        of Sigstore's public instance, as it was when an anchor was last made
 
 A folder and not SQLite: there are a few thousand in a year, each file is written once and never changed, so an anchor
 survives whatever happens to the others, can be copied by itself, and is evidence in the form in which it is handed on.
@@ -211,6 +212,18 @@ class AnchorStore:
             "askedAt": state.asked_at,
         }
         self._objects.replace("state.json", format_canonical_json(value))
+
+    def trusted_root(self) -> bytes | None:
+        """Return the trusted root that was kept, if any. Raises CorruptError, LimitError."""
+        try:
+            return self._objects.get("trusted_root.json", max_bytes=MAX_LOG_ENTRY_BYTES)
+        except NotFoundError:
+            return None
+
+    def save_trusted_root(self, data: bytes) -> None:
+        """Keep a trusted root, in the place of an older one."""
+        if self.trusted_root() != data:
+            self._objects.replace("trusted_root.json", data)
 
     def sweep(self) -> None:
         """Remove temporary files that a crash left behind."""
