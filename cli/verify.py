@@ -1,24 +1,23 @@
-"""`hubledger verify`: check a proof, and a model, against a trust file. Offline."""
+"""`hubledger verify`: check a proof, and a model, against a trust file, or a Sigstore bundle. Offline."""
 
 import pathlib
 import time
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypedDict
 
 import click
 
 from cli.output import columns, echo_json, json_option
+from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text
-from ledger.client.verify import (
-    CheckResult,
-    Expectation,
-    LocalFiles,
-    PartialFiles,
-    check_proof,
-)
-from ledger.encoding import parse_base64
-from ledger.errors import InputError, NotFoundError, UsageError, WriteError
+from ledger.client.expect import Expectation
+from ledger.client.opening import Opening
+from ledger.client.partial import PartialFiles
+from ledger.client.result import LocalFiles
+from ledger.client.trust import TrustFile
+from ledger.client.verify import CheckResult, check_proof
+from ledger.errors import UsageError, WriteError
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 
@@ -53,7 +52,7 @@ def exit_code(result: CheckResult) -> int:
 
 
 _EVIDENCE_OUT = "misbehaviour.json"
-_EXPECT = ("expect_signer", "expect_issuer", "expect_key", "expect_anchor")
+_EXPECT = ("expect_signer", "expect_issuer", "expect_key", "expect_anchor", "public_key")
 
 
 class _Ordered(click.Command):
@@ -98,7 +97,21 @@ Exit codes:
 
 @click.command(cls=_Ordered, epilog=_EPILOG)
 @click.option("--proof", "proof_file", type=_FILE, help="The .tlog-proof file.")
-@click.option("--trust", "trust_file", required=True, type=_FILE, help="Your trust file.")
+@click.option(
+    "--bundle", "bundle_file", type=_FILE, help="A Sigstore bundle instead of a proof, ours or any other."
+)
+@click.option(
+    "--trust", "trust_file", type=_FILE, help="Your trust file; only a --bundle of others needs none."
+)
+@click.option(
+    "--trusted-root",
+    type=_FILE,
+    help="Sigstore's, for --bundle; default: the production root of the sigstore package.",
+)
+@click.option("--artifact", type=_FILE, help="The file that the --bundle signs.")
+@click.option(
+    "--public-key", multiple=True, help="The key that you expect to have signed the --bundle: a PEM file."
+)
 @click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
     "--partial", is_flag=True, help="Some of the files are enough; --manifest says what the rest is."
@@ -145,7 +158,10 @@ def command(  # noqa: PLR0917 - click passes each option
     ctx: click.Context,
     /,
     proof_file: pathlib.Path | None,
-    trust_file: pathlib.Path,
+    bundle_file: pathlib.Path | None,
+    trust_file: pathlib.Path | None,
+    trusted_root: pathlib.Path | None,
+    artifact: pathlib.Path | None,
     model: pathlib.Path | None,
     manifest: pathlib.Path | None,
     opening: pathlib.Path | None,
@@ -169,9 +185,18 @@ def command(  # noqa: PLR0917 - click passes each option
 
     if evidence_file is not None:
         _refuse_beside_evidence(ctx)
+    _check_given(ctx)
+    if trust_file is None and bundle_file is not None:
+        from cli.verify_bundle import verify_any
+
+        return verify_any(
+            ctx, bundle_file, trusted_root=trusted_root, artifact=artifact, log_only=log_only, as_json=as_json
+        )
+    if trust_file is None:
+        raise UsageError("hubledger verify", expected="--trust", actual="none")
+    if evidence_file is not None:
         return _check_evidence(evidence_file, trust_file, as_json=as_json)
-    if proof_file is None:
-        raise UsageError("hubledger verify", expected="--proof, or --evidence", actual="neither")
+    refuse_beside(ctx, "--trust", ("--trusted-root", "--artifact", "--public-key"))
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
     if (partial or manifest) and not (partial and model):
@@ -180,19 +205,26 @@ def command(  # noqa: PLR0917 - click passes each option
         )
     if expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
-    result = check_proof(
-        _read(proof_file, MAX_PROOF_BYTES),
-        trust=parse_trust(_read(trust_file, MAX_TRUST_BYTES)),
-        now=int(time.time()),  # noqa: TID251 - the edge that asks the clock
-        files=_read_partial(model, manifest or proof_file.with_name("manifest.json"), quiet=as_json)
+    checked = proof_file or bundle_file or pathlib.Path()
+    known: _Known = {
+        "trust": parse_trust(read_file(trust_file, MAX_TRUST_BYTES)),
+        "now": int(time.time()),  # noqa: TID251 - the edge that asks the clock
+        "files": read_partial(model, manifest or checked.with_name("manifest.json"), quiet=as_json)
         if partial and model
-        else _hash_files(model, quiet=as_json),
-        expected=_expectations(ctx.meta["hubledger.expect"]),
-        expect_all=expect_all,
-        log_only=log_only,
-        pin=_read(pin, MAX_PROOF_BYTES) if pin else None,
-        openings=parse_opening(_read(opening, MAX_OPENING_BYTES)) if opening else (),
-    )
+        else hash_files(model, quiet=as_json),
+        "expected": expectations(ctx.meta["hubledger.expect"]),
+        "expect_all": expect_all,
+        "log_only": log_only,
+        "openings": parse_opening(read_file(opening, MAX_OPENING_BYTES)) if opening else (),
+    }
+    if bundle_file is not None:
+        from cli.verify_bundle import check_event
+
+        refuse_beside(ctx, "--bundle", ("--pin",))
+        result = check_event(bundle_file, **known)
+    else:
+        pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
+        result = check_proof(read_file(checked, MAX_PROOF_BYTES), pin=pinned, **known)
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
@@ -202,14 +234,33 @@ def command(  # noqa: PLR0917 - click passes each option
     return code
 
 
+class _Known(TypedDict):
+    """What every check of an event of ours is held against."""
+
+    trust: TrustFile
+    now: int
+    files: LocalFiles | PartialFiles | None
+    expected: Sequence[Expectation]
+    expect_all: bool
+    log_only: bool
+    openings: Sequence[Opening]
+
+
+def _check_given(ctx: click.Context) -> None:
+    given = [each for each in ("--proof", "--bundle", "--evidence") if given_on(ctx, each)]
+    if len(given) != 1:
+        raise UsageError(
+            "hubledger verify",
+            expected="one of --proof, --bundle and --evidence",
+            actual=" and ".join(given) or "none",
+        )
+
+
 def _refuse_beside_evidence(ctx: click.Context) -> None:
     """Evidence is checked against a trust file alone: every other option would be ignored, so it is refused."""
-    beside = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in ("evidence_file", "trust_file", "as_json")
-        and ctx.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
-    ]
+    others = [each.opts[0] for each in ctx.command.params]
+    allowed = ("--evidence", "--trust", "--json")
+    beside = [each for each in others if each not in allowed and given_on(ctx, each)]
     if beside:
         raise UsageError("--evidence", expected="no other option but --trust and --json", actual=beside[0])
 
@@ -220,8 +271,8 @@ def _check_evidence(evidence_file: pathlib.Path, trust_file: pathlib.Path, *, as
     from ledger.client.evidence import MAX_EVIDENCE_BYTES, verify_evidence
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
 
-    trust = parse_trust(_read(trust_file, MAX_TRUST_BYTES))
-    found = verify_evidence(_read(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
+    trust = parse_trust(read_file(trust_file, MAX_TRUST_BYTES))
+    found = verify_evidence(read_file(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
     if as_json:
         echo_json(misbehaviour.as_facts(found))
     else:
@@ -252,119 +303,3 @@ def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
         actual=f"{path} and 999 more",
         next_step="The log contradicts itself: run this again with --evidence-out in another folder",
     )
-
-
-def _read(path: pathlib.Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
-        ) from error
-
-
-def _hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
-    if model is None:
-        return None
-    from cli.progress import progress_bar
-    from ledger.client.files import links_outside
-    from ledger.verification import read_content
-
-    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
-        found = read_content(model, progress=advance)
-    return LocalFiles(
-        manifest_sha256=found.manifest.sha256,
-        content_sha256=found.content.sha256,
-        bundles=found.bundles,
-        outside=links_outside(found.manifest.items),
-    )
-
-
-def _read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
-    from cli.progress import progress_bar
-    from ledger.manifest import Manifest, read_items
-    from ledger.verification import read_content
-
-    try:
-        with manifest.open("rb") as file:
-            listed = Manifest(tuple(read_items(iter(lambda: file.read(1 << 20), b""))))
-    except OSError as error:
-        raise NotFoundError(
-            f"manifest {manifest}",
-            expected="a readable file",
-            actual=error.strerror,
-            next_step="Name it with --manifest; `hubledger evidence export` writes it beside the proof",
-        ) from error
-    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
-        found = read_content(model, progress=advance)
-    return PartialFiles(manifest=listed, present=found.manifest.items, single=not model.is_dir())
-
-
-def _expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
-    """Pair each signer with the issuer that follows it. Raises UsageError where one stands alone."""
-    found: list[Expectation] = []
-    signer: str | None = None
-    for name, value in options:
-        if (name == "--expect-issuer") != (signer is not None):
-            raise _unpaired(name, signer)
-        match name:
-            case "--expect-signer":
-                signer = value
-            case "--expect-issuer":
-                found.append(Expectation(signer=signer, issuer=value))
-                signer = None
-            case "--expect-key":
-                found.append(Expectation(key_sha256=_fingerprint(value, "key")))
-            case _:
-                found.append(Expectation(anchor_sha256=_fingerprint(value, "anchor")))
-    if signer is not None:
-        raise _unpaired("the end", signer)
-    return found
-
-
-def _unpaired(name: str, signer: str | None) -> UsageError:
-    if signer is None:
-        return UsageError("--expect-issuer", expected="an --expect-signer before it", actual="none")
-    return UsageError(f"--expect-signer {signer}", expected="an --expect-issuer right after it", actual=name)
-
-
-_A_KEY = "SHA256:…, 64 hex digits, or a PEM file"
-
-
-def _parse_fingerprint(text: str, what: str) -> bytes:
-    """Read a fingerprint as `ledger.identity.fingerprint` writes it."""
-    try:
-        found = parse_base64(text.removeprefix("SHA256:") + "=", max_bytes=32)
-    except InputError as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text) from error
-    if len(found) != 32:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text)
-    return found
-
-
-def _fingerprint(value: str, what: str) -> bytes:
-    """Return the SPKI's SHA-256 from its fingerprint, from hex, or from a PEM file."""
-    import hashlib
-
-    text = value.removeprefix("sha256:")
-    if not text:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual="nothing")
-    if text.startswith("SHA256:"):
-        return _parse_fingerprint(text, what)
-    if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
-        return bytes.fromhex(text)
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-
-    data = _read(pathlib.Path(value), 1 << 20)
-    try:
-        if b"BEGIN CERTIFICATE" in data:
-            key = x509.load_pem_x509_certificate(data).public_key()
-        else:
-            key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=value) from error
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).digest()

@@ -5,10 +5,10 @@ import shlex
 from typing import Any
 
 from cli.output import format_table, printable, wrap
-from ledger.client.verify import CheckResult, Failure, Signer
+from ledger.client.verify import Check, CheckResult, Failure, Signer
 from ledger.event import VerificationEvent
 
-_MARKS = {True: "ok", False: "FAILED", None: "skipped"}
+MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
 
 def as_facts(result: CheckResult) -> dict[str, Any]:
@@ -17,15 +17,7 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         "log": result.log.value,
         "model": result.model.value,
         "satisfied": result.satisfied,
-        "checks": [
-            {
-                "step": each.step,
-                "result": _MARKS[each.passed],
-                "against": each.against,
-                **({} if each.found is None else {"found": each.found}),
-            }
-            for each in result.checks
-        ],
+        "checks": [check_facts(each) for each in result.checks],
     }
     if result.event is not None:
         event = result.event
@@ -50,15 +42,29 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
     if result.not_checked:
         facts["notChecked"] = list(result.not_checked)
     if result.failure is not None:
-        failure = result.failure
-        facts["failure"] = {
-            "step": failure.step,
-            "expected": failure.expected,
-            "actual": failure.actual,
-            "causes": list(failure.causes),
-            "nextStep": failure.next_step,
-        }
+        facts["failure"] = failure_facts(result.failure)
     return facts
+
+
+def check_facts(check: Check) -> dict[str, Any]:
+    """Return one step as JSON facts."""
+    return {
+        "step": check.step,
+        "result": MARKS[check.passed],
+        "against": check.against,
+        **({} if check.found is None else {"found": check.found}),
+    }
+
+
+def failure_facts(failure: Failure) -> dict[str, Any]:
+    """Return why a check failed as JSON facts."""
+    return {
+        "step": failure.step,
+        "expected": failure.expected,
+        "actual": failure.actual,
+        "causes": list(failure.causes),
+        "nextStep": failure.next_step,
+    }
 
 
 def _signer_facts(signer: Signer) -> Any:
@@ -72,14 +78,14 @@ def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int 
     table = format_table(
         ("CHECK", "RESULT", "AGAINST"),
         [
-            (each.step, _MARKS[each.passed], each.against + (f"; got {each.found}" if each.found else ""))
+            (each.step, MARKS[each.passed], each.against + (f"; got {each.found}" if each.found else ""))
             for each in result.checks
         ],
         columns=columns,
     )
     lines = [f"log: {result.log}   model: {result.model}"]
     if result.failure is not None:
-        lines += _explain(result.failure)
+        lines += explain(result.failure)
     if evidence is not None:
         lines.append(f"Evidence: {evidence}")
         lines.append(
@@ -117,7 +123,8 @@ def _who_signed(event: VerificationEvent, found: tuple[Signer, ...]) -> str:
     return f"{said}; {event.policy.decision} by the hub{why}"
 
 
-def _explain(failure: Failure) -> list[str]:
+def explain(failure: Failure) -> list[str]:
+    """Say why a check failed, what may be the cause, and what to do next."""
     lines = [f"Failed: {failure.step}: expected {failure.expected}, got {failure.actual}"]
     lines += [f"  possible: {cause}" for cause in failure.causes]
     return [*lines, f"  next: {failure.next_step}"]

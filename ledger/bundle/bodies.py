@@ -1,6 +1,6 @@
 """What Rekor keeps of a signature: the canonical body of an entry, rebuilt from what was signed and by whom.
 
-``hashedrekord`` 0.0.2 is Rekor v2's, ``hashedrekord`` 0.0.1 and ``dsse`` 0.0.1 are Rekor v1's. A body is compared as bytes
+``hashedrekord`` 0.0.2 is Rekor v2's; ``hashedrekord`` 0.0.1, ``dsse`` 0.0.1 and ``intoto`` 0.0.2 are Rekor v1's. A body is compared as bytes
 with the one that this signature must have, so nothing can be said beside it.
 """
 
@@ -21,7 +21,8 @@ from ledger.entry import PAYLOAD_TYPE, pae, parse_envelope
 from ledger.errors import ConfigError
 
 _V2_NAMES = {"secp256r1": "SHA2_256", "secp384r1": "SHA2_384", "secp521r1": "SHA2_512"}
-_V1_NAMES = {"secp256r1": "sha256", "secp384r1": "sha384", "secp521r1": "sha512"}
+_V1_NAMES = {32: "sha256", 48: "sha384", 64: "sha512"}
+"""By the length of the digest: in Rekor v1 whoever signs chooses the hash, whatever the key."""
 _KEY_DETAILS = {
     "secp256r1": "PKIX_ECDSA_P256_SHA_256",
     "secp384r1": "PKIX_ECDSA_P384_SHA_384",
@@ -153,7 +154,7 @@ def hashedrekord_v1(digest: bytes, signature: bytes, verifier: Verifier) -> byte
             "apiVersion": "0.0.1",
             "kind": "hashedrekord",
             "spec": {
-                "data": {"hash": {"algorithm": _V1_NAMES[verifier.key.curve.name], "value": digest.hex()}},
+                "data": {"hash": {"algorithm": _V1_NAMES[len(digest)], "value": digest.hex()}},
                 "signature": {
                     "content": format_base64(signature),
                     "publicKey": {"content": format_base64(verifier.pem)},
@@ -179,6 +180,41 @@ def dsse_v1(payload: bytes, signature: bytes, verifier: Verifier, *, envelope_sh
                 "signatures": [
                     {"signature": format_base64(signature), "verifier": format_base64(verifier.pem)}
                 ],
+            },
+        }
+    )
+
+
+def intoto_v2(
+    payload: bytes,
+    signature: bytes,
+    verifier: Verifier,
+    *,
+    payload_type: str,
+    keyid: str,
+    envelope_sha256: str,
+) -> bytes:
+    """Return Rekor v1's older body of an envelope with one signature (intoto 0.0.2), which Rekor takes no more.
+
+    The signature is in base64 twice. ``envelope_sha256`` is what it is for ``dsse_v1``.
+    """
+    signed: dict[str, Json] = {
+        "publicKey": format_base64(verifier.pem),
+        "sig": format_base64(format_base64(signature).encode()),
+    }
+    return format_canonical_json(
+        {
+            "apiVersion": "0.0.2",
+            "kind": "intoto",
+            "spec": {
+                "content": {
+                    "envelope": {
+                        "payloadType": payload_type,
+                        "signatures": [{**signed, **({"keyid": keyid} if keyid else {})}],
+                    },
+                    "hash": {"algorithm": "sha256", "value": envelope_sha256},
+                    "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
+                }
             },
         }
     )

@@ -171,6 +171,21 @@ def parse_log_entry(value: Any) -> LogEntry:
         raise MalformedError("log entry", expected="numbers and text", actual=str(error)) from error
 
 
+def parse_promised_entry(value: Any) -> tuple[LogEntry, bytes]:
+    """Parse an entry with a promise and no proof, as bundles of v0.1 may have: the entry, without a place, and the promise.
+
+    Raises:
+        MalformedError, LimitError: a field of another form, or a proof beside it. SignatureError: no promise.
+    """
+    if not isinstance(value, dict) or value.get("inclusionProof") is not None:
+        raise MalformedError("log entry", expected="a promise without a proof", actual="other fields")
+    unproven = {"logIndex": 0, "checkpoint": {"envelope": ""}, "hashes": []}
+    entry = parse_log_entry({**value, "inclusionProof": unproven})
+    if entry.promise is None:
+        raise SignatureError("log entry", expected="an inclusion proof or a promise", actual="neither")
+    return entry, entry.promise
+
+
 def _parse_number(value: Any, what: str) -> int:
     """Parse a 64-bit number, which protobuf's JSON writes as a string."""
     return parse_decimal(value, what=what) if isinstance(value, str) else parse_whole(value, what=what)

@@ -11,12 +11,14 @@ from functools import cache
 from typing import Any
 
 from ledger.bundle import Bundle
+from ledger.bundle.any_bundle import AnyBundle, SignedFile
 from ledger.bundle.fulcio import signer_facts
 from ledger.bundle.log_entry import LogKeys
 from ledger.bundle.reasons import NotVerifiedError, refused
 from ledger.bundle.signature import TrustMaterial, VerifiedSignature
 from ledger.bundle.upstream import prove_upstream
-from ledger.errors import ConfigError
+from ledger.errors import ConfigError, SignatureError
+from ledger.identity import SigstoreFacts
 
 
 def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
@@ -42,6 +44,45 @@ def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
         raise refused("sigstore-malformed", type(error).__name__) from error
     upstream = prove_upstream(bundle.log_entries[0], bundle=bundle, certificate=certificate, keys=log_keys)
     return VerifiedSignature(signer=facts, upstream_log=upstream)
+
+
+def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> SigstoreFacts:
+    """Return who signed any bundle with a certificate of Fulcio's, by sigstore-python's whole verification.
+
+    ``root`` is a trusted root or a client trust config; ``digest`` is that of a signed file, by the hash that the bundle
+    names. The log entry is proven elsewhere.
+
+    Raises:
+        SignatureError: sigstore-python refuses it. ConfigError: the root cannot be used.
+    """
+    from sigstore.errors import Error
+    from sigstore.hashes import Hashed
+    from sigstore.models import Bundle as SigstoreBundle
+    from sigstore.verify import policy
+    from sigstore_models.common.v1 import HashAlgorithm
+
+    verifier, _ = _instance(TrustMaterial(sigstore_json=root))
+    try:
+        parsed = SigstoreBundle.from_json(bundle.raw)
+        # No identity policy: whoever signed is named, and held against what is expected afterwards.
+        if isinstance(bundle.content, SignedFile):
+            hashed = Hashed(digest=digest, algorithm=HashAlgorithm(bundle.content.algorithm or "SHA2_256"))
+            verifier.verify_artifact(hashed, parsed, policy.UnsafeNoOp())
+        else:
+            verifier.verify_dsse(parsed, policy.UnsafeNoOp())
+        return signer_facts(parsed.signing_certificate)
+    except NotVerifiedError as error:
+        raise _refused(str(error)) from error
+    except Error as error:
+        raise _refused(str(error)) from error
+    except Exception as error:  # a parser of foreign input: whatever it raises is about the input
+        raise _refused(type(error).__name__) from error
+
+
+def _refused(why: str) -> SignatureError:
+    return SignatureError(
+        "certificate of the signature", expected="one that sigstore-python accepts", actual=why
+    )
 
 
 def _instance(trust: TrustMaterial) -> tuple[Any, LogKeys]:

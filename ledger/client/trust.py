@@ -1,9 +1,11 @@
 """Trust files: what a client relies on, in one TOML file of its own (architecture section 8).
 
-The ledger's id, the log's keys as an embedded c2sp.org/tlog-policy, the hub's keys with the leaf indices for which
-each counts, and how much is required. Nothing that is checked against it may come from the message being checked.
+The ledger's id, the log's keys as an embedded c2sp.org/tlog-policy or, in Rekor, as a list of shards, the hub's keys with
+the positions at which each counts, and how much is required. Nothing that is checked against it may come from the message
+being checked.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ledger.encoding import MAX_SAFE_INTEGER, format_base64, parse_base64
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, LedgerError, LimitError, SignatureError
-from ledger.tlog.signed_note import VerifierKey
+from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
 from ledger.tlog.trust_policy import LogKey, TrustPolicy, Witness, format_policy, parse_policy
 
 MAX_TRUST_BYTES = 1 << 20
@@ -25,29 +27,71 @@ REQUIRE = ("included", "complete", "audited")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubKey:
-    """A key of the hub, and the leaf indices ``[first, end)`` whose entries it may sign (``end`` None: no end)."""
+    """A key of the hub, and the positions from ``(first_shard, first)`` to before ``(end_shard, end)`` that it may sign.
+
+    A position is (order of the shard, leaf index); a tile log has one shard, 0. ``end`` None: no end.
+    """
 
     spki: bytes
     first: int = 0
     end: int | None = None
+    first_shard: int = 0
+    end_shard: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= MAX_SAFE_INTEGER or (
-            self.end is not None and not self.first < self.end <= MAX_SAFE_INTEGER
+        numbers = (self.first, self.first_shard, self.end_shard, self.end or 0)
+        if not all(0 <= each <= MAX_SAFE_INTEGER for each in numbers) or (
+            self.end is not None and not self._from < (self.end_shard, self.end)
         ):
             raise ConfigError(
-                "leaf indices of a hub key", expected="0 <= first < end", actual=f"{self.first} to {self.end}"
+                "leaf indices of a hub key",
+                expected="0 <= first < end",
+                actual=f"{_place(*self._from)} to {None if self.end is None else _place(self.end_shard, self.end)}",
             )
         load_hub_key(self.spki)
+
+    @property
+    def _from(self) -> tuple[int, int]:
+        return self.first_shard, self.first
 
     @property
     def keyid(self) -> str:
         """Hex SHA-256 of the SubjectPublicKeyInfo."""
         return keyid_of(self.spki)
 
-    def covers(self, leaf_index: int) -> bool:
-        """Whether the key counts at this leaf index."""
-        return self.first <= leaf_index and (self.end is None or leaf_index < self.end)
+    @property
+    def range(self) -> str:
+        """The positions at which the key counts, for a message."""
+        if self.end is None:
+            return f"{_place(*self._from)} to …"
+        if self.end == 0:
+            return f"{_place(*self._from)} to before {_place(self.end_shard, 0)}"
+        return f"{_place(*self._from)} to {_place(self.end_shard, self.end - 1)}"
+
+    def covers(self, leaf_index: int, *, shard: int = 0) -> bool:
+        """Whether the key counts at this position."""
+        at = shard, leaf_index
+        return self._from <= at and (self.end is None or at < (self.end_shard, self.end))
+
+
+def _place(shard: int, leaf_index: int) -> str:
+    return f"{leaf_index} of shard {shard}" if shard else str(leaf_index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedLog:
+    """A log, or one shard of Rekor: the origin of its checkpoints, and the keys that sign them."""
+
+    origin: str
+    keys: tuple[VerifierKey, ...]
+
+    @property
+    def log_id(self) -> bytes:
+        """What Sigstore calls a shard: SHA-256 of name, type and key, or of the SubjectPublicKeyInfo for ECDSA."""
+        key = self.keys[0]
+        if key.kind is KeyType.ECDSA:
+            return hashlib.sha256(key.public_key).digest()
+        return hashlib.sha256(key.name.encode() + b"\n" + bytes([key.kind]) + key.public_key).digest()
 
 
 _P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
@@ -85,7 +129,8 @@ class TrustFile:
     """A parsed trust file.
 
     ``version`` rises by one with every change; ``max_age`` is in seconds and judges claims about "latest" and
-    "complete" only; ``monitors`` are the keys whose statements count for ``require = "audited"``.
+    "complete" only; ``monitors`` are the keys whose statements count for ``require = "audited"``. ``shards`` are those of a
+    ledger in Rekor, oldest first; then ``origin`` is empty and the policy asks for no witness.
     """
 
     version: int
@@ -97,13 +142,14 @@ class TrustFile:
     require: str = "included"
     max_age: int | None = None
     monitors: tuple[VerifierKey, ...] = ()
+    shards: tuple[TrustedLog, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.version <= MAX_SAFE_INTEGER:
             raise ConfigError("version of the trust file", expected="a number from 1 on", actual=self.version)
         if self.max_age is not None and not 1 <= self.max_age <= MAX_SAFE_INTEGER:
             raise ConfigError("max_age", expected="seconds, at least 1", actual=self.max_age)
-        if not self.policy.keys_of(self.origin):
+        if not self.is_rekor and not self.policy.keys_of(self.origin):
             raise ConfigError(
                 "log policy of the trust file", expected=f"a log key named {self.origin}", actual="none"
             )
@@ -132,21 +178,48 @@ class TrustFile:
         """The verifier keys of the log."""
         return self.policy.keys_of(self.origin)
 
-    def check_key(self, keyid: str, leaf_index: int) -> HubKey:
-        """Return the hub key that may sign the entry at a proven leaf index.
+    @property
+    def is_rekor(self) -> bool:
+        """Whether the ledger is in Rekor: its leaves hold digests, and it may span shards."""
+        return bool(self.shards)
+
+    @property
+    def logs(self) -> tuple[TrustedLog, ...]:
+        """The shards in order; a tile log is one."""
+        return self.shards or (TrustedLog(origin=self.origin, keys=self.log_keys),)
+
+    def log_of(self, note: bytes) -> TrustedLog:
+        """Return the log whose checkpoint this claims to be; nothing is verified.
 
         Raises:
-            SignatureError: no such key, or one that does not count at this index.
+            MalformedError, LimitError: no note. SignatureError: of a log that is not this ledger's.
+        """
+        if not self.is_rekor:
+            return self.logs[0]
+        origin = parse_note(note).text.partition(b"\n")[0].decode()
+        for each in self.shards:
+            if each.origin == origin:
+                return each
+        raise SignatureError(
+            "origin of the checkpoint", expected=", ".join(each.origin for each in self.shards), actual=origin
+        )
+
+    def check_key(self, keyid: str, leaf_index: int, *, shard: int = 0) -> HubKey:
+        """Return the hub key that may sign the entry at a proven position.
+
+        Raises:
+            SignatureError: no such key, or one that does not count there.
         """
         known = [key for key in self.hub_keys if key.keyid == keyid]
         if not known:
             raise SignatureError("key of the entry", expected="a hub key of the trust file", actual=keyid)
         for key in known:
-            if key.covers(leaf_index):
+            if key.covers(leaf_index, shard=shard):
                 return key
-        ranges = ", ".join(f"{key.first} to {'…' if key.end is None else key.end - 1}" for key in known)
         raise SignatureError(
-            f"leaf index of an entry by key {keyid[:16]}…", expected=ranges, actual=leaf_index
+            f"leaf index of an entry by key {keyid[:16]}…",
+            expected=", ".join(key.range for key in known),
+            actual=_place(shard, leaf_index),
         )
 
     def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
@@ -165,11 +238,22 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
         "log": dict,
         "hub": dict,
     },
-    "log": {"origin": str, "policy": str},
+    "log": {"origin": str, "policy": str, "kind": str, "shard": list},
+    "log.shard": {"origin": str, "vkey": str, "spki": str},
     "hub": {"id": str, "key": list},
-    "hub.key": {"spki": str, "first": int, "end": int},
+    "hub.key": {"spki": str, "first": int, "end": int, "first_shard": int, "end_shard": int},
 }
-_OPTIONAL = frozenset(("require", "max_age", "monitors", "first", "end"))
+_OPTIONAL: Mapping[str, frozenset[str]] = {
+    "": frozenset(("require", "max_age", "monitors")),
+    "log": frozenset(("kind", "origin", "policy", "shard")),
+    "log.shard": frozenset(("vkey", "spki")),
+    "hub": frozenset(),
+    "hub.key": frozenset(("first", "end", "first_shard", "end_shard")),
+}
+KINDS: Mapping[str, tuple[str, ...]] = {"tiles": ("origin", "policy"), "rekor": ("shard",)}
+"""Kinds of log, and the settings that each has beside its kind."""
+_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
+"""How every DER SubjectPublicKeyInfo of an Ed25519 key begins (RFC 8410)."""
 
 
 def parse_trust(data: bytes) -> TrustFile:
@@ -197,11 +281,13 @@ def parse_trust(data: bytes) -> TrustFile:
             next_step="Use a version of hubledger that knows this format",
         )
     try:
+        shards = _shards(table["log"])
         return TrustFile(
             version=table["version"],
             ledger=table["ledger"],
-            origin=table["log"]["origin"],
-            policy=parse_policy(table["log"]["policy"].encode()),
+            origin=table["log"].get("origin", ""),
+            policy=_policy_of(shards) if shards else parse_policy(table["log"]["policy"].encode()),
+            shards=shards,
             hub=table["hub"]["id"],
             hub_keys=tuple(_hub_key(each) for each in table["hub"]["key"]),
             require=table.get("require", "included"),
@@ -216,6 +302,56 @@ def parse_trust(data: bytes) -> TrustFile:
         ) from error
 
 
+def _shards(log: Mapping[str, Any]) -> tuple[TrustedLog, ...]:
+    """Return the shards of a ledger in Rekor, none for a tile log; each kind has its own settings, and all of them."""
+    kind = log.get("kind", "tiles")
+    if kind not in KINDS:
+        raise ConfigError(
+            "setting log.kind of the trust file", expected="one of " + ", ".join(KINDS), actual=kind
+        )
+    given = tuple(name for name in _TABLES["log"] if name in log and name != "kind")
+    if sorted(given) != sorted(KINDS[kind]):
+        raise ConfigError(
+            f"settings of a log of kind {kind} in the trust file",
+            expected=", ".join(KINDS[kind]),
+            actual=", ".join(given) or "none",
+        )
+    shards = tuple(_shard(each) for each in log.get("shard", ()))
+    if kind == "rekor" and len({each.origin for each in shards}) != max(1, len(shards)):
+        raise ConfigError(
+            "shards of the trust file", expected="at least one, each origin once", actual=len(shards)
+        )
+    return shards
+
+
+def _shard(table: Any) -> TrustedLog:
+    if not isinstance(table, dict):
+        raise ConfigError("setting log.shard of the trust file", expected="tables", actual=repr(table))
+    _check("log.shard", table)
+    match table.get("vkey"), table.get("spki"):
+        case str(vkey), None:
+            key = VerifierKey.parse(vkey)
+        case None, str(spki):
+            key = _key_of(table["origin"], parse_base64(spki, what="spki of a shard", max_bytes=1024))
+        case _:
+            raise ConfigError("key of a shard", expected="vkey or spki", actual="both, or neither")
+    return TrustedLog(origin=table["origin"], keys=(key,))
+
+
+def _key_of(origin: str, spki: bytes) -> VerifierKey:
+    """Rekor v1 signs under the first word of its origin, ``<name> - <tree id>``."""
+    name = origin.partition(" - ")[0]
+    if spki.startswith(_ED25519_SPKI):
+        return VerifierKey(name=name, kind=KeyType.ED25519, public_key=spki.removeprefix(_ED25519_SPKI))
+    return VerifierKey(name=name, kind=KeyType.ECDSA, public_key=spki)
+
+
+def _policy_of(shards: tuple[TrustedLog, ...]) -> TrustPolicy:
+    """Return the policy by which C2SP proofs of the shards are verified: those of Rekor v1 have no such proofs."""
+    keys = (key for each in shards for key in each.keys if key.name == each.origin)
+    return TrustPolicy(logs=tuple(LogKey(key=key) for key in keys))
+
+
 def _monitor(text: Any) -> VerifierKey:
     if not isinstance(text, str):
         raise ConfigError("setting monitors of the trust file", expected="a list of vkeys", actual=repr(text))
@@ -227,7 +363,8 @@ def _hub_key(table: Any) -> HubKey:
         raise ConfigError("setting hub.key of the trust file", expected="tables", actual=repr(table))
     _check("hub.key", table)
     spki = parse_base64(table["spki"], what="spki of a hub key", max_bytes=1024)
-    return HubKey(spki=spki, first=table.get("first", 0), end=table.get("end"))
+    numbers = {name: table[name] for name in _OPTIONAL["hub.key"] if name in table}
+    return HubKey(spki=spki, **numbers)
 
 
 def _check(name: str, table: Mapping[str, Any]) -> None:
@@ -248,7 +385,7 @@ def _check(name: str, table: Mapping[str, Any]) -> None:
                 actual=repr(value),
             )
     for key in known:
-        if key not in table and key not in _OPTIONAL:
+        if key not in table and key not in _OPTIONAL[name]:
             raise ConfigError(
                 f"setting {prefix}{key} of the trust file", expected="a value", actual="nothing"
             )
@@ -265,9 +402,7 @@ def format_trust(trust: TrustFile) -> bytes:
         *([] if trust.max_age is None else [f"max_age = {trust.max_age}"]),
         *_format_monitors(trust.monitors),
         "",
-        "[log]",
-        f'origin = "{_escape(trust.origin)}"',
-        f'policy = """\n{_escape(format_policy(trust.policy))}"""',
+        *_format_log(trust),
         "",
         "[hub]",
         f'id = "{_escape(trust.hub)}"',
@@ -282,7 +417,30 @@ def format_trust(trust: TrustFile) -> bytes:
         ]
         if key.end is not None:
             lines.append(f"end = {key.end}")
+        lines += [
+            f"{name} = {shard}"
+            for name, shard in (("first_shard", key.first_shard), ("end_shard", key.end_shard))
+            if shard
+        ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _format_log(trust: TrustFile) -> list[str]:
+    if not trust.is_rekor:
+        return [
+            "[log]",
+            f'origin = "{_escape(trust.origin)}"',
+            f'policy = """\n{_escape(format_policy(trust.policy))}"""',
+        ]
+    lines = ["[log]", 'kind = "rekor"']
+    for each in trust.shards:
+        lines += [
+            "",
+            "[[log.shard]]",
+            f'origin = "{_escape(each.origin)}"',
+            f'vkey = "{_escape(each.keys[0].format())}"',
+        ]
+    return lines
 
 
 def _format_monitors(monitors: tuple[VerifierKey, ...]) -> list[str]:

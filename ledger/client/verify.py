@@ -7,8 +7,6 @@ can hide it; freshness matters to claims about "latest" and "complete" only, bec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import assert_never
 
 from ledger.client.evidence import (
     Misbehaviour,
@@ -17,15 +15,11 @@ from ledger.client.evidence import (
     prefix_by_inclusion,
 )
 from ledger.client.expect import Expectation
-from ledger.client.files import compare_whole
 from ledger.client.opening import Opening
-from ledger.client.partial import PartialFiles, compare_partial
+from ledger.client.partial import PartialFiles
 from ledger.client.proof_extra import ProofExtra, parse_extra
+from ledger.client.proof_leaf import leaf_of
 from ledger.client.result import (
-    AGE_STEP,
-    MODEL_STEP,
-    NO_EVENT,
-    NO_FILES,
     PIN_STEP,
     Check,
     CheckResult,
@@ -35,18 +29,21 @@ from ledger.client.result import (
     ModelResult,
     explain_cannot_check,
     explain_invalid,
-    explain_key_range,
     explain_misbehaviour,
-    explain_not_accepted,
-    explain_stale,
 )
-from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected, signers_of
-from ledger.client.trust import TrustFile, load_hub_key
-from ledger.entry import MapCommit, parse_entry, verify_entry
-from ledger.errors import LedgerError, MisbehaviourError, SignatureError, VerificationError
-from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
+from ledger.client.signers import Signer
+from ledger.client.steps import (
+    CannotCheckError,
+    State,
+    check_entry,
+    check_freshness,
+    check_model,
+    check_require,
+    conclude,
+)
+from ledger.client.trust import TrustFile
+from ledger.errors import LedgerError, MisbehaviourError
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.cosignature import Cosignature
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import TlogProof, parse_proof
 from ledger.tlog.signed_note import VerifierKey
@@ -64,47 +61,6 @@ __all__ = [
     "check_proof",
     "verify_remembered",
 ]
-
-_SATISFIES = {
-    "included": frozenset((LogResult.INCLUDED_ONLY, LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
-    "complete": frozenset((LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
-    "audited": frozenset((LogResult.COMPLETE,)),
-}
-"""What the trust file's ``require`` is content with."""
-
-
-class _CannotCheckError(VerificationError):
-    """Nothing is wrong with what was shown, but it is not enough to check."""
-
-
-@dataclass(slots=True)
-class _State:
-    """What has been established so far, step by step."""
-
-    checks: list[Check] = field(default_factory=list)
-    log: LogResult = LogResult.INVALID
-    model: ModelResult = ModelResult.NOT_CHECKED
-    failure: Failure | None = None
-    checkpoint: VerifiedCheckpoint | None = None
-    cosignatures: tuple[Cosignature, ...] = ()
-    leaf_index: int | None = None
-    older_than_pin: bool = False
-    event: VerificationEvent | None = None
-    evidence: bytes | None = None
-    not_checked: tuple[str, ...] = ()
-    openings: Sequence[Opening] = ()
-
-    def passed(self, step: str, against: str) -> None:
-        self.checks.append(Check(step=step, passed=True, against=against))
-
-    def skipped(self, step: str, why: str) -> None:
-        self.checks.append(Check(step=step, passed=None, against=why))
-
-    def failed(self, failure: Failure) -> None:
-        self.checks.append(
-            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
-        )
-        self.failure = self.failure or failure
 
 
 def check_proof(
@@ -128,26 +84,33 @@ def check_proof(
         SignatureError, MalformedError: the *pin* is not a checkpoint of this log; everything about the proof itself
             is in the result.
     """
-    state = _State(openings=openings)
-    pinned = None if pin is None else verify_remembered(pin, origin=trust.origin, keys=trust.log_keys)
+    state = State(openings=openings)
+    pinned = None if pin is None else _verify_pin(pin, trust)
     try:
         entry = _check_log(data, trust, pinned, state)
-        _check_entry(entry, trust, state)
+        check_entry(entry, trust, state)
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
         state.failed(explain_misbehaviour(error))
-    except _CannotCheckError as error:
+    except CannotCheckError as error:
         state.log = LogResult.CANNOT_CHECK
         state.failed(explain_cannot_check(error))
     except LedgerError as error:
         state.failed(explain_invalid(error))
     if state.log is LogResult.INCLUDED_ONLY:
-        _check_freshness(trust, now, state)
-        _check_require(trust, state)
+        check_freshness(trust, now, state)
+        check_require(trust, state)
         if state.event is not None:
-            _check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
-    return _conclude(state, trust, log_only=log_only)
+            check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
+    return conclude(state, trust, log_only=log_only)
+
+
+def _verify_pin(pin: bytes, trust: TrustFile) -> VerifiedCheckpoint:
+    logs = trust.logs
+    # Of several shards, the one whose origin the pin begins with; any stands for a pin that is of none.
+    log = next((each for each in logs if pin.startswith(f"{each.origin}\n".encode())), logs[0])
+    return verify_remembered(pin, origin=log.origin, keys=log.keys)
 
 
 def verify_remembered(data: bytes, *, origin: str, keys: Sequence[VerifierKey]) -> VerifiedCheckpoint:
@@ -167,37 +130,14 @@ def verify_remembered(data: bytes, *, origin: str, keys: Sequence[VerifierKey]) 
         ) from error
 
 
-def _conclude(state: _State, trust: TrustFile, *, log_only: bool) -> CheckResult:
-    allowed = (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED) if log_only else (ModelResult.ACCEPTED,)
-    included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
-    log_satisfied = state.log in _SATISFIES[trust.require]
-    if log_satisfied and state.model not in allowed and state.failure is None:
-        state.failed(NO_EVENT)
-    return CheckResult(
-        log=state.log,
-        model=state.model,
-        log_satisfied=log_satisfied,
-        satisfied=log_satisfied and state.model in allowed,
-        checks=tuple(state.checks),
-        failure=state.failure,
-        event=state.event if included else None,
-        signers=signers_of(state.event, state.openings) if included and state.event else (),
-        leaf_index=state.leaf_index if included else None,
-        checkpoint=state.checkpoint,
-        cosignatures=state.cosignatures,
-        evidence=state.evidence,
-        not_checked=state.not_checked,
-    )
-
-
-def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None, state: _State) -> bytes:
+def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None, state: State) -> bytes:
     """Return the proven entry. The tree's size and root come from the signed checkpoint.
 
     1. structure; 2. origin and the log's signature; 3. the pin; 4. the quorum; 5. inclusion.
     """
     proof = parse_proof(data)
     if proof.extra is None:
-        raise _CannotCheckError(
+        raise CannotCheckError(
             "proof file",
             expected="the entry in extra",
             actual="a proof without extra",
@@ -205,12 +145,14 @@ def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None,
         )
     extra = parse_extra(proof.extra)
     state.passed("proof file", "c2sp.org/tlog-proof")
-    state.checkpoint = verify_checkpoint(proof.checkpoint_note, origin=trust.origin, keys=trust.log_keys)
+    log = trust.log_of(proof.checkpoint_note)
+    state.checkpoint = verify_checkpoint(proof.checkpoint_note, origin=log.origin, keys=log.keys)
     tree = state.checkpoint.checkpoint
-    state.passed("checkpoint signature", f"log key of {trust.origin} in the trust file")
-    leaf = leaf_hash(extra.entry)
+    state.passed("checkpoint signature", f"log key of {log.origin} in the trust file")
+    state.shard = trust.logs.index(log)
+    leaf = leaf_hash(leaf_of(extra, trust))
     _check_pin(pinned, proof=proof, extra=extra, leaf=leaf, state=state)
-    counted = trust.policy.verify(proof.checkpoint_note, origin=trust.origin)
+    counted = trust.policy.verify(proof.checkpoint_note, origin=log.origin)
     state.cosignatures = counted.cosignatures
     if counted.quorum is not None:
         state.passed("witness cosignatures", f"quorum {counted.quorum}")
@@ -223,13 +165,16 @@ def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None,
 
 
 def _check_pin(
-    pinned: VerifiedCheckpoint | None, *, proof: TlogProof, extra: ProofExtra, leaf: bytes, state: _State
+    pinned: VerifiedCheckpoint | None, *, proof: TlogProof, extra: ProofExtra, leaf: bytes, state: State
 ) -> None:
     """Hold the checkpoint against the one that the caller remembers: the log may only have grown."""
     if pinned is None or state.checkpoint is None:
         state.skipped(PIN_STEP, "no remembered checkpoint given")
         return
     old, new = pinned.checkpoint, state.checkpoint.checkpoint
+    if old.origin != new.origin:
+        state.skipped(PIN_STEP, f"not linked to your pin, which is of another shard, {old.origin}")
+        return
     if old.size == new.size and old.root_hash != new.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint), state)
     if old.size in (0, new.size):
@@ -253,7 +198,7 @@ def _check_pin(
         state.passed(PIN_STEP, f"the signed tree of {new.size} extends your pin of size {old.size}")
 
 
-def _contradiction(found: Misbehaviour, state: _State) -> MisbehaviourError:
+def _contradiction(found: Misbehaviour, state: State) -> MisbehaviourError:
     state.evidence = format_evidence(found)
     old, new = found.older.checkpoint, found.newer.checkpoint
     root = new.root_hash if found.prefix is None else found.prefix.root
@@ -263,195 +208,3 @@ def _contradiction(found: Misbehaviour, state: _State) -> MisbehaviourError:
         else f"the first {old.size} leaves of the signed tree of {new.size}"
     )
     return MisbehaviourError(what, expected=f"root {old.root_hash.hex()}, signed before", actual=root.hex())
-
-
-def _check_entry(data: bytes, trust: TrustFile, state: _State) -> None:
-    """The hub's signature, then what the statement says of itself, then whether its key counts at the proven index."""
-    index = state.leaf_index
-    entry = parse_entry(data, leaf_index=index)
-    if isinstance(entry, MapCommit):
-        state.skipped(
-            MODEL_STEP, "the entry is a map commit: it is authenticated by the checkpoint, not by the hub"
-        )
-        return
-    known = {key.keyid: key.spki for key in trust.hub_keys}
-    if entry.keyid not in known:
-        raise SignatureError("key of the entry", expected="a hub key of the trust file", actual=entry.keyid)
-    verify_entry(entry, {entry.keyid: load_hub_key(known[entry.keyid])})
-    statement = parse_statement(entry.payload)
-    _check_statement(statement, trust)
-    state.passed("statement", f"ledger {trust.ledger}, hub {trust.hub}")
-    try:
-        trust.check_key(entry.keyid, index or 0)
-    except SignatureError as error:
-        # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
-        # is shown as the hub's word.
-        state.model = ModelResult.NOT_ACCEPTED
-        state.failed(explain_key_range(error))
-        return
-    state.passed("hub signature", f"key {entry.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
-    match statement:
-        case VerificationEvent():
-            state.event = statement
-        case UnknownStatement():
-            state.skipped(MODEL_STEP, f"unknown event: {statement.reason}")
-        case PlainStatement():
-            state.skipped(MODEL_STEP, f"the entry is a {statement.predicate_type} statement")
-        case _:
-            assert_never(statement)
-
-
-def _check_statement(statement: Statement | UnknownStatement, trust: TrustFile) -> None:
-    """Refuse an entry replayed from another ledger, of another hub, or by somebody else than the hub."""
-    common = statement.common
-    if common is None and isinstance(statement, UnknownStatement):
-        raise _CannotCheckError(
-            "ledger of the event",
-            expected=trust.ledger,
-            actual=f"a statement that this version cannot read ({statement.predicate_type})",
-            next_step="Check it with a newer version of hubledger",
-        )
-    if common is None or common.ledger != trust.ledger:
-        raise SignatureError(
-            "ledger of the event", expected=trust.ledger, actual=common.ledger if common else "none"
-        )
-    if common.hub_id != trust.hub:
-        raise SignatureError("hub of the event", expected=trust.hub, actual=common.hub_id)
-    by = common.recorded_by
-    if (by.id, by.role) != (trust.hub, "hub"):
-        raise SignatureError(
-            "recorder of the event", expected=f"the hub {trust.hub}", actual=f"the {by.role} {by.id}"
-        )
-
-
-def _check_freshness(trust: TrustFile, now: int, state: _State) -> None:
-    """Judge age by counted cosignatures only; without any it is reported as not checked."""
-    matters = trust.require != "included"
-    if state.older_than_pin and matters:
-        state.log = LogResult.STALE
-        state.failed(
-            explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
-        )
-    if not state.cosignatures:
-        state.skipped(AGE_STEP, "age unknown: no timestamped cosignature by a key of the trust file")
-        return
-    age = max(0, now - max(each.timestamp for each in state.cosignatures))
-    shown = f"{age} s old by its newest counted cosignature"
-    if trust.max_age is None:
-        state.skipped(AGE_STEP, f"the trust file sets no max_age; the checkpoint is {shown}")
-    elif age <= trust.max_age:
-        state.passed(AGE_STEP, f"at most {trust.max_age} s; the checkpoint is {shown}")
-    elif not matters:
-        state.skipped(
-            AGE_STEP,
-            f"inclusion does not expire; the checkpoint is {shown}, more than max_age {trust.max_age} s",
-        )
-    else:
-        state.log = LogResult.STALE
-        state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
-
-
-def _check_require(trust: TrustFile, state: _State) -> None:
-    """Say what this proof cannot show, and whether the trust file asks for it."""
-    if trust.require == "included":
-        state.skipped("completeness", "this proof shows one event, not that there are no others")
-        state.skipped("later events", "a later event about this revision is not in this proof")
-        return
-    state.failed(
-        Failure(
-            step="completeness",
-            expected=f"a proof that the history is {trust.require}",
-            actual="a proof of inclusion only",
-            causes=("this log has no map commits yet", "the proof was made for one event alone"),
-            next_step="Ask the hub for a proof of the complete history",
-        )
-    )
-
-
-def _check_model(
-    event: VerificationEvent,
-    files: LocalFiles | PartialFiles | None,
-    expected: Sequence[Expectation],
-    *,
-    expect_all: bool,
-    log_only: bool,
-    state: _State,
-) -> None:
-    """Section 8's definition of ACCEPTED, and else the first that applies."""
-    state.passed(
-        "event", f"{event.model.name} at {event.model.revision}: {event.outcome}, {event.policy.decision}"
-    )
-    if files is None and log_only:
-        state.skipped(MODEL_STEP, "only the log was to be checked")
-        return
-    content = _check_files(event, files, state)
-    signer = _check_signer(event, expected, expect_all=expect_all, state=state)
-    accepted = _check_acceptance(event, state)
-    if content is None:
-        state.model = ModelResult.NOT_CHECKED
-    elif not content:
-        state.model = ModelResult.CONTENT_DIFFERS
-    elif not signer:
-        state.model = ModelResult.UNEXPECTED_SIGNER
-    else:
-        state.model = ModelResult.ACCEPTED if accepted else ModelResult.NOT_ACCEPTED
-
-
-def _check_files(
-    event: VerificationEvent, files: LocalFiles | PartialFiles | None, state: _State
-) -> bool | None:
-    """Say whether the files are those of the event; None where nothing was checked."""
-    if files is None:
-        state.failed(NO_FILES)
-        return None
-    if isinstance(files, PartialFiles):
-        return _check_partial(event, files, state)
-    for found in compare_whole(files, event):
-        if isinstance(found, Failure):
-            state.failed(found)
-            return False
-        state.checks.append(found)
-    return True
-
-
-def _check_partial(event: VerificationEvent, files: PartialFiles, state: _State) -> bool | None:
-    found = compare_partial(files, event)
-    if found.failure is not None:
-        state.failed(found.failure)
-        return False if found.content_differs else None
-    state.checks.extend(found.checks)
-    state.not_checked = found.not_checked
-    return True
-
-
-def _check_signer(
-    event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: _State
-) -> bool:
-    signers = signers_of(event, state.openings)
-    shown = ", ".join(map(str, signers)) or "nobody whose signature verified"
-    if not expected:
-        state.skipped(SIGNER_STEP, f"none given; signed by {shown}")
-        return True
-    met = [any(each.meets(one) for each in signers) for one in expected]
-    if all(met) if expect_all else any(met):
-        state.passed(SIGNER_STEP, shown)
-        return True
-    missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
-    state.failed(
-        explain_unexpected(
-            signers,
-            (" and " if expect_all else " or ").join(missing),
-            shown=shown,
-            openings_given=bool(state.openings),
-        )
-    )
-    return False
-
-
-def _check_acceptance(event: VerificationEvent, state: _State) -> bool:
-    problem = explain_not_accepted(event)
-    if problem is None:
-        state.passed("accepted by the hub", f"{event.outcome}, {event.policy.decision}")
-        return True
-    state.failed(problem)
-    return False

@@ -107,7 +107,7 @@ def test_an_interrupt_is_130_and_no_bug(with_command, capsys):
     assert "bug" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["nothing"], ["verify"], ["verify", "--nothing"], ["--nothing"]])
+@pytest.mark.parametrize("words", [["nothing"], ["proof"], ["verify", "--nothing"], ["--nothing"]])
 def test_a_usage_error_is_2_in_text_and_in_json(words, capsys):
     assert run(words) == 2
     assert "Error: " in capsys.readouterr().err

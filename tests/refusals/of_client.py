@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import serialization
 from ledger.client.evidence import prefix_by_consistency, verify_evidence
 from ledger.client.opening import parse_identity, parse_opening
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra, parse_extra
+from ledger.client.steps import CannotCheckError
 from ledger.client.trust import MAX_TRUST_BYTES, HubKey, format_trust, load_hub_key, parse_trust
-from ledger.client.verify import _CannotCheckError, check_proof, verify_remembered
+from ledger.client.verify import check_proof, verify_remembered
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import (
     ConfigError,
@@ -305,7 +306,7 @@ def _forked(size, index):
 
 CHECKS = (
     turned(
-        _CannotCheckError,
+        CannotCheckError,
         "proof file: expected the entry in extra, got a proof without extra. Ask for a proof that carries its entry: hubledger proof writes one",
         lambda _: _check(LOG, 0, extra=None, result="CANNOT_CHECK"),
     ),
@@ -325,7 +326,7 @@ CHECKS = (
         lambda _: _check(_recorded(key="stranger"), 0),
     ),
     turned(
-        _CannotCheckError,
+        CannotCheckError,
         "ledger of the event: expected log.example/models, got a statement that this version cannot read (https://hubledger/verification-event/v9). Check it with a newer version of hubledger",
         lambda _: _check(_unreadable(), 0, result="CANNOT_CHECK"),
     ),

@@ -111,7 +111,7 @@ def test_the_census_finds_calls_of_error_classes_and_of_what_returns_errors():
     assert ("ledger/encoding.py", "parse_decimal", "MalformedError") in sites
     assert ("ledger/event/fields.py", "Pattern.check", "_refuse") in sites
     assert ("ledger/embedded/examining.py", "Examine.__call__", "type(error)") in sites
-    assert ("ledger/client/verify.py", "_check_log", "_CannotCheckError") in sites
+    assert ("ledger/client/verify.py", "_check_log", "CannotCheckError") in sites
     assert len(sites) > 200
 
 

@@ -46,11 +46,11 @@ REFUSED = {
     ),
     "unknown setting of the log": (
         ("origin =", 'note = "x"\norigin ='),
-        "setting log.note of the trust file: expected one of origin, policy, got unknown",
+        "setting log.note of the trust file: expected one of origin, policy, kind, shard, got unknown",
     ),
     "unknown setting of a key": (
         ("first = 0", "from = 0"),
-        "setting hub.key.from of the trust file: expected one of spki, first, end, got unknown",
+        "setting hub.key.from of the trust file: expected one of spki, first, end, first_shard, end_shard, got unknown",
     ),
     "missing ledger": (
         ('ledger = "log.example/models"\n', ""),

@@ -1,0 +1,144 @@
+"""What `hubledger verify` is given: files, their digests, and whom the caller expects."""
+
+import pathlib
+from collections.abc import Sequence
+
+import click
+
+from ledger.client.expect import Expectation
+from ledger.client.partial import PartialFiles
+from ledger.client.result import LocalFiles
+from ledger.encoding import parse_base64
+from ledger.errors import InputError, NotFoundError, UsageError
+
+
+def given_on(ctx: click.Context, option: str) -> bool:
+    """Whether an option was given on the command line."""
+    named = next(each for each in ctx.command.params if option in each.opts)
+    return ctx.get_parameter_source(str(named.name)) is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse_beside(ctx: click.Context, option: str, others: Sequence[str]) -> None:
+    """Refuse options that would be ignored beside another. Raises UsageError."""
+    beside = [each for each in others if given_on(ctx, each)]
+    if beside:
+        raise UsageError(option, expected="no " + ", ".join(others) + " beside it", actual=beside[0])
+
+
+def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
+    """Read a file, and one byte more than it may have: the parser refuses what is too large. Raises NotFoundError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
+
+
+def hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
+    """Hash all files of a model."""
+    if model is None:
+        return None
+    from cli.progress import progress_bar
+    from ledger.client.files import links_outside
+    from ledger.verification import read_content
+
+    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
+        found = read_content(model, progress=advance)
+    return LocalFiles(
+        manifest_sha256=found.manifest.sha256,
+        content_sha256=found.content.sha256,
+        bundles=found.bundles,
+        outside=links_outside(found.manifest.items),
+    )
+
+
+def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
+    """Hash some of the files of a model, and read the manifest that lists all. Raises NotFoundError."""
+    from cli.progress import progress_bar
+    from ledger.manifest import Manifest, read_items
+    from ledger.verification import read_content
+
+    try:
+        with manifest.open("rb") as file:
+            listed = Manifest(tuple(read_items(iter(lambda: file.read(1 << 20), b""))))
+    except OSError as error:
+        raise NotFoundError(
+            f"manifest {manifest}",
+            expected="a readable file",
+            actual=error.strerror,
+            next_step="Name it with --manifest; `hubledger evidence export` writes it beside the proof",
+        ) from error
+    with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
+        found = read_content(model, progress=advance)
+    return PartialFiles(manifest=listed, present=found.manifest.items, single=not model.is_dir())
+
+
+def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
+    """Pair each signer with the issuer that follows it. Raises UsageError where one stands alone."""
+    found: list[Expectation] = []
+    signer: str | None = None
+    for name, value in options:
+        if (name == "--expect-issuer") != (signer is not None):
+            raise _unpaired(name, signer)
+        match name:
+            case "--expect-signer":
+                signer = value
+            case "--expect-issuer":
+                found.append(Expectation(signer=signer, issuer=value))
+                signer = None
+            case "--expect-key" | "--public-key":
+                found.append(Expectation(key_sha256=_fingerprint(value, "key")))
+            case _:
+                found.append(Expectation(anchor_sha256=_fingerprint(value, "anchor")))
+    if signer is not None:
+        raise _unpaired("the end", signer)
+    return found
+
+
+def _unpaired(name: str, signer: str | None) -> UsageError:
+    if signer is None:
+        return UsageError("--expect-issuer", expected="an --expect-signer before it", actual="none")
+    return UsageError(f"--expect-signer {signer}", expected="an --expect-issuer right after it", actual=name)
+
+
+_A_KEY = "SHA256:…, 64 hex digits, or a PEM file"
+
+
+def _parse_fingerprint(text: str, what: str) -> bytes:
+    """Read a fingerprint as `ledger.identity.fingerprint` writes it."""
+    try:
+        found = parse_base64(text.removeprefix("SHA256:") + "=", max_bytes=32)
+    except InputError as error:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text) from error
+    if len(found) != 32:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text)
+    return found
+
+
+def _fingerprint(value: str, what: str) -> bytes:
+    """Return the SPKI's SHA-256 from its fingerprint, from hex, or from a PEM file."""
+    import hashlib
+
+    text = value.removeprefix("sha256:")
+    if not text:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual="nothing")
+    if text.startswith("SHA256:"):
+        return _parse_fingerprint(text, what)
+    if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
+        return bytes.fromhex(text)
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    data = read_file(pathlib.Path(value), 1 << 20)
+    try:
+        if b"BEGIN CERTIFICATE" in data:
+            key = x509.load_pem_x509_certificate(data).public_key()
+        else:
+            key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=value) from error
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()

@@ -1,0 +1,209 @@
+"""What a log proves about the signature of any bundle: each entry's place, and that the entry is about this signature.
+
+sigstore-python takes size and root from the message, does not look at the origin or at the index of a Rekor v2 entry,
+and compares the body field by field. Here the numbers beside the proof must be those of the signed checkpoint, and the
+body, as bytes, the one that this signature has (docs/decisions/0006-any-sigstore-bundle.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+
+from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
+from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
+from ledger.bundle.log_entry import (
+    MAX_BODY_BYTES,
+    LogEntry,
+    ProvenEntry,
+    parse_log_entry,
+    parse_promised_entry,
+    prove_log_entry,
+    verify_promise,
+)
+from ledger.bundle.roots import RootLogs
+from ledger.encoding import format_base64, parse_base64, parse_json
+from ledger.errors import InputError, MalformedError, ProofError, SignatureError
+
+
+class UnknownKindError(InputError):
+    """An entry of a kind, or about a key, that this version does not know: nothing is wrong with it."""
+
+    default_next_step = "Check it with a newer version of hubledger, or with another tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """An entry that a log promised to include, without a proof that it did."""
+
+    entry: LogEntry
+    at: datetime
+
+
+def prove_entry(
+    value: Any, bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
+) -> ProvenEntry:
+    """Return one log entry of the bundle, with its place, proven to be about the bundle's signature.
+
+    ``digest`` is that of what was signed, by the hash that goes with the signature.
+
+    Raises:
+        SignatureError: checkpoint or promise are not signed by a log of the root. ProofError: the entry is not in the
+            signed tree at this index, or the numbers beside the proof are others. MalformedError: no entry in form, or
+            one about another signature. UnknownKindError: an entry of a kind that is not known here.
+    """
+    entry = parse_log_entry(value)
+    proven = prove_log_entry(entry, root.keys)
+    _check_stated(value["inclusionProof"], proven)
+    _check_time(entry.log_id, proven.integrated_time, root)
+    check_body(entry, bundle, verifier, digest=digest)
+    return proven
+
+
+def verify_promised(
+    value: Any, bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
+) -> Promised:
+    """Return one log entry that has a promise and no proof, as bundles of v0.1 may. Raises as ``prove_entry``."""
+    entry, promise = parse_promised_entry(value)
+    verify_promise(entry, promise, root.keys)
+    _check_time(entry.log_id, entry.integrated_time, root)
+    check_body(entry, bundle, verifier, digest=digest)
+    return Promised(entry=entry, at=datetime.fromtimestamp(entry.integrated_time, UTC))
+
+
+def _check_stated(proof: Any, proven: ProvenEntry) -> None:
+    """The numbers beside the proof are not believed; where they are not the signed ones, somebody will be misled."""
+    signed = str(proven.tree.size), format_base64(proven.tree.root_hash)
+    stated = str(proof.get("treeSize")), str(proof.get("rootHash"))
+    if stated != signed:
+        raise ProofError(
+            "size and root beside the proof",
+            expected=f"{signed[0]} and {signed[1]}, as signed",
+            actual=f"{stated[0]} and {stated[1]}",
+        )
+
+
+def _check_time(log_id: bytes, integrated: int | None, root: RootLogs) -> None:
+    """The log must have been one of the root's when it says that it took the entry."""
+    if integrated is None:
+        return
+    at = datetime.fromtimestamp(integrated, UTC)
+    if not root.spans[log_id].holds(at):
+        raise SignatureError(
+            "time of the log entry",
+            expected="when the log counts, by the trusted root",
+            actual=at.isoformat(),
+        )
+
+
+def check_body(entry: LogEntry, bundle: AnyBundle, verifier: Verifier, *, digest: bytes) -> None:
+    """Return if the entry's body is the one that this signature has. Raises MalformedError, UnknownKindError."""
+    body = _parse_body(entry)
+    if (body.get("kind"), body.get("apiVersion")) != entry.kind:
+        raise MalformedError(
+            "kind of the log entry",
+            expected=f"{body.get('kind')} {body.get('apiVersion')}, as its body says",
+            actual=" ".join(entry.kind),
+        )
+    if _rebuild(entry, body, bundle.content, verifier, digest) != entry.body:
+        raise MalformedError(
+            "body of the log entry",
+            expected="one about this signature, key and content",
+            actual=f"another {' '.join(entry.kind)}",
+            next_step="Do not use the bundle: its log entry is for something else",
+        )
+
+
+def _parse_body(entry: LogEntry) -> dict[str, Any]:
+    body = parse_json(entry.body, what="body of the log entry", max_bytes=MAX_BODY_BYTES)
+    if not isinstance(body, dict):
+        raise MalformedError("body of the log entry", expected="a JSON object", actual=type(body).__name__)
+    return body
+
+
+def _rebuild(
+    entry: LogEntry, body: Any, content: SignedEnvelope | SignedFile, verifier: Verifier, digest: bytes
+) -> bytes:
+    match entry.kind, content:
+        case ("hashedrekord", "0.0.2"), _:
+            _check_hash(digest, verifier)
+            return hashedrekord_v2(digest, content.signature, verifier)
+        case ("hashedrekord", "0.0.1"), SignedFile():
+            return hashedrekord_v1(digest, content.signature, verifier)
+        case ("dsse", "0.0.1"), SignedEnvelope():
+            stated = _text(body, "spec", "envelopeHash", "value")
+            return dsse_v1(content.payload, content.signature, verifier, envelope_sha256=stated)
+        case ("intoto", "0.0.2"), SignedEnvelope():
+            return intoto_v2(
+                content.payload,
+                content.signature,
+                verifier,
+                payload_type=content.payload_type,
+                keyid=content.keyid,
+                envelope_sha256=_text(body, "spec", "content", "hash", "value"),
+            )
+    raise UnknownKindError(
+        "kind of the log entry",
+        expected="hashedrekord, dsse or intoto, in a version of Rekor 1 or 2, for what is signed here",
+        actual=" ".join(entry.kind),
+    )
+
+
+def _check_hash(digest: bytes, verifier: Verifier) -> None:
+    if len(digest) != verifier.algorithm.digest_size:
+        raise UnknownKindError(
+            "hash of the log entry",
+            expected=f"{verifier.algorithm.name}, which goes with the key",
+            actual=f"{len(digest)} bytes",
+        )
+
+
+def _text(value: Any, *path: str) -> str:
+    """Return a text of the body that nothing here can be held against; "" gives a body that is not the entry's."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+_KEYS: dict[tuple[str, str], Callable[[Any], bytes]] = {
+    ("hashedrekord", "0.0.2"): lambda body: _raw(body["spec"]["hashedRekordV002"]["signature"]["verifier"]),
+    ("hashedrekord", "0.0.1"): lambda body: _pem(body["spec"]["signature"]["publicKey"]["content"]),
+    ("dsse", "0.0.1"): lambda body: _pem(body["spec"]["signatures"][0]["verifier"]),
+    ("intoto", "0.0.2"): lambda body: _pem(body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"]),
+}
+
+
+def _raw(verifier: Any) -> bytes:
+    return parse_base64(verifier["publicKey"]["rawBytes"], what="key of the log entry", max_bytes=4096)
+
+
+def _pem(text: Any) -> bytes:
+    """Return the DER of a PEM public key in base64."""
+    key = serialization.load_pem_public_key(parse_base64(text, what="key of the log entry", max_bytes=8192))
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_in_entry(value: Any) -> bytes:
+    """Return the public key (DER) that an entry's body names: a claim, until the body is proven and the key has signed.
+
+    Raises:
+        MalformedError: none that can be read. UnknownKindError: an entry of a kind that is not known here.
+    """
+    match value:
+        case {"canonicalizedBody": str(text)}:
+            raw = parse_base64(text, what="body of the log entry", max_bytes=MAX_BODY_BYTES)
+        case _:
+            raise MalformedError("body of the log entry", expected="a canonicalizedBody", actual="none")
+    body = parse_json(raw, what="body of the log entry", max_bytes=MAX_BODY_BYTES)
+    try:
+        kind = str(body["kind"]), str(body["apiVersion"])
+        if kind not in _KEYS:
+            raise UnknownKindError(
+                "kind of the log entry", expected=", ".join(map(" ".join, _KEYS)), actual=" ".join(kind)
+            )
+        return _KEYS[kind](body)
+    except (KeyError, IndexError, TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedError("key of the log entry", expected="a public key", actual=repr(error)) from error

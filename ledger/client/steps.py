@@ -1,0 +1,298 @@
+"""The steps of a check that do not depend on the form of the proof: what the hub says, how fresh it is, and the model.
+
+``verify`` proves an entry of a tile log or of Rekor from a ``.tlog-proof``, ``event_bundle`` one of Rekor from a Sigstore bundle;
+both then come here. Pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from ledger.client.expect import Expectation
+from ledger.client.files import compare_whole
+from ledger.client.opening import Opening
+from ledger.client.partial import PartialFiles, compare_partial
+from ledger.client.result import (
+    AGE_STEP,
+    MODEL_STEP,
+    NO_EVENT,
+    NO_FILES,
+    PIN_STEP,
+    Check,
+    CheckResult,
+    Failure,
+    LocalFiles,
+    LogResult,
+    ModelResult,
+    explain_key_range,
+    explain_not_accepted,
+    explain_stale,
+)
+from ledger.client.signers import SIGNER_STEP, explain_unexpected, signers_of
+from ledger.client.trust import TrustFile, load_hub_key
+from ledger.entry import MapCommit, parse_entry, verify_entry
+from ledger.errors import SignatureError, VerificationError
+from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
+from ledger.tlog.checkpoint import VerifiedCheckpoint
+from ledger.tlog.cosignature import Cosignature
+
+_SATISFIES = {
+    "included": frozenset((LogResult.INCLUDED_ONLY, LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
+    "complete": frozenset((LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
+    "audited": frozenset((LogResult.COMPLETE,)),
+}
+"""What the trust file's ``require`` is content with."""
+
+
+class CannotCheckError(VerificationError):
+    """Nothing is wrong with what was shown, but it is not enough to check."""
+
+
+@dataclass(slots=True)
+class State:
+    """What has been established so far, step by step. ``shard`` and ``leaf_index`` are the position of the entry."""
+
+    checks: list[Check] = field(default_factory=list)
+    log: LogResult = LogResult.INVALID
+    model: ModelResult = ModelResult.NOT_CHECKED
+    failure: Failure | None = None
+    checkpoint: VerifiedCheckpoint | None = None
+    cosignatures: tuple[Cosignature, ...] = ()
+    shard: int = 0
+    leaf_index: int | None = None
+    older_than_pin: bool = False
+    event: VerificationEvent | None = None
+    evidence: bytes | None = None
+    not_checked: tuple[str, ...] = ()
+    openings: Sequence[Opening] = ()
+
+    def passed(self, step: str, against: str) -> None:
+        """Add a step that held."""
+        self.checks.append(Check(step=step, passed=True, against=against))
+
+    def skipped(self, step: str, why: str) -> None:
+        """Add a step that was not checked, and why."""
+        self.checks.append(Check(step=step, passed=None, against=why))
+
+    def failed(self, failure: Failure) -> None:
+        """Add a step that failed; the first failure is the one that is explained."""
+        self.checks.append(
+            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
+        )
+        self.failure = self.failure or failure
+
+
+def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
+    """Return the result: both words, and whether they are what the trust file asks for."""
+    allowed = (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED) if log_only else (ModelResult.ACCEPTED,)
+    included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
+    log_satisfied = state.log in _SATISFIES[trust.require]
+    if log_satisfied and state.model not in allowed and state.failure is None:
+        state.failed(NO_EVENT)
+    return CheckResult(
+        log=state.log,
+        model=state.model,
+        log_satisfied=log_satisfied,
+        satisfied=log_satisfied and state.model in allowed,
+        checks=tuple(state.checks),
+        failure=state.failure,
+        event=state.event if included else None,
+        signers=signers_of(state.event, state.openings) if included and state.event else (),
+        leaf_index=state.leaf_index if included else None,
+        checkpoint=state.checkpoint,
+        cosignatures=state.cosignatures,
+        evidence=state.evidence,
+        not_checked=state.not_checked,
+    )
+
+
+def check_entry(data: bytes, trust: TrustFile, state: State) -> None:
+    """Check the hub's signature, then what the statement says of itself, then whether its key counts at the proven index."""
+    index = state.leaf_index
+    entry = parse_entry(data, leaf_index=index)
+    if isinstance(entry, MapCommit):
+        state.skipped(
+            MODEL_STEP, "the entry is a map commit: it is authenticated by the checkpoint, not by the hub"
+        )
+        return
+    known = {key.keyid: key.spki for key in trust.hub_keys}
+    if entry.keyid not in known:
+        raise SignatureError("key of the entry", expected="a hub key of the trust file", actual=entry.keyid)
+    verify_entry(entry, {entry.keyid: load_hub_key(known[entry.keyid])})
+    statement = parse_statement(entry.payload)
+    _check_statement(statement, trust)
+    state.passed("statement", f"ledger {trust.ledger}, hub {trust.hub}")
+    try:
+        trust.check_key(entry.keyid, index or 0, shard=state.shard)
+    except SignatureError as error:
+        # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
+        # is shown as the hub's word.
+        state.model = ModelResult.NOT_ACCEPTED
+        state.failed(explain_key_range(error))
+        return
+    state.passed("hub signature", f"key {entry.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
+    match statement:
+        case VerificationEvent():
+            state.event = statement
+        case UnknownStatement():
+            state.skipped(MODEL_STEP, f"unknown event: {statement.reason}")
+        case PlainStatement():
+            state.skipped(MODEL_STEP, f"the entry is a {statement.predicate_type} statement")
+        case _:
+            assert_never(statement)
+
+
+def _check_statement(statement: Statement | UnknownStatement, trust: TrustFile) -> None:
+    """Refuse an entry replayed from another ledger, of another hub, or by somebody else than the hub."""
+    common = statement.common
+    if common is None and isinstance(statement, UnknownStatement):
+        raise CannotCheckError(
+            "ledger of the event",
+            expected=trust.ledger,
+            actual=f"a statement that this version cannot read ({statement.predicate_type})",
+            next_step="Check it with a newer version of hubledger",
+        )
+    if common is None or common.ledger != trust.ledger:
+        raise SignatureError(
+            "ledger of the event", expected=trust.ledger, actual=common.ledger if common else "none"
+        )
+    if common.hub_id != trust.hub:
+        raise SignatureError("hub of the event", expected=trust.hub, actual=common.hub_id)
+    by = common.recorded_by
+    if (by.id, by.role) != (trust.hub, "hub"):
+        raise SignatureError(
+            "recorder of the event", expected=f"the hub {trust.hub}", actual=f"the {by.role} {by.id}"
+        )
+
+
+def check_freshness(trust: TrustFile, now: int, state: State) -> None:
+    """Judge age by counted cosignatures only; without any it is reported as not checked."""
+    matters = trust.require != "included"
+    if state.older_than_pin and matters:
+        state.log = LogResult.STALE
+        state.failed(
+            explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
+        )
+    if not state.cosignatures:
+        state.skipped(AGE_STEP, "age unknown: no timestamped cosignature by a key of the trust file")
+        return
+    age = max(0, now - max(each.timestamp for each in state.cosignatures))
+    shown = f"{age} s old by its newest counted cosignature"
+    if trust.max_age is None:
+        state.skipped(AGE_STEP, f"the trust file sets no max_age; the checkpoint is {shown}")
+    elif age <= trust.max_age:
+        state.passed(AGE_STEP, f"at most {trust.max_age} s; the checkpoint is {shown}")
+    elif not matters:
+        state.skipped(
+            AGE_STEP,
+            f"inclusion does not expire; the checkpoint is {shown}, more than max_age {trust.max_age} s",
+        )
+    else:
+        state.log = LogResult.STALE
+        state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
+
+
+def check_require(trust: TrustFile, state: State) -> None:
+    """Say what this proof cannot show, and whether the trust file asks for it."""
+    if trust.require == "included":
+        state.skipped("completeness", "this proof shows one event, not that there are no others")
+        state.skipped("later events", "a later event about this revision is not in this proof")
+        return
+    state.failed(
+        Failure(
+            step="completeness",
+            expected=f"a proof that the history is {trust.require}",
+            actual="a proof of inclusion only",
+            causes=("this log has no map commits yet", "the proof was made for one event alone"),
+            next_step="Ask the hub for a proof of the complete history",
+        )
+    )
+
+
+def check_model(
+    event: VerificationEvent,
+    files: LocalFiles | PartialFiles | None,
+    expected: Sequence[Expectation],
+    *,
+    expect_all: bool,
+    log_only: bool,
+    state: State,
+) -> None:
+    """Judge the event by section 8's definition of ACCEPTED, and else the first that applies."""
+    state.passed(
+        "event", f"{event.model.name} at {event.model.revision}: {event.outcome}, {event.policy.decision}"
+    )
+    if files is None and log_only:
+        state.skipped(MODEL_STEP, "only the log was to be checked")
+        return
+    content = _check_files(event, files, state)
+    signer = _check_signer(event, expected, expect_all=expect_all, state=state)
+    accepted = _check_acceptance(event, state)
+    if content is None:
+        state.model = ModelResult.NOT_CHECKED
+    elif not content:
+        state.model = ModelResult.CONTENT_DIFFERS
+    elif not signer:
+        state.model = ModelResult.UNEXPECTED_SIGNER
+    else:
+        state.model = ModelResult.ACCEPTED if accepted else ModelResult.NOT_ACCEPTED
+
+
+def _check_files(
+    event: VerificationEvent, files: LocalFiles | PartialFiles | None, state: State
+) -> bool | None:
+    """Say whether the files are those of the event; None where nothing was checked."""
+    if files is None:
+        state.failed(NO_FILES)
+        return None
+    if isinstance(files, PartialFiles):
+        return _check_partial(event, files, state)
+    for found in compare_whole(files, event):
+        if isinstance(found, Failure):
+            state.failed(found)
+            return False
+        state.checks.append(found)
+    return True
+
+
+def _check_partial(event: VerificationEvent, files: PartialFiles, state: State) -> bool | None:
+    found = compare_partial(files, event)
+    if found.failure is not None:
+        state.failed(found.failure)
+        return False if found.content_differs else None
+    state.checks.extend(found.checks)
+    state.not_checked = found.not_checked
+    return True
+
+
+def _check_signer(
+    event: VerificationEvent, expected: Sequence[Expectation], *, expect_all: bool, state: State
+) -> bool:
+    signers = signers_of(event, state.openings)
+    shown = ", ".join(map(str, signers)) or "nobody whose signature verified"
+    if not expected:
+        state.skipped(SIGNER_STEP, f"none given; signed by {shown}")
+        return True
+    met = [any(each.meets(one) for each in signers) for one in expected]
+    if all(met) if expect_all else any(met):
+        state.passed(SIGNER_STEP, shown)
+        return True
+    missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
+    state.failed(
+        explain_unexpected(
+            signers,
+            (" and " if expect_all else " or ").join(missing),
+            shown=shown,
+            openings_given=bool(state.openings),
+        )
+    )
+    return False
+
+
+def _check_acceptance(event: VerificationEvent, state: State) -> bool:
+    problem = explain_not_accepted(event)
+    if problem is None:
+        state.passed("accepted by the hub", f"{event.outcome}, {event.policy.decision}")
+        return True
+    state.failed(problem)
+    return False
