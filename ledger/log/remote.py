@@ -45,8 +45,12 @@ class LogReceipt:
 
     @property
     def position(self) -> tuple[int, int]:
-        """(order of the shard, leaf index): what "earlier" and "lowest" mean."""
-        return self.shard.order, self.proven.leaf_index
+        """(order of the shard, index in it): what "earlier" and "lowest" mean.
+
+        The index is the leaf index, except in Rekor v1, where it is the global one: such a log goes on in another tree
+        under the same key, whose leaves count from 0 again.
+        """
+        return self.shard.order, self.proven.index
 
 
 class RemoteLog(Protocol):

@@ -1,0 +1,146 @@
+"""Questions to Rekor v1 as values, how they are asked, and what the status of an answer means.
+
+Nothing here tries again: the outbox does, with the same bytes.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ledger.encoding import parse_json
+from ledger.errors import LedgerError, LimitError, MalformedError, NotFoundError, RejectedError, SourceError
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT = 30.0
+"""Seconds for one request: an insertion waits for the next batch of Trillian's signer. Sigstore asks for 20 or more."""
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_TOO_LARGE = "http: request body too large"
+"""Rekor 1.5 says so with status 500."""
+_LATER = "Nothing is known about the entry: submit the same bytes again later"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request: its address, what is sent (a POST where there is something), and how long an answer may be."""
+
+    url: str
+    body: bytes | None = None
+    max_bytes: int = MAX_ANSWER_BYTES
+
+    @property
+    def what(self) -> str:
+        """How messages name the request."""
+        return f"{'GET' if self.body is None else 'POST'} {self.url}"
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What httpx wants to know."""
+        if self.body is None:
+            return {"method": "GET", "url": self.url, "headers": _HEADERS}
+        headers = _HEADERS | {"Content-Type": "application/json"}
+        return {"method": "POST", "url": self.url, "content": self.body, "headers": headers}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back, read to its end."""
+
+    ask: Ask
+    status: int
+    body: bytes
+
+
+class _Body:
+    """Collects an answer up to its limit. Raises SourceError: compressed, unasked. LimitError: too long."""
+
+    def __init__(self, ask: Ask, headers: Mapping[str, str]) -> None:
+        self.data, self._ask = bytearray(), ask
+        encoding = headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise SourceError(
+                f"content encoding of {ask.what}", expected="identity", actual=encoding, next_step=_LATER
+            )
+
+    def add(self, chunk: bytes) -> None:
+        self.data += chunk
+        if len(self.data) > self._ask.max_bytes:
+            raise LimitError(
+                f"answer to {self._ask.what}", expected=f"at most {self._ask.max_bytes} bytes", actual="more"
+            )
+
+
+async def ask_async(client: "httpx.AsyncClient", ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
+    """Ask, within ``seconds`` from the first byte sent to the last one read. Raises SourceError, LimitError."""
+    import httpx
+
+    try:
+        # httpx's own timeout begins again with every byte: a server that drips could hold us for ever.
+        async with asyncio.timeout(seconds), client.stream(**ask.request) as response:
+            body = _Body(ask, response.headers)
+            async for chunk in response.aiter_raw():
+                body.add(chunk)
+            return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise _no_answer(ask, error) from error
+
+
+def ask_now(client: "httpx.Client", ask: Ask) -> Answer:
+    """Ask, and wait. Raises SourceError, LimitError."""
+    import httpx
+
+    try:
+        with client.stream(**ask.request) as response:
+            body = _Body(ask, response.headers)
+            for chunk in response.iter_raw():
+                body.add(chunk)
+            return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _no_answer(ask, error) from error
+
+
+def _no_answer(ask: Ask, error: Exception) -> SourceError:
+    return SourceError(
+        ask.what, expected="an answer", actual=str(error) or type(error).__name__, next_step=_LATER
+    )
+
+
+def body_of(answer: Answer, *statuses: int) -> bytes:
+    """Return the body of an answer whose status is one of ``statuses``.
+
+    Raises:
+        NotFoundError: 404 of something that was asked for. RejectedError: the log will never take what was sent.
+        SourceError: anything else, which says nothing about the entry.
+    """
+    if answer.status in statuses:
+        return answer.body
+    raise _refusal(answer, statuses)
+
+
+def _refusal(answer: Answer, statuses: tuple[int, ...]) -> LedgerError:
+    said = message_of(answer)
+    actual = f"{answer.status}: {said}" if said else str(answer.status)
+    wanted = "status " + " or ".join(map(str, statuses))
+    # A proxy answers 400 and 422 as well, with a page of its own; only the log's word is final. What is too large for
+    # a proxy stays too large.
+    final = answer.status in (400, 422) and said is not None
+    if final or answer.status == 413 or said == _TOO_LARGE:
+        return RejectedError(answer.ask.what, expected=wanted, actual=actual)
+    if answer.status == 404 and answer.ask.body is None:
+        return NotFoundError(answer.ask.what, expected="an entry", actual="404")
+    return SourceError(answer.ask.what, expected=wanted, actual=actual, next_step=_LATER)
+
+
+def message_of(answer: Answer) -> str | None:
+    """Return the message of Rekor's error, ``{"code": …, "message": …}``; None where the body is none."""
+    try:
+        value = parse_json(answer.body, what="refusal", max_bytes=answer.ask.max_bytes)
+    except (MalformedError, LimitError):
+        return None
+    match value:
+        case {"code": int(), "message": str(message)}:
+            return message
+    return None

@@ -1,0 +1,351 @@
+"""Submissions to Rekor v1: what comes back is proven completely, or said to be nothing of the kind.
+
+``tests/system/test_rekor_v1.py`` asks the real server; here it is a fake over real HTTP, which can lie.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ledger.bundle.log_entry import parse_log_entry, prove_log_entry
+from ledger.encoding import format_canonical_json, parse_canonical_json
+from ledger.errors import (
+    FrozenError,
+    LimitError,
+    ProofError,
+    RejectedError,
+    SignatureError,
+    SourceError,
+)
+from ledger.log.rekor_v1 import PAUSES, RekorV1
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotIntegratedError
+from tests.fakes.rekor import signed_payload
+from tests.fakes.rekor_v1 import CORRUPTIONS, NAME, TIME, FakeRekorV1, FakeV1Tree, refusal
+
+
+@pytest.fixture
+def server():
+    with FakeRekorV1().serve() as fake:
+        yield fake
+
+
+async def nothing(_seconds):
+    """A pause that takes no time."""
+
+
+def submit(server, *words, shard=None, **options):
+    """Submit payloads one after the other; returns the receipts."""
+
+    async def run():
+        log = RekorV1(shard or server.shard(), server.keys, pause=nothing, **options)
+        try:
+            return [
+                await log.submit(signed_payload(each) if isinstance(each, str) else each) for each in words
+            ]
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def test_the_first_entry_of_an_empty_log_is_proven(server):
+    (receipt,) = submit(server, "one")
+    proven = receipt.proven
+    assert (proven.index, proven.leaf_index, proven.tree.size) == (0, 0, 1)
+    assert (proven.kind, proven.integrated_time) == (("dsse", "0.0.1"), TIME)
+    assert proven.body == server.tree.entries[0]
+
+
+def test_a_receipt_is_the_form_that_all_logs_share_and_proves_itself_again(server):
+    *_, receipt = submit(server, "one", "two", "three")
+    stored = parse_canonical_json(receipt.log_entry, what="receipt", max_bytes=1 << 20)
+    assert prove_log_entry(parse_log_entry(stored), server.keys) == receipt.proven
+    assert format_canonical_json(stored) == receipt.log_entry
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("kind", ["dsse", "hashedrekord"])
+def test_every_field_of_an_answer_is_checked(server, name, kind):
+    """Whoever changes anything is found out, and as what it is."""
+    bend, error = CORRUPTIONS[name]
+    submit(server, *(f"before {number}" for number in range(5)))
+    server.bend = bend
+    with pytest.raises(error) as caught:
+        submit(server, "mine", kinds=[kind])
+    assert isinstance(caught.value, SourceError) == issubclass(error, SourceError)
+
+
+# Answers that are about something else
+
+
+def test_a_valid_answer_about_somebody_elses_entry_is_refused(server):
+    submit(server, "theirs")
+    server.bend = lambda _: server.tree.answered(0, 0)
+    with pytest.raises(ProofError, match="body of the log entry"):
+        submit(server, "mine")
+
+
+def test_an_answer_of_another_log_is_refused(server):
+    other = FakeV1Tree(key="another log")
+
+    def bend(_):
+        other.append(server.tree.entries[-1])
+        return other.answered(len(other.entries) - 1, 0)
+
+    server.bend = bend
+    with pytest.raises(SignatureError, match="log of the entry"):
+        submit(server, "mine")
+
+
+def test_a_checkpoint_of_another_log_over_the_same_tree_is_refused(server):
+    other = FakeV1Tree(key="another log")
+
+    def bend(value):
+        other.append(server.tree.entries[-1])
+        ((_, entry),) = value.items()
+        entry["verification"]["inclusionProof"]["checkpoint"] = other.checkpoint().decode()
+        return value
+
+    server.bend = bend
+    with pytest.raises(SignatureError, match="checkpoint of the log entry"):
+        submit(server, "mine")
+
+
+def test_a_promise_about_another_index_is_refused(server):
+    """The log signed it, but for another entry's place: the outer index would be a lie."""
+    submit(server, "theirs")
+
+    def bend(value):
+        ((_, entry),) = value.items()
+        ((_, of_other),) = server.tree.answered(len(server.tree.entries) - 1, 5).items()
+        entry["verification"]["signedEntryTimestamp"] = of_other["verification"]["signedEntryTimestamp"]
+        return value
+
+    server.bend = bend
+    with pytest.raises(SignatureError, match="signed entry timestamp"):
+        submit(server, "mine")
+
+
+def test_a_log_that_only_ever_shows_a_smaller_tree_has_not_proven_the_entry(server):
+    submit(server, "one", "two")
+
+    def bend(value):
+        ((_, entry),) = value.items()
+        proof = entry["verification"]["inclusionProof"]
+        proof |= {"checkpoint": server.tree.checkpoint(1).decode(), "treeSize": 1}
+        proof["rootHash"] = server.tree.tree(1).root_hash.hex()
+        return value
+
+    server.bend = bend
+    with pytest.raises(NotIntegratedError, match="expected more than 2 leaves, got 1"):
+        submit(server, "three")
+
+
+# Two indices
+
+
+def test_the_global_index_and_the_leaf_index_are_two_numbers():
+    first, second = FakeV1Tree(11), FakeV1Tree(12)
+    for number in range(300):
+        first.append(b'{"kind":"x","apiVersion":"1","n":%d}' % number)
+    with FakeRekorV1(trees=[first, second]).serve() as server:
+        _, receipt = submit(server, "one", "two")
+    assert (receipt.proven.leaf_index, receipt.proven.index) == (1, 301)
+    assert receipt.proven.tree.size == 2
+    assert receipt.position == (0, 301)
+
+
+def test_a_shard_that_names_no_tree_takes_the_next_tree_of_its_log_and_keeps_the_order():
+    """A trusted root knows a log's name and key; the server goes on with another tree when it likes."""
+    first, second = FakeV1Tree(11), FakeV1Tree(12)
+    with FakeRekorV1(trees=[first]).serve() as server:
+        shard = server.shard(origin=NAME)
+        (before,) = submit(server, "one", shard=shard)
+        server.trees.append(second)
+        (after,) = submit(server, "one", shard=shard)
+        with pytest.raises(SignatureError, match="origin of the checkpoint"):
+            submit(server, "two", shard=server.shard(origin=first.origin))
+    assert (before.proven.leaf_index, after.proven.leaf_index) == (0, 0)
+    assert before.position < after.position
+
+
+# Duplicates
+
+
+@pytest.mark.parametrize("kind", ["dsse", "hashedrekord"])
+def test_a_duplicate_is_answered_by_the_entry_that_is_there(server, kind):
+    first, other, again = submit(server, "one", "two", "one", kinds=[kind])
+    assert (again.proven.index, again.proven.body) == (first.proven.index, first.proven.body)
+    assert (again.proven.tree.size, other.proven.index, len(server.tree.entries)) == (2, 1, 2)
+
+
+def test_what_a_duplicate_is_called_in_the_refusal_is_not_believed(server):
+    """A UUID in a message leads nowhere: the entry is asked for by the leaf hash that we computed."""
+    submit(server, "theirs", "mine")
+    theirs = server.tree.uuid(0)
+    server.fail = lambda method, _: refusal(409, f"exists with UUID {theirs}") if method == "POST" else None
+    (receipt,) = submit(server, "mine")
+    assert receipt.proven.index == 1
+    assert not any(theirs in path for _, path in server.requests)
+
+
+def test_a_duplicate_that_turns_out_to_be_another_entry_is_refused(server):
+    submit(server, "theirs", "mine")
+    server.bend = lambda value: value if "mine" in str(value) else server.tree.answered(0, 0)
+    with pytest.raises(ProofError, match="body of the log entry"):
+        submit(server, "mine")
+
+
+def test_an_entry_that_is_not_in_the_tree_yet_is_looked_for_again(server):
+    submit(server, "one")
+    server.late, pauses = 3, []
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    async def run():
+        log = RekorV1(server.shard(), server.keys, pause=pause)
+        try:
+            return await log.submit(signed_payload("one"))
+        finally:
+            await log.close()
+
+    assert asyncio.run(run()).proven.index == 0
+    assert pauses == list(PAUSES[:3])
+
+
+def test_an_entry_that_never_comes_into_the_tree_is_to_be_submitted_again(server):
+    submit(server, "one")
+    server.late = 100
+    with pytest.raises(NotIntegratedError, match="Submit the same bytes again"):
+        submit(server, "one")
+    assert sum(method == "GET" for method, _ in server.requests) == len(PAUSES) + 1
+
+
+def test_an_answer_without_a_proof_is_asked_for_until_there_is_one(server):
+    def bend(value):
+        server.bend = None
+        ((_, entry),) = value.items()
+        del entry["verification"]["inclusionProof"]
+        return value
+
+    server.bend = bend
+    (receipt,) = submit(server, "one")
+    assert receipt.proven.index == 0
+
+
+# Kinds
+
+
+def test_a_log_without_dsse_gets_hashedrekord_and_is_not_asked_for_dsse_again(server):
+    server.kinds = ("hashedrekord",)
+    first, second = submit(server, "one", "two")
+    assert {first.proven.kind, second.proven.kind} == {("hashedrekord", "0.0.1")}
+    assert len(server.requests) == 3
+
+
+def test_a_log_without_either_kind_refuses_for_good(server):
+    server.kinds = ()
+    with pytest.raises(RejectedError, match="hashedrekord"):
+        submit(server, "one")
+
+
+@pytest.mark.parametrize("curve", [ec.SECP384R1(), ec.SECP521R1()])
+def test_a_key_with_another_hash_is_submitted_as_hashedrekord(server, curve):
+    """Rekor v1 holds every DSSE signature against SHA-256, so it would refuse these."""
+    (receipt,) = submit(server, signed_payload("one", curve=curve))
+    assert receipt.proven.kind == ("hashedrekord", "0.0.1")
+    assert len(server.requests) == 1
+
+
+# No answer, and refusals
+
+
+HTML = b"<html><body>502 Bad Gateway</body></html>"
+SAYS = {
+    "html": ((201, HTML), SourceError),
+    "empty": ((201, b""), SourceError),
+    "empty-200": ((200, b""), SourceError),
+    "cut": ((201, b'{"24296fb24b8ad77a": {"body": "eyJ'), SourceError),
+    "gateway": ((502, HTML), SourceError),
+    "busy": (refusal(503, "later"), SourceError),
+    "too-many": ((429, b""), SourceError),
+    "internal": (refusal(500, "unexpected result from transparency log"), SourceError),
+    "gone": ((404, b""), SourceError),
+    "redirect": ((302, b"", {"location": "http://127.0.0.1:9/"}), SourceError),
+    "compressed": ((201, b"x", {"content-encoding": "gzip"}), SourceError),
+    "a-proxy-says-400": ((400, HTML), SourceError),
+    "bad-request": (refusal(400, "error processing entry: verifying signature"), RejectedError),
+    "unprocessable": ((422, b'{"code":602,"message":"kind in body is required"}'), RejectedError),
+    "too-large": ((413, HTML), RejectedError),
+    "too-large-in-rekor": (refusal(500, "http: request body too large"), RejectedError),
+    "endless": ((201, b" " * (MAX_ANSWER_BYTES + 1)), LimitError),
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_what_the_server_says_is_taken_for_what_it_is(server, name):
+    answer, error = SAYS[name]
+    server.fail = lambda *_: answer
+    with pytest.raises(error) as caught:
+        submit(server, "one")
+    assert type(caught.value) is error
+    assert not server.tree.entries
+
+
+def test_a_server_that_is_down_is_no_answer(server):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(SourceError):
+            submit(server, "one", shard=server.shard(write_url=url))
+
+
+@pytest.mark.parametrize("drip", [b"", b"HTTP/1.1 201 Created\r\nContent-Length: 99999\r\n\r\n{"])
+def test_a_server_that_does_not_come_to_an_end_is_no_answer(server, drip):
+    """Also one that sends a byte now and then: the time is that of the whole request."""
+    stop = contextlib.ExitStack()
+    with stop, socket.create_server(("127.0.0.1", 0)) as listener:
+        import threading
+
+        def serve():
+            connection, _ = listener.accept()
+            stop.callback(connection.close)
+            connection.sendall(drip)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(SourceError, match="an answer"):
+            submit(server, "one", shard=server.shard(write_url=url), seconds=0.3)
+
+
+def test_a_shard_that_is_only_read_takes_nothing(server):
+    with pytest.raises(FrozenError):
+        submit(server, "one", shard=server.shard(write_url=None))
+
+
+def test_many_submissions_at_once_each_get_their_own_place(server):
+    async def run():
+        log = RekorV1(server.shard(), server.keys)
+        try:
+            return await asyncio.gather(*(log.submit(signed_payload(f"w{n}")) for n in range(40)))
+        finally:
+            await log.close()
+
+    receipts = asyncio.run(run())
+    assert sorted(each.proven.leaf_index for each in receipts) == list(range(40))
+    for number, receipt in enumerate(receipts):
+        assert server.tree.entries[receipt.proven.leaf_index] == receipt.proven.body, number
+
+
+def test_what_is_sent_is_the_stored_envelope_as_text(server):
+    signed, sent = signed_payload("one"), []
+    original = server._submit
+    server._submit = lambda request: sent.append(request) or original(request)
+    submit(server, signed)
+    assert sent[0]["spec"]["proposedContent"]["envelope"].encode() == signed.envelope
+    assert json.loads(signed.envelope)["signatures"][0]["keyid"] == signed.keyid
