@@ -179,7 +179,7 @@ def anchors(
     if export_to is not None:
         from ledger.embedded.anchor_export import export_anchors
 
-        exported = export_anchors(directory, report, export_to)
+        exported = export_anchors(report, export_to)
     if as_json:
         echo_json(
             {

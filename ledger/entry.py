@@ -27,6 +27,8 @@ MAX_ENTRY_BYTES = 49_000
 """A ``.tlog-proof`` line with the entry in base64 must stay under the 64 KiB that Go's line reader takes."""
 MAX_SIGNATURE_BYTES = 72
 """An ASN.1 DER ECDSA signature over P-256."""
+MAX_ANCHOR_SIGNATURE_BYTES = 139
+"""The same over P-521: the key of an anchor, which is no entry of ours, may be on a larger curve."""
 MAP_COMMIT_KIND = "https://hubledger/map-commit/v1"
 MAP_FUNCTION = "hubledger/v1"
 

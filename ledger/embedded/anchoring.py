@@ -25,6 +25,7 @@ from ledger.log.fetch import Fetch, fetch_from_url
 from ledger.log.freshness import Hint, RootAt
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
+from ledger.log.rekor_v1 import RekorV1
 from ledger.log.rekor_v2 import RekorV2, note_key
 from ledger.log.remote import RemoteLog, Shard
 from ledger.log.timestamping import Authority, request_timestamp
@@ -261,6 +262,8 @@ def newest_shard(instance: Instance, kind: str, *, now: int) -> Shard:
 
 
 def _open_log(shard: Shard, instance: Instance) -> RemoteLog:
+    if shard.kind == "rekor-v1":
+        return RekorV1(shard, instance.keys)
     return RekorV2(shard, instance.keys, in_flight=1)
 
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from ledger.bundle.bodies import Verifier, hashedrekord_v2
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, parse_base64, parse_json
+from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES
 from ledger.errors import InputError, RestoredError, SourceError
-from ledger.log.anchor_proofs import MAX_SIGNATURE_BYTES, verify_envelope, verify_logged
+from ledger.log.anchor_proofs import verify_envelope, verify_logged
 from ledger.log.anchoring import may_try
 from ledger.log.authentic import AuthenticLog
 from ledger.log.freshness import Hint, RootAt, compare
@@ -151,7 +152,7 @@ def _signed_by(spki: bytes, entry: bytes) -> bytes | None:
                 }
             }:
                 digest = parse_base64(said, what="digest of the entry")
-                signature = parse_base64(content, what="signature", max_bytes=MAX_SIGNATURE_BYTES)
+                signature = parse_base64(content, what="signature", max_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
             case _:
                 return None
         if hashedrekord_v2(digest, signature, verifier) != entry:

@@ -13,18 +13,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.bundle.bodies import HASHEDREKORDS, SignedPayload, Verifier, dsse_v1
-from ledger.bundle.log_entry import HASHES, LogKeys, ProvenEntry, parse_log_entry, prove_log_entry
+from ledger.bundle.log_entry import (
+    HASHES,
+    LogKeys,
+    ProvenEntry,
+    format_log_entry,
+    parse_log_entry,
+    prove_log_entry,
+)
 from ledger.encoding import Json, parse_canonical_json, parse_json
-from ledger.entry import format_entry, keyid_of, pae, parse_envelope
+from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES, format_entry, keyid_of, pae, parse_envelope
 from ledger.errors import MalformedError, ProofError, RestoredError, SignatureError
 from ledger.event.schemas import ANCHOR
 from ledger.event.statements import PlainStatement, format_statement, parse_statement
 from ledger.log.freshness import RootAt
 from ledger.storage.anchors import MAX_ANCHOR_BYTES, MAX_LOG_ENTRY_BYTES
 from ledger.tlog.checkpoint import Checkpoint
-
-MAX_SIGNATURE_BYTES = 139
-"""An ASN.1 DER ECDSA signature over P-521."""
 
 # What is signed
 
@@ -83,7 +87,7 @@ def verify_envelope(envelope: bytes, keys: Mapping[str, bytes]) -> SignedPayload
         MalformedError, LimitError: no envelope. SignatureError: another key, or a signature that fails.
     """
     value = parse_canonical_json(envelope, what="envelope of the anchor", max_bytes=MAX_ANCHOR_BYTES)
-    entry = parse_envelope(value, max_signature_bytes=MAX_SIGNATURE_BYTES)
+    entry = parse_envelope(value, max_signature_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
     spki = keys.get(entry.keyid)
     if spki is None:
         raise SignatureError(
@@ -144,7 +148,15 @@ def verify_logged(signed: SignedPayload, log_entry: bytes, keys: LogKeys) -> Pro
             actual="another body",
             next_step="It is the entry of something else: restore the file from a copy",
         )
-    return prove_log_entry(entry, keys)
+    proven = prove_log_entry(entry, keys)
+    if log_entry != format_log_entry(entry, proven.tree):
+        raise ProofError(
+            "log entry of the anchor",
+            expected="the form in which a proven one is stored",
+            actual="another one: a number beside the proof, or a field, is not what the log signed",
+            next_step="Restore the file from a copy; what is proven of it holds",
+        )
+    return proven
 
 
 def _body_of(signed: SignedPayload, kind: tuple[str, str]) -> bytes:
