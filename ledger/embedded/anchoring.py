@@ -79,12 +79,12 @@ def names_files(config: AnchorConfig) -> bool:
 # After a recording
 
 
-def anchor_if_due(directory: pathlib.Path, config: Config) -> None:
+def anchor_if_due(directory: pathlib.Path, config: Config, *, now: int) -> None:
     """Anchor the newest checkpoint if that is due; whatever goes wrong is a warning in the program's log."""
     if not is_wanted(config):
         return
     try:
-        outcome = asyncio.run(anchor(directory, budget=RECORDING_BUDGET))
+        outcome = asyncio.run(anchor(directory, budget=RECORDING_BUDGET, now=now))
     except WriterLockedError:
         return  # somebody else is at it
     except LedgerError as error:

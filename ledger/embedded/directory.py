@@ -59,6 +59,11 @@ def posix_now() -> int:
     return int(time.time())  # noqa: TID251 - the edge that asks the clock
 
 
+def posix_of(time: str) -> int:
+    """Return a time of ``utc_now`` in POSIX seconds."""
+    return int(datetime.fromisoformat(time).timestamp())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where things are in a ledger directory."""
@@ -329,7 +334,13 @@ def open_for_recording(
         log = LocalLog(
             commits,
             objects,
-            _log_config(config, keys, sources, _hints(layout, config, keys), start_unchecked=start_unchecked),
+            _log_config(
+                config,
+                keys,
+                sources,
+                _hints(layout, config, keys, now=posix_of(now())),
+                start_unchecked=start_unchecked,
+            ),
         )
         index = Index(layout.index)
         stack.callback(index.close)
@@ -382,13 +393,13 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
-def _hints(layout: Layout, config: Config, keys: Keys) -> Sequence[Hint]:
+def _hints(layout: Layout, config: Config, keys: Keys, *, now: int) -> Sequence[Hint]:
     """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
     if not config.anchor.log and not layout.anchors.exists():
         return ()
     from ledger.embedded.anchoring import hints
 
-    return hints(layout, config, keys=[keys.verifier], now=posix_now())
+    return hints(layout, config, keys=[keys.verifier], now=now)
 
 
 def _log_config(

@@ -13,7 +13,7 @@ from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.config import Config, load_config
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
+from ledger.embedded.directory import OpenLedger, open_for_recording, posix_of, utc_now
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
@@ -115,17 +115,19 @@ def record_revision(
             )
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
-    anchor_if_due(directory, ledger.config)  # without the writer's lock: others record while this one waits
+    anchor_if_due(
+        directory, ledger.config, now=posix_of(now())
+    )  # without the writer's lock: others record while this one waits
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
 
 
-def anchor_if_due(directory: pathlib.Path, config: Config) -> None:
+def anchor_if_due(directory: pathlib.Path, config: Config, *, now: int) -> None:
     """Anchor the checkpoint where ``[anchor]`` asks for it; who does not anchor pays nothing for it."""
     if config.anchor.log or config.anchor.timestamps:
         from ledger.embedded import anchoring
 
-        anchoring.anchor_if_due(directory, config)
+        anchoring.anchor_if_due(directory, config, now=now)
 
 
 def find_out(
