@@ -54,6 +54,11 @@ class AnchoredLedger:
     def instance(self):
         return load_instance(load_config(self.folder).anchor, self.folder)
 
+    @property
+    def instance_root(self):
+        """The trusted root's file."""
+        return load_config(self.folder).anchor.trusted_root
+
     def problems(self, **more):
         """What does not hold: (step, class of the error) of each."""
         report = self.list(**more)

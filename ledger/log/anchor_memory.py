@@ -52,7 +52,7 @@ def is_time_to_ask(store: AnchorStore, *, now: int, interval: float) -> bool:
     What was asked since is in the directory, so an old copy of it asks if it is older than that.
     """
     state = store.state()
-    return not 0 <= now - state.asked_at < interval and may_try(state, now=now)
+    return abs(now - state.asked_at) >= interval and may_try(state, now=now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,11 +33,11 @@ LONGEST_PAUSE = 3600
 def is_due(newest: StoredAnchor | None, size: int, *, now: int, interval: float) -> bool:
     """Whether a checkpoint of ``size`` is to be anchored: newer than the last anchored one, and not too soon.
 
-    A clock that was set back must not put the next anchor off: a last one that lies in the future is no reason to wait.
+    A clock that was set back must not put the next anchor off: a last one far in the future is no reason to wait.
     """
     if newest is None:
         return size > 0
-    return size > newest.new.size and not 0 <= now - newest.new.made_at < interval
+    return size > newest.new.size and abs(now - newest.new.made_at) >= interval
 
 
 def failed(state: AnchorState, *, now: int) -> AnchorState:

@@ -43,9 +43,7 @@ def test_a_size_that_json_numbers_cannot_hold_is_a_decimal_string(size, said):
     statement = parse_statement(anchor_statement(replace(TREE, size=size)))
     assert isinstance(statement, PlainStatement)
     assert statement.fields["size"] == said
-    verify_statement(
-        anchor_statement(replace(TREE, size=size)), format_checkpoint(replace(TREE, size=size))
-    )
+    verify_statement(anchor_statement(replace(TREE, size=size)), format_checkpoint(replace(TREE, size=size)))
 
 
 def test_extension_lines_are_refused_because_the_statement_would_not_say_them():
@@ -53,7 +51,9 @@ def test_extension_lines_are_refused_because_the_statement_would_not_say_them():
         anchor_statement(replace(TREE, extensions=("more",)))
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda each: each.name
+)
 def test_keys_on_each_curve_that_rekor_takes_sign_anchors(curve):
     signer = AnchorSigner(ec.derive_private_key(3**160, curve))
     keys = {hashlib.sha256(signer.spki).hexdigest(): signer.spki}

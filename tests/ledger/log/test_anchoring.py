@@ -26,8 +26,18 @@ def stored(size, made_at):
         (stored(5, NOW - 9999), 5, False),
         (stored(5, NOW - 9999), 4, False),
         (stored(5, NOW + 9999), 6, True),
+        (stored(5, NOW + 9), 6, False),
     ],
-    ids=["empty log", "first", "after the interval", "too soon", "nothing new", "smaller", "clock set back"],
+    ids=[
+        "empty log",
+        "first",
+        "after the interval",
+        "too soon",
+        "nothing new",
+        "smaller",
+        "clock set back",
+        "a little",
+    ],
 )
 def test_an_anchor_is_due_once_in_an_interval_and_only_for_more_than_the_last(newest, size, due):
     assert is_due(newest, size, now=NOW, interval=3600) is due
