@@ -3,6 +3,7 @@
 import asyncio
 import pathlib
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from ledger.config import FILE_NAME, AnchorConfig, format_config, load_config
 from ledger.embedded.anchor_list import list_anchors
@@ -18,6 +19,10 @@ AT = "2026-01-02T03:04:05Z"
 NOW = 1_767_323_045
 
 
+def later(seconds):
+    return datetime.fromtimestamp(NOW + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass
 class AnchoredLedger:
     """The directory, and what of its life a test needs in one line."""
@@ -31,12 +36,13 @@ class AnchoredLedger:
         (self.folder / FILE_NAME).write_bytes(format_config(replace(config, anchor=table)))
         return self
 
-    def record(self, revision, **more):
+    def record(self, revision, *, at=0, **more):
+        """Record an event, ``at`` seconds after the ledger was made."""
         model = self.folder.parent / "model"
         model.mkdir(exist_ok=True)
         (model / "weights").write_bytes(revision.encode())
         request = RecordRequest(name="acme/tiny", revision=revision, model=model)
-        return record_revision(self.folder, request, now=lambda: AT, **more)
+        return record_revision(self.folder, request, now=lambda: later(at), **more)
 
     def anchor(self, *, forced=True, budget=20.0, **more):
         """One run, ten seconds after the last one unless the test moves the clock."""

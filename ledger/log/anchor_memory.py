@@ -17,9 +17,9 @@ from ledger.bundle.bodies import Verifier, hashedrekord_v2
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES
-from ledger.errors import InputError, RestoredError, SourceError
+from ledger.errors import InputError, LedgerError, RestoredError, SourceError
 from ledger.log.anchor_proofs import verify_envelope, verify_logged
-from ledger.log.anchoring import may_try
+from ledger.log.anchoring import failed, may_try
 from ledger.log.authentic import AuthenticLog
 from ledger.log.freshness import Hint, RootAt, compare
 from ledger.log.remote import Shard
@@ -75,8 +75,15 @@ class AnchorMemory:
             self._check_shard(shard, log)
 
     def ask(self, *, now: int) -> None:
-        """Check, and note in the store that this was done. Raises what ``check`` raises."""
-        self.check()
+        """Check, and note in the store that this was done, or that it failed. Raises what ``check`` raises."""
+        try:
+            self.check()
+        except RestoredError:
+            raise
+        except LedgerError:
+            # Or each recording would wait for a log that is away.
+            self.store.save_state(failed(self.store.state(), now=now))
+            raise
         self.store.save_state(replace(self.store.state(), asked_at=now))
 
     def _check_shard(self, shard: Shard, log: AuthenticLog) -> None:

@@ -88,7 +88,7 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize(("file", "field"), LIES, ids=lambda each: str(each))
+@pytest.mark.parametrize(("file", "field"), LIES, ids=str)
 def test_a_lie_in_any_stored_field_is_named(ledger, file, field):
     name = ledger.store.names()[1]
     rewrite(ledger.folder / "anchors" / name / file, lambda value: swap(value, *field))
