@@ -6,6 +6,7 @@ Nothing here may fail a recording: the log of somebody else that is down, slow o
 
 import asyncio
 import contextlib
+import functools
 import logging
 import pathlib
 import time
@@ -141,6 +142,7 @@ async def anchor(
             memory = AnchorMemory(
                 store=store, shards=outside.shards, shard_keys=outside.shard_keys, anchor_keys=keys
             )
+            ask = functools.partial(memory.ask, now=now, interval=settings.interval)
             run = Anchoring(
                 store,
                 settings,
@@ -149,7 +151,7 @@ async def anchor(
                 root_at=root_reader(ledger.log, checkpoint.checkpoint.size),
                 remote=outside.remote,
                 stamper=outside.stamper,
-                remember=memory.check if outside.shards and not unchecked else None,
+                remember=ask if outside.shards and not unchecked else None,
             )
             if not names_files(ledger.config.anchor):
                 store.save_trusted_root(outside.trusted_root)
@@ -321,6 +323,6 @@ def hints(layout: Layout, config: Config, *, keys: Sequence[VerifierKey], now: i
             shard_keys=instance.keys,
             anchor_keys=anchor_keys,
         )
-        memory.ask(now=now)
+        memory.ask(now=now, interval=config.anchor.interval)
 
     return [*found, Hint(name="the log of the anchors", ask=ask)]

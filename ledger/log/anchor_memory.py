@@ -19,7 +19,6 @@ from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES
 from ledger.errors import InputError, LedgerError, RestoredError, SourceError
 from ledger.log.anchor_proofs import verify_envelope, verify_logged
-from ledger.log.anchoring import failed, may_try
 from ledger.log.authentic import AuthenticLog
 from ledger.log.freshness import Hint, RootAt, compare
 from ledger.log.remote import Shard
@@ -32,6 +31,8 @@ _logger = logging.getLogger(__name__)
 
 MOST_BUNDLES = 16
 """Entry bundles that are read of the end of a shard, at most: 4,096 entries, some three megabytes."""
+ASK_PAUSE = 300
+"""Seconds before a log that could not be read is asked again: each recording would wait for it."""
 
 
 def stored_hint(store: AnchorStore, *, origin: str, keys: Sequence[VerifierKey]) -> Hint:
@@ -51,8 +52,7 @@ def is_time_to_ask(store: AnchorStore, *, now: int, interval: float) -> bool:
 
     What was asked since is in the directory, so an old copy of it asks if it is older than that.
     """
-    state = store.state()
-    return abs(now - state.asked_at) >= interval and may_try(state, now=now)
+    return not 0 < store.state().ask_after - now <= max(interval, ASK_PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +74,23 @@ class AnchorMemory:
         for shard, log in self.shards:
             self._check_shard(shard, log)
 
-    def ask(self, *, now: int) -> None:
-        """Check, and note in the store that this was done, or that it failed. Raises what ``check`` raises."""
+    def ask(self, *, now: int, interval: float) -> None:
+        """Check, and note in the store when to ask again: a log that is away is left alone for a while.
+
+        Raises:
+            What ``check`` raises.
+        """
         try:
             self.check()
         except RestoredError:
             raise
         except LedgerError:
-            # Or each recording would wait for a log that is away.
-            self.store.save_state(failed(self.store.state(), now=now))
+            self._ask_after(now + ASK_PAUSE)
             raise
-        self.store.save_state(replace(self.store.state(), asked_at=now))
+        self._ask_after(now + int(interval))
+
+    def _ask_after(self, time: int) -> None:
+        self.store.save_state(replace(self.store.state(), ask_after=time))
 
     def _check_shard(self, shard: Shard, log: AuthenticLog) -> None:
         since = self._since(shard)

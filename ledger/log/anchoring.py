@@ -104,7 +104,7 @@ class Anchoring:
     """Makes and finishes the anchors of one log. Whoever runs it holds the lock of the store.
 
     ``anchor_keys`` are DER SubjectPublicKeyInfo by key id: the present one, and earlier ones whose anchors may be pending.
-    ``remember`` asks what the outside knows of our anchors (``AnchorMemory.check``) before a new one is made: afterwards
+    ``remember`` asks what the outside knows of our anchors (``AnchorMemory.ask``) before a new one is made: afterwards
     it would be the newest, and whatever an old copy of this directory does not know would lie behind it.
     """
 
@@ -154,13 +154,13 @@ class Anchoring:
             verify_extends(self._anchored(newest), size=size, root_at=self._root_at)
         if not is_due(newest, size, now=now, interval=0 if forced else self._config.interval):
             return outcome
-        await self._ask_the_outside(now)
+        await self._ask_the_outside()
         # 3. Store it, then send it.
         made = self._store.create(self._new(checkpoint, now))
         # If we stop here, it is pending, and the next run sends the stored bytes.
         return _joined(outcome, await self._finish([made], now=now), made=made)
 
-    async def _ask_the_outside(self, now: int) -> None:
+    async def _ask_the_outside(self) -> None:
         if self._remember is None:
             return
         try:
@@ -169,8 +169,6 @@ class Anchoring:
             raise
         except LedgerError as error:
             _logger.warning("anchoring without having asked whether this directory is an old copy: %s", error)
-        else:
-            self._store.save_state(replace(self._store.state(), asked_at=now))
 
     def _anchored(self, anchor: StoredAnchor) -> Checkpoint:
         note = anchor.new.note

@@ -6,7 +6,7 @@
                                   /log-entry.json    the TransparencyLogEntry, once it is proven
                                   /timestamps.json   RFC 3161 responses, once they are verified
                                   /refused.json      why the log will never take it
-    anchors/state.json                               when to try again, when the outside was last asked
+    anchors/state.json                               when to send again, when to ask the outside again
     anchors/trusted_root.json                        of Sigstore's public instance, as it was when an anchor was last made
 
 A folder and not SQLite: there are a few thousand in a year, each file is written once and never changed, so an anchor
@@ -99,11 +99,11 @@ class StoredAnchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorState:
-    """What may be lost: how often in a row sending failed, when to try again, and when the outside last answered."""
+    """What may be lost: how often in a row sending failed, when to send again, and when to ask the outside again."""
 
     failures: int = 0
     not_before: int = 0
-    asked_at: int = 0
+    ask_after: int = 0
 
 
 class AnchorStore:
@@ -194,11 +194,11 @@ class AnchorStore:
                 self._objects.get("state.json", max_bytes=MAX_STATE_BYTES), max_bytes=MAX_STATE_BYTES
             )
             match value:
-                case {"failures": failures, "notBefore": not_before, "askedAt": asked_at}:
+                case {"failures": failures, "notBefore": not_before, "askAfter": ask_after}:
                     return AnchorState(
                         failures=parse_whole(failures),
                         not_before=parse_whole(not_before),
-                        asked_at=parse_whole(asked_at),
+                        ask_after=parse_whole(ask_after),
                     )
         except (NotFoundError, InputError, CorruptError):
             pass
@@ -209,7 +209,7 @@ class AnchorStore:
         value: Json = {
             "failures": state.failures,
             "notBefore": state.not_before,
-            "askedAt": state.asked_at,
+            "askAfter": state.ask_after,
         }
         self._objects.replace("state.json", format_canonical_json(value))
 
