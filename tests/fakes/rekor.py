@@ -210,7 +210,7 @@ class FakeRekor:
 
     def _over_httpx(self, request):
         status, headers, body = self.answer(request.method, request.url.path, request.read())
-        return httpx.Response(status, headers=headers, content=body)
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
     @contextlib.contextmanager
     def serve(self):
