@@ -12,7 +12,7 @@ import pathlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ledger.bundle.log_entry import LogKeys
 from ledger.config import AnchorConfig, Config
@@ -25,20 +25,18 @@ from ledger.log.authentic import AuthenticLog
 from ledger.log.fetch import Fetch, fetch_from_url
 from ledger.log.freshness import Hint, RootAt
 from ledger.log.local import writer_lock
+from ledger.log.posting import Poster
 from ledger.log.published import PublishedLog
 from ledger.log.rekor_v1 import RekorV1
 from ledger.log.rekor_v2 import RekorV2, note_key
 from ledger.log.remote import RemoteLog, Shard
-from ledger.log.timestamping import Authority, request_timestamp
+from ledger.log.timestamping import MAX_TIMESTAMP_BYTES, Authority, request_timestamp
 from ledger.log.trusted_root import Instance, load_instance
 from ledger.storage.anchors import AnchorStore
 from ledger.storage.directory import sync_folder
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.signed_note import VerifierKey
-
-if TYPE_CHECKING:
-    import httpx
 
 _logger = logging.getLogger(__name__)
 
@@ -205,10 +203,8 @@ def root_reader(log: PublishedLog, size: int) -> RootAt:
 class Authorities:
     """A ``Stamper``: asks each timestamp authority of an instance, in order, until one answers."""
 
-    def __init__(
-        self, urls: Sequence[str], authorities: Sequence[Authority], client: "httpx.AsyncClient"
-    ) -> None:
-        self._urls, self._authorities, self._client = tuple(urls), tuple(authorities), client
+    def __init__(self, urls: Sequence[str], authorities: Sequence[Authority], poster: Poster) -> None:
+        self._urls, self._authorities, self._poster = tuple(urls), tuple(authorities), poster
 
     async def stamp(self, signature: bytes) -> tuple[bytes, ...]:
         """Return one timestamp. Raises the last one's error where none answers as it should."""
@@ -218,7 +214,7 @@ class Authorities:
         for url in self._urls:
             try:
                 found = await request_timestamp(
-                    signature, url=url, authorities=self._authorities, client=self._client
+                    signature, url=url, authorities=self._authorities, poster=self._poster
                 )
             except LedgerError as error:
                 failure = error
@@ -230,21 +226,19 @@ class Authorities:
 @contextlib.asynccontextmanager
 async def open_configured(config: AnchorConfig, directory: pathlib.Path, now: int) -> AsyncIterator[Outside]:
     """Open what ``[anchor]`` names. Raises ConfigError, SourceError: it names nothing that takes anchors now."""
-    import httpx
-
     instance = load_instance(config, directory)
     remote = _open_log(newest_shard(instance, config.log, now=now), instance) if config.log else None
-    client = httpx.AsyncClient(timeout=COMMAND_BUDGET, follow_redirects=False)
+    poster = Poster(in_flight=1, max_bytes=MAX_TIMESTAMP_BYTES, timeout=COMMAND_BUDGET)
     try:
         yield Outside(
             remote=remote,
-            stamper=Authorities(instance.tsa_urls, instance.authorities, client),
+            stamper=Authorities(instance.tsa_urls, instance.authorities, poster),
             shards=open_shards(instance, config.log) if names_files(config) else (),
             shard_keys=instance.keys,
             trusted_root=instance.trusted_root,
         )
     finally:
-        await client.aclose()
+        await poster.close()
         if remote is not None:
             await remote.close()
 
