@@ -89,9 +89,9 @@ def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
                 found.append(Expectation(signer=signer, issuer=value))
                 signer = None
             case "--expect-key" | "--public-key":
-                found.append(Expectation(key_sha256=_fingerprint(value, "key")))
+                found.append(Expectation(key_sha256=_fingerprint(value, name)))
             case _:
-                found.append(Expectation(anchor_sha256=_fingerprint(value, "anchor")))
+                found.append(Expectation(anchor_sha256=_fingerprint(value, name)))
     if signer is not None:
         raise _unpaired("the end", signer)
     return found
@@ -106,26 +106,26 @@ def _unpaired(name: str, signer: str | None) -> UsageError:
 _A_KEY = "SHA256:…, 64 hex digits, or a PEM file"
 
 
-def _parse_fingerprint(text: str, what: str) -> bytes:
+def _parse_fingerprint(text: str, option: str) -> bytes:
     """Read a fingerprint as `ledger.identity.fingerprint` writes it."""
     try:
         found = parse_base64(text.removeprefix("SHA256:") + "=", max_bytes=32)
     except InputError as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text) from error
+        raise UsageError(option, expected=_A_KEY, actual=text) from error
     if len(found) != 32:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text)
+        raise UsageError(option, expected=_A_KEY, actual=text)
     return found
 
 
-def _fingerprint(value: str, what: str) -> bytes:
+def _fingerprint(value: str, option: str) -> bytes:
     """Return the SPKI's SHA-256 from its fingerprint, from hex, or from a PEM file."""
     import hashlib
 
     text = value.removeprefix("sha256:")
     if not text:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual="nothing")
+        raise UsageError(option, expected=_A_KEY, actual="nothing")
     if text.startswith("SHA256:"):
-        return _parse_fingerprint(text, what)
+        return _parse_fingerprint(text, option)
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
     from cryptography import x509
@@ -138,7 +138,7 @@ def _fingerprint(value: str, what: str) -> bytes:
             key = x509.load_pem_x509_certificate(data).public_key()
         else:
             key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=value) from error
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise UsageError(option, expected=_A_KEY, actual=value) from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).digest()
