@@ -2,7 +2,9 @@
 
 import base64
 import json
+import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -10,7 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.main import run
 from ledger.encoding import format_canonical_json
-from tests.anchors import new_ledger
+from ledger.errors import RestoredError
+from ledger.storage.anchors import AnchorStore
+from tests.anchors import AnchoredLedger, new_ledger
+from tests.system import rekor_v1
 from tests.system.peers import tool
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
 
@@ -91,13 +96,18 @@ def test_anchor_keys_on_larger_curves_are_taken(ledger, curve, tmp_path, hubledg
     )
     assert ledger.anchor().failures == ()
     assert ledger.problems() == []
-    hubledger("log", "anchors", ledger.folder, "--export", tmp_path / "out")
-    assert "Verified OK" in cosign(ledger, tmp_path / "out", ledger.store.names()[0])
+    out, (name,) = tmp_path / "out", ledger.store.names()
+    hubledger("log", "anchors", ledger.folder, "--export", out)
+    # cosign hashes with SHA-256 for every key that it is given, and so knows P-256 only.
+    code, said, _ = hubledger(
+        *("verify", "--bundle", out / f"{name}.sigstore.json", "--artifact", out / f"{name}.txt"),
+        *("--public-key", next(out.glob("anchor-*.pub")), "--trusted-root", ledger.instance_root),
+    )
+    assert code == 0, said
 
 
 def test_what_was_sent_without_an_answer_is_found_again(ledger, rekor, monkeypatch):
     """The process dies with the answer: Rekor says 409, and the entry is found, proven and stored."""
-    from ledger.storage.anchors import AnchorStore
 
     class Stop(BaseException):
         pass
@@ -162,8 +172,6 @@ def test_a_timestamp_by_an_authority_that_is_not_trusted_is_named(ledger, tmp_pa
 def test_an_authority_that_is_away_leaves_the_stamp_pending_and_the_entry_logged(
     tmp_path, ledger, rekor, authority
 ):
-    from dataclasses import replace
-
     away = replace(authority, url="http://127.0.0.1:9/none")
     write_trust(tmp_path, [rekor.trusted], [away])
     outcome = ledger.anchor()
@@ -175,14 +183,59 @@ def test_an_authority_that_is_away_leaves_the_stamp_pending_and_the_entry_logged
 
 
 def test_a_restored_copy_is_found_by_the_real_log(ledger, tmp_path):
-    import shutil
-
-    from ledger.errors import RestoredError
-    from tests.anchors import AnchoredLedger
-
     ledger.anchor()
     old = AnchoredLedger(shutil.copytree(ledger.folder, tmp_path / "backup"))
     ledger.record("r2", at=DAY)
     assert ledger.anchor().failures == ()
     with pytest.raises(RestoredError, match="by our anchor key"):
         old.record("r3", at=2 * DAY)
+
+
+@pytest.fixture(scope="module")
+def old_rekor():
+    with rekor_v1.backend() as backend, backend.server() as server:
+        yield server
+
+
+def test_rekor_v1_holds_anchors_too_with_a_time_of_its_own(old_rekor, tmp_path, hubledger):
+    root, signing = old_rekor.write_trust(tmp_path)
+    ledger = new_ledger(tmp_path).configure(
+        log="rekor-v1", trusted_root=str(root), signing_config=str(signing)
+    )
+    for revision in ("r2", "r3"):
+        assert ledger.anchor(budget=60).failures == ()
+        ledger.record(revision)
+    report = ledger.list()
+    assert [each.state for each in report.anchors] == ["logged"] * 2
+    assert all("integratedTime" in each.as_json()["log"] for each in report.anchors)
+    assert ledger.problems() == []
+    hubledger("log", "anchors", ledger.folder, "--export", tmp_path / "out")
+    assert "Verified OK" in cosign(ledger, tmp_path / "out", ledger.store.names()[0])
+
+
+def test_every_field_of_what_rekor_v1_answered_is_held_against_what_it_signed(old_rekor, tmp_path):
+    root, signing = old_rekor.write_trust(tmp_path)
+    ledger = new_ledger(tmp_path).configure(
+        log="rekor-v1", trusted_root=str(root), signing_config=str(signing)
+    )
+    assert ledger.anchor(budget=60).failures == ()
+    path = ledger.folder / "anchors" / ledger.store.names()[0] / "log-entry.json"
+    kept = json.loads(path.read_bytes())
+    for field in _leaves(kept):
+        value = json.loads(json.dumps(kept))
+        *above, last = field
+        at = value
+        for key in above:
+            at = at[key]
+        at[last] = at[last][:-6] + ("1" if at[last][-6:-5] != "1" else "2") + at[last][-5:]
+        path.write_bytes(format_canonical_json(value))
+        assert [step for step, _ in ledger.problems()] == ["log entry"], field
+
+
+def _leaves(value, path=()):
+    """The path of every string in a JSON value."""
+    if isinstance(value, str):
+        yield path
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, (dict, list)):
+            yield from _leaves(below, (*path, key))
