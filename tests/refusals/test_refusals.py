@@ -13,6 +13,7 @@ import pytest
 from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
+    of_anchors,
     of_bundle,
     of_client,
     of_evidence,
@@ -38,6 +39,7 @@ CASES = dict(
         of_log,
         of_ledger,
         of_rekor,
+        of_anchors,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
