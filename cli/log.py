@@ -129,8 +129,12 @@ def anchor(directory: pathlib.Path, *, start_unchecked: bool, as_json: bool) -> 
 def _outcome_lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["made"] is None and not facts["finished"] and not facts["pending"]:
         yield "Nothing to anchor: the newest checkpoint is anchored already"
-    for name in facts["finished"]:
-        yield f"Anchored  {name}"
+    for each in facts["finished"]:
+        where = (
+            [f"leaf {each['log']['index']} of {printable(each['log']['origin'])}"] if "log" in each else []
+        )
+        where += [plural(each["timestamps"], "timestamp")] if each["timestamps"] else []
+        yield f"Anchored  size {each['size']}: {', '.join(where) or 'refused by the log'}"
     if facts["pending"]:
         yield f"Pending   {plural(facts['pending'], 'anchor')}: stored, and sent again at the next occasion"
 

@@ -70,7 +70,11 @@ class ListedAnchor:
         if self.signed is not None:
             facts["keyid"] = self.signed.keyid
         if self.entry is not None:
-            facts["log"] = {"origin": self.entry.tree.origin, "index": self.entry.index}
+            facts["log"] = {
+                "origin": self.entry.tree.origin,
+                "index": self.entry.index,
+                "leafIndex": self.entry.leaf_index,
+            }
             if self.entry.integrated_time is not None:
                 facts["log"]["integratedTime"] = _utc(self.entry.integrated_time)
         facts["timestamps"] = [_utc(int(each.timestamp())) for each in self.timestamps]
@@ -149,8 +153,15 @@ def _trusted(ledger: ReadLedger, store: AnchorStore, path: pathlib.Path | None) 
             elif kept is not None:
                 root = parse_json(kept, what="trusted root of the anchors", max_bytes=MAX_TRUST_BYTES)
                 instance = read_instance(root, {}, where="the folder anchors")
-            else:
+            elif names_files(ledger.config.anchor):
                 instance = load_instance(ledger.config.anchor, ledger.layout.root)
+            else:
+                raise ConfigError(
+                    "trusted root of the anchors",
+                    expected="trusted_root or trust_config in [anchor]",
+                    actual="neither, and none was kept",
+                    next_step="Give it with --trusted-root: nothing is fetched to list anchors",
+                )
             found.append(Trusted(keys=instance.keys, authorities=instance.authorities))
         return found[0]
 

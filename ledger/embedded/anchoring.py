@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.bundle.log_entry import LogKeys
+from ledger.bundle.log_entry import LogKeys, parse_log_entry
 from ledger.config import AnchorConfig, Config
 from ledger.embedded.anchor_key import load_or_make, public_keys
 from ledger.embedded.directory import Layout, ReadLedger, open_for_reading, posix_now
+from ledger.encoding import parse_json
 from ledger.errors import ConfigError, LedgerError, SourceError, WriteError, WriterLockedError
 from ledger.log.anchor_memory import AnchorMemory, is_time_to_ask, stored_hint
 from ledger.log.anchoring import Anchoring, AnchoringConfig, Outcome, Stamper, has_work
@@ -32,11 +33,11 @@ from ledger.log.rekor_v2 import RekorV2, note_key
 from ledger.log.remote import RemoteLog, Shard
 from ledger.log.timestamping import MAX_TIMESTAMP_BYTES, Authority, request_timestamp
 from ledger.log.trusted_root import Instance, load_instance
-from ledger.storage.anchors import AnchorStore
+from ledger.storage.anchors import MAX_LOG_ENTRY_BYTES, AnchorStore, StoredAnchor
 from ledger.storage.directory import sync_folder
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.signed_note import VerifierKey
+from ledger.tlog.checkpoint import Checkpoint, parse_checkpoint
+from ledger.tlog.signed_note import VerifierKey, parse_note
 
 _logger = logging.getLogger(__name__)
 
@@ -45,9 +46,10 @@ RECORDING_BUDGET = 5.0
 answer that comes later is asked for again, and then it is there."""
 COMMAND_BUDGET = 60.0
 """Seconds for whoever asked for it: a few checkpoints of the other log."""
-MEMORY_TIMEOUT = 3.0
+READ_TIMEOUT = 3.0
+"""Seconds for one object of the other log."""
 MEMORY_BUDGET = 5.0
-"""Seconds for one request, and for all of them, before the first write after a start."""
+"""Seconds for all that is read before the first write after a start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +63,10 @@ class Outside:
     trusted_root: bytes
 
 
-OpenOutside = Callable[[AnchorConfig, pathlib.Path, int], contextlib.AbstractAsyncContextManager[Outside]]
-"""Opens what ``[anchor]`` of a directory names, at a time in POSIX seconds; closed by whoever opened it."""
+OpenOutside = Callable[
+    [AnchorConfig, pathlib.Path, int, float], contextlib.AbstractAsyncContextManager[Outside]
+]
+"""Opens what ``[anchor]`` of a directory names, at a time in POSIX seconds, for some seconds; closed by whoever opened it."""
 
 
 def is_wanted(config: Config) -> bool:
@@ -136,7 +140,7 @@ async def anchor(
         key_path = directory / ledger.config.anchor.key
         signer = load_or_make(key_path)
         keys = public_keys(key_path)
-        async with (open_outside or open_configured)(ledger.config.anchor, directory, now) as outside:
+        async with (open_outside or open_configured)(ledger.config.anchor, directory, now, budget) as outside:
             memory = AnchorMemory(
                 store=store, shards=outside.shards, shard_keys=outside.shard_keys, anchor_keys=keys
             )
@@ -160,10 +164,25 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
     """Return what a run did as JSON facts."""
     return {
         "made": None if outcome.made is None else outcome.made.new.name,
-        "finished": list(outcome.finished),
+        "finished": [_anchor_facts(each) for each in outcome.finished],
         "pending": outcome.pending,
         "failures": [{"error": type(each).__name__, "message": str(each)} for each in outcome.failures],
     }
+
+
+def _anchor_facts(anchor: StoredAnchor) -> dict[str, Any]:
+    """Return where an anchor is that was proven just now."""
+    facts: dict[str, Any] = {
+        "name": anchor.new.name,
+        "size": anchor.new.size,
+        "timestamps": len(anchor.timestamps),
+    }
+    if anchor.log_entry is not None:
+        value = parse_json(anchor.log_entry, what="log entry", max_bytes=MAX_LOG_ENTRY_BYTES)
+        entry = parse_log_entry(value)
+        origin = parse_checkpoint(parse_note(entry.note).text).origin
+        facts["log"] = {"origin": origin, "index": entry.index}
+    return facts
 
 
 def _make_folder(folder: pathlib.Path) -> None:
@@ -224,10 +243,12 @@ class Authorities:
 
 
 @contextlib.asynccontextmanager
-async def open_configured(config: AnchorConfig, directory: pathlib.Path, now: int) -> AsyncIterator[Outside]:
+async def open_configured(
+    config: AnchorConfig, directory: pathlib.Path, now: int, budget: float
+) -> AsyncIterator[Outside]:
     """Open what ``[anchor]`` names. Raises ConfigError, SourceError: it names nothing that takes anchors now."""
     instance = load_instance(config, directory)
-    remote = _open_log(newest_shard(instance, config.log, now=now), instance) if config.log else None
+    remote = _open_log(newest_shard(instance, config.log, now=now), instance, budget) if config.log else None
     poster = Poster(in_flight=1, max_bytes=MAX_TIMESTAMP_BYTES, timeout=COMMAND_BUDGET)
     try:
         yield Outside(
@@ -257,10 +278,11 @@ def newest_shard(instance: Instance, kind: str, *, now: int) -> Shard:
     )
 
 
-def _open_log(shard: Shard, instance: Instance) -> RemoteLog:
+def _open_log(shard: Shard, instance: Instance, budget: float) -> RemoteLog:
     if shard.kind == "rekor-v1":
         return RekorV1(shard, instance.keys)
-    return RekorV2(shard, instance.keys, in_flight=1)
+    # What it reads, it reads in threads, and a thread that waits is waited for when the loop ends.
+    return RekorV2(shard, instance.keys, in_flight=1, fetch=_hasty(shard.read_url, budget))
 
 
 def open_shards(instance: Instance, kind: str) -> tuple[tuple[Shard, AuthenticLog], ...]:
@@ -270,23 +292,27 @@ def open_shards(instance: Instance, kind: str) -> tuple[tuple[Shard, AuthenticLo
     return tuple(
         (
             shard,
-            AuthenticLog(PublishedLog(_hasty(shard.read_url), origin=shard.origin, keys=[note_key(shard)])),
+            AuthenticLog(
+                PublishedLog(
+                    _hasty(shard.read_url, MEMORY_BUDGET), origin=shard.origin, keys=[note_key(shard)]
+                )
+            ),
         )
         for shard in instance.shards
         if shard.kind == kind
     )
 
 
-def _hasty(url: str, clock: Callable[[], float] = time.monotonic) -> Fetch:
-    """Read below an address, each object with one try, and all of them within ``MEMORY_BUDGET`` from the first on."""
-    fetch = fetch_from_url(url, timeout=MEMORY_TIMEOUT, tries=1)
+def _hasty(url: str, seconds: float, clock: Callable[[], float] = time.monotonic) -> Fetch:
+    """Read below an address, each object with one try, and all of them within some seconds from the first on."""
+    fetch = fetch_from_url(url, timeout=READ_TIMEOUT, tries=1)
     deadline: float | None = None
 
     def within(name: str, /, *, max_bytes: int) -> bytes:
         nonlocal deadline
-        deadline = clock() + MEMORY_BUDGET if deadline is None else deadline
+        deadline = clock() + seconds if deadline is None else deadline
         if clock() > deadline:
-            raise SourceError(f"GET {url}/{name}", expected=f"all within {MEMORY_BUDGET:g} s", actual="more")
+            raise SourceError(f"GET {url}/{name}", expected=f"all within {seconds:g} s", actual="more")
         return fetch(name, max_bytes=max_bytes)
 
     return within

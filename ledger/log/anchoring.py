@@ -64,10 +64,10 @@ class Stamper(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one run did: the new anchor, names of those that are finished now, how many are pending still, and why."""
+    """What one run did: the new anchor, those that are finished now, how many are pending still, and why."""
 
     made: StoredAnchor | None = None
-    finished: tuple[str, ...] = ()
+    finished: tuple[StoredAnchor, ...] = ()
     pending: int = 0
     failures: tuple[LedgerError, ...] = ()
 
@@ -186,13 +186,13 @@ class Anchoring:
 
     async def _finish(self, anchors: Sequence[StoredAnchor], *, now: int) -> Outcome:
         """Send what is stored, oldest first; stop where the outside does not answer."""
-        finished: list[str] = []
+        finished: list[StoredAnchor] = []
         failures: list[LedgerError] = []
         for anchor in anchors:
             failures += await self._send(anchor)
             if any(not isinstance(each, RejectedError) for each in failures):
                 break
-            finished.append(anchor.new.name)
+            finished.append(self._store.load(anchor.new.name))
         if failures:
             self._store.save_state(failed(self._store.state(), now=now))
         elif anchors:

@@ -107,6 +107,8 @@ def take_hints(hints: Sequence[Hint], *, signed: Checkpoint, root_at: RootAt) ->
             raise
         except LedgerError as error:
             _logger.warning("%s could not say whether this directory is an old copy: %s", hint.name, error)
+        except Exception:
+            _logger.exception("a bug in asking %s whether this directory is an old copy", hint.name)
 
 
 def compare(name: str, newer: Checkpoint, *, signed: Checkpoint, root_at: RootAt) -> None:

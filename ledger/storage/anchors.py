@@ -138,23 +138,27 @@ class AnchorStore:
         return [each[0] for each in known]
 
     def _holds_something(self, name: str) -> bool:
-        folder = self._root / name
-        return folder.is_dir() and any(not each.name.startswith(".tmp-") for each in folder.iterdir())
+        try:
+            return any(not each.name.startswith(".tmp-") for each in (self._root / name).iterdir())
+        except NotADirectoryError:
+            return False
+        except OSError:
+            return True  # it cannot be read: whoever loads it says so
 
     def load(self, name: str) -> StoredAnchor:
         """Return one anchor. Raises CorruptError, which names the file."""
         new = self._read(name, "anchor.json", MAX_ANCHOR_BYTES, _parse_new)
-        if new.name != name:
+        if new is None or new.name != name:
             raise CorruptError(
                 f"{name}/anchor.json of the anchors",
                 expected="the size and envelope that its folder is named after",
-                actual=new.name,
+                actual="no file" if new is None else new.name,
             )
         return StoredAnchor(
             new=new,
-            log_entry=self._read_later(name, "log-entry.json", MAX_LOG_ENTRY_BYTES, bytes),
-            timestamps=self._read_later(name, "timestamps.json", MAX_STAMPS_BYTES, _parse_timestamps) or (),
-            refused=self._read_later(name, "refused.json", MAX_STATE_BYTES, _parse_refusal),
+            log_entry=self._read(name, "log-entry.json", MAX_LOG_ENTRY_BYTES, bytes),
+            timestamps=self._read(name, "timestamps.json", MAX_STAMPS_BYTES, _parse_timestamps) or (),
+            refused=self._read(name, "refused.json", MAX_STATE_BYTES, _parse_refusal),
         )
 
     def create(self, new: NewAnchor) -> StoredAnchor:
@@ -229,17 +233,16 @@ class AnchorStore:
         """Remove temporary files that a crash left behind."""
         self._objects.sweep()
 
-    def _read(self, name: str, file: str, limit: int, parse: Callable[[bytes], _Part]) -> _Part:
+    def _read(self, name: str, file: str, limit: int, parse: Callable[[bytes], _Part]) -> _Part | None:
+        """Read a file and parse it; None where it is not there."""
         try:
             return parse(self._objects.get(f"{name}/{file}", max_bytes=limit))
+        except NotFoundError:
+            return None
         except LedgerError as error:
             raise CorruptError(
                 f"{name}/{file} of the anchors", expected="what was stored", actual=error.finding
             ) from error
-
-    def _read_later(self, name: str, file: str, limit: int, parse: Callable[[bytes], _Part]) -> _Part | None:
-        """Read what may still be to come."""
-        return self._read(name, file, limit, parse) if (self._root / name / file).exists() else None
 
 
 def _parse_new(data: bytes) -> NewAnchor:

@@ -168,6 +168,11 @@ STORED = (
     ),
     refused(
         CorruptError,
+        "7-<hex>/anchor.json of the anchors: expected the size and envelope that its folder is named after, got no file. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
+        lambda scene: AnchorStore(scene.folder).load("7-0123456789abcdef"),
+    ),
+    refused(
+        CorruptError,
         "7-<hex>/anchor.json of the anchors: expected what was stored, got stored anchor: expected an object of kind https://hubledger/stored-anchor/v1, got another form. Keep the files as they are; fetch them again from a mirror, or restore the newest copy",
         lambda scene: _stored(scene, "anchor.json", b"{}"),
     ),
@@ -281,7 +286,7 @@ def _too_slow():
     rekor = FakeRekor()
     rekor.tree.append(b"one")
     with rekor.serve() as url:
-        fetch = _hasty(f"{url}/read", lambda: next(times))
+        fetch = _hasty(f"{url}/read", MEMORY_BUDGET, lambda: next(times))
         fetch("checkpoint", max_bytes=1 << 20)
         return fetch("checkpoint", max_bytes=1 << 20)
 
@@ -384,7 +389,27 @@ RUNS = (
 
 # The list
 
+
+def _without_trust(scene):
+    """An entry of Sigstore's public log, of which nothing was kept."""
+    folder = scene.ledger()
+    note = open_for_reading(folder).log.checkpoint()
+    signer = load_or_make(folder / "keys" / "anchor.key")
+    (folder / "anchors").mkdir()
+    envelope = signer.sign(note.checkpoint)
+    new = replace(NEW, size=note.checkpoint.size, note=note.note, envelope=envelope)
+    store = AnchorStore(folder / "anchors")
+    store.create(new)
+    store.add_log_entry(new.name, b"{}")
+    return list_anchors(folder).anchors
+
+
 LISTS = (
+    turned(
+        ConfigError,
+        "trusted root of the anchors: expected trusted_root or trust_config in [anchor], got neither, and none was kept. Give it with --trusted-root: nothing is fetched to list anchors",
+        _without_trust,
+    ),
     refused(
         ConfigError,
         "trusted root <folder>/gone: expected a readable file, got No such file or directory. Correct what is named, and try again",

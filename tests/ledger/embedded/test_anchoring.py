@@ -1,9 +1,11 @@
 """A log that is anchored in somebody else's: what is sent, what is stored, and what a bad day does not break."""
 
 import asyncio
+import http.server
 import json
 import logging
 import shutil
+import threading
 
 import pytest
 
@@ -72,7 +74,8 @@ def test_a_recording_succeeds_while_rekor_is_down_and_is_anchored_later(ledger, 
     ledger.record("r3")  # too soon: the pause after the failure is not over
     assert len(rekor.requests) == requests
     ledger.now += 3600
-    assert ledger.anchor(forced=False).finished == tuple(ledger.store.names())
+    finished = ledger.anchor(forced=False).finished
+    assert [each.new.name for each in finished] == ledger.store.names()
     assert [each.as_json()["state"] for each in ledger.list().anchors] == ["logged", "logged"]
 
 
@@ -119,7 +122,7 @@ def outside(remote, stamper=None):
     from ledger.embedded.anchoring import Outside
 
     @contextlib.asynccontextmanager
-    async def opened(config, directory, now):
+    async def opened(config, directory, now, budget):
         yield Outside(remote=remote, stamper=stamper, shards=(), shard_keys=LogKeys({}), trusted_root=b"{}")
 
     return opened
@@ -200,6 +203,88 @@ def test_two_processes_do_not_anchor_at_once(ledger, rekor):
             ledger.anchor()
         assert ledger.record("r2")["leafIndex"] == 2  # who records does not care
     assert rekor.tree.entries == []
+
+
+# Nothing of anchors fails a recording
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: shutil.rmtree(folder / "anchors"),
+        lambda folder: (shutil.rmtree(folder / "anchors"), (folder / "anchors").write_bytes(b"")),
+        lambda folder: next((folder / "anchors").rglob("anchor.json")).write_bytes(b"{}"),
+        lambda folder: next((folder / "anchors").rglob("log-entry.json")).write_bytes(b"{}"),
+        lambda folder: next((folder / "anchors").rglob("anchor.json")).unlink(),
+        lambda folder: (folder / "anchors/state.json").write_bytes(b"\xff"),
+        lambda folder: (folder / "anchors/9-0123456789abcdef").write_bytes(b""),
+        lambda folder: (folder / "keys/anchor.key").write_bytes(b"none"),
+        lambda folder: next((folder / "keys").glob("anchor-*.pub")).write_bytes(b"none"),
+        lambda folder: next((folder / "keys").glob("anchor-*.pub")).unlink(),
+    ],
+    ids=["gone", "a file", "anchor", "entry", "unlinked", "state", "name", "key", "public key", "no public"],
+)
+def test_whatever_is_damaged_an_event_is_recorded(ledger, rekor, harm):
+    ledger.record("r2")
+    # Nothing of the other log says that this is an old copy: that is another test.
+    rekor.tree = FakeTree(key="another log")
+    harm(ledger.folder)
+    assert ledger.record("r3", at=86_400)["leafIndex"] == 3
+
+
+def test_a_read_address_that_says_nothing_holds_up_nobody(tmp_path, rekor):
+    """The log has the entry already, and where it can be read nobody answers: one request, then it is pending."""
+    asked, end = [], threading.Event()
+
+    class Silent(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            asked.append(self.path)
+            end.wait(60)
+
+    with (
+        rekor.serve() as url,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            ledger = new_ledger(tmp_path).configure(**settings(trust_of(tmp_path, rekor, url)))
+            ledger.anchor()
+            name = ledger.store.names()[0]
+            (ledger.folder / "anchors" / name / "log-entry.json").unlink()
+            ledger.configure(read_url=f"http://127.0.0.1:{server.server_port}")
+            outcome = ledger.anchor(budget=0.5)
+        finally:
+            end.set()
+            server.shutdown()
+    assert (outcome.pending, asked) == (1, ["/checkpoint"])
+
+
+# Keys
+
+
+def test_a_new_anchor_key_goes_on_and_the_anchors_of_the_old_one_still_hold(ledger, rekor):
+    ledger.anchor()
+    (ledger.folder / "keys" / "anchor.key").unlink()
+    ledger.record("r2")
+    ledger.anchor()
+    assert len({each.signed.keyid for each in ledger.list().anchors}) == 2
+    assert ledger.problems() == []
+    key = ledger.folder / "keys" / "anchor.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pending_anchor_of_an_old_key_is_sent_as_it_was_stored(ledger, rekor):
+    rekor.fail = DOWN
+    ledger.anchor()
+    stored = ledger.store.newest().new.envelope
+    (ledger.folder / "keys" / "anchor.key").unlink()
+    rekor.fail = None
+    ledger.anchor()
+    assert ledger.store.newest().new.envelope == stored
+    assert ledger.problems() == []
 
 
 # What is not signed
