@@ -163,17 +163,8 @@ class AnchorStore:
 
     def create(self, new: NewAnchor) -> StoredAnchor:
         """Store what is going to be sent, durably, before it is sent. The same anchor again is no error."""
-        value: Json = {
-            "checkpoint": new.note.decode("utf-8"),
-            "envelope": parse_canonical_json(new.envelope, what="anchor", max_bytes=MAX_ANCHOR_BYTES),
-            "kind": KIND,
-            "log": new.log,
-            "madeAt": new.made_at,
-            "size": new.size,
-            "timestamps": new.wants_timestamps,
-        }
         # If we stop here, nothing was stored and nothing sent: the next occasion makes it again.
-        self._objects.put([(f"{new.name}/anchor.json", format_canonical_json(value))])
+        self._objects.put([(f"{new.name}/anchor.json", _format_new(new))])
         # If we stop here, it is pending: the next occasion sends these bytes.
         return StoredAnchor(new=new)
 
@@ -243,6 +234,20 @@ class AnchorStore:
             raise CorruptError(
                 f"{name}/{file} of the anchors", expected="what was stored", actual=error.finding
             ) from error
+
+
+def _format_new(new: NewAnchor) -> bytes:
+    return format_canonical_json(
+        {
+            "checkpoint": new.note.decode("utf-8"),
+            "envelope": parse_canonical_json(new.envelope, what="anchor", max_bytes=MAX_ANCHOR_BYTES),
+            "kind": KIND,
+            "log": new.log,
+            "madeAt": new.made_at,
+            "size": new.size,
+            "timestamps": new.wants_timestamps,
+        }
+    )
 
 
 def _parse_new(data: bytes) -> NewAnchor:
