@@ -8,11 +8,12 @@ from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.recording import record
+from tests.bench.rekor_v1 import rekor_v1
 from tests.bench.signatures import bundles
 
 BENCHMARKS = {
-    each.__name__: each
-    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles)
+    each.__name__.replace("_", "-"): each
+    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles, rekor_v1)
 }
 
 

@@ -21,6 +21,7 @@ from tests.refusals import (
     of_ledger,
     of_log,
     of_rekor,
+    of_rekor_v1,
     of_storage,
     of_tlog,
 )
@@ -40,6 +41,7 @@ CASES = dict(
         of_ledger,
         of_rekor,
         of_anchors,
+        of_rekor_v1,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
