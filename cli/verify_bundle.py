@@ -12,7 +12,6 @@ from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from cli.verify_output import MARKS, check_facts, explain, failure_facts
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import DIGESTS, AnyBundle, SignedFile, parse_any_bundle
-from ledger.client.event_bundle import check_event_bundle
 from ledger.client.result import CheckResult, LogResult, ModelResult
 from ledger.client.roots import MAX_ROOT_BYTES, production_root
 from ledger.client.sigstore_bundle import BundleResult, check_bundle, hashes_needed
@@ -57,9 +56,11 @@ def verify_any(
     return code
 
 
-def check_event(bundle_file: pathlib.Path, **known: Any) -> CheckResult:
+def check_event(data: bytes, **known: Any) -> CheckResult:
     """Check a bundle of an event of ours, as ``check_proof`` checks a proof."""
-    return check_event_bundle(parse_any_bundle(read_file(bundle_file, MAX_BUNDLE_BYTES)), **known)
+    from ledger.client.event_bundle import check_event_bundle
+
+    return check_event_bundle(parse_any_bundle(data), **known)
 
 
 def _exit_code(result: BundleResult) -> int:

@@ -2,14 +2,17 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ledger.client.expect import Expectation
-from ledger.client.partial import PartialFiles
-from ledger.client.result import LocalFiles
 from ledger.encoding import parse_base64
 from ledger.errors import InputError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from ledger.client.partial import PartialFiles
+    from ledger.client.result import LocalFiles
 
 
 def given_on(ctx: click.Context, option: str) -> bool:
@@ -36,12 +39,13 @@ def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
         ) from error
 
 
-def hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
+def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None":
     """Hash all files of a model."""
     if model is None:
         return None
     from cli.progress import progress_bar
     from ledger.client.files import links_outside
+    from ledger.client.result import LocalFiles
     from ledger.verification import read_content
 
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
@@ -54,9 +58,10 @@ def hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
     )
 
 
-def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
+def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> "PartialFiles":
     """Hash some of the files of a model, and read the manifest that lists all. Raises NotFoundError."""
     from cli.progress import progress_bar
+    from ledger.client.partial import PartialFiles
     from ledger.manifest import Manifest, read_items
     from ledger.verification import read_content
 

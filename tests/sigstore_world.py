@@ -207,6 +207,8 @@ def sign_payload(log, *, key="alice", payload=None, kind=None, payload_type="app
                 keyid="",
                 envelope_sha256=sha256,
             )
+        case ("hashedrekord", "0.0.1"):
+            body = hashedrekord_v1(verifier.digest(message), signature, verifier)
         case _:
             body = hashedrekord_v2(verifier.digest(message), signature, verifier)
     content = {

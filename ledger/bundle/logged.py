@@ -174,7 +174,7 @@ def _rebuild(
         case ("hashedrekord", "0.0.2"), _:
             _check_hash(digest, verifier)
             return hashedrekord_v2(digest, content.signature, verifier)
-        case ("hashedrekord", "0.0.1"), SignedFile():
+        case ("hashedrekord", "0.0.1"), _:
             return hashedrekord_v1(digest, content.signature, verifier)
         case ("dsse", "0.0.1"), SignedEnvelope():
             stated = _text(body, "spec", "envelopeHash", "value")

@@ -71,9 +71,7 @@ def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> Sigstore
         else:
             verifier.verify_dsse(parsed, policy.UnsafeNoOp())
         return signer_facts(parsed.signing_certificate)
-    except NotVerifiedError as error:
-        raise _refused(str(error)) from error
-    except Error as error:
+    except (NotVerifiedError, Error) as error:
         raise _refused(str(error)) from error
     except Exception as error:  # a parser of foreign input: whatever it raises is about the input
         raise _refused(type(error).__name__) from error

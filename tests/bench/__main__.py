@@ -4,6 +4,7 @@ import sys
 
 from tests.bench.append import append, remote
 from tests.bench.auditing import chains, hashing, proofs, rebuild
+from tests.bench.bundles import verify_bundle
 from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.measure import show
@@ -13,7 +14,20 @@ from tests.bench.signatures import bundles
 
 BENCHMARKS = {
     each.__name__.replace("_", "-"): each
-    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles, rekor_v1)
+    for each in (
+        cold,
+        record,
+        proofs,
+        rebuild,
+        chains,
+        hashing,
+        append,
+        remote,
+        files,
+        bundles,
+        verify_bundle,
+        rekor_v1,
+    )
 }
 
 

@@ -15,6 +15,7 @@ from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
     of_anchors,
     of_bundle,
+    of_bundles,
     of_client,
     of_evidence,
     of_formats,
@@ -35,6 +36,7 @@ CASES = dict(
         of_tlog,
         of_client,
         of_bundle,
+        of_bundles,
         of_storage,
         of_evidence,
         of_log,

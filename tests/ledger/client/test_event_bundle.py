@@ -8,9 +8,11 @@ import pytest
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.bundle.export import format_rekor_proof
 from ledger.client.event_bundle import check_event_bundle
+from ledger.client.evidence import KIND, verify_evidence
 from ledger.client.result import LocalFiles, LogResult, ModelResult
 from ledger.client.trust import HubKey, format_trust, parse_trust
 from ledger.client.verify import check_proof
+from ledger.encoding import format_canonical_json
 from ledger.errors import ConfigError, LedgerError
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.proof import parse_proof, verify_proof
@@ -194,3 +196,22 @@ def test_a_proof_of_a_tile_log_is_none_of_rekor_and_the_other_way_round():
     )
     assert check_proof(proof, trust=trust, now=NOW).failure.step == "kind of the leaf in the proof"
     assert spki_of(p256_key("hub")) == HUB_SPKI
+
+
+def test_two_checkpoints_of_one_shard_convict_it():
+    honest, forked, other = RekorTwo(), RekorTwo(), RekorTwo("other.example")
+    forked.append(b"one leaf")
+    honest.append(b"another leaf")
+    value = {"checkpoints": [honest.checkpoint().decode(), forked.checkpoint().decode()], "kind": KIND}
+    found = verify_evidence(format_canonical_json(value), trust=trust_of(other, honest))
+    assert (found.older.checkpoint, found.newer.checkpoint) == (honest.tree(), forked.tree())
+
+
+def test_a_shard_that_contradicts_a_pin_is_convicted():
+    honest, log = RekorTwo(), RekorTwo()
+    entry, log_entry = log_event(log, SIGNED)
+    data = format_rekor_proof(entry, spki=HUB_SPKI, log_entry=log_entry)
+    log_event(honest, make_event())
+    result = check_proof(data, trust=trust_of(log), now=NOW, files=FILES, pin=honest.checkpoint())
+    assert result.log is LogResult.MISBEHAVIOUR
+    assert verify_evidence(result.evidence, trust=trust_of(log)).newer.checkpoint == log.tree()

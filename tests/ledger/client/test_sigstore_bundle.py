@@ -11,6 +11,7 @@ import pytest
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
+from ledger.client.roots import production_root
 from ledger.client.sigstore_bundle import check_bundle
 from ledger.errors import InputError
 from tests.bundle_mutations import mutations
@@ -137,3 +138,36 @@ def mutations_that_verify(vectors, case):
             assert result.failure is not None, name
             assert result.signer is None or result.signature is not ModelResult.ACCEPTED, name
     assert count > 300, "the bundle was hardly bent"
+
+
+SAMPLES = {
+    "oms/fake-sigstore/sigstore-rekor-v1.model.sig": ("oms/fake-sigstore/trusted_root.json", "dsse 0.0.1"),
+    "oms/fake-sigstore/sigstore-rekor-v2.model.sig": (
+        "oms/fake-sigstore/trusted_root.json",
+        "hashedrekord 0.0.2",
+    ),
+    "oms-released/v0.3.1-sigstore/model.sig": (None, "dsse 0.0.1"),
+    "oms-released/v1.0.0-sigstore/model.sig": (None, "dsse 0.0.1"),
+    "oms-released/v1.0.1-sigstore/model.sig": (None, "dsse 0.0.1"),
+}
+"""Signatures of models by model-signing: (the trusted root, None for production's, and the kind of the log entry)."""
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_keyless_signature_of_a_model_verifies_as_any_bundle(vectors, name):
+    root, kind = SAMPLES[name]
+    result = check_bundle(
+        parse_any_bundle((vectors / "samples" / name).read_bytes()),
+        root=(vectors / "samples" / root).read_bytes() if root else production_root(),
+        log_only=True,
+    )
+    assert result.satisfied, result.failure
+    assert [" ".join(each.kind) for each in result.entries] == [kind]
+    assert result.subjects.predicate_type == "https://model_signing/signature/v1.0"
+
+
+@pytest.mark.parametrize("name", ["oms/key-p256.model.sig", "oms-released/v1.0.1-elliptic-key/model.sig"])
+def test_a_signature_of_a_model_by_a_key_has_no_log_entry(vectors, name):
+    bundle = parse_any_bundle((vectors / "samples" / name).read_bytes())
+    result = check_bundle(bundle, root=production_root(), log_only=True)
+    assert (result.log, result.failure.step) == (LogResult.CANNOT_CHECK, "log entry of the bundle")
