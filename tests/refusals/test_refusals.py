@@ -13,6 +13,7 @@ import pytest
 from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
+    of_anchors,
     of_bundle,
     of_bundles,
     of_client,
@@ -43,6 +44,7 @@ CASES = dict(
         of_outbox,
         of_ledger,
         of_rekor,
+        of_anchors,
         of_rekor_v1,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
