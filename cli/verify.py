@@ -4,20 +4,22 @@ import pathlib
 import time
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
 from cli.output import columns, echo_json, json_option
 from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text
-from ledger.client.expect import Expectation
-from ledger.client.opening import Opening
-from ledger.client.partial import PartialFiles
-from ledger.client.result import LocalFiles
-from ledger.client.trust import TrustFile
-from ledger.client.verify import CheckResult, check_proof
+from ledger.client.result import CheckResult
 from ledger.errors import UsageError, WriteError
+
+if TYPE_CHECKING:
+    from ledger.client.expect import Expectation
+    from ledger.client.opening import Opening
+    from ledger.client.partial import PartialFiles
+    from ledger.client.result import LocalFiles
+    from ledger.client.trust import TrustFile
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 
@@ -179,6 +181,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
     Exit code 0 only if both results satisfy the trust file; each other result has its own.
     """
+    from ledger.bundle import MAX_BUNDLE_BYTES
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.tlog.proof import MAX_PROOF_BYTES
@@ -206,6 +209,7 @@ def command(  # noqa: PLR0917 - click passes each option
     if expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     checked = proof_file or bundle_file or pathlib.Path()
+    data = read_file(checked, MAX_PROOF_BYTES if bundle_file is None else MAX_BUNDLE_BYTES)
     known: _Known = {
         "trust": parse_trust(read_file(trust_file, MAX_TRUST_BYTES)),
         "now": int(time.time()),  # noqa: TID251 - the edge that asks the clock
@@ -221,10 +225,12 @@ def command(  # noqa: PLR0917 - click passes each option
         from cli.verify_bundle import check_event
 
         refuse_beside(ctx, "--bundle", ("--pin",))
-        result = check_event(bundle_file, **known)
+        result = check_event(data, **known)
     else:
+        from ledger.client.verify import check_proof
+
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
-        result = check_proof(read_file(checked, MAX_PROOF_BYTES), pin=pinned, **known)
+        result = check_proof(data, pin=pinned, **known)
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
@@ -237,13 +243,13 @@ def command(  # noqa: PLR0917 - click passes each option
 class _Known(TypedDict):
     """What every check of an event of ours is held against."""
 
-    trust: TrustFile
+    trust: "TrustFile"
     now: int
-    files: LocalFiles | PartialFiles | None
-    expected: Sequence[Expectation]
+    files: "LocalFiles | PartialFiles | None"
+    expected: "Sequence[Expectation]"
     expect_all: bool
     log_only: bool
-    openings: Sequence[Opening]
+    openings: "Sequence[Opening]"
 
 
 def _check_given(ctx: click.Context) -> None:

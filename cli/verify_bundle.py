@@ -12,9 +12,8 @@ from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from cli.verify_output import MARKS, check_facts, explain, failure_facts
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import DIGESTS, AnyBundle, SignedFile, parse_any_bundle
-from ledger.bundle.roots import MAX_ROOT_BYTES, production_root
-from ledger.client.event_bundle import check_event_bundle
 from ledger.client.result import CheckResult, LogResult, ModelResult
+from ledger.client.roots import MAX_ROOT_BYTES, production_root
 from ledger.client.sigstore_bundle import BundleResult, check_bundle, hashes_needed
 from ledger.errors import NotFoundError, UsageError
 
@@ -57,9 +56,11 @@ def verify_any(
     return code
 
 
-def check_event(bundle_file: pathlib.Path, **known: Any) -> CheckResult:
+def check_event(data: bytes, **known: Any) -> CheckResult:
     """Check a bundle of an event of ours, as ``check_proof`` checks a proof."""
-    return check_event_bundle(parse_any_bundle(read_file(bundle_file, MAX_BUNDLE_BYTES)), **known)
+    from ledger.client.event_bundle import check_event_bundle
+
+    return check_event_bundle(parse_any_bundle(data), **known)
 
 
 def _exit_code(result: BundleResult) -> int:
@@ -121,9 +122,7 @@ def as_facts(result: BundleResult, bundle: AnyBundle) -> dict[str, Any]:
             for each in result.promised
         ]
     if result.timestamps:
-        facts["timestamps"] = [
-            {"time": each.at.isoformat(), "authority": each.authority} for each in result.timestamps
-        ]
+        facts["timestamps"] = [each.isoformat() for each in result.timestamps]
     if result.failure is not None:
         facts["failure"] = failure_facts(result.failure)
     return facts

@@ -2,14 +2,17 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ledger.client.expect import Expectation
-from ledger.client.partial import PartialFiles
-from ledger.client.result import LocalFiles
 from ledger.encoding import parse_base64
 from ledger.errors import InputError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from ledger.client.partial import PartialFiles
+    from ledger.client.result import LocalFiles
 
 
 def given_on(ctx: click.Context, option: str) -> bool:
@@ -36,12 +39,13 @@ def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
         ) from error
 
 
-def hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
+def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None":
     """Hash all files of a model."""
     if model is None:
         return None
     from cli.progress import progress_bar
     from ledger.client.files import links_outside
+    from ledger.client.result import LocalFiles
     from ledger.verification import read_content
 
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
@@ -54,9 +58,10 @@ def hash_files(model: pathlib.Path | None, *, quiet: bool) -> LocalFiles | None:
     )
 
 
-def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> PartialFiles:
+def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> "PartialFiles":
     """Hash some of the files of a model, and read the manifest that lists all. Raises NotFoundError."""
     from cli.progress import progress_bar
+    from ledger.client.partial import PartialFiles
     from ledger.manifest import Manifest, read_items
     from ledger.verification import read_content
 
@@ -89,9 +94,9 @@ def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
                 found.append(Expectation(signer=signer, issuer=value))
                 signer = None
             case "--expect-key" | "--public-key":
-                found.append(Expectation(key_sha256=_fingerprint(value, "key")))
+                found.append(Expectation(key_sha256=_fingerprint(value, name)))
             case _:
-                found.append(Expectation(anchor_sha256=_fingerprint(value, "anchor")))
+                found.append(Expectation(anchor_sha256=_fingerprint(value, name)))
     if signer is not None:
         raise _unpaired("the end", signer)
     return found
@@ -106,26 +111,26 @@ def _unpaired(name: str, signer: str | None) -> UsageError:
 _A_KEY = "SHA256:…, 64 hex digits, or a PEM file"
 
 
-def _parse_fingerprint(text: str, what: str) -> bytes:
+def _parse_fingerprint(text: str, option: str) -> bytes:
     """Read a fingerprint as `ledger.identity.fingerprint` writes it."""
     try:
         found = parse_base64(text.removeprefix("SHA256:") + "=", max_bytes=32)
     except InputError as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text) from error
+        raise UsageError(option, expected=_A_KEY, actual=text) from error
     if len(found) != 32:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=text)
+        raise UsageError(option, expected=_A_KEY, actual=text)
     return found
 
 
-def _fingerprint(value: str, what: str) -> bytes:
+def _fingerprint(value: str, option: str) -> bytes:
     """Return the SPKI's SHA-256 from its fingerprint, from hex, or from a PEM file."""
     import hashlib
 
     text = value.removeprefix("sha256:")
     if not text:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual="nothing")
+        raise UsageError(option, expected=_A_KEY, actual="nothing")
     if text.startswith("SHA256:"):
-        return _parse_fingerprint(text, what)
+        return _parse_fingerprint(text, option)
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
     from cryptography import x509
@@ -138,7 +143,7 @@ def _fingerprint(value: str, what: str) -> bytes:
             key = x509.load_pem_x509_certificate(data).public_key()
         else:
             key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"--expect-{what}", expected=_A_KEY, actual=value) from error
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        raise UsageError(option, expected=_A_KEY, actual=value) from error
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(spki).digest()

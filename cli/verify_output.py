@@ -5,7 +5,8 @@ import shlex
 from typing import Any
 
 from cli.output import format_table, printable, wrap
-from ledger.client.verify import Check, CheckResult, Failure, Signer
+from ledger.client.result import Check, CheckResult, Failure
+from ledger.client.signers import Signer
 from ledger.event import VerificationEvent
 
 MARKS = {True: "ok", False: "FAILED", None: "skipped"}

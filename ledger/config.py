@@ -26,7 +26,8 @@ class RekorConfig:
     # In the place of trust_config: a trusted root, and the signing config that names where to submit.
     trusted_root: str = ""
     signing_config: str = ""
-    # Where the checkpoint and tiles of a Rekor v2 shard are served. Empty: below the address it is written at.
+    # Where the checkpoint and tiles of the newest Rekor v2 shard are served, or of every one where it says {origin}.
+    # Empty: below the address it is written at.
     read_url: str = ""
     # How many submissions may be under way at once.
     in_flight: int = 64

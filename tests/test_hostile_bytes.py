@@ -1,15 +1,22 @@
 """Whatever bytes come in, what comes out is a value or a refusal of ours: never another exception, which is a bug."""
 
 import contextlib
+import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.bundle import parse_bundle as parse_signature_bundle
+from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.bundle.log_entry import format_log_entry, parse_log_entry
 from ledger.bundle.signature import TrustMaterial, claimed_signer, verify_signature
 from ledger.bundle.statement import parse_signed_files
 from ledger.bundle.statement import parse_statement as parse_signed_statement
+from ledger.client.event_bundle import check_event_bundle
+from ledger.client.roots import parse_root
+from ledger.client.sigstore_bundle import check_bundle
+from ledger.client.trust import format_trust, parse_trust
 from ledger.client.verify import check_proof
 from ledger.config import Config, format_config, parse_config
 from ledger.encoding import parse_base64, parse_canonical_json, parse_decimal, parse_hex, parse_json
@@ -18,12 +25,16 @@ from ledger.errors import LedgerError
 from ledger.event import format_statement, parse_statement
 from ledger.history import INITIAL, parse_state
 from ledger.index import read_entry
+from ledger.log.anchor_proofs import verify_envelope, verify_logged, verify_statement
 from ledger.manifest import Manifest, ManifestFile, parse_manifest
 from ledger.storage import Batch, Head
+from ledger.storage.anchors import _format_new, _parse_new, _parse_timestamps
 from ledger.storage.heads import _format_changes, _parse_changes, event_key
-from tests import events, oms, world
+from ledger.tlog.checkpoint import verify_checkpoint
+from tests import events, oms, sigstore_world, world
+from tests.fakes.rekor import FakeTree, body_of
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
-from tests.refusals import of_bundle
+from tests.refusals import of_anchors, of_bundle
 
 SPLICES = [
     b"",
@@ -62,6 +73,25 @@ def check(data):
     return check_proof(data, trust=TRUST, now=world.NOW, log_only=True, pin=LOG.checkpoint(3))
 
 
+def check_any(log):
+    return lambda data: check_bundle(
+        parse_any_bundle(data), root=sigstore_world.trusted_root(log), log_only=True
+    )
+
+
+def check_event(log):
+    return lambda data: check_event_bundle(
+        parse_any_bundle(data), trust=sigstore_world.trust_of(log), now=world.NOW, log_only=True
+    )
+
+
+ONE, TWO = sigstore_world.RekorOne(), sigstore_world.RekorTwo()
+
+
+def as_bytes(bundle):
+    return json.dumps(bundle).encode()
+
+
 CHANGES = Batch(
     first=0,
     count=1,
@@ -71,6 +101,22 @@ CHANGES = Batch(
     events=[(event_key("hub.example", "e1"), 7)],
     heads=[("name:a", Head(sequence=7, statement_sha256=bytes(32), state=INITIAL.format()))],
 )
+
+SIGNED = verify_envelope(of_anchors.ENVELOPE, of_anchors.KEYS)
+TREE = FakeTree()
+TREE.append(body_of(SIGNED))
+LOG_ENTRY = format_log_entry(parse_log_entry(TREE.entry(0)), TREE.tree())
+ANCHOR = _format_new(of_anchors.NEW)
+
+
+def read_stored(data):
+    """What a stored anchor is held against, one step after the other."""
+    new = _parse_new(data)
+    signed = verify_envelope(new.envelope, of_anchors.KEYS)
+    found = verify_checkpoint(new.note, origin=of_anchors.LEDGER, keys=[of_anchors.LOG.verifier])
+    verify_statement(signed.payload, found.parsed.text)
+    return new
+
 
 PARSERS = DOCUMENTS | {
     "a decimal": (b"25232885", text(parse_decimal)),
@@ -98,7 +144,20 @@ PARSERS = DOCUMENTS | {
         ),
         read_bundle,
     ),
+    "a bundle of a file": (as_bytes(sigstore_world.sign_file(TWO)), check_any(TWO)),
+    "a bundle of a statement": (as_bytes(sigstore_world.sign_payload(ONE)), check_any(ONE)),
+    "a bundle of an old statement": (
+        as_bytes(sigstore_world.sign_payload(ONE, kind=("intoto", "0.0.2"))),
+        check_any(ONE),
+    ),
+    "a bundle of an event": (sigstore_world.event_bundle(TWO), check_event(TWO)),
+    "a trusted root": (sigstore_world.trusted_root(ONE, TWO), parse_root),
+    "a trust file of Rekor": (format_trust(sigstore_world.trust_of(ONE, TWO)), parse_trust),
     "a proof to check": (LOG.proof(5, since=3), check),
+    "a stored anchor": (ANCHOR, read_stored),
+    "an anchor's envelope": (of_anchors.ENVELOPE, lambda data: verify_envelope(data, of_anchors.KEYS)),
+    "an anchor's log entry": (LOG_ENTRY, lambda data: verify_logged(SIGNED, data, TREE.keys)),
+    "stored timestamps": (b'["aGVsbG8="]', _parse_timestamps),
 }
 
 
@@ -144,15 +203,22 @@ JSON_VALUES = st.recursive(
         "a manifest",
         "recent changes",
         "a bundle with a key",
+        "a bundle of a file",
+        "a bundle of a statement",
+        "a bundle of an old statement",
+        "a bundle of an event",
+        "a trusted root",
         "evidence",
+        "a stored anchor",
+        "an anchor's envelope",
+        "an anchor's log entry",
+        "stored timestamps",
     ],
 )
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_json_of_another_type_anywhere_is_refused_by_name_or_read(kind, data):
     """One value somewhere in the document is replaced by another: what a parser takes for granted shows here."""
-    import json
-
     document, parse = PARSERS[kind]
     value = json.loads(document)
     places = list(_places(value))
@@ -174,8 +240,6 @@ def _places(value):
 
 
 def _canonical(value):
-    import json
-
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
     )

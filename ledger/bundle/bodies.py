@@ -46,7 +46,7 @@ class Verifier:
                 if self.is_certificate
                 else serialization.load_der_public_key(self.der)
             )
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ConfigError("key of a signature", expected="DER", actual=str(error)) from error
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
             raise ConfigError(
@@ -188,18 +188,19 @@ def dsse_v1(payload: bytes, signature: bytes, verifier: Verifier, *, envelope_sh
 def intoto_v2(
     payload: bytes,
     signature: bytes,
-    verifier: Verifier,
     *,
+    verifier_pem: bytes,
     payload_type: str,
     keyid: str,
     envelope_sha256: str,
 ) -> bytes:
-    """Return Rekor v1's older body of an envelope with one signature (intoto 0.0.2), which Rekor takes no more.
+    """Return Rekor v1's older body of an envelope with one signature (intoto 0.0.2).
 
-    The signature is in base64 twice. ``envelope_sha256`` is what it is for ``dsse_v1``.
+    The signature is in base64 twice. Rekor keeps the verifier's PEM as it was sent, here ``verifier_pem``;
+    ``envelope_sha256`` is what it is for ``dsse_v1``.
     """
     signed: dict[str, Json] = {
-        "publicKey": format_base64(verifier.pem),
+        "publicKey": format_base64(verifier_pem),
         "sig": format_base64(format_base64(signature).encode()),
     }
     return format_canonical_json(

@@ -42,6 +42,7 @@ _X509_ERRORS = (
     UnsupportedAlgorithm,
     x509.UnsupportedGeneralNameType,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
 )
 """What ``cryptography`` raises for bytes that are a certificate only from afar."""
 

@@ -5,11 +5,12 @@ and compares the body field by field. Here the numbers beside the proof must be 
 body, as bytes, the one that this signature has (docs/decisions/0006-any-sigstore-bundle.md).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
@@ -18,15 +19,17 @@ from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekor
 from ledger.bundle.log_entry import (
     MAX_BODY_BYTES,
     LogEntry,
+    LogKeys,
     ProvenEntry,
     parse_log_entry,
     parse_promised_entry,
     prove_log_entry,
     verify_promise,
 )
-from ledger.bundle.roots import RootLogs
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.errors import InputError, MalformedError, ProofError, SignatureError
+
+MAX_PEM_BYTES = 1 << 16
 
 
 class UnknownKindError(InputError):
@@ -36,11 +39,31 @@ class UnknownKindError(InputError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """When a log counts, in POSIX seconds, both ends included; ``last`` None: no end."""
+
+    first: int = 0
+    last: int | None = None
+
+    def holds(self, at: int) -> bool:
+        """Whether a time is within."""
+        return self.first <= at and (self.last is None or at <= self.last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootLogs:
+    """The logs that count: their keys, and by log id when."""
+
+    keys: LogKeys
+    spans: Mapping[bytes, Span]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promised:
-    """An entry that a log promised to include, without a proof that it did."""
+    """An entry that a log promised to include, without a proof that it did, and when it says that it took it."""
 
     entry: LogEntry
-    at: datetime
+    at: str
 
 
 def prove_entry(
@@ -63,6 +86,20 @@ def prove_entry(
     return proven
 
 
+def prove_entries(
+    values: Sequence[Any], bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
+) -> tuple[ProvenEntry, ...]:
+    """Return log entries of the bundle, each proven and each once. Raises as ``prove_entry``."""
+    proven = tuple(prove_entry(each, bundle, verifier, digest=digest, root=root) for each in values)
+    places = [(each.log_id, each.tree.origin, each.leaf_index) for each in proven]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise ProofError(
+            "log entries of the bundle", expected="each once", actual=f"leaf {twice[2]} of {twice[1]} twice"
+        )
+    return proven
+
+
 def verify_promised(
     value: Any, bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
 ) -> Promised:
@@ -71,7 +108,7 @@ def verify_promised(
     verify_promise(entry, promise, root.keys)
     _check_time(entry.log_id, entry.integrated_time, root)
     check_body(entry, bundle, verifier, digest=digest)
-    return Promised(entry=entry, at=datetime.fromtimestamp(entry.integrated_time, UTC))
+    return Promised(entry=entry, at=_shown(entry.integrated_time))
 
 
 def _check_stated(proof: Any, proven: ProvenEntry) -> None:
@@ -90,13 +127,19 @@ def _check_time(log_id: bytes, integrated: int | None, root: RootLogs) -> None:
     """The log must have been one of the root's when it says that it took the entry."""
     if integrated is None:
         return
-    at = datetime.fromtimestamp(integrated, UTC)
-    if not root.spans[log_id].holds(at):
+    if not root.spans[log_id].holds(integrated):
         raise SignatureError(
             "time of the log entry",
             expected="when the log counts, by the trusted root",
-            actual=at.isoformat(),
+            actual=_shown(integrated),
         )
+
+
+def _shown(at: int) -> str:
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"second {at}"
 
 
 def check_body(entry: LogEntry, bundle: AnyBundle, verifier: Verifier, *, digest: bytes) -> None:
@@ -131,7 +174,7 @@ def _rebuild(
         case ("hashedrekord", "0.0.2"), _:
             _check_hash(digest, verifier)
             return hashedrekord_v2(digest, content.signature, verifier)
-        case ("hashedrekord", "0.0.1"), SignedFile():
+        case ("hashedrekord", "0.0.1"), _:
             return hashedrekord_v1(digest, content.signature, verifier)
         case ("dsse", "0.0.1"), SignedEnvelope():
             stated = _text(body, "spec", "envelopeHash", "value")
@@ -140,7 +183,7 @@ def _rebuild(
             return intoto_v2(
                 content.payload,
                 content.signature,
-                verifier,
+                verifier_pem=_sent_pem(body, verifier),
                 payload_type=content.payload_type,
                 keyid=content.keyid,
                 envelope_sha256=_text(body, "spec", "content", "hash", "value"),
@@ -161,6 +204,28 @@ def _check_hash(digest: bytes, verifier: Verifier) -> None:
         )
 
 
+def _sent_pem(body: Any, verifier: Verifier) -> bytes:
+    """Return the PEM in an ``intoto`` body if it is the verifier's, in whatever layout it was sent; else the usual one."""
+    try:
+        raw = parse_base64(_sent_key(body), what="verifier of the log entry", max_bytes=MAX_PEM_BYTES)
+        if _der_of(raw) == verifier.der:
+            return raw
+    except (InputError, KeyError, IndexError, TypeError, ValueError, UnsupportedAlgorithm):
+        pass
+    return verifier.pem
+
+
+def _der_of(pem: bytes) -> bytes:
+    """Return the DER of a certificate or a public key in PEM. Raises ValueError, UnsupportedAlgorithm."""
+    if b"CERTIFICATE" in pem:
+        try:
+            return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+        except x509.InvalidVersion as error:
+            raise ValueError(str(error)) from error
+    key = serialization.load_pem_public_key(pem)
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def _text(value: Any, *path: str) -> str:
     """Return a text of the body that nothing here can be held against; "" gives a body that is not the entry's."""
     for name in path:
@@ -168,11 +233,15 @@ def _text(value: Any, *path: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _sent_key(body: Any) -> Any:
+    return body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"]
+
+
 _KEYS: dict[tuple[str, str], Callable[[Any], bytes]] = {
     ("hashedrekord", "0.0.2"): lambda body: _raw(body["spec"]["hashedRekordV002"]["signature"]["verifier"]),
     ("hashedrekord", "0.0.1"): lambda body: _pem(body["spec"]["signature"]["publicKey"]["content"]),
     ("dsse", "0.0.1"): lambda body: _pem(body["spec"]["signatures"][0]["verifier"]),
-    ("intoto", "0.0.2"): lambda body: _pem(body["spec"]["content"]["envelope"]["signatures"][0]["publicKey"]),
+    ("intoto", "0.0.2"): lambda body: _pem(_sent_key(body)),
 }
 
 
@@ -182,8 +251,7 @@ def _raw(verifier: Any) -> bytes:
 
 def _pem(text: Any) -> bytes:
     """Return the DER of a PEM public key in base64."""
-    key = serialization.load_pem_public_key(parse_base64(text, what="key of the log entry", max_bytes=8192))
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return _der_of(parse_base64(text, what="key of the log entry", max_bytes=MAX_PEM_BYTES))
 
 
 def key_in_entry(value: Any) -> bytes:

@@ -69,7 +69,7 @@ class TrustMaterial:
         """The anchors."""
         try:
             return tuple(cert for pem in self.anchors for cert in x509.load_pem_x509_certificates(pem))
-        except ValueError as error:
+        except (ValueError, x509.InvalidVersion) as error:
             raise ConfigError("anchor", expected="PEM certificates", actual=str(error)) from error
 
 

@@ -7,7 +7,7 @@ verifier: its true index, size and origin, or refusal.
 
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ledger.bundle import Bundle
@@ -61,7 +61,7 @@ def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> Sigstore
     from sigstore.verify import policy
     from sigstore_models.common.v1 import HashAlgorithm
 
-    verifier, _ = _instance(TrustMaterial(sigstore_json=root))
+    verifier, _ = _instance(_material(root))
     try:
         parsed = SigstoreBundle.from_json(bundle.raw)
         # No identity policy: whoever signed is named, and held against what is expected afterwards.
@@ -71,12 +71,16 @@ def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> Sigstore
         else:
             verifier.verify_dsse(parsed, policy.UnsafeNoOp())
         return signer_facts(parsed.signing_certificate)
-    except NotVerifiedError as error:
-        raise _refused(str(error)) from error
-    except Error as error:
+    except (NotVerifiedError, Error) as error:
         raise _refused(str(error)) from error
     except Exception as error:  # a parser of foreign input: whatever it raises is about the input
         raise _refused(type(error).__name__) from error
+
+
+@lru_cache(maxsize=8)
+def _material(root: bytes) -> TrustMaterial:
+    """Keep what is made of a root: its keyrings cost more than a verification."""
+    return TrustMaterial(sigstore_json=root)
 
 
 def _refused(why: str) -> SignatureError:

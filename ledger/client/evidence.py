@@ -131,7 +131,8 @@ def verify_evidence(data: bytes, *, trust: TrustFile) -> Misbehaviour:
 def _verify_checkpoint(note: str, which: str, trust: TrustFile) -> VerifiedCheckpoint:
     """Check one of the two notes, and say of a failure which one it was. Raises what ``verify_evidence`` raises."""
     try:
-        return verify_checkpoint(note.encode("utf-8"), origin=trust.origin, keys=trust.log_keys)
+        log = trust.log_of(note.encode("utf-8"))
+        return verify_checkpoint(note.encode("utf-8"), origin=log.origin, keys=log.keys)
     except LedgerError as error:
         raise type(error)(
             f"{which} checkpoint of the evidence: {error.what}",
@@ -181,6 +182,13 @@ def _check_prefix(prefix: Prefix, old: Checkpoint, new: Checkpoint) -> None:
 
 def _check(found: Misbehaviour) -> None:
     old, new = found.older.checkpoint, found.newer.checkpoint
+    if old.origin != new.origin:
+        raise ProofError(
+            "checkpoints of the evidence",
+            expected="two of one shard",
+            actual=f"{old.origin} and {new.origin}",
+            next_step=_CONVICTS_NOBODY,
+        )
     shown = old.root_hash if old.size != new.size else new.root_hash
     if found.prefix is not None:
         _check_prefix(found.prefix, old, new)

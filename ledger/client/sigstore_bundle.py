@@ -8,6 +8,7 @@ bundle is the one that its proven log entry names and that made the signature, a
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -17,15 +18,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import ProvenEntry
-from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entry, verify_promised
-from ledger.bundle.roots import RootLogs, parse_root
+from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promised
 from ledger.bundle.subjects import Subjects, parse_subjects
-from ledger.bundle.timestamps import Timestamp, verify_timestamp
 from ledger.client.expect import Expectation
 from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.roots import Root, parse_root
 from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected
-from ledger.errors import ConfigError, InputError, LedgerError, ProofError, SignatureError
+from ledger.errors import (
+    ConfigError,
+    InputError,
+    LedgerError,
+    MalformedError,
+    SignatureError,
+)
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
+from ledger.log.timestamping import verify_timestamp
 
 ARTIFACT_STEP = "artifact"
 PROMISE_STEP = "inclusion promise"
@@ -57,7 +64,7 @@ class BundleResult:
     failure: Failure | None = None
     entries: tuple[ProvenEntry, ...] = ()
     promised: tuple[Promised, ...] = ()
-    timestamps: tuple[Timestamp, ...] = ()
+    timestamps: tuple[datetime, ...] = ()
     signer: Signer | None = None
     subjects: Subjects | None = None
 
@@ -76,7 +83,7 @@ class _State:
     digest: bytes | None = None
     entries: list[ProvenEntry] = field(default_factory=list)
     promised: list[Promised] = field(default_factory=list)
-    timestamps: list[Timestamp] = field(default_factory=list)
+    timestamps: list[datetime] = field(default_factory=list)
     signer: Signer | None = None
     subjects: Subjects | None = None
 
@@ -124,11 +131,8 @@ def check_bundle(
     except UnknownKindError as error:
         log = LogResult.CANNOT_CHECK
         state.failed(_explain(error, "the bundle is of a kind that is newer, or older, than this version"))
-    except ConfigError as error:
-        if error.what == "trusted root":
-            raise
-        log = LogResult.CANNOT_CHECK
-        state.failed(_explain(error, "the key is of a kind that is not known here"))
+    except ConfigError:
+        raise
     except LedgerError as error:
         state.failed(explain_bundle(error))
     signature = ModelResult.NOT_CHECKED
@@ -155,7 +159,7 @@ def check_bundle(
 
 def _check_bundle(
     bundle: AnyBundle,
-    trusted: RootLogs,
+    trusted: Root,
     root: bytes,
     artifact: Mapping[str, bytes] | None,
     state: _State,
@@ -170,22 +174,27 @@ def _check_bundle(
     digest = state.digest = _digest(bundle.content, verifier, artifact)
     _verify_signature(bundle.content, verifier, digest)
     state.passed("signature", f"by the {_named(verifier)} over {_what(bundle.content)}")
-    for value in bundle.log_entries:
-        if bundle.may_be_promised and isinstance(value, dict) and value.get("inclusionProof") is None:
-            promised = verify_promised(value, bundle, verifier, digest=digest, root=trusted)
-            state.promised.append(promised)
-            state.passed(PROMISE_STEP, f"promised on {promised.at.isoformat()} by a log of the trusted root")
-            continue
-        _add_proven(prove_entry(value, bundle, verifier, digest=digest, root=trusted), state)
-    for each in bundle.timestamps:
-        stamp = verify_timestamp(each, message=bundle.content.signature, authorities=trusted.authorities)
-        state.timestamps.append(stamp)
-        state.passed("timestamp", f"{stamp.at.isoformat()} by {stamp.authority}")
+    unproven = [each for each in bundle.log_entries if _has_no_proof(each)] if bundle.may_be_promised else []
+    for each in unproven:
+        promised = verify_promised(each, bundle, verifier, digest=digest, root=trusted.logs)
+        state.promised.append(promised)
+        state.passed(PROMISE_STEP, f"promised on {promised.at} by a log of the trusted root")
+    rest = [each for each in bundle.log_entries if each not in unproven]
+    for proven in prove_entries(rest, bundle, verifier, digest=digest, root=trusted.logs):
+        _add_proven(proven, state)
+    for stamp in bundle.timestamps:
+        at = verify_timestamp(stamp, bundle.content.signature, authorities=trusted.authorities)
+        state.timestamps.append(at)
+        state.passed("timestamp", f"{at.isoformat()}, by an authority of the trusted root")
     if state.promised:
         state.failed(_PROMISED)
         return LogResult.CANNOT_CHECK
     state.signer = Signer(facts=_signer_facts(bundle, verifier, root, digest, state))
     return LogResult.INCLUDED_ONLY
+
+
+def _has_no_proof(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.get("inclusionProof") is None
 
 
 def _no_entry(found: str) -> UnknownKindError:
@@ -207,10 +216,21 @@ _PROMISED = Failure(
 
 
 def _verifier(bundle: AnyBundle) -> Verifier:
-    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names."""
+    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names.
+
+    Raises:
+        MalformedError: neither can be read. UnknownKindError: a key that is not known here.
+    """
     if bundle.certificate is not None:
-        return Verifier(bundle.certificate, is_certificate=True)
-    return Verifier(key_in_entry(bundle.log_entries[0]))
+        verifier = Verifier(bundle.certificate, is_certificate=True)
+    else:
+        verifier = Verifier(key_in_entry(bundle.log_entries[0]))
+    try:
+        verifier.details  # noqa: B018 - loads the key
+    except ConfigError as error:
+        kind = UnknownKindError if error.__cause__ is None else MalformedError
+        raise kind(error.what, expected=error.expected, actual=error.actual) from error
+    return verifier
 
 
 def _digest(
@@ -260,9 +280,6 @@ def _what(content: SignedEnvelope | SignedFile) -> str:
 
 
 def _add_proven(proven: ProvenEntry, state: _State) -> None:
-    place = proven.log_id, proven.leaf_index
-    if any((each.log_id, each.leaf_index) == place for each in state.entries):
-        raise ProofError("log entries of the bundle", expected="each once", actual=f"leaf {place[1]} twice")
     state.entries.append(proven)
     tree = proven.tree
     state.passed("checkpoint signature", f"log {tree.origin} of the trusted root")
@@ -280,6 +297,14 @@ def _signer_facts(
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:
         return KeyFacts(spki_sha256=_sha256(verifier.der))
+    old = next((each for each in state.entries if each.kind[0] == "intoto"), None)
+    if old is not None:
+        raise UnknownKindError(
+            "certificate of the signature",
+            expected="an entry of a kind that sigstore-python verifies certificates with",
+            actual=" ".join(old.kind),
+            next_step="Check the certificate with cosign; the log entry itself is proven",
+        )
     # Imported here because a public key needs none of it, and it takes five times as long as all the rest.
     from ledger.bundle.sigstore_method import verify_keyless
 

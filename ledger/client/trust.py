@@ -336,6 +336,8 @@ def _shard(table: Any) -> TrustedLog:
             key = shard_key(table["origin"], parse_base64(spki, what="spki of a shard", max_bytes=1024))
         case _:
             raise ConfigError("key of a shard", expected="vkey or spki", actual="both, or neither")
+    if key.kind not in (KeyType.ED25519, KeyType.ECDSA):
+        raise ConfigError("key of a shard", expected="an Ed25519 or ECDSA key", actual=key.kind.name)
     return TrustedLog(origin=table["origin"], keys=(key,))
 
 

@@ -5,7 +5,8 @@
     DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
     DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
-                                             DIR/index.db, DIR/digests.db  derived
+    DIR/anchors/         checkpoints in      DIR/index.db, DIR/digests.db  derived
+                         another log
 
 A ledger in Rekor has ``outbox.db`` in the place of ``ledger.db`` and ``log/``; ``ledger.embedded.remote`` is what differs.
 """
@@ -33,7 +34,7 @@ from ledger.entry import keyid_of
 from ledger.errors import ConfigError, MalformedError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
-from ledger.log.freshness import Source, from_file, from_url
+from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
@@ -64,6 +65,11 @@ def utc_now() -> str:
 def posix_now() -> int:
     """Return the time as cosignatures carry it: POSIX seconds."""
     return int(time.time())  # noqa: TID251 - the edge that asks the clock
+
+
+def posix_of(time: str) -> int:
+    """Return a time of ``utc_now`` in POSIX seconds."""
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,11 @@ class Layout:
     def identities(self) -> pathlib.Path:
         """The keys of committed identities, mode 0600: a secret, and not derived."""
         return self.root / "identities.db"
+
+    @property
+    def anchors(self) -> pathlib.Path:
+        """Checkpoints that were anchored in another log."""
+        return self.root / "anchors"
 
     @property
     def evidence(self) -> pathlib.Path:
@@ -171,7 +182,7 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
     hub_key = ec.generate_private_key(ec.SECP256R1())
     write_file_durably(root / config.log_key, log_key.format_private().encode() + b"\n", mode=0o600)
     write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
-    write_file_durably(root / config.hub_key, _format_key(hub_key), mode=0o600)
+    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
     keys = _load_keys(root, config)
     trust = TrustFile.for_new_ledger(
@@ -213,7 +224,7 @@ def _build_in_rekor(
     layout = Layout(root=root)
     (root / "keys").mkdir(mode=0o700)
     hub_key = ec.generate_private_key(ec.SECP256R1())
-    write_file_durably(root / config.hub_key, _format_key(hub_key), mode=0o600)
+    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     config = replace(config, rekor=rekor.copy_files(root))
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
     trust = remote.first_trust(config, remote.load_rekor(config, root), spki_of(hub_key))
@@ -274,7 +285,7 @@ def _load_keys(root: pathlib.Path, config: Config) -> Keys:
 
 def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read_secret(path), password=None)
+        key = serialization.load_pem_private_key(read_secret(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
         raise _unusable(path, expected=_HUB_KEY, actual="something else") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -284,7 +295,7 @@ def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
 
 def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
     # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
-    text = _read_secret(path).decode("ascii", "replace").strip()
+    text = read_secret(path).decode("ascii", "replace").strip()
     try:
         return Ed25519NoteSigner.parse_private(text)
     except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
@@ -304,7 +315,7 @@ def _unusable(path: pathlib.Path, *, expected: object, actual: object) -> Config
     )
 
 
-def _read_secret(path: pathlib.Path) -> bytes:
+def read_secret(path: pathlib.Path) -> bytes:
     """Read a private key that only its owner can read. Raises ConfigError."""
     try:
         with path.open("rb") as file:
@@ -320,7 +331,8 @@ def _read_secret(path: pathlib.Path) -> bytes:
         raise ConfigError(f"private key {path}", expected="a readable file", actual=error.strerror) from error
 
 
-def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Format a private key as PEM (PKCS#8), without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -376,7 +388,8 @@ def open_for_recording(
             if config.public_url:
                 sources.append(from_url(config.public_url))
             stack.enter_context(writer_lock(directory / "lock"))
-            log_config = _log_config(config, keys, sources, start_unchecked=start_unchecked)
+            hints = _hints(layout, config, keys, now=posix_of(now()))
+            log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
             log: LocalLog | Outbox = _open_local(layout, log_config, stack)
             evidence = _open_evidence(layout, config)
         else:
@@ -452,8 +465,17 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
+def _hints(layout: Layout, config: Config, keys: Keys, *, now: int) -> Sequence[Hint]:
+    """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
+    if not config.anchor.log and not layout.anchors.exists():
+        return ()
+    from ledger.embedded.anchoring import hints
+
+    return hints(layout, config, keys=[keys.verifier], now=now)
+
+
 def _log_config(
-    config: Config, keys: Keys, sources: Sequence[Source], *, start_unchecked: bool
+    config: Config, keys: Keys, sources: Sequence[Source], hints: Sequence[Hint], *, start_unchecked: bool
 ) -> LocalLogConfig:
     return LocalLogConfig(
         origin=config.ledger,
@@ -461,6 +483,7 @@ def _log_config(
         sign=keys.sign,
         publish_interval=config.publish_interval,
         sources=sources,
+        hints=hints,
         start_unchecked=start_unchecked,
     )
 

@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.errors import CorruptError
@@ -13,20 +14,28 @@ from ledger.index.staging import Staged, Staging, build, compare
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.log.replay import replay
+from ledger.storage.directory import DirectoryObjects
+from ledger.storage.evidence import Evidence
 from ledger.storage.readonly import read_only_uri
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, parse_bundle
+
+if TYPE_CHECKING:
+    from ledger.embedded.remote import AcceptedLog
 
 Progress = Callable[[int, int], None]
 
 
 def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int | None = None) -> int:
     """Make the index again beside the old one and put it in its place; returns how many leaves it mirrors."""
-    layout = open_for_reading(directory).layout
+    ledger = open_for_reading(directory)
+    layout = ledger.layout
     with (
         writer_lock(layout.root / "lock"),
         tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder,
     ):
+        if ledger.accepted is not None:
+            _keep_statements(ledger, ledger.accepted)
         fresh = layout.index.with_name(".index.db.new")
         _remove(fresh)
         leaves = _stage(directory, pathlib.Path(folder), progress, workers)
@@ -41,6 +50,12 @@ def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int |
             layout.index.with_name(layout.index.name + suffix).unlink(missing_ok=True)
         fresh.replace(layout.index)
     return leaves
+
+
+def _keep_statements(ledger: ReadLedger, accepted: "AcceptedLog") -> None:
+    from ledger.embedded.remote_audit import keep_statements
+
+    keep_statements(accepted, Evidence(DirectoryObjects(ledger.layout.evidence, file_mode=0o600)))
 
 
 def check_index(

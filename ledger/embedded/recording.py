@@ -10,10 +10,10 @@ from typing import Any
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
-from ledger.config import load_config
+from ledger.config import Config, load_config
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
+from ledger.embedded.directory import OpenLedger, open_for_recording, posix_of, utc_now
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
@@ -97,11 +97,18 @@ def record_revision(
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
     config = load_config(directory)
-    if (wait if config.log == "local" else proof_out) is not None:
+    if config.log == "local" and wait is not None:
         raise UsageError(
-            "--wait-seconds and --no-wait" if config.log == "local" else "--proof-out",
-            expected="a ledger in Rekor" if config.log == "local" else "a log in this directory",
-            actual=f"log = {config.log}",
+            "--wait-seconds and --no-wait",
+            expected="a ledger in Rekor",
+            actual="one with a log of its own",
+            next_step="Leave them out: what is recorded is in the log when the command ends",
+        )
+    if config.log != "local" and proof_out is not None:
+        raise UsageError(
+            "--proof-out",
+            expected="a ledger with a log of its own",
+            actual=f"one in Rekor ({config.log})",
             next_step="Leave it out; `hubledger proof` writes the proof of what is logged",
         )
     if request.private and config.private == "skip":
@@ -123,6 +130,9 @@ def record_revision(
         logged = _log_receipt(ledger, receipt, proof_out, wait)
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
+    if config.log == "local":
+        # Without the writer's lock: others record while this one waits.
+        anchor_if_due(directory, config, now=posix_of(now()))
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt) | logged | ({"withheld": withheld} if withheld else {})
 
@@ -146,6 +156,14 @@ def _log_receipt(
         "leafIndex": receipt.leaf_index,
         "checkpoint": {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()},
     }
+
+
+def anchor_if_due(directory: pathlib.Path, config: Config, *, now: int) -> None:
+    """Anchor the checkpoint where ``[anchor]`` asks for it; who does not anchor pays nothing for it."""
+    if config.anchor.log or config.anchor.timestamps:
+        from ledger.embedded import anchoring
+
+        anchoring.anchor_if_due(directory, config, now=now)
 
 
 def find_out(

@@ -11,7 +11,8 @@ Everything else is where a ledger with a log of its own has it; there is no ``lo
 import contextlib
 import pathlib
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ from ledger.storage.outbox import OutboxStore, StoredReceipt, pages
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 
 TRUST_FOLDER = "trust"
+_WRITERS = 32
+"""Statements that are written at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,14 @@ def open_outbox(
     """Open the outbox of a ledger for writing; ``stack`` closes it."""
     store = OutboxStore(path)
     stack.callback(store.close)
-    return Outbox(store, _prover(instance, trust), evidence.put)
+    pool = stack.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="statements"))
+
+    def keep(statements: Iterable[bytes]) -> None:
+        """Store statements, each in a file: syncs that run side by side share their wait for the disk."""
+        for _ in pool.map(lambda each: evidence.put([each]), statements):
+            pass
+
+    return Outbox(store, _prover(instance, trust), keep)
 
 
 def _prover(instance: Instance, trust: TrustFile) -> Prover:
@@ -223,8 +233,12 @@ def fate_facts(fate: Fate) -> dict[str, Any]:
         facts |= place_facts(fate.receipts[0])
         if len(fate.receipts) > 1:
             facts["alsoAt"] = [
-                {"shardOrder": order, "leafIndex": leaf}
-                for order, leaf in (each.position for each in fate.receipts[1:])
+                {
+                    "shardOrder": each.shard.order,
+                    "leafIndex": each.proven.leaf_index,
+                    "logIndex": each.proven.index,
+                }
+                for each in fate.receipts[1:]
             ]
     if fate.pending is not None:
         facts["attempts"] = fate.pending.attempts

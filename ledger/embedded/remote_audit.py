@@ -112,6 +112,7 @@ def _prove_run(
     evidence = Evidence(DirectoryObjects(ledger.layout.evidence))
     proven = prove_places(accepted, start, run)
     waiting = accepted.store.pending([at for at in range(start, start + len(run)) if at not in proven])
+    statements = dict(accepted.store.statements(start))
     dropped = {each.number for each in accepted.store.drops(start)}
     for number in range(start, start + len(run)):
         places = proven.get(number, ())
@@ -121,8 +122,9 @@ def _prove_run(
             tally.logged += 1
             signed = accepted.prover.signed(run[number - start])
             # Who says that a key counts from some position on means the lowest of an entry.
-            ledger.trust.check_key(signed.keyid, places[0].proven.leaf_index, shard=places[0].shard.order)
-            _check_statement(evidence, accepted.store.statement_sha256(number), number)
+            order, index = places[0].position
+            ledger.trust.check_key(signed.keyid, index, shard=order)
+            _check_statement(evidence, statements[number], number)
             tally.statements += 1
         elif number in dropped:
             tally.dropped += 1
@@ -153,7 +155,7 @@ def _check_statement(evidence: Evidence, sha256: bytes, number: int) -> None:
             f"statement of number {number}",
             expected=f"evidence {sha256.hex()}",
             actual="none",
-            next_step="Run `hubledger outbox retry`, which keeps it again, or restore it: Rekor has its digest alone",
+            next_step="Run `hubledger index rebuild`, which keeps it again: Rekor has its digest alone",
         )
 
 
@@ -165,6 +167,16 @@ def _compare_index(ledger: ReadLedger, folder: pathlib.Path, size: int) -> None:
             expected="what the outbox says",
             actual="; ".join(problems),
             next_step="Run `hubledger index rebuild`",
+        )
+
+
+def keep_statements(accepted: AcceptedLog, evidence: Evidence) -> None:
+    """Keep every accepted statement again that is not under its digest and was not withdrawn; durable on return."""
+    for start, run in runs(accepted, accepted.size()):
+        statements = accepted.store.statements(start)
+        missing = {number for number, sha256 in statements if not evidence.holds(sha256)}
+        evidence.put(
+            accepted.prover.signed(entry).payload for at, entry in enumerate(run, start) if at in missing
         )
 
 

@@ -29,26 +29,19 @@ def submit_event(ledger: OpenLedger, number: int, *, wait: float) -> dict[str, A
 
     With no time to wait nothing is submitted: the next recording, or ``outbox retry``, does it.
     """
-    outbox = outbox_of(ledger)
+    outbox, instance = outbox_of(ledger)
     fate = outbox.fate(number)
     if wait > 0 and fate.pending is not None and not fate.pending.refused:
-        with dispatching(outbox, ledger.config, instance_of(ledger)):
+        with dispatching(outbox, ledger.config, instance):
             fate = outbox.wait_for([number], timeout=wait)[number]
     return fate_facts(fate)
 
 
-def outbox_of(ledger: OpenLedger) -> Outbox:
-    """Return the outbox of a ledger in Rekor. Raises UsageError: it has a log of its own."""
-    if not isinstance(ledger.log, Outbox):
+def outbox_of(ledger: OpenLedger) -> tuple[Outbox, Instance]:
+    """Return the outbox of a ledger in Rekor and the instance that it is in. Raises UsageError: its log is its own."""
+    if not isinstance(ledger.log, Outbox) or ledger.instance is None:
         raise _not_in_rekor(ledger.config.ledger)
-    return ledger.log
-
-
-def instance_of(ledger: OpenLedger) -> Instance:
-    """Return the Sigstore instance of a ledger in Rekor. Raises UsageError: it has a log of its own."""
-    if ledger.instance is None:
-        raise _not_in_rekor(ledger.config.ledger)
-    return ledger.instance
+    return ledger.log, ledger.instance
 
 
 def _not_in_rekor(name: str) -> UsageError:
@@ -154,10 +147,10 @@ def retry_outbox(
     """
     numbers = [find_leaf(open_for_reading(directory), each) for each in events] or None
     with open_for_recording(directory) as ledger:
-        outbox = outbox_of(ledger)
+        outbox, instance = outbox_of(ledger)
         before = outbox.counts()
         tried = outbox.retry(numbers)
-        with dispatching(outbox, ledger.config, instance_of(ledger)):
+        with dispatching(outbox, ledger.config, instance):
             _drain(outbox, numbers, before.pending, seconds=seconds, progress=progress)
         after = outbox.counts()
     return {
@@ -197,7 +190,7 @@ def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str,
     reader = open_for_reading(directory)
     number = find_leaf(reader, event)
     with open_for_recording(directory) as ledger:
-        outbox = outbox_of(ledger)
+        outbox, _ = outbox_of(ledger)
         # Whoever meets its digest in a later statement's chain finds the statement.
         ledger.evidence.put([outbox.signed(next(outbox.read(number, number + 1))).payload])
         outbox.drop(number, reason=reason)

@@ -16,6 +16,8 @@ from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, EntryBundle, Tile, TileRe
 
 MAX_KEPT_TILES = 2048
 """Sixteen megabytes of tiles: the leaves of half a million entries."""
+MAX_KEPT_BUNDLES = 16
+"""A few megabytes of entries: duplicates of one outbox are near each other."""
 _MIRROR = "Read the log at another address, or tell whoever serves this one"
 
 
@@ -24,7 +26,8 @@ class AuthenticLog:
 
     def __init__(self, published: PublishedLog) -> None:
         self._published = published
-        self._kept: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._tiles = _Kept(MAX_KEPT_TILES)
+        self._bundles = _Kept(MAX_KEPT_BUNDLES)
         self._newest: VerifiedCheckpoint | None = None
         self._lock = threading.Lock()
 
@@ -75,8 +78,11 @@ class AuthenticLog:
     def _bundle(self, index: int, tree: Checkpoint) -> list[bytes]:
         first = index * TILE_WIDTH
         width = min(TILE_WIDTH, tree.size - first)
+        bundle = EntryBundle(index=index, width=width)
+        if (kept := self._bundles.get(bundle.path)) is not None:
+            return kept
         leaves = self._tile(Tile(level=0, index=index, width=width), tree)
-        entries = self._published.bundle(EntryBundle(index=index, width=width))
+        entries = self._published.bundle(bundle)
         for at, entry in enumerate(entries):
             if merkle.leaf_hash(entry) != leaves[at]:
                 raise ProofError(
@@ -85,14 +91,13 @@ class AuthenticLog:
                     actual=merkle.leaf_hash(entry).hex(),
                     next_step=_MIRROR,
                 )
+        self._bundles.keep(bundle.path, entries)
         return entries
 
     def _tile(self, tile: Tile, tree: Checkpoint) -> list[bytes]:
         """Return a tile of the signed tree, authenticated. Recurses once for each level: eight at most."""
-        with self._lock:
-            if tile.path in self._kept:
-                self._kept.move_to_end(tile.path)
-                return self._kept[tile.path]
+        if (kept := self._tiles.get(tile.path)) is not None:
+            return kept
         if tile.width < TILE_WIDTH:
             return self._right_edge(tree)[tile.path]
         hashes = self._published.tile(tile)
@@ -106,7 +111,7 @@ class AuthenticLog:
         )
         wanted = self._tile(above, tree)[tile.index % TILE_WIDTH]
         _check_root(f"tile {tile.path}", merkle.root_of(hashes), wanted)
-        self._keep(tile.path, hashes)
+        self._tiles.keep(tile.path, hashes)
         return hashes
 
     def _right_edge(self, tree: Checkpoint) -> dict[str, list[bytes]]:
@@ -122,14 +127,29 @@ class AuthenticLog:
             level, size = level + 1, size // TILE_WIDTH
         _check_root(f"tiles of size {tree.size}", merkle.fold(roots), tree.root_hash)
         for path, hashes in fetched.items():
-            self._keep(path, hashes)
+            self._tiles.keep(path, hashes)
         return fetched
 
-    def _keep(self, path: str, hashes: list[bytes]) -> None:
+
+class _Kept:
+    """The newest few objects that were authenticated, by path: they are the same in every larger tree."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._objects: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: str) -> list[bytes] | None:
         with self._lock:
-            self._kept[path] = hashes
-            while len(self._kept) > MAX_KEPT_TILES:
-                self._kept.popitem(last=False)
+            if path in self._objects:
+                self._objects.move_to_end(path)
+            return self._objects.get(path)
+
+    def keep(self, path: str, hashes: list[bytes]) -> None:
+        with self._lock:
+            self._objects[path] = hashes
+            while len(self._objects) > self._limit:
+                self._objects.popitem(last=False)
 
 
 def _check_root(what: str, root: bytes, wanted: bytes) -> None:

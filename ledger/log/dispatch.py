@@ -34,7 +34,7 @@ Connect = Callable[[Shard], RemoteLog]
 _FAILURES_IN_A_ROW = 3
 """After so many without a success between them, one submission at a time asks whether the log is back."""
 _BATCH = 256
-"""Answers of one transaction, at most; entries that are read ahead, at least."""
+"""Entries that are read at once, at least, where so many are due: their statements are kept together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class _Work:
         """Something may be due."""
         self._answered = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(max(config.in_flight, _BATCH))
+        self._queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(2 * max(config.in_flight, _BATCH))
         self._busy: set[int] = set()
         self._under_way: set[asyncio.Task[None] | None] = set()
         self._ended = False
@@ -185,12 +185,13 @@ class _Work:
             room = self._queue.maxsize - self._queue.qsize()
             # What was answered and is not stored yet is still pending: so much is in memory at most.
             room = min(room, 2 * self._queue.maxsize + self._config.in_flight - len(self._busy))
-            taken = await asyncio.to_thread(self._outbox.take, room, set(self._busy)) if room > 0 else []
+            has_room = room >= self._queue.maxsize // 2
+            taken = await asyncio.to_thread(self._outbox.take, room, set(self._busy)) if has_room else []
             self._busy.update(number for number, _ in taken)
             for each in taken:
                 self._queue.put_nowait(each)
             if not taken:
-                await self._rest(has_room=room > 0)
+                await self._rest(has_room=has_room)
 
     async def _rest(self, *, has_room: bool) -> None:
         """Wait until something is accepted or answered, or may be tried again."""

@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.log import Committed, Submission
 from ledger.log.admission import Admissions, Changes
-from ledger.log.freshness import Source, check_not_restored
+from ledger.log.freshness import Hint, Source, check_not_restored, take_hints
 from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit, interrupted
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
@@ -59,8 +59,8 @@ SignCheckpoint = Callable[[Checkpoint], bytes]
 class LocalLogConfig:
     """What one log needs to know of itself.
 
-    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` are asked
-    before the first write unless ``start_unchecked``.
+    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` and ``hints`` are
+    asked before the first write unless ``start_unchecked``.
     """
 
     origin: str
@@ -68,6 +68,7 @@ class LocalLogConfig:
     sign: SignCheckpoint
     publish_interval: float = 1.0
     sources: Sequence[Source] = ()
+    hints: Sequence[Hint] = ()
     start_unchecked: bool = False
 
     def __post_init__(self) -> None:
@@ -162,6 +163,7 @@ class LocalLog:
                 origin=self._config.origin,
                 keys=self._config.keys,
             )
+            take_hints(self._config.hints, signed=signed.checkpoint, root_at=self._root_at)
         self._writable = True
         if self._state.target_size > self._state.published_size or self._shown() != self._state.signed_note:
             self._finish_publication()

@@ -176,8 +176,8 @@ class Outbox:
         stored = [
             StoredReceipt(
                 number=number,
-                shard=each.shard.order,
-                leaf_index=each.proven.leaf_index,
+                shard=each.position[0],
+                log_index=each.position[1],
                 stored_at=now,
                 log_entry=each.log_entry,
                 timestamps=each.timestamps,

@@ -1,12 +1,7 @@
-"""Posts to a log that answers late: hundreds of requests wait at once, and each answer is read up to a limit.
-
-A pool of httpx looks at every connection for every request, so one pool for a thousand requests spends more time on
-looking than on sending. Here they are spread over *lanes*, small pools that share nothing but the TLS settings.
-"""
+"""Posts to a log that answers late: hundreds of requests wait at once, and each answer is read up to a limit."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +10,6 @@ from ledger.errors import LimitError, SourceError
 if TYPE_CHECKING:
     import httpx
 
-LANE = 32
-"""Connections of one pool: small enough to be looked through, large enough that few pools are needed."""
 MIN_TIMEOUT = 20.0
 """Seconds. Rekor v2 answers when the next checkpoint is out, and asks its clients to wait that long (CLIENTS.md)."""
 
@@ -30,75 +23,71 @@ class Answer:
     body: bytes
 
 
-class Lanes:
-    """Posts up to ``in_flight`` requests at once; more wait for their turn. Redirects are not followed."""
+class Poster:
+    """Posts up to ``in_flight`` requests at once; more wait for their turn. Redirects are not followed.
+
+    ``timeout`` is in seconds for each request, from its turn on. ``transport`` is for tests.
+    """
 
     def __init__(
         self,
         in_flight: int,
         *,
+        max_bytes: int,
         timeout: float = 60.0,
         transport: "httpx.AsyncBaseTransport | None" = None,
     ) -> None:
         import httpx
 
+        from ledger.log.wire import WireTransport
+
         tls = httpx.create_ssl_context()
-        self._clients = [
-            httpx.AsyncClient(
-                # Waiting for a connection is not the server's slowness: the turn below bounds it.
-                timeout=httpx.Timeout(max(timeout, MIN_TIMEOUT), pool=None),
-                limits=httpx.Limits(max_connections=LANE, max_keepalive_connections=LANE),
-                follow_redirects=False,
-                transport=transport,
-                verify=tls,
-                headers={"Accept-Encoding": "identity"},
-            )
-            for _ in range(-(-in_flight // LANE))
-        ]
-        # The lanes by turns, so that the load is even from the first request on.
-        self._free = deque(self._clients[at % len(self._clients)] for at in range(in_flight))
+        self._max_bytes = max_bytes
+        self.client = httpx.AsyncClient(
+            timeout=max(timeout, MIN_TIMEOUT),
+            follow_redirects=False,
+            transport=transport or WireTransport(max_bytes=max_bytes, tls=tls),
+            verify=tls,
+            headers={"Accept-Encoding": "identity"},
+        )
         self._turn = asyncio.Semaphore(in_flight)
 
-    @property
-    def client(self) -> "httpx.AsyncClient":
-        """One of the clients, for the few requests that go elsewhere."""
-        return self._clients[0]
-
-    async def post(self, url: str, *, content: bytes, max_bytes: int, what: str) -> Answer:
-        """Post JSON and return the answer, whatever its status.
+    async def post(
+        self,
+        url: str,
+        *,
+        content: bytes,
+        media_type: str = "application/json",
+        what: str = "answer of the log",
+    ) -> Answer:
+        """Post and return the answer, whatever its status.
 
         Raises:
-            SourceError: no answer in time. LimitError: an answer of more than ``max_bytes``; ``what`` names it.
+            SourceError: no answer in time. LimitError: one that is too large; ``what`` names it.
         """
         import httpx
 
+        from ledger.log.wire import TooLargeError
+
+        body, headers = bytearray(), {"Content-Type": media_type}
         async with self._turn:
-            client = self._free.popleft()
             try:
-                async with client.stream("POST", url, content=content, headers=_JSON) as response:
-                    body = b"".join([chunk async for chunk in _limited(response, max_bytes, what)])
-                    return Answer(status=response.status_code, headers=response.headers, body=body)
+                async with self.client.stream("POST", url, content=content, headers=headers) as response:
+                    async for chunk in response.aiter_raw():
+                        body += chunk
+                        if len(body) > self._max_bytes:
+                            raise self._too_large(what)
+                    return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+            except TooLargeError as error:
+                raise self._too_large(what) from error
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
                 raise SourceError(
                     f"POST {url}", expected="an answer", actual=str(error) or type(error).__name__
                 ) from error
-            finally:
-                self._free.append(client)
+
+    def _too_large(self, what: str) -> LimitError:
+        return LimitError(what, expected=f"at most {self._max_bytes} bytes", actual="more")
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients:
-            await client.aclose()
-
-
-_JSON = {"Content-Type": "application/json", "Accept": "application/json"}
-
-
-async def _limited(response: "httpx.Response", max_bytes: int, what: str) -> AsyncIterator[bytes]:
-    """Yield the body, and stop the transfer where it becomes too large."""
-    size = 0
-    async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > max_bytes:
-            raise LimitError(what, expected=f"at most {max_bytes} bytes", actual="more")
-        yield chunk
+        await self.client.aclose()

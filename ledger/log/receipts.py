@@ -77,14 +77,13 @@ class Prover:
         value = parse_json(stored.log_entry, what="log entry", max_bytes=MAX_LOG_ENTRY_BYTES)
         proven = prove_log_entry(parse_log_entry(value), self.keys)
         check_shard(proven, shard)
-        if proven.leaf_index != stored.leaf_index:
-            raise ProofError(
-                "leaf index of the receipt", expected=stored.leaf_index, actual=proven.leaf_index
-            )
         check_body(proven, self.signed(entry))
-        return LogReceipt(
+        receipt = LogReceipt(
             shard=shard, log_entry=stored.log_entry, proven=proven, timestamps=stored.timestamps
         )
+        if receipt.position != (stored.shard, stored.log_index):
+            raise ProofError("index of the receipt", expected=stored.log_index, actual=receipt.position[1])
+        return receipt
 
 
 def check_shard(proven: ProvenEntry, shard: Shard) -> ProvenEntry:

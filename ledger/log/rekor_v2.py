@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import serialization
@@ -39,7 +40,7 @@ from ledger.log.hashedrekord import (
     prove_entry,
     read_answer,
 )
-from ledger.log.posting import Answer, Lanes
+from ledger.log.posting import Answer, Poster
 from ledger.log.published import PublishedLog
 from ledger.log.remote import LogReceipt, Shard
 from ledger.log.timestamping import Authority, request_timestamp
@@ -85,8 +86,10 @@ class RekorV2:
         self.shard = shard
         self._keys = keys
         self._url = f"{shard.write_url}/api/v2/log/entries"
-        self._open = lambda: Lanes(in_flight, timeout=timeout, transport=transport)
-        self._lanes = self._open()
+        self._open = partial(
+            Poster, in_flight, max_bytes=MAX_ANSWER_BYTES, timeout=timeout, transport=transport
+        )
+        self._poster = self._open()
         self._signer = signer
         self._tsa_urls, self._authorities = tuple(tsa_urls), tuple(authorities)
         self._pause = pause
@@ -112,9 +115,7 @@ class RekorV2:
         return replace(receipt, timestamps=(await stamping,))
 
     async def _submit(self, request: bytes, body: bytes) -> LogReceipt:
-        answer = await self._lanes.post(
-            self._url, content=request, max_bytes=MAX_ANSWER_BYTES, what="answer of the log"
-        )
+        answer = await self._poster.post(self._url, content=request)
         match answer.status:
             case 201:
                 return read_answer(answer.body, body=body, shard=self.shard, keys=self._keys)
@@ -197,13 +198,11 @@ class RekorV2:
         return await self._ask(self._tsa_urls[-1], signature)
 
     async def _ask(self, url: str, signature: bytes) -> bytes:
-        return await request_timestamp(
-            signature, url=url, authorities=self._authorities, client=self._lanes.client
-        )
+        return await request_timestamp(signature, url=url, authorities=self._authorities, poster=self._poster)
 
     async def close(self) -> None:
         """Close connections."""
-        await self._lanes.close()
+        await self._poster.close()
 
     # What of ``ledger.log.Log`` applies
 
@@ -224,7 +223,7 @@ class RekorV2:
 
     async def _append(self, entries: Sequence[bytes], signer: Verifier) -> list[Committed | LedgerError]:
         here = copy(self)
-        here._lanes = self._open()  # noqa: SLF001 - connections cannot leave their event loop
+        here._poster = self._open()  # noqa: SLF001 - connections cannot leave their event loop
         try:
             return list(await asyncio.gather(*(here._append_one(entry, signer) for entry in entries)))  # noqa: SLF001
         finally:

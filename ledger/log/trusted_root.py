@@ -99,21 +99,23 @@ def load_instance(config: InstanceConfig, directory: pathlib.Path) -> Instance:
 def read_instance(root: Json, signing: Json, *, where: str, read_url: str = "") -> Instance:
     """Return the instance of a trusted root and a signing config, both read as JSON. Raises ConfigError."""
     try:
-        logs = [log for each in _listed(root, "tlogs") if (log := _parse_log(each)) is not None]
+        logs = [_parse_log(each) for each in _listed(root, "tlogs")]
         services = [_parse_service(each) for each in _listed(signing, "rekorTlogUrls")]
         authorities = tuple(_parse_authority(each) for each in _listed(root, "timestampAuthorities"))
         stamping = [_parse_service(each) for each in _listed(signing, "tsaUrls")]
         logs = sorted(logs, key=lambda log: log.valid_from)  # stable: then by the place in the root
         paired = _pair(logs, services)
         shards = [
-            _shard(log, order, service) for order, (log, service) in enumerate(zip(logs, paired, strict=True))
+            _shard(log, order, service)
+            for order, (log, service) in enumerate(zip(logs, paired, strict=True))
+            if log.key is not None
         ]
     except (InputError, KeyError, TypeError, ValueError) as error:
         actual = error.finding if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise _refuse(where, "a trusted root and a signing config of Sigstore", actual) from error
     return Instance(
         shards=tuple(_read_at(shards, read_url)),
-        keys=LogKeys({log.log_id: log.key for log in logs}),
+        keys=LogKeys({log.log_id: log.key for log in logs if log.key is not None}),
         authorities=authorities,
         tsa_urls=tuple(each.url for each in stamping),
         trusted_root=format_canonical_json(root),
@@ -164,6 +166,8 @@ def _fetch_public() -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Log:
+    """A log; ``key`` is None where it is of a kind that is not known here: such a log keeps its place, and is not used."""
+
     base_url: str
     log_id: bytes
     spki: bytes
@@ -182,8 +186,7 @@ def _listed(value: Json, name: str) -> Iterator[Any]:
     return iter([] if listed is None else listed)
 
 
-def _parse_log(value: Any) -> _Log | None:
-    """Parse a log; None where its key is of a kind that is not known here: it is never used."""
+def _parse_log(value: Any) -> _Log:
     match value:
         case {
             "baseUrl": str(base_url),
@@ -197,9 +200,10 @@ def _parse_log(value: Any) -> _Log | None:
     try:
         key = serialization.load_der_public_key(spki)
     except UnsupportedAlgorithm:
-        return None
+        key = None
     except ValueError as error:
-        raise MalformedError(f"key of {base_url}", expected="DER", actual=str(error)) from error
+        # cryptography's own words are many; what is wrong is the same each time.
+        raise MalformedError(f"key of {base_url}", expected="DER", actual="other bytes") from error
     start, end = _parse_window(rest.get("validFor"))
     log_id = parse_base64(key_id, what=f"log id of {base_url}", max_bytes=HASH_BYTES)
     if len(log_id) != HASH_BYTES:
@@ -283,6 +287,8 @@ def _pair(logs: Sequence[_Log], services: Sequence[_Service]) -> list[_Service |
 
 def _fits(log: _Log, service: _Service) -> bool:
     """Whether the log may have this interface: the id of an ECDSA key is the same in both."""
+    if log.key is None:
+        return False
     if isinstance(log.key, ec.EllipticCurvePublicKey):
         return True
     return log.has_note_id == (service.version == 2)

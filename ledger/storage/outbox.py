@@ -2,7 +2,7 @@
 
 An entry's *number* is its place in the order of acceptance, which the chains follow. It is *pending* until it has a
 receipt or is dropped; an entry that the log refused is pending too, and waits for a person. Nothing is ever deleted
-but the note that something is pending. Positions (order of the shard, leaf index) belong to one number each; a number
+but the note that something is pending. Positions (order of the shard, index in it) belong to one number each; a number
 may have several, and the lowest counts.
 
 Whoever reads asks for pages: no call loads more than it was asked for, however much is pending.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.encoding import Json, format_base64, format_canonical_json, parse_base64, parse_canonical_json
-from ledger.errors import ConfigError, CorruptError, LedgerError, NotFoundError
+from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.storage import Head
 from ledger.storage.heads import HeadStore, reading
 
@@ -31,10 +31,10 @@ CREATE INDEX pending_due ON pending(next_attempt, number) WHERE NOT refused;
 CREATE INDEX pending_barriers ON pending(number) WHERE barrier;
 CREATE INDEX pending_failed ON pending(code) WHERE code <> '';
 CREATE TABLE receipts(
-    number INTEGER NOT NULL, shard INTEGER NOT NULL, leaf_index INTEGER NOT NULL, stored_at INTEGER NOT NULL,
-    log_entry BLOB NOT NULL, timestamps BLOB NOT NULL, UNIQUE (shard, leaf_index)
+    number INTEGER NOT NULL, shard INTEGER NOT NULL, log_index INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+    log_entry BLOB NOT NULL, timestamps BLOB NOT NULL, UNIQUE (shard, log_index)
 ) STRICT;
-CREATE INDEX receipts_numbers ON receipts(number, shard, leaf_index);
+CREATE INDEX receipts_numbers ON receipts(number, shard, log_index);
 CREATE TABLE drops(number INTEGER PRIMARY KEY, reason TEXT NOT NULL, dropped_at INTEGER NOT NULL) STRICT;
 CREATE TABLE shards(shard INTEGER PRIMARY KEY, kind TEXT NOT NULL, log_id BLOB NOT NULL UNIQUE) STRICT;
 """
@@ -58,11 +58,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReceipt:
-    """A place of an entry as it was stored: proven then, and to be proven again before anybody is shown it."""
+    """A place of an entry as it was stored: proven then, and to be proven again before anybody is shown it.
+
+    ``shard`` and ``log_index`` are its position; see ``ledger.log.remote.LogReceipt``.
+    """
 
     number: int
     shard: int
-    leaf_index: int
+    log_index: int
     stored_at: int
     log_entry: bytes
     timestamps: tuple[bytes, ...] = ()
@@ -181,17 +184,6 @@ class OutboxStore(HeadStore):
         with reading("accepted entries"):
             return dict(self._select("SELECT number, entry FROM accepted WHERE number", numbers))
 
-    def statement_sha256(self, number: int) -> bytes:
-        """Return the digest of an accepted statement. Raises NotFoundError."""
-        rows = self._rows("SELECT statement_sha256 FROM accepted WHERE number = ?", number)
-        if not rows:
-            raise NotFoundError(
-                f"number {number}",
-                expected=f"a number below {self.size()}",
-                actual="one that was not accepted",
-            )
-        return bytes(rows[0][0])
-
     def statements(self, start: int) -> list[tuple[int, bytes]]:
         """Return a page of (number, digest of the statement) from ``start`` on."""
         return self._rows(
@@ -267,7 +259,7 @@ class OutboxStore(HeadStore):
                     (
                         each.number,
                         each.shard,
-                        each.leaf_index,
+                        each.log_index,
                         each.stored_at,
                         each.log_entry,
                         _format_timestamps(each.timestamps),
@@ -275,7 +267,7 @@ class OutboxStore(HeadStore):
                 ).rowcount
                 if stored != 1:
                     raise CorruptError(
-                        f"leaf {each.leaf_index} of shard {each.shard} in the outbox",
+                        f"index {each.log_index} of shard {each.shard} in the outbox",
                         expected=f"no entry, or number {each.number}",
                         actual="another entry",
                         next_step=_DAMAGED,
@@ -301,21 +293,21 @@ class OutboxStore(HeadStore):
 
     def receipts(self, number: int) -> list[StoredReceipt]:
         """Return the places of an entry, the lowest first."""
-        rows = self._rows(f"{_RECEIPTS} WHERE number = ? ORDER BY shard, leaf_index", number)
+        rows = self._rows(f"{_RECEIPTS} WHERE number = ? ORDER BY shard, log_index", number)
         return [_receipt(row) for row in rows]
 
     def receipts_from(self, start: int) -> list[StoredReceipt]:
         """Return the places of a page of entries from ``start`` on, whole entries only, in the order of numbers."""
         rows = self._rows(
-            f"{_RECEIPTS} WHERE number >= ? AND number < ? ORDER BY number, shard, leaf_index",
+            f"{_RECEIPTS} WHERE number >= ? AND number < ? ORDER BY number, shard, log_index",
             start,
             start + _PAGE,
         )
         return [_receipt(row) for row in rows]
 
-    def number_at(self, shard: int, leaf_index: int) -> int | None:
+    def number_at(self, shard: int, log_index: int) -> int | None:
         """Return the entry that has this place, or None."""
-        rows = self._rows("SELECT number FROM receipts WHERE shard = ? AND leaf_index = ?", shard, leaf_index)
+        rows = self._rows("SELECT number FROM receipts WHERE shard = ? AND log_index = ?", shard, log_index)
         return rows[0][0] if rows else None
 
     # What people decide
@@ -387,7 +379,7 @@ _PENDING = (
     "SELECT p.number, accepted_at, barrier, refused, attempts, next_attempt, code, text"
     " FROM pending p JOIN accepted a ON a.number = p.number"
 )
-_RECEIPTS = "SELECT number, shard, leaf_index, stored_at, log_entry, timestamps FROM receipts"
+_RECEIPTS = "SELECT number, shard, log_index, stored_at, log_entry, timestamps FROM receipts"
 
 
 def _pending(row: tuple[Any, ...]) -> Pending:
@@ -407,7 +399,7 @@ def _receipt(row: tuple[Any, ...]) -> StoredReceipt:
     return StoredReceipt(
         number=row[0],
         shard=row[1],
-        leaf_index=row[2],
+        log_index=row[2],
         stored_at=row[3],
         log_entry=row[4],
         timestamps=_parse_timestamps(row[5]),

@@ -17,8 +17,8 @@ def _once(command):
     return (time.perf_counter() - start) * 1e3
 
 
-def _medians(*commands):
-    """The commands take turns, so that whatever else the machine does slows all of them alike."""
+def medians(*commands):
+    """Return the median of each command, in ms. They take turns, so that whatever else the machine does slows all of them alike."""
     for command in commands:
         _once(command)
     rounds = [[_once(command) for command in commands] for _ in range(TIMES)]
@@ -39,7 +39,7 @@ def cold():
         for step in steps:
             subprocess.run([program, *step], check=True, capture_output=True)
         trust = f"{ledger}/trust.toml"
-        verify, help_, sigstore = _medians(
+        verify, help_, sigstore = medians(
             [program, "verify", "--proof", proof, "--trust", trust, "--log-only"],
             [program, "--help"],
             [sys.executable, "-c", "import sigstore.verify"],

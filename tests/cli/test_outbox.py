@@ -17,7 +17,9 @@ from ledger.errors import (
     CorruptError,
     MalformedError,
     NotFoundError,
+    ProofError,
     RejectedError,
+    RestoredError,
     UnavailableError,
     UsageError,
 )
@@ -36,7 +38,7 @@ class Hub:
         self.model = folder / "model"
         self.model.mkdir()
 
-    def init(self, url):
+    def init(self, url, *, code=0):
         tree = self.rekor.tree
         log = TrustedLog(base_url=f"http://{tree.origin}", spki=tree.spki, log_id=tree.log_id, write_url=url)
         root, signing = write_trust(self.folder, [log])
@@ -55,6 +57,7 @@ class Hub:
             str(signing),
             "--read-url",
             f"{url}/read",
+            code=code,
         )
 
     def call(self, *arguments, code=0):
@@ -141,7 +144,8 @@ def test_a_recorded_event_is_in_rekor(hub):
         key: receipt[key] for key in ("number", "leafIndex", "logIndex")
     }
     text = hub.text("record", hub.directory, "acme/tiny", "--revision", "r1", "--model", str(hub.model))
-    assert f"Leaf              {receipt['leafIndex']} of 2 in rekor.example" in text
+    size = receipt["checkpoint"]["size"]
+    assert f"Leaf              {receipt['leafIndex']} of {size} in rekor.example" in text
     assert "Number            1 in this ledger's order" in text
 
 
@@ -285,6 +289,9 @@ def test_a_statement_that_is_logged_must_be_kept(hub, tmp_path):
     assert hub.call("evidence", "gc", hub.directory, "--older-than", "0s")["collected"] == []
     path.unlink()
     assert "statement of number 1" in hub.audit(code=61)["message"]
+    hub.call("index", "rebuild", hub.directory)
+    assert path.read_bytes() == statement
+    hub.audit()
 
 
 def test_evidence_of_a_ledger_in_rekor_is_shown_and_withdrawn(hub):
@@ -345,9 +352,8 @@ def test_what_is_only_for_rekor_is_refused_elsewhere(tmp_path, capsys):
 
 def test_a_ledger_needs_a_shard_of_its_kind(tmp_path, capsys):
     hub = Hub(tmp_path, capsys, kind="rekor-v1")
-    with hub.rekor.serve() as url, pytest.raises(AssertionError) as refused:
-        hub.init(url)
-    assert refused.value.args[0][0] == ConfigError.exit_code
+    with hub.rekor.serve() as url:
+        assert hub.init(url, code=ConfigError.exit_code)["what"] == "shards of the trusted root"
     assert not (tmp_path / "ledger").exists()
 
 
@@ -356,11 +362,82 @@ def test_the_same_event_id_with_other_facts_is_a_conflict(hub):
     hub.record("r2", "--event-id", "e", code=ConflictError.exit_code)
 
 
-def test_a_mirrored_copy_is_the_same_event(hub):
-    """A stranger sends (r, n-s) to Rekor before we do; the audit proves both places where both are known."""
-    hub.record("r1", "--no-wait")
+def scanned(hub, code=0):
+    return hub.call("index", "rebuild", hub.directory, "--scan", code=code)["scan"]
+
+
+def mirror(hub, number):
+    """A stranger sends (r, n-s) of a statement to Rekor, before we do."""
     reader = open_for_reading(hub.folder / "ledger")
-    signed = reader.accepted.prover.signed(next(reader.read(1, 2, size=2)))
+    signed = reader.accepted.prover.signed(next(reader.read(number, number + 1, size=number + 1)))
     copy = replace(signed, signature=twin(signed.signature))
-    hub.rekor.tree.append(hashedrekord_v2(copy.digest, copy.signature, copy.verifier))
-    assert hub.record("r1")["leafIndex"] in (1, 2)
+    return hub.rekor.tree.append(hashedrekord_v2(copy.digest, copy.signature, copy.verifier))
+
+
+def test_a_scan_links_every_copy_of_an_event_and_the_lowest_counts(hub):
+    hub.record("r1", "--no-wait")
+    copy = mirror(hub, 1)
+    own = hub.record("r1")["leafIndex"]
+    assert own > copy
+    found = scanned(hub)
+    assert (found["added"], found["withoutStatement"], found["notShown"]) == (1, [], [])
+    again = hub.record("r1")
+    assert (again["leafIndex"], again["alsoAt"]) == (
+        copy,
+        [{"shardOrder": 0, "leafIndex": own, "logIndex": own}],
+    )
+    assert hub.audit()["logged"] == 2
+    assert scanned(hub)["added"] == 0
+
+
+def test_a_scan_finds_what_was_logged_and_has_no_receipt(hub, tmp_path):
+    for number in range(300):  # more than a tile
+        hub.rekor.tree.append(b"somebody else's entry %d" % number)
+    hub.record("r1")
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger/outbox.db")) as connection:
+        connection.executescript(
+            "INSERT INTO pending SELECT number, 0, 0, 0, 0, '', '' FROM receipts; DELETE FROM receipts;"
+        )
+    assert hub.status()["pending"] == 2
+    found = scanned(hub)
+    assert (found["added"], found["withoutEntry"]) == (2, 0)
+    assert found["shards"] == [{"order": 0, "origin": "rekor.example", "size": 302, "byTheHubsKey": 2}]
+    assert hub.status()["logged"] == 2
+    assert hub.audit()["logged"] == 2
+    hub.record("r2", "--no-wait")
+    assert scanned(hub)["withoutEntry"] == 1
+
+
+def test_a_scan_tells_an_old_copy_of_the_outbox(hub, tmp_path):
+    whole = tmp_path / "ledger/outbox.db"
+    kept = whole.read_bytes()
+    hub.record("r1")
+    whole.write_bytes(kept)
+    found = scanned(hub, code=RestoredError.exit_code)
+    (stranger,) = found["withoutStatement"]
+    statement = tmp_path / "ledger/evidence" / stranger["statementSha256"][:2] / stranger["statementSha256"]
+    assert b'"revision":"r1"' in statement.read_bytes()
+    assert "old copy" in hub.text("index", "rebuild", hub.directory, "--scan", code=RestoredError.exit_code)
+
+
+def test_a_scan_tells_a_log_that_shows_another_tree(hub):
+    hub.record("r1")
+    other = FakeRekor()
+    other.tree.append(b"something else")
+    hub.rekor.tree = other.tree  # the same key and name, another history
+    found = scanned(hub, code=ProofError.exit_code)
+    assert [each["number"] for each in found["notShown"]] == [0, 1]
+    assert "Not shown: number 0" in hub.text(
+        "index", "rebuild", hub.directory, "--scan", code=ProofError.exit_code
+    )
+
+
+def test_only_rekor_v2_is_scanned(hub, tmp_path, capsys):
+    settings = tmp_path / "ledger/hubledger.toml"
+    settings.write_text(settings.read_text().replace('log = "rekor-v2"', 'log = "rekor-v1"'))
+    assert (
+        "Rekor v1"
+        in hub.call("index", "rebuild", hub.directory, "--scan", code=UsageError.exit_code)["message"]
+    )
+    hub.call("init", str(tmp_path / "own"), "--origin", "log.example", "--hub", "hub.example")
+    hub.call("index", "rebuild", str(tmp_path / "own"), "--scan", code=UsageError.exit_code)

@@ -210,7 +210,7 @@ class FakeRekor:
 
     def _over_httpx(self, request):
         status, headers, body = self.answer(request.method, request.url.path, request.read())
-        return httpx.Response(status, headers=headers, content=body)
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
     @contextlib.contextmanager
     def serve(self):
@@ -274,3 +274,65 @@ def _checked_body(request):
     digest_, content = parse_base64(digest_), parse_base64(content)
     verifier.key.verify(content, digest_, ec.ECDSA(Prehashed(verifier.algorithm)))
     return hashedrekord_v2(digest_, content, verifier)
+
+
+def submit(server, signed=None, **options):
+    """Submit one payload to a fake server through the real client; pauses take no time."""
+    import asyncio
+
+    from ledger.log.fetch import fetch_from_url
+    from ledger.log.rekor_v2 import RekorV2
+
+    async def pause(seconds):
+        pass
+
+    async def run():
+        shard = server.tree.shard()
+        facts = {
+            "pause": pause,
+            "transport": server.transport(),
+            "fetch": fetch_from_url(shard.read_url, transport=server.transport(), pause=lambda seconds: None),
+        }
+        log = RekorV2(shard, server.tree.keys, **facts | options)
+        try:
+            return await log.submit(signed or signed_payload())
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def trust_of(*trees, services=None):
+    """The trusted root and the signing config of some logs, as JSON values."""
+    root = {
+        "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+        "tlogs": [
+            {
+                "baseUrl": f"https://{tree.origin}",
+                "hashAlgorithm": "SHA2_256",
+                "publicKey": {
+                    "rawBytes": format_base64(tree.spki),
+                    "keyDetails": "PKIX_ED25519",
+                    "validFor": {"start": "2026-01-02T03:04:05Z"},
+                },
+                "logId": {"keyId": format_base64(tree.log_id)},
+            }
+            for tree in trees
+        ],
+        "timestampAuthorities": [],
+    }
+    signing = {
+        "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+        "rekorTlogUrls": services
+        if services is not None
+        else [
+            {
+                "url": f"https://{tree.origin}",
+                "majorApiVersion": 2,
+                "validFor": {"start": "2026-01-02T03:04:05Z"},
+            }
+            for tree in trees
+        ],
+        "tsaUrls": [],
+    }
+    return root, signing

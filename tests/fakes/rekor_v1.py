@@ -10,6 +10,7 @@ import copy
 import hashlib
 import http.server
 import json
+import sys
 import threading
 import urllib.parse
 from dataclasses import dataclass, field
@@ -244,6 +245,11 @@ class FakeRekorV1:
             daemon_threads = True
             request_queue_size = 128
 
+            def handle_error(self, *arguments):
+                """A client that has read enough hangs up; anything else is a fault of the fake."""
+                if not isinstance(sys.exc_info()[1], ConnectionError):
+                    super().handle_error(*arguments)
+
         with Server(("127.0.0.1", 0), Handler) as server:
             thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
             thread.start()
@@ -370,6 +376,7 @@ CORRUPTIONS = {
         _proof(_put("checkpoint", lambda note: note.partition("\n\n")[0])),
         MalformedError,
     ),
+    "checkpoint-no-text": (_proof(_put("checkpoint", lambda note: "\ud800" + note)), MalformedError),
     "hash": (_proof(_put("hashes", lambda hashes: [_other(hashes[0]), *hashes[1:]])), ProofError),
     "hash-missing": (_proof(_put("hashes", lambda hashes: hashes[1:])), ProofError),
     "hash-more": (_proof(_put("hashes", lambda hashes: [*hashes, "00" * 32])), ProofError),
@@ -394,3 +401,41 @@ CORRUPTIONS = {
     "a-list": (lambda value: [value], MalformedError),
 }
 """By what is changed: how, and what it must be found to be. For an entry that is not the first of its tree."""
+
+
+def _head(number, change):
+    return lambda state: state | {"signedTreeHead": _line(number, change)(state["signedTreeHead"])}
+
+
+def _without(name):
+    return lambda state: {key: value for key, value in state.items() if key != name}
+
+
+STATE_CORRUPTIONS = {
+    "root": (lambda state: state | {"rootHash": "00" * 32}, ProofError),
+    "size": (lambda state: state | {"treeSize": state["treeSize"] + 1}, ProofError),
+    "tree-id": (lambda state: state | {"treeID": "13"}, SignatureError),
+    "head-origin": (_head(0, lambda _: f"{NAME} - 99999"), SignatureError),
+    "head-size": (_head(1, lambda size: size + "0"), SignatureError),
+    "head-root": (_head(2, _other), SignatureError),
+    "head-signature": (_head(4, lambda line: _other(line, -30)), SignatureError),
+    "head-of-another-tree": (
+        lambda state: state | {"signedTreeHead": FakeV1Tree(11).checkpoint().decode()},
+        SignatureError,
+    ),
+    "head-by-another-log": (
+        lambda state: (
+            state | {"signedTreeHead": FakeV1Tree(int(state["treeID"]), key="other").checkpoint().decode()}
+        ),
+        SignatureError,
+    ),
+    "no-head": (_without("signedTreeHead"), MalformedError),
+    "no-size": (_without("treeSize"), MalformedError),
+    "no-tree-id": (_without("treeID"), MalformedError),
+    "earlier-tree-without-a-size": (
+        lambda state: state | {"inactiveShards": [{"treeID": "11"}]},
+        MalformedError,
+    ),
+    "a-list": (lambda state: [state], MalformedError),
+}
+"""The same for the state of the log."""

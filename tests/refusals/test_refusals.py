@@ -13,13 +13,17 @@ import pytest
 from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
+    of_anchors,
     of_bundle,
+    of_bundles,
     of_client,
     of_evidence,
     of_formats,
     of_ledger,
     of_log,
+    of_outbox,
     of_rekor,
+    of_rekor_v1,
     of_storage,
     of_tlog,
 )
@@ -33,11 +37,15 @@ CASES = dict(
         of_tlog,
         of_client,
         of_bundle,
+        of_bundles,
         of_storage,
         of_evidence,
         of_log,
+        of_outbox,
         of_ledger,
         of_rekor,
+        of_anchors,
+        of_rekor_v1,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

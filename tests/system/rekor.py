@@ -14,6 +14,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import threading
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
@@ -232,22 +233,37 @@ def rekor_v2(folder, **options):
 
 @contextlib.contextmanager
 def timestamp_server(folder):
-    """Run a timestamp authority with a chain of its own; yields it as ``write_trust`` takes it."""
-    port = free_port()
-    command = [
-        *(tool("timestamp-server"), "serve", "--host=127.0.0.1", f"--port={port}"),
-        *("--timestamp-signer=memory", "--disable-ntp-monitoring"),
-    ]
-    with (pathlib.Path(folder) / "timestamp-server.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        api = f"http://127.0.0.1:{port}/api/v1/timestamp"
-        wait_until(lambda: get(f"{api}/certchain") is not None, running=process)
+    """Run a timestamp authority with a chain of its own; yields it as ``write_trust`` takes it.
+
+    Its metrics are always at port 2112, which only one process on a machine can have (Rekor v1 wants it too): wait for
+    whoever has it.
+    """
+    binary, log = tool("timestamp-server"), pathlib.Path(folder) / "timestamp-server.log"
+    with contextlib.ExitStack() as running:
+        api = _start_timestamps(running, binary, log)
         chain = x509.load_pem_x509_certificates(get(f"{api}/certchain"))
         yield TrustedAuthority(url=api, chain=tuple(each.public_bytes(_DER) for each in chain))
-    finally:
-        process.kill()
-        process.wait()
+
+
+def _start_timestamps(running, binary, log):
+    never = threading.Event()
+    for _ in range(180):
+        port = free_port()
+        api = f"http://127.0.0.1:{port}/api/v1/timestamp"
+        command = [
+            *(binary, "serve", "--host=127.0.0.1", f"--port={port}"),
+            *("--timestamp-signer=memory", "--disable-ntp-monitoring"),
+        ]
+        log.unlink(missing_ok=True)
+        try:
+            _start(running, command, log, until=lambda api=api: get(f"{api}/certchain") is not None)
+        except AssertionError:
+            if b"address already in use" not in log.read_bytes():
+                raise
+            never.wait(1)
+        else:
+            return api
+    raise AssertionError("another process has port 2112 for three minutes")
 
 
 @dataclass(frozen=True, kw_only=True)

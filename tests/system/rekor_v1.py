@@ -190,11 +190,14 @@ class Backend:
         return path
 
     @contextlib.contextmanager
-    def server(self, *, key=None, tree=None, inactive=(), kinds=None, max_body=None, port=None):
+    def server(
+        self, *, key=None, tree=None, inactive=(), kinds=None, algorithms=None, max_body=None, port=None
+    ):
         """Run a rekor-server; yields a ``Server``.
 
         ``tree`` is a tree to go on with (a new one otherwise), ``inactive`` the trees before it, oldest first;
-        ``kinds`` the kinds of entries that it takes, ``max_body`` its limit in bytes.
+        ``kinds`` the kinds of entries that it takes, ``algorithms`` those of the keys in a hashedrekord, ``max_body`` its
+        limit in bytes.
         """
         key, port = key or self.new_key(), port or peers.free_port()
         command = [
@@ -216,6 +219,8 @@ class Backend:
             command += ["--trillian_log_server.sharding_config", str(config)]
         if kinds is not None:
             command += ["--enabled_entry_types", ",".join(kinds)]
+        if algorithms is not None:
+            command += ["--client-signing-algorithms", ",".join(algorithms)]
         if max_body is not None:
             command += ["--max_request_body_size", str(max_body)]
         with running(command, self.folder / f"rekor-{port}.log") as process:

@@ -1,5 +1,6 @@
 """Certificate chains: the checks that model-signing makes, and those that it forgets. Each refusal by its code."""
 
+import base64
 import datetime as dt
 
 import pytest
@@ -198,6 +199,18 @@ BENT = {
 def test_certificates_that_are_none(model, root, bent):
     signed = oms.certificate_bundle(oms.statement(model), oms.certify("leaf", root))
     signed["verificationMaterial"]["x509CertificateChain"]["certificates"] = BENT[bent]
+    oms.put(model, signed)
+    found = verify_revision(model, trust=TrustMaterial(anchors=[root.pem]))
+    assert (found.outcome, found.reasons) == ("INVALID_SIGNATURE", ("certificate-malformed",))
+
+
+def test_a_certificate_of_an_impossible_version(model, root):
+    signed = oms.certificate_bundle(oms.statement(model), oms.certify("leaf", root))
+    listed = signed["verificationMaterial"]["x509CertificateChain"]["certificates"]
+    # [0] EXPLICIT INTEGER 2 is version 3 (RFC 5280 section 4.1).
+    der = base64.b64decode(listed[0]["rawBytes"])
+    listed[0]["rawBytes"] = oms.b64(der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x12", 1))
+    assert listed[0]["rawBytes"] != oms.b64(der)
     oms.put(model, signed)
     found = verify_revision(model, trust=TrustMaterial(anchors=[root.pem]))
     assert (found.outcome, found.reasons) == ("INVALID_SIGNATURE", ("certificate-malformed",))

@@ -515,7 +515,7 @@ def test_one_place_belongs_to_one_event(scene):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE receipts SET leaf_index = 7 WHERE number = 0",
+        "UPDATE receipts SET log_index = 7 WHERE number = 0",
         "UPDATE receipts SET number = 3 - number WHERE number > 0",
         "UPDATE receipts SET log_entry = (SELECT log_entry FROM receipts WHERE number = 1)",
         "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
@@ -541,9 +541,7 @@ def test_a_log_entry_of_a_stranger_is_no_receipt(scene):
     scene.record(2)
     scene.drain()
     other = shard.receipt(scene.outbox.fate(1).receipts[0].proven.leaf_index)
-    stored = replace(
-        scene.store.receipts(0)[0], log_entry=other.log_entry, leaf_index=other.proven.leaf_index
-    )
+    stored = replace(scene.store.receipts(0)[0], log_entry=other.log_entry, log_index=other.proven.index)
     with pytest.raises(CorruptError, match="body of the log entry"):
         scene.prover.prove(next(iter(scene.outbox.read(0, 1))), stored)
 

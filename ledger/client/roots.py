@@ -4,19 +4,21 @@ Importing sigstore takes as long as everything else that a public key needs, so 
 """
 
 import importlib.util
+import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from ledger.bundle.log_entry import LogKeys
+from ledger.bundle.logged import RootLogs, Span
 from ledger.encoding import parse_base64, parse_json
 from ledger.errors import ConfigError, InputError, NotFoundError
+from ledger.log.timestamping import Authority
 
 MAX_ROOT_BYTES = 4 << 20
 _PRODUCTION = "_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
@@ -24,31 +26,10 @@ _CONFIG = "clienttrustconfig"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """When something of a trusted root counts: from ``start`` to ``end``, both included; None: no bound."""
+class Root:
+    """What our own checks need of a trusted root; the certificates are sigstore-python's business."""
 
-    start: datetime | None
-    end: datetime | None
-
-    def holds(self, at: datetime) -> bool:
-        """Whether a time is within."""
-        return (self.start is None or self.start <= at) and (self.end is None or at <= self.end)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Authority:
-    """A timestamp authority: its chain (DER, the signer first, the root last), and when it counts."""
-
-    chain: tuple[bytes, ...]
-    valid: Span
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RootLogs:
-    """What our own checks need of a trusted root. ``spans`` is by log id."""
-
-    keys: LogKeys
-    spans: Mapping[bytes, Span]
+    logs: RootLogs
     authorities: tuple[Authority, ...]
 
 
@@ -68,7 +49,7 @@ def production_root() -> bytes:
         ) from error
 
 
-def parse_root(raw: bytes) -> RootLogs:
+def parse_root(raw: bytes) -> Root:
     """Parse a trusted root, or a client trust config around one. A key of an unknown kind is left out, and never used.
 
     Raises:
@@ -92,7 +73,7 @@ def _no_root(why: str) -> ConfigError:
     )
 
 
-def _parse(logs: Iterable[Any], authorities: Iterable[Any]) -> RootLogs:
+def _parse(logs: Iterable[Any], authorities: Iterable[Any]) -> Root:
     keys: dict[bytes, Any] = {}
     spans: dict[bytes, Span] = {}
     for log in logs:
@@ -103,19 +84,20 @@ def _parse(logs: Iterable[Any], authorities: Iterable[Any]) -> RootLogs:
         except (ValueError, UnsupportedAlgorithm):
             continue
         spans[log_id] = _span(log["publicKey"].get("validFor"))
-    return RootLogs(
-        keys=LogKeys(keys), spans=spans, authorities=tuple(_authority(each) for each in authorities)
+    return Root(
+        logs=RootLogs(keys=LogKeys(keys), spans=spans),
+        authorities=tuple(_authority(each) for each in authorities),
     )
 
 
 def _span(value: Any) -> Span:
     ends = value or {}
-    return Span(start=_time(ends.get("start")), end=_time(ends.get("end")))
+    return Span(first=_time(ends.get("start")) or 0, last=_time(ends.get("end")))
 
 
-def _time(text: str | None) -> datetime | None:
-    """Parse protobuf's JSON of a time, which is RFC 3339 in UTC."""
-    return None if text is None else datetime.fromisoformat(text)
+def _time(text: str | None) -> int | None:
+    """Parse protobuf's JSON of a time, which is RFC 3339; fractions of a second are dropped."""
+    return None if text is None else math.floor(datetime.fromisoformat(text).timestamp())
 
 
 def _authority(value: Any) -> Authority:
@@ -123,6 +105,5 @@ def _authority(value: Any) -> Authority:
         parse_base64(each["rawBytes"], what="certificate of a timestamp authority", max_bytes=64 << 10)
         for each in value["certChain"]["certificates"]
     )
-    for each in chain:
-        x509.load_der_x509_certificate(each)
-    return Authority(chain=chain, valid=_span(value.get("validFor")))
+    valid = _span(value.get("validFor"))
+    return Authority(chain=chain, valid_from=valid.first, valid_until=valid.last)
