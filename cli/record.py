@@ -50,7 +50,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     "-o",
     "proof_out",
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
-    help="Write the .tlog-proof here.",
+    help="Write the proof here, once there is one; in Rekor a Sigstore bundle, unless called ….tlog-proof.",
 )
 @click.option("--no-wait", is_flag=True, help="In Rekor: accept the event, and leave it pending.")
 @click.option(
@@ -129,7 +129,7 @@ def command(  # noqa: PLR0917 - click passes each option
     click.echo(f"{receipt['outcome']}  {printable(name)} at {printable(revision)}")
     for label, text in _lines(receipt):
         click.echo(f"  {label:<16}  {printable(text)}")
-    if proof_out:
+    if proof_out and "leafIndex" in receipt:
         click.echo(f"  {'Proof':<16}  {printable(str(proof_out))}")
     if "signer-changed" in receipt["reasons"]:
         click.echo(printable(f"See since when: {shlex.join(['hubledger', 'history', str(directory), name])}"))

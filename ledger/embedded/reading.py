@@ -10,7 +10,7 @@ from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_rea
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
-from ledger.errors import CorruptError, NotFoundError
+from ledger.errors import CorruptError, NotFoundError, UsageError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
 from ledger.event.schemas import ERASURE
 from ledger.event.statements import PlainStatement
@@ -166,6 +166,8 @@ def write_proof(
 ) -> dict[str, Any]:
     """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        return _write_rekor_proof(ledger, ledger.accepted, event, since=since, output=output)
     tree = ledger.log.checkpoint().checkpoint
     leaf_index = find_leaf(ledger, event)
     if leaf_index >= tree.size:
@@ -186,6 +188,28 @@ def write_proof(
         "output": str(output),
         "since": old,
     }
+
+
+def _write_rekor_proof(
+    ledger: ReadLedger,
+    accepted: "AcceptedLog",
+    event: str,
+    *,
+    since: pathlib.Path | None,
+    output: pathlib.Path,
+) -> dict[str, Any]:
+    from ledger.embedded.remote import fate_facts, format_logged
+
+    if since is not None:
+        raise UsageError(
+            "--since",
+            expected="a ledger with a log of its own",
+            actual=f"one in Rekor ({ledger.config.log})",
+            next_step="Leave it out: a proof from Rekor links to no checkpoint that you keep",
+        )
+    fate = accepted.fate(find_leaf(ledger, event))
+    write_file_durably(output.absolute(), format_logged(fate, accepted.prover, name=output.name), mode=0o644)
+    return fate_facts(fate) | {"output": str(output)}
 
 
 def find_leaf(ledger: ReadLedger, event: str) -> int:

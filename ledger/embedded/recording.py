@@ -92,7 +92,7 @@ def record_revision(
     long as is usual); without one by then the receipt says that it is pending.
 
     Raises:
-        UsageError: ``wait`` where the log is our own, ``proof_out`` where it is not.
+        UsageError: ``wait`` where the log is our own.
         ConflictError: the event id stands for other facts. RestoredError, WriterLockedError, WriteError: the ledger
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
@@ -103,13 +103,6 @@ def record_revision(
             expected="a ledger in Rekor",
             actual="one with a log of its own",
             next_step="Leave them out: what is recorded is in the log when the command ends",
-        )
-    if config.log != "local" and proof_out is not None:
-        raise UsageError(
-            "--proof-out",
-            expected="a ledger with a log of its own",
-            actual=f"one in Rekor ({config.log})",
-            next_step="Leave it out; `hubledger proof` writes the proof of what is logged",
         )
     if request.private and config.private == "skip":
         return {"skipped": True, "name": escape_name(request.name), "revision": escape_name(request.revision)}
@@ -146,7 +139,8 @@ def _log_receipt(
     if checkpoint is None or not isinstance(ledger.log, LocalLog):
         from ledger.embedded.submitting import DEFAULT_WAIT, submit_event
 
-        return submit_event(ledger, receipt.leaf_index, wait=DEFAULT_WAIT if wait is None else wait)
+        seconds = DEFAULT_WAIT if wait is None else wait
+        return submit_event(ledger, receipt.leaf_index, wait=seconds, proof_out=proof_out)
     if proof_out is not None:
         write_file_durably(
             proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644

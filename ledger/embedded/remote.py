@@ -16,13 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
 from ledger.errors import ConfigError, LimitError, NotFoundError, UsageError
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.outbox import Fate, Outbox, fate_of
-from ledger.log.receipts import Prover
+from ledger.log.receipts import Prover, bodies_of
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
 from ledger.log.trusted_root import MAX_TRUST_BYTES, Instance, load_instance
 from ledger.storage.directory import write_file_durably
@@ -31,6 +32,7 @@ from ledger.storage.outbox import OutboxStore, StoredReceipt, pages
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 
 TRUST_FOLDER = "trust"
+PROOF_SUFFIX = ".tlog-proof"
 _WRITERS = 32
 """Statements that are written at once."""
 
@@ -278,6 +280,30 @@ def place_facts(receipt: LogReceipt) -> dict[str, Any]:
     if receipt.timestamps:
         facts["timestamps"] = len(receipt.timestamps)
     return facts
+
+
+def format_logged(fate: Fate, prover: Prover, *, name: str) -> bytes:
+    """Format the proof of an entry: a C2SP proof where the file is called ``….tlog-proof``, else a Sigstore bundle.
+
+    Raises:
+        NotFoundError: it is not logged. MalformedError: a C2SP proof of an entry in Rekor v1, which has none.
+    """
+    signed = prover.signed(fate.entry)
+    # A stranger's copy with the twin of the signature is a place of the event, and no proof of these bytes.
+    own = [each for each in fate.receipts if each.proven.body in bodies_of(signed, each.proven.kind)[:1]]
+    if not own:
+        raise NotFoundError(
+            f"proof of number {fate.number}",
+            expected="a place in the log",
+            actual=f"none, it is {state_of(fate)}",
+            next_step="`hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+        )
+    spki = signed.verifier.der
+    if name.endswith(PROOF_SUFFIX):
+        return format_rekor_proof(fate.entry, spki=spki, log_entry=own[0].log_entry)
+    return format_sigstore_bundle(
+        fate.entry, spki=spki, log_entries=[own[0].log_entry], timestamps=own[0].timestamps
+    )
 
 
 def refuse_own_log_options(not_older_than: Sequence[pathlib.Path], *, start_unchecked: bool) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.reading import find_leaf, read_statement_at
-from ledger.embedded.remote import dispatching, fate_facts
+from ledger.embedded.remote import dispatching, fate_facts, format_logged
 from ledger.errors import UsageError
 from ledger.event import VerificationEvent
 from ledger.event.fields import CODE
 from ledger.log.outbox import Outbox
 from ledger.log.trusted_root import Instance
+from ledger.storage.directory import write_file_durably
 from ledger.storage.outbox import OutboxStore, Pending
 
 Progress = Callable[[int, int], None]
@@ -24,16 +25,21 @@ MAX_SHOWN = 1000
 """Entries that one answer lists; the whole number is beside them."""
 
 
-def submit_event(ledger: OpenLedger, number: int, *, wait: float) -> dict[str, Any]:
+def submit_event(
+    ledger: OpenLedger, number: int, *, wait: float, proof_out: pathlib.Path | None
+) -> dict[str, Any]:
     """Drain the outbox until an entry is logged, for ``wait`` seconds at most; returns what became of it as JSON facts.
 
-    With no time to wait nothing is submitted: the next recording, or ``outbox retry``, does it.
+    With no time to wait nothing is submitted: the next recording, or ``outbox retry``, does it. ``proof_out`` is written
+    if the entry is logged by then.
     """
     outbox, instance = outbox_of(ledger)
     fate = outbox.fate(number)
     if wait > 0 and fate.pending is not None and not fate.pending.refused:
         with dispatching(outbox, ledger.config, instance):
             fate = outbox.wait_for([number], timeout=wait)[number]
+    if proof_out is not None and fate.receipts:
+        write_file_durably(proof_out, format_logged(fate, outbox.prover, name=proof_out.name), mode=0o644)
     return fate_facts(fate)
 
 

@@ -44,6 +44,7 @@ class Fate:
     """What became of an accepted entry: its proven places, the lowest first; or that it waits; or that it was dropped."""
 
     number: int
+    entry: bytes
     receipts: tuple[LogReceipt, ...] = ()
     pending: Pending | None = None
     dropped: Drop | None = None
@@ -60,7 +61,7 @@ class Outbox:
         *,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - when entries came, and may be tried again
     ) -> None:
-        self._store, self._prover, self._keep, self._clock = store, prover, keep, clock
+        self._store, self.prover, self._keep, self._clock = store, prover, keep, clock
         self._writer = threading.RLock()
         self._settled = threading.Condition(self._writer)
         self._admissions = Admissions(store.lookup)
@@ -193,7 +194,7 @@ class Outbox:
 
     def signed(self, entry: bytes) -> SignedPayload:
         """Read an accepted entry as what is submitted."""
-        return self._prover.signed(entry)
+        return self.prover.signed(entry)
 
     def _check(self) -> None:
         if self._failure:
@@ -237,7 +238,7 @@ class Outbox:
             )
         with self._writer:
             (entry,) = self.read(number, number + 1)
-            return fate_of(self._store, self._prover, number, entry)
+            return fate_of(self._store, self.prover, number, entry)
 
     def counts(self) -> Counts:
         """Count the entries in each state."""
@@ -293,6 +294,7 @@ def fate_of(store: OutboxStore, prover: Prover, number: int, entry: bytes) -> Fa
     receipts = tuple(prover.prove(entry, each) for each in store.receipts(number))
     return Fate(
         number=number,
+        entry=entry,
         receipts=receipts,
         pending=store.pending([number]).get(number),
         dropped=store.dropped(number),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -322,17 +323,7 @@ def test_what_is_only_for_a_log_of_ones_own_is_refused(hub, tmp_path):
             "--not-older-than",
             str(kept),
         ),
-        (
-            "record",
-            hub.directory,
-            "a/b",
-            "--revision",
-            "r",
-            "--model",
-            str(hub.model),
-            "-o",
-            str(tmp_path / "p"),
-        ),
+        ("proof", hub.directory, "0", "-o", str(tmp_path / "p"), "--since", str(kept)),
     ):
         assert hub.call(*arguments, code=UsageError.exit_code)["error"] == "UsageError"
 
@@ -372,6 +363,26 @@ def mirror(hub, number):
     signed = reader.accepted.prover.signed(next(reader.read(number, number + 1, size=number + 1)))
     copy = replace(signed, signature=twin(signed.signature))
     return hub.rekor.tree.append(hashedrekord_v2(copy.digest, copy.signature, copy.verifier))
+
+
+@pytest.mark.parametrize(("name", "option"), [("e.sigstore.json", "--bundle"), ("e.tlog-proof", "--proof")])
+def test_proofs_of_logged_events_verify_offline(hub, tmp_path, name, option):
+    out, trust = str(tmp_path / name), str(tmp_path / "ledger/trust.toml")
+    hub.record("r1", "--no-wait", "-o", out)
+    hub.call("proof", hub.directory, "1", "-o", out, code=NotFoundError.exit_code)
+    assert not pathlib.Path(out).exists(), "there is nothing to prove yet"
+    hub.record("r1", "-o", out)
+    written = pathlib.Path(out).read_bytes()
+    result = hub.call("verify", option, out, "--trust", trust, "--log-only")
+    assert result["log"] == "INCLUDED_ONLY"
+    text = hub.text("proof", hub.directory, "1", "-o", out)
+    assert f"hubledger verify {option} {out}" in text
+    assert pathlib.Path(out).read_bytes() == written
+    copy = mirror(hub, 1)
+    scanned(hub)
+    assert copy in [each["leafIndex"] for each in hub.record("r1")["alsoAt"]]
+    hub.call("proof", hub.directory, "1", "-o", out)
+    assert pathlib.Path(out).read_bytes() == written, "a stranger's copy is no proof of these bytes"
 
 
 def test_a_scan_links_every_copy_of_an_event_and_the_lowest_counts(hub):

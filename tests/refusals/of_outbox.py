@@ -7,6 +7,7 @@ from dataclasses import replace
 from cli.main import group
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.reading import write_proof
 from ledger.embedded.recording import record_revision
 from ledger.embedded.remote import RekorSource
 from ledger.embedded.scanning import scan_ledger
@@ -190,9 +191,14 @@ CASES = (
         lambda scene: open_for_reading(_ledger(scene)).log,
     ),
     refused(
+        NotFoundError,
+        "proof of number 0: expected a place in the log, got none, it is pending. `hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+        lambda scene: write_proof(_ledger(scene), "0", since=None, output=scene.folder / "proof"),
+    ),
+    refused(
         UsageError,
-        "--proof-out: expected a ledger with a log of its own, got one in Rekor (rekor-v2). Leave it out; `hubledger proof` writes the proof of what is logged",
-        lambda scene: _record(scene, _ledger(scene), proof_out=scene.folder / "proof"),
+        "--since: expected a ledger with a log of its own, got one in Rekor (rekor-v2). Leave it out: a proof from Rekor links to no checkpoint that you keep",
+        lambda scene: write_proof(_ledger(scene), "0", since=scene.folder, output=scene.folder / "proof"),
     ),
     refused(
         UsageError,
