@@ -358,7 +358,7 @@ CHECKS = (
     refused(
         UnknownKindError,
         "key of a signature: expected a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, or Ed25519, got "
-        f"EllipticCurvePublicKey. {NEWER}",
+        f"ECPublicKey. {NEWER}",
         lambda _: AnyVerifier(spki_of(ec.generate_private_key(ec.SECP256K1()))).key,
     ),
     turned(
