@@ -29,6 +29,9 @@ def command(
     leads to another repository. `*` marks a row that is not by a pinned signer, one of those who signed the first
     verified version: this is what the hub's decision goes by.
 
+    In a ledger in Rekor the order is that of acceptance (NUMBER); LEAF is the place in a shard, or says that there is
+    none yet.
+
     With --content or --file, the events that have the same content, or the same file, whatever they are called.
     """
     from ledger.errors import UsageError
@@ -52,8 +55,10 @@ def command(
 
 def as_text(rows: Sequence[Mapping[str, Any]], *, columns: int | None, indent: str = "") -> str:
     """Lay out rows of ``model_history``: a table, and under each of its lines who signed, which may be long."""
-    heads = format_table(_HEADER, [_cells(row) for row in rows], indent=indent).split("\n")
-    under = " " * (heads[0].index("LEAF") + 2)
+    remote = any("number" in row for row in rows)
+    header = (_HEADER[0], "NUMBER", "SHARD", *_HEADER[1:]) if remote else _HEADER
+    heads = format_table(header, [_cells(row) for row in rows], indent=indent).split("\n")
+    under = " " * (heads[0].index(header[1]) + 2)
     lines = [heads[0]]
     for head, row in zip(heads[1:], rows, strict=True):
         lines.append(head)
@@ -65,12 +70,21 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     revision = row.get("revision", "")
     return (
         marks(row),
-        str(row["leafIndex"]),
+        *_place(row),
         row["recordedAt"],
         revision if len(revision) <= _REVISION_SHOWN else f"{revision[: _REVISION_SHOWN - 1]}…",
         row.get("outcome", ""),
         row.get("decision", ""),
     )
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The leaf; in a ledger in Rekor the number, the shard and the leaf there, or that it has none."""
+    if "number" not in row:
+        return (str(row["leafIndex"]),)
+    if not row["logged"]:
+        return str(row["number"]), "", row["state"]
+    return str(row["number"]), str(row["shardOrder"]), str(row["leafIndex"])
 
 
 def marks(row: Mapping[str, Any]) -> str:
@@ -121,16 +135,18 @@ def _legend(rows: Sequence[Mapping[str, Any]], *, columns: int | None, indent: s
         lines.append("!  other signers than in the last signed row before, or another repository")
     if strange:
         lines.append("*  not by a pinned signer")
-        pins = dict.fromkeys(
-            (row["pin"]["leafIndex"], row["pin"]["signedBy"]) for row in rows if "pin" in row
-        )
-        lines += [f"   pinned at leaf {leaf}: {signers}" for leaf, signers in pins]
+        pins = dict.fromkeys((_pinned_at(row["pin"]), row["pin"]["signedBy"]) for row in rows if "pin" in row)
+        lines += [f"   pinned at {place}: {signers}" for place, signers in pins]
     if unknown:
         lines.append("This history has events that this version of hubledger does not understand.")
     if lines:
         yield ""
     for line in lines:
         yield wrap(printable(line), columns=columns, first=indent)
+
+
+def _pinned_at(pin: Mapping[str, Any]) -> str:
+    return f"number {pin['number']}" if "number" in pin else f"leaf {pin['leafIndex']}"
 
 
 def _show_content(

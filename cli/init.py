@@ -6,24 +6,74 @@ import click
 
 from cli.output import echo_json, json_option
 
+_FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
+
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=pathlib.Path))
 @click.option("--origin", required=True, help='The log\'s name for ever, such as "log.example/models".')
 @click.option("--hub", required=True, help='The hub\'s id for ever, such as "hub.example".')
+@click.option(
+    "--log",
+    "kind",
+    type=click.Choice(("local", "rekor-v2", "rekor-v1")),
+    default="local",
+    show_default=True,
+    help="Where events are logged, for ever: here, or in Sigstore's Rekor.",
+)
+@click.option(
+    "--trust-config", type=_FILE, help="Of Rekor: a Sigstore client trust config; default: the public one."
+)
+@click.option("--trusted-root", type=_FILE, help="Of Rekor: a trusted root, with --signing-config.")
+@click.option("--signing-config", type=_FILE, help="Of Rekor: the signing config that says where to submit.")
+@click.option(
+    "--read-url", help="Of Rekor v2: where checkpoints and tiles are, if not below the address to write to."
+)
 @json_option
-def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) -> None:
+def command(  # noqa: PLR0917 - click passes each option
+    directory: pathlib.Path,
+    origin: str,
+    hub: str,
+    kind: str,
+    trust_config: pathlib.Path | None,
+    trusted_root: pathlib.Path | None,
+    signing_config: pathlib.Path | None,
+    read_url: str | None,
+    *,
+    as_json: bool,
+) -> None:
     """Make a ledger in DIRECTORY: keys (readable by you only), trust file, settings, and a signed log.
 
     The log begins with one entry, which announces the hub's key.
 
+    With --log rekor-v2 or rekor-v1 the log is Sigstore's Rekor: there is no log key, and outbox.db, which holds what
+    was accepted, must never be lost. The trust files are copied into DIRECTORY.
+
     DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
     """
     from ledger.embedded.directory import describe, init
-    from ledger.errors import ConfigError
+    from ledger.errors import ConfigError, UsageError
 
+    given = (trust_config, trusted_root, signing_config, read_url)
+    rekor = None
+    if kind != "local":
+        from ledger.embedded.remote import RekorSource
+
+        rekor = RekorSource(
+            kind=kind,
+            trust_config=trust_config,
+            trusted_root=trusted_root,
+            signing_config=signing_config,
+            read_url=read_url or "",
+        )
+    elif any(each is not None for each in given):
+        raise UsageError(
+            "--trust-config, --trusted-root, --signing-config and --read-url",
+            expected="--log rekor-v2 or rekor-v1",
+            actual="--log local",
+        )
     try:
-        init(directory, origin=origin, hub=hub)
+        init(directory, origin=origin, hub=hub, rekor=rekor)
     except ConfigError as error:
         # The settings are called by the options that gave them.
         what = {"ledger": "--origin", "hub": "--hub"}.get(error.what, error.what)
@@ -35,8 +85,15 @@ def command(directory: pathlib.Path, origin: str, hub: str, *, as_json: bool) ->
         echo_json({"directory": str(directory), **keys})
         return
     click.echo(f"Made a ledger in {directory}")
-    click.echo(f"  log       {keys['logKey']}")
+    if rekor is None:
+        click.echo(f"  log       {keys['logKey']}")
+    for shard in keys.get("shards", ()):
+        click.echo(f"  shard     {shard['key']}")
     click.echo(f"  hub key   {keys['hubKeyId']}")
-    click.echo("  for others  trust.toml, and the folder log/ on any web server")
-    click.echo("  for you     keys/: a stolen key can sign in your name, a lost one ends the log")
+    if rekor is None:
+        click.echo("  for others  trust.toml, and the folder log/ on any web server")
+        click.echo("  for you     keys/: a stolen key can sign in your name, a lost one ends the log")
+    else:
+        click.echo("  for others  trust.toml, and the statements in evidence/ by their digests")
+        click.echo("  for you     keys/ and outbox.db: what is lost of them, nobody can make again")
     click.echo(f"Next: hubledger record {directory} NAMESPACE/MODEL --revision REV --model PATH")

@@ -23,7 +23,10 @@ def show(directory: pathlib.Path, *, as_json: bool) -> None:
     if as_json:
         echo_json(keys)
         return
-    click.echo(f"log key    {keys['logKey']}")
-    click.echo(f"cosigner   {keys['cosignerKey']}")
+    if "logKey" in keys:
+        click.echo(f"log key    {keys['logKey']}")
+        click.echo(f"cosigner   {keys['cosignerKey']}")
+    for shard in keys.get("shards", ()):
+        click.echo(f"shard      {shard['key']}")
     click.echo(f"hub key    {keys['hubKeyId']}   (SHA-256 of its SubjectPublicKeyInfo)")
     click.echo(keys["hubKey"], nl=False)

@@ -1,17 +1,23 @@
-"""`hubledger log checkpoint|audit`: the transparency log itself."""
+"""`hubledger log checkpoint|audit|anchor|anchors`: the transparency log itself, and its checkpoints in other logs."""
 
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import echo_json, json_option
+from cli.output import columns, echo_json, format_table, json_option, printable, wrap
 from cli.progress import progress_bar
+from ledger.embedded.wording import plural
 from ledger.errors import UsageError
+
+if TYPE_CHECKING:
+    from ledger.embedded.anchor_list import AnchorReport, ListedAnchor
 
 
 @click.group()
 def command() -> None:
-    """Show the signed checkpoint, or audit a whole log."""
+    """Show the signed checkpoint, audit a whole log, or anchor it in another one."""
 
 
 @command.command()
@@ -80,7 +86,12 @@ def audit(
     if as_json:
         echo_json(report)
         return
-    click.echo(f"Audited {report['origin']}: size {report['size']}, root {report['rootHash']}")
+    if "rootHash" in report:
+        click.echo(f"Audited {report['origin']}: size {report['size']}, root {report['rootHash']}")
+    else:
+        click.echo(
+            f"Audited {report['ledger']} in {report['log']}: {report['size']} accepted, {report['logged']} logged"
+        )
     for line in report["checked"]:
         click.echo(f"  {line}")
 
@@ -90,3 +101,149 @@ def _log_folder(source: str) -> str:
     folder = pathlib.Path(source)
     is_ledger = not (folder / "checkpoint").exists() and (folder / "log" / "checkpoint").is_file()
     return str(folder / "log") if "://" not in source and is_ledger else source
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@click.option(
+    "--start-unchecked",
+    is_flag=True,
+    help="Anchor without asking whether the other log knows anchors that this directory does not.",
+)
+@json_option
+def anchor(directory: pathlib.Path, *, start_unchecked: bool, as_json: bool) -> None:
+    """Anchor the newest checkpoint of DIRECTORY now, and finish what is pending.
+
+    For cron, or after something important. Where to, [anchor] in hubledger.toml says.
+    """
+    import asyncio
+
+    from ledger.embedded.anchoring import COMMAND_BUDGET, outcome_facts
+    from ledger.embedded.anchoring import anchor as run
+
+    outcome = asyncio.run(run(directory, budget=COMMAND_BUDGET, forced=True, unchecked=start_unchecked))
+    if as_json:
+        echo_json(outcome_facts(outcome))
+    else:
+        for line in _outcome_lines(outcome_facts(outcome)):
+            click.echo(line)
+    if outcome.failures:
+        raise outcome.failures[0]
+
+
+def _outcome_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts["made"] is None and not facts["finished"] and not facts["pending"]:
+        yield "Nothing to anchor: the newest checkpoint is anchored already"
+    for each in facts["finished"]:
+        where = (
+            [f"leaf {each['log']['index']} of {printable(each['log']['origin'])}"] if "log" in each else []
+        )
+        where += [plural(each["timestamps"], "timestamp")] if each["timestamps"] else []
+        yield f"Anchored  size {each['size']}: {', '.join(where) or 'refused by the log'}"
+    if facts["pending"]:
+        yield f"Pending   {plural(facts['pending'], 'anchor')}: stored, and sent again at the next occasion"
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@click.option(
+    "--trusted-root",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="The other log's keys: a Sigstore trusted root or trust config; default: that of [anchor].",
+)
+@click.option(
+    "--export",
+    "export_to",
+    type=click.Path(path_type=pathlib.Path, file_okay=False),
+    help="Write every anchor that holds as a Sigstore bundle into this folder.",
+)
+@click.option(
+    "--evidence-out",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    default=pathlib.Path("misbehaviour.json"),
+    help="Where evidence goes if two signed checkpoints contradict each other.",
+)
+@json_option
+def anchors(
+    directory: pathlib.Path,
+    trusted_root: pathlib.Path | None,
+    export_to: pathlib.Path | None,
+    evidence_out: pathlib.Path,
+    *,
+    as_json: bool,
+) -> int:
+    """List the anchors of DIRECTORY, each verified again from stored files, without network.
+
+    The exit code is 0 if all that is stored holds. What is pending is listed and is no failure.
+    """
+    from ledger.embedded.anchor_list import list_anchors
+
+    report = list_anchors(directory, trusted_root=trusted_root)
+    written = None
+    if report.evidence is not None:
+        from cli.verify import _write_evidence
+
+        written = _write_evidence(report.evidence, evidence_out)
+    exported: list[pathlib.Path] = []
+    if export_to is not None:
+        from ledger.embedded.anchor_export import export_anchors
+
+        exported = export_anchors(report, export_to)
+    if as_json:
+        echo_json(
+            {
+                "origin": report.origin,
+                "anchors": [each.as_json() for each in report.anchors],
+                **({"evidence": str(written)} if written else {}),
+                **({"exported": [str(each) for each in exported]} if export_to else {}),
+                "exitCode": report.exit_code,
+            }
+        )
+        return report.exit_code
+    for line in _anchor_lines(report, written, exported):
+        click.echo(line)
+    return report.exit_code
+
+
+def _anchor_lines(
+    report: "AnchorReport", written: pathlib.Path | None, exported: Sequence[pathlib.Path]
+) -> Iterator[str]:
+    if not report.anchors:
+        yield f"No anchor of {printable(report.origin)} is stored here"
+        return
+    yield format_table(
+        ("SIZE", "ROOT", "STATE", "WHERE AND WHEN"),
+        [_row(each) for each in report.anchors],
+        columns=columns(),
+    )
+    for each in report.anchors:
+        for problem in each.problems:
+            yield wrap(
+                f"{printable(each.name)}: {problem.step}: {printable(str(problem.error))}", columns=columns()
+            )
+    if written is not None:
+        yield f"MISBEHAVIOUR: the log signed two histories. Evidence: {printable(str(written))}"
+    for path in exported:
+        yield f"Exported  {printable(str(path))}"
+    bad = sum(bool(each.problems) for each in report.anchors)
+    yield (
+        f"{plural(bad, 'anchor')} of {len(report.anchors)} does not hold"
+        if bad
+        else f"{plural(len(report.anchors), 'anchor')}, and all that is stored holds"
+    )
+
+
+def _row(each: "ListedAnchor") -> tuple[str, str, str, str]:
+    facts = each.as_json()
+    where = [f"leaf {facts['log']['index']} of {facts['log']['origin']}"] if "log" in facts else []
+    if "integratedTime" in facts.get("log", {}):
+        where.append(f"at {facts['log']['integratedTime']}")
+    where += [f"stamped {time}" for time in facts["timestamps"]]
+    if "madeAt" in facts:
+        where.append(f"made {facts['madeAt']}, this machine says")
+    return (
+        str(facts.get("size", "?")),
+        facts.get("rootHash", "?")[:16],
+        facts["state"] if facts["holds"] else f"{facts['state']}, does not hold",
+        "; ".join(where),
+    )

@@ -20,10 +20,11 @@ COMMANDS: dict[str, str] = {
     "history": "Show a model's events, with a marker where the signer changed.",
     "proof": "Write the proof that an event is in the log.",
     "verify": "Check a proof, and a model, against a trust file. Offline.",
-    "log": "Show the signed checkpoint, or audit a whole log.",
+    "log": "Show the signed checkpoint, audit a whole log, or anchor it in another.",
     "evidence": "Show, export, withdraw or collect what events name by digest.",
     "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",
+    "outbox": "Show, retry or drop what is not yet in Rekor.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",
 }

@@ -23,24 +23,29 @@ from cli.output import echo_json, json_option, printable
     "output",
     required=True,
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
-    help="Where to write the .tlog-proof.",
+    help="Where to write the .tlog-proof; in Rekor a Sigstore bundle, unless called ….tlog-proof.",
 )
 @json_option
 def command(
     directory: pathlib.Path, event: str, since: pathlib.Path | None, output: pathlib.Path, *, as_json: bool
 ) -> None:
-    """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside."""
+    """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside.
+
+    Of a ledger in Rekor: a Sigstore bundle, or where FILE is called so and it is Rekor v2, a tlog-proof.
+    """
     from ledger.embedded.reading import write_proof
 
     facts = write_proof(directory, event, since=since, output=output)
     if as_json:
         echo_json(facts)
         return
+    tree = facts.get("checkpoint", facts)
     click.echo(
         printable(
-            f"Leaf {facts['leafIndex']} is in {facts['origin']} at size {facts['size']}; proof in {output}"
+            f"Leaf {facts['leafIndex']} is in {tree['origin']} at size {tree['size']}; proof in {output}"
         )
     )
-    check = ["hubledger", "verify", "--proof", str(output), "--trust", str(directory / "trust.toml")]
+    form = "--bundle" if "checkpoint" in facts and output.suffix != ".tlog-proof" else "--proof"
+    check = ["hubledger", "verify", form, str(output), "--trust", str(directory / "trust.toml")]
     pin = [] if since is None else ["--pin", str(since)]
     click.echo(printable(f"Check it: {shlex.join([*check, *pin, '--log-only'])}"))

@@ -50,7 +50,13 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     "-o",
     "proof_out",
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
-    help="Write the .tlog-proof here.",
+    help="Write the proof here, once there is one; in Rekor a Sigstore bundle, unless called ….tlog-proof.",
+)
+@click.option("--no-wait", is_flag=True, help="In Rekor: accept the event, and leave it pending.")
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(min=0),
+    help="In Rekor: how long to wait for the place in the log.  [default: 60]",
 )
 @json_option
 def command(  # noqa: PLR0917 - click passes each option
@@ -70,14 +76,17 @@ def command(  # noqa: PLR0917 - click passes each option
     trust_config: pathlib.Path | None,
     not_older_than: tuple[pathlib.Path, ...],
     proof_out: pathlib.Path | None,
+    wait_seconds: float | None,
     *,
+    no_wait: bool,
     private: bool,
     start_unchecked: bool,
     as_json: bool,
 ) -> None:
     """Verify every signature on the files of NAME at --revision and record the outcome in DIRECTORY.
 
-    Unsigned and failed outcomes are recorded too, with exit code 0: what failed is in the receipt.
+    Unsigned and failed outcomes are recorded too, with exit code 0: what failed is in the receipt. So is an event of a
+    ledger in Rekor that is accepted and not yet logged: it is durable, and the receipt says that it is pending.
     """
     from ledger.embedded.recording import RecordRequest, record_revision
 
@@ -104,6 +113,7 @@ def command(  # noqa: PLR0917 - click passes each option
             not_older_than=not_older_than,
             start_unchecked=start_unchecked,
             proof_out=proof_out,
+            wait=0.0 if no_wait else wait_seconds,
             progress=advance,
         )
     if as_json:
@@ -119,7 +129,7 @@ def command(  # noqa: PLR0917 - click passes each option
     click.echo(f"{receipt['outcome']}  {printable(name)} at {printable(revision)}")
     for label, text in _lines(receipt):
         click.echo(f"  {label:<16}  {printable(text)}")
-    if proof_out:
+    if proof_out and "leafIndex" in receipt:
         click.echo(f"  {'Proof':<16}  {printable(str(proof_out))}")
     if "signer-changed" in receipt["reasons"]:
         click.echo(printable(f"See since when: {shlex.join(['hubledger', 'history', str(directory), name])}"))
@@ -147,5 +157,22 @@ def _lines(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for each in receipt.get("withheld", ()):
         yield "Withheld", f"{each} (withdrawn earlier: its bytes are not kept)"
     yield "Event", receipt["eventId"] + ("  (recorded before)" if receipt["repeated"] else "")
-    tree = receipt["checkpoint"]
-    yield "Leaf", f"{receipt['leafIndex']} of {tree['size']} in {tree['origin']}"
+    yield from _places(receipt)
+
+
+def _places(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say where the event is: its leaf, or that it is accepted and has none yet."""
+    tree = receipt.get("checkpoint", {})
+    if "state" not in receipt:
+        yield "Leaf", f"{receipt['leafIndex']} of {tree['size']} in {tree['origin']}"
+        return
+    if receipt["logged"]:
+        index = f", log index {receipt['logIndex']}" if receipt["logIndex"] != receipt["leafIndex"] else ""
+        yield "Leaf", f"{receipt['leafIndex']} of {tree['size']} in {tree['origin']}{index}"
+        yield "Number", f"{receipt['number']} in this ledger's order"
+        return
+    words = {"pending": "accepted, not yet logged", "refused": "accepted, and refused by the log"}
+    yield words.get(receipt["state"], receipt["state"]).capitalize(), f"number {receipt['number']}"
+    if "lastError" in receipt:
+        yield "Last error", f"{receipt['lastError']['error']}: {receipt['lastError']['message']}"
+    yield "Later", "record it again, or run `hubledger outbox retry`"

@@ -27,6 +27,8 @@ MAX_ENTRY_BYTES = 49_000
 """A ``.tlog-proof`` line with the entry in base64 must stay under the 64 KiB that Go's line reader takes."""
 MAX_SIGNATURE_BYTES = 72
 """An ASN.1 DER ECDSA signature over P-256."""
+MAX_ANCHOR_SIGNATURE_BYTES = 139
+"""The same over P-521: the key of an anchor, which is no entry of ours, may be on a larger curve."""
 MAP_COMMIT_KIND = "https://hubledger/map-commit/v1"
 MAP_FUNCTION = "hubledger/v1"
 
@@ -97,8 +99,12 @@ def parse_entry(data: bytes, *, leaf_index: int | None = None) -> Entry | MapCom
     return parse_envelope(value)
 
 
-def parse_envelope(value: Json) -> Entry:
-    """Parse an envelope that came as JSON. Raises MalformedError."""
+def parse_envelope(value: Json, *, max_signature_bytes: int = MAX_SIGNATURE_BYTES) -> Entry:
+    """Parse an envelope that came as JSON; keys on larger curves than a hub's make larger signatures.
+
+    Raises:
+        MalformedError, LimitError: not an envelope of an in-toto statement with one signature.
+    """
     match value:
         case {
             "payload": str(payload),
@@ -114,7 +120,7 @@ def parse_envelope(value: Json) -> Entry:
     return Entry(
         payload=parse_base64(payload, what="payload of the entry"),
         keyid=keyid,
-        signature=parse_base64(sig, what="signature of the entry", max_bytes=MAX_SIGNATURE_BYTES),
+        signature=parse_base64(sig, what="signature of the entry", max_bytes=max_signature_bytes),
     )
 
 

@@ -268,6 +268,9 @@ def statement(data):
         check_common(predicate)
     if kind == "verification-event/v1":
         check_event(predicate)
+    if kind == "anchor/v1":
+        size = predicate["size"]
+        need(size.isdecimal() and int(size) >= 2**53 if isinstance(size, str) else size < 2**53, "size")
     one = value["subject"][0]
     need((one["name"], one["digest"]["sha256"]) == subject(kind, predicate), "subject")
     return "known", value

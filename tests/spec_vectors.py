@@ -7,8 +7,8 @@ from dataclasses import replace
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae
-from ledger.event import escape_name, facts_digest, format_statement
-from ledger.event.schemas import PREFIX, STATEMENTS, json_schema
+from ledger.event import PlainStatement, escape_name, facts_digest, format_statement
+from ledger.event.schemas import ANCHOR, PREFIX, STATEMENTS, json_schema
 from ledger.identity import (
     CertificateFacts,
     CommittedFacts,
@@ -92,12 +92,17 @@ def changed(data, *path, value):
     return format_canonical_json(whole)
 
 
+LARGE_TREE = {"origin": "log.example", "size": str(2**53), "rootHash": "01" * 32}
+"""A tree of more leaves than a JSON number can say."""
+
+
 def statements():
     known = [
         events.event(),
         full(),
         events.event(events.key("a"), repo_id="7"),
         *(plain(kind) for kind in PLAIN),
+        PlainStatement(predicate_type=ANCHOR, fields=LARGE_TREE),
     ]
     cases = [
         {
@@ -108,11 +113,13 @@ def statements():
         }
         for each in known
     ]
-    event = format_statement(full())
+    event, anchor = format_statement(full()), format_statement(plain(ANCHOR))
     unknown = [
         changed(event, "predicateType", value=f"{PREFIX}verification-event/v2"),
         changed(event, "predicateType", value="https://example.org/other/v1"),
         changed(event, "predicate", "newField", value=1),
+        # An anchor has none of the common fields: a later version may.
+        changed(anchor, "predicate", "ledger", value="log.example"),
     ]
     refused = [
         event + b"\n",
@@ -138,6 +145,10 @@ def statements():
         ),
         changed(format_statement(plain(f"{PREFIX}hub-key/v1")), "predicate", "keyid", value="00" * 32),
         changed(event, "padding", value="x" * 32768),
+        changed(anchor, "predicate", "size", value=4),
+        changed(anchor, "predicate", "rootHash", value="11" * 32),
+        changed(anchor, "predicate", "size", value="3"),
+        changed(anchor, "subject", 0, "name", value="log.example/other"),
     ]
     cases += [{"statement": each.decode(), "reader": "unknown"} for each in unknown]
     return cases + [{"statement": each.decode(), "reader": "refuse"} for each in refused]

@@ -234,7 +234,7 @@ def test_every_command_and_option_is_in_the_reference():
             if isinstance(each, click.Argument)
         ]
         usage = next(line for line in described.split("\n") if line.startswith(name))
-        assert re.findall(r"\[?[A-Z][A-Z|-]+\]?", re.split(r" -| \[-", usage)[0]) == arguments, name
+        assert re.findall(r"\[?[A-Z][A-Z|-]+\]?(?:\.{3})?", re.split(r" -| \[-", usage)[0]) == arguments, name
 
 
 def test_every_setting_is_in_the_reference_with_its_default():

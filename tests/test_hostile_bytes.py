@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.bundle import parse_bundle as parse_signature_bundle
 from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.bundle.log_entry import format_log_entry, parse_log_entry
 from ledger.bundle.signature import TrustMaterial, claimed_signer, verify_signature
 from ledger.bundle.statement import parse_signed_files
 from ledger.bundle.statement import parse_statement as parse_signed_statement
@@ -24,12 +25,16 @@ from ledger.errors import LedgerError
 from ledger.event import format_statement, parse_statement
 from ledger.history import INITIAL, parse_state
 from ledger.index import read_entry
+from ledger.log.anchor_proofs import verify_envelope, verify_logged, verify_statement
 from ledger.manifest import Manifest, ManifestFile, parse_manifest
 from ledger.storage import Batch, Head
-from ledger.storage.sqlite import _format_changes, _parse_changes, event_key
+from ledger.storage.anchors import _format_new, _parse_new, _parse_timestamps
+from ledger.storage.heads import _format_changes, _parse_changes, event_key
+from ledger.tlog.checkpoint import verify_checkpoint
 from tests import events, oms, sigstore_world, world
+from tests.fakes.rekor import FakeTree, body_of
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
-from tests.refusals import of_bundle
+from tests.refusals import of_anchors, of_bundle
 
 SPLICES = [
     b"",
@@ -97,6 +102,22 @@ CHANGES = Batch(
     heads=[("name:a", Head(sequence=7, statement_sha256=bytes(32), state=INITIAL.format()))],
 )
 
+SIGNED = verify_envelope(of_anchors.ENVELOPE, of_anchors.KEYS)
+TREE = FakeTree()
+TREE.append(body_of(SIGNED))
+LOG_ENTRY = format_log_entry(parse_log_entry(TREE.entry(0)), TREE.tree())
+ANCHOR = _format_new(of_anchors.NEW)
+
+
+def read_stored(data):
+    """What a stored anchor is held against, one step after the other."""
+    new = _parse_new(data)
+    signed = verify_envelope(new.envelope, of_anchors.KEYS)
+    found = verify_checkpoint(new.note, origin=of_anchors.LEDGER, keys=[of_anchors.LOG.verifier])
+    verify_statement(signed.payload, found.parsed.text)
+    return new
+
+
 PARSERS = DOCUMENTS | {
     "a decimal": (b"25232885", text(parse_decimal)),
     "base64": (b"aGVsbG8=", parse_base64),
@@ -112,7 +133,7 @@ PARSERS = DOCUMENTS | {
     "a map commit": (format_map_commit(MapCommit(covers=7, root=bytes(32))), parse_entry),
     "a manifest": (Manifest.of([ManifestFile(path="a", sha256=bytes(32), size=1)]).data, parse_manifest),
     "a state": (INITIAL.apply(events.event(events.key("a"))).format(), parse_state),
-    "recent changes": (_format_changes(CHANGES), _parse_changes),
+    "recent changes": (_format_changes(CHANGES.events, CHANGES.heads), _parse_changes),
     "settings": (format_config(Config(ledger="log.example", hub="hub.example")), parse_config),
     "a bundle with a key": (of_bundle._bundle(), read_bundle),
     "a bundle with a chain": (
@@ -133,6 +154,10 @@ PARSERS = DOCUMENTS | {
     "a trusted root": (sigstore_world.trusted_root(ONE, TWO), parse_root),
     "a trust file of Rekor": (format_trust(sigstore_world.trust_of(ONE, TWO)), parse_trust),
     "a proof to check": (LOG.proof(5, since=3), check),
+    "a stored anchor": (ANCHOR, read_stored),
+    "an anchor's envelope": (of_anchors.ENVELOPE, lambda data: verify_envelope(data, of_anchors.KEYS)),
+    "an anchor's log entry": (LOG_ENTRY, lambda data: verify_logged(SIGNED, data, TREE.keys)),
+    "stored timestamps": (b'["aGVsbG8="]', _parse_timestamps),
 }
 
 
@@ -184,6 +209,10 @@ JSON_VALUES = st.recursive(
         "a bundle of an event",
         "a trusted root",
         "evidence",
+        "a stored anchor",
+        "an anchor's envelope",
+        "an anchor's log entry",
+        "stored timestamps",
     ],
 )
 @settings(max_examples=150, deadline=None)

@@ -112,7 +112,7 @@ class _Placed:
         log = trust.log_of(proven.note)
         self.proven = proven
         self.checkpoint: VerifiedCheckpoint = verify_checkpoint(proven.note, origin=log.origin, keys=log.keys)
-        self.position = trust.shards.index(log), proven.leaf_index
+        self.position = [each.keys for each in trust.shards].index(log.keys), proven.leaf_index
 
 
 def _report(placed: _Placed, state: State) -> None:

@@ -198,8 +198,9 @@ class TrustFile:
             return self.logs[0]
         origin = parse_note(note).text.partition(b"\n")[0].decode()
         for each in self.shards:
-            if each.origin == origin:
-                return each
+            # A shard of Rekor v1 may be listed by its name alone: its tree's id is in no trusted root.
+            if origin == each.origin or (" - " not in each.origin and origin.startswith(f"{each.origin} - ")):
+                return TrustedLog(origin=origin, keys=each.keys)
         raise SignatureError(
             "origin of the checkpoint", expected=", ".join(each.origin for each in self.shards), actual=origin
         )
@@ -332,7 +333,7 @@ def _shard(table: Any) -> TrustedLog:
         case str(vkey), None:
             key = VerifierKey.parse(vkey)
         case None, str(spki):
-            key = _key_of(table["origin"], parse_base64(spki, what="spki of a shard", max_bytes=1024))
+            key = shard_key(table["origin"], parse_base64(spki, what="spki of a shard", max_bytes=1024))
         case _:
             raise ConfigError("key of a shard", expected="vkey or spki", actual="both, or neither")
     if key.kind not in (KeyType.ED25519, KeyType.ECDSA):
@@ -340,8 +341,8 @@ def _shard(table: Any) -> TrustedLog:
     return TrustedLog(origin=table["origin"], keys=(key,))
 
 
-def _key_of(origin: str, spki: bytes) -> VerifierKey:
-    """Rekor v1 signs under the first word of its origin, ``<name> - <tree id>``."""
+def shard_key(origin: str, spki: bytes) -> VerifierKey:
+    """Return the key of a shard's checkpoints. Rekor v1 signs under the first word of its origin, ``<name> - <tree id>``."""
     name = origin.partition(" - ")[0]
     if spki.startswith(_ED25519_SPKI):
         return VerifierKey(name=name, kind=KeyType.ED25519, public_key=spki.removeprefix(_ED25519_SPKI))

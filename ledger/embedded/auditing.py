@@ -36,6 +36,10 @@ def audit_ledger(
         CorruptError, ProofError, SignatureError, ChainError, MalformedError: what does not hold, and where.
     """
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        from ledger.embedded.remote_audit import audit_remote
+
+        return audit_remote(ledger, ledger.accepted, progress=progress, evidence=evidence)
     checkpoint = ledger.log.checkpoint()
     size = checkpoint.checkpoint.size
     with tempfile.TemporaryDirectory(prefix="hubledger-audit-") as folder:

@@ -11,7 +11,7 @@ from ledger.errors import ChainError, CorruptError
 from ledger.event import HistoryLink
 from ledger.history import ChainHead, check_link
 from ledger.index.staging import Staged
-from ledger.storage.sqlite import SqliteCommits
+from ledger.storage.heads import HeadStore
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS links(history, leaf_index, sequence, previous, statement);
@@ -57,13 +57,13 @@ def check_events(staged: Staged) -> Iterator[tuple[bytes, int]]:
         yield event, leaf_index
 
 
-def compare_heads(staged: Staged, commits: SqliteCommits) -> int:
+def compare_heads(staged: Staged, commits: HeadStore) -> int:
     """Compare the heads of every chain with the commit store's; returns how many there are."""
     stored = ((key, ChainHead(head.sequence, head.statement_sha256)) for key, head in commits.all_heads())
     return _compare("head", check_chains(staged), stored)
 
 
-def compare_events(staged: Staged, commits: SqliteCommits) -> int:
+def compare_events(staged: Staged, commits: HeadStore) -> int:
     """Compare every event id with the commit store's; returns how many there are."""
     return _compare("event id", check_events(staged), commits.all_events())
 

@@ -4,6 +4,7 @@ Which digests are named is read from the log itself, published or waiting, never
 digest in any statement counts as named, so that a later kind of statement keeps what it names.
 """
 
+import hashlib
 import pathlib
 import re
 from collections.abc import Callable, Iterator
@@ -52,7 +53,11 @@ def collect_garbage(
         store.candidates.discard(tofu.POLICY_SHA256)  # in force, also before the first event that names it
         lost_texts = _keep_texts(ledger, store)
         for leaf_index, entry in enumerate(ledger.log.read(0, size) if store.candidates else ()):
-            store.keep_named(_payload(entry))
+            payload = _payload(entry)
+            store.keep_named(payload)
+            store.candidates.discard(
+                hashlib.sha256(payload).digest()
+            )  # of a ledger in Rekor, which has digests alone
             if not leaf_index % 1000:
                 progress(leaf_index, size)
         for sha256 in store.lists if store.candidates else ():

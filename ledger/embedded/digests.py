@@ -67,6 +67,9 @@ def _mirror(directory: pathlib.Path, path: pathlib.Path, progress: Progress) -> 
 def durable_entries(directory: pathlib.Path, *, progress: Progress) -> Iterator[bytes]:
     """Yield every durable entry of a ledger, published or waiting; no lock is taken."""
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        yield from ledger.accepted.read(0, ledger.accepted.size())
+        return
     commits = SqliteCommits(ledger.layout.commits, read_only=True)
     try:
         size = commits.load().size

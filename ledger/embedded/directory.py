@@ -5,7 +5,10 @@
     DIR/hubledger.toml   settings            DIR/log/        the public log: checkpoint, tile/…
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
     DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
-                                             DIR/index.db, DIR/digests.db  derived
+    DIR/anchors/         checkpoints in      DIR/index.db, DIR/digests.db  derived
+                         another log
+
+A ledger in Rekor has ``outbox.db`` in the place of ``ledger.db`` and ``log/``; ``ledger.embedded.remote`` is what differs.
 """
 
 import contextlib
@@ -15,8 +18,9 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -27,10 +31,10 @@ from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
-from ledger.errors import ConfigError, MalformedError, NotEmptyError, WriteError
+from ledger.errors import ConfigError, MalformedError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
-from ledger.log.freshness import Source, from_file, from_url
+from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
@@ -41,9 +45,14 @@ from ledger.storage.evidence import Evidence
 from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, format_checkpoint
 from ledger.tlog.cosignature import Cosigner, add_cosignatures
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey, parse_note, sign_note
+
+if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
+    from ledger.embedded.remote import AcceptedLog, RekorSource
+    from ledger.log.outbox import Outbox
+    from ledger.log.trusted_root import Instance
 
 MAX_KEY_BYTES = 64 << 10
 
@@ -56,6 +65,11 @@ def utc_now() -> str:
 def posix_now() -> int:
     """Return the time as cosignatures carry it: POSIX seconds."""
     return int(time.time())  # noqa: TID251 - the edge that asks the clock
+
+
+def posix_of(time: str) -> int:
+    """Return a time of ``utc_now`` in POSIX seconds."""
+    return int(datetime.fromisoformat(time).timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +94,11 @@ class Layout:
         return self.root / "ledger.db"
 
     @property
+    def outbox(self) -> pathlib.Path:
+        """The outbox of a ledger in Rekor, in the place of the commit store and of the log."""
+        return self.root / "outbox.db"
+
+    @property
     def index(self) -> pathlib.Path:
         """The index."""
         return self.root / "index.db"
@@ -95,14 +114,27 @@ class Layout:
         return self.root / "identities.db"
 
     @property
+    def anchors(self) -> pathlib.Path:
+        """Checkpoints that were anchored in another log."""
+        return self.root / "anchors"
+
+    @property
     def evidence(self) -> pathlib.Path:
         """Evidence by SHA-256."""
         return self.root / "evidence"
 
 
-def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], str] = utc_now) -> TrustFile:
+def init(
+    directory: pathlib.Path,
+    *,
+    origin: str,
+    hub: str,
+    rekor: "RekorSource | None" = None,
+    now: Callable[[], str] = utc_now,
+) -> TrustFile:
     """Make a new ledger: keys, settings, trust file, a published log whose first entry is the hub's key.
 
+    With ``rekor`` its log is there: there is no log key, and the hub's key is the first entry that is accepted for it.
     Everything is made beside the directory and moved into place at the end: it is all there, or nothing is.
 
     Raises:
@@ -110,7 +142,7 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
         ConfigError: an origin or hub id that cannot be one.
         WriteError: it could not be written.
     """
-    config = Config(ledger=origin, hub=hub)
+    config = Config(ledger=origin, hub=hub, log=rekor.kind if rekor is not None else "local")
     directory = directory.absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise NotEmptyError(
@@ -123,7 +155,9 @@ def init(directory: pathlib.Path, *, origin: str, hub: str, now: Callable[[], st
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir(mode=0o755)
-        trust = _build(building, config, now)
+        trust = (
+            _build(building, config, now) if rekor is None else _build_in_rekor(building, config, rekor, now)
+        )
         sync_folder(building)
         # If we stop here, the ledger has no name yet: init runs again.
         building.rename(directory)
@@ -148,7 +182,7 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
     hub_key = ec.generate_private_key(ec.SECP256R1())
     write_file_durably(root / config.log_key, log_key.format_private().encode() + b"\n", mode=0o600)
     write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
-    write_file_durably(root / config.hub_key, _format_key(hub_key), mode=0o600)
+    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
     keys = _load_keys(root, config)
     trust = TrustFile.for_new_ledger(
@@ -177,8 +211,36 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
     DirectoryObjects(layout.public).replace("checkpoint", note)
     with open_for_recording(root, now=now) as ledger:
         ledger.recorder.announce_key(keys.spki)
-        ledger.log.publish()
+        ledger.publish()
     return trust
+
+
+def _build_in_rekor(
+    root: pathlib.Path, config: Config, rekor: "RekorSource", now: Callable[[], str]
+) -> TrustFile:
+    from ledger.embedded import remote
+    from ledger.storage.outbox import OutboxStore
+
+    layout = Layout(root=root)
+    (root / "keys").mkdir(mode=0o700)
+    hub_key = ec.generate_private_key(ec.SECP256R1())
+    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
+    config = replace(config, rekor=rekor.copy_files(root))
+    write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
+    trust = remote.first_trust(config, remote.load_rekor(config, root), spki_of(hub_key))
+    write_file_durably(layout.trust, format_trust(trust), mode=0o644)
+    Evidence(_evidence_objects(layout, config)).put([tofu.POLICY_DOCUMENT])
+    OutboxStore.create(layout.outbox).close()
+    with open_for_recording(root, now=now) as ledger:
+        ledger.recorder.announce_key(spki_of(hub_key))
+    return trust
+
+
+def spki_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the public key as DER SubjectPublicKeyInfo."""
+    return key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,9 +264,7 @@ class Keys:
     @property
     def spki(self) -> bytes:
         """The hub's public key as DER SubjectPublicKeyInfo."""
-        return self.hub.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        return spki_of(self.hub)
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
@@ -225,7 +285,7 @@ def _load_keys(root: pathlib.Path, config: Config) -> Keys:
 
 def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(_read_secret(path), password=None)
+        key = serialization.load_pem_private_key(read_secret(path), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
         raise _unusable(path, expected=_HUB_KEY, actual="something else") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
@@ -235,7 +295,7 @@ def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
 
 def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
     # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
-    text = _read_secret(path).decode("ascii", "replace").strip()
+    text = read_secret(path).decode("ascii", "replace").strip()
     try:
         return Ed25519NoteSigner.parse_private(text)
     except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
@@ -255,7 +315,7 @@ def _unusable(path: pathlib.Path, *, expected: object, actual: object) -> Config
     )
 
 
-def _read_secret(path: pathlib.Path) -> bytes:
+def read_secret(path: pathlib.Path) -> bytes:
     """Read a private key that only its owner can read. Raises ConfigError."""
     try:
         with path.open("rb") as file:
@@ -271,7 +331,8 @@ def _read_secret(path: pathlib.Path) -> bytes:
         raise ConfigError(f"private key {path}", expected="a readable file", actual=error.strerror) from error
 
 
-def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+def format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Format a private key as PEM (PKCS#8), without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -279,16 +340,24 @@ def _format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLedger:
-    """A ledger that this process writes."""
+    """A ledger that this process writes. ``instance`` is the Sigstore instance of one in Rekor."""
 
     layout: Layout
     config: Config
-    log: LocalLog
+    log: "LocalLog | Outbox"
     index: Index
     digests: DigestIndex
     evidence: Evidence
     identities: IdentityKeys
-    recorder: Recorder
+    recorder: Recorder[Any]
+    instance: "Instance | None" = None
+
+    def publish(self) -> VerifiedCheckpoint | None:
+        """Publish what is durable, and bring the index up to it. In Rekor the outbox is drained later: None."""
+        if isinstance(self.log, LocalLog):
+            return cast("Recorder[LocalLog]", self.recorder).publish()
+        self.recorder.flush_index()
+        return None
 
 
 @contextlib.contextmanager
@@ -306,20 +375,31 @@ def open_for_recording(
 
     Raises:
         WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
+        UsageError: a way to tell old copies that a ledger in Rekor does not have.
     """
     config = load_config(directory)
     layout = Layout(root=directory)
-    keys = _load_keys(directory, config)
-    sources = [from_file(path) for path in not_older_than]
-    if config.public_url:
-        sources.append(from_url(config.public_url))
-    with writer_lock(directory / "lock"), contextlib.ExitStack() as stack:
-        objects, evidence = DirectoryObjects(layout.public), _evidence_objects(layout, config)
-        objects.sweep()
-        evidence.sweep()
-        commits = SqliteCommits(layout.commits)
-        stack.callback(commits.close)
-        log = LocalLog(commits, objects, _log_config(config, keys, sources, start_unchecked=start_unchecked))
+    hub_key = _load_hub_key(directory / config.hub_key)
+    with contextlib.ExitStack() as stack:
+        instance = None
+        if config.log == "local":
+            keys = _load_keys(directory, config)
+            sources = [from_file(path) for path in not_older_than]
+            if config.public_url:
+                sources.append(from_url(config.public_url))
+            stack.enter_context(writer_lock(directory / "lock"))
+            hints = _hints(layout, config, keys, now=posix_of(now()))
+            log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
+            log: LocalLog | Outbox = _open_local(layout, log_config, stack)
+            evidence = _open_evidence(layout, config)
+        else:
+            from ledger.embedded import remote
+
+            remote.refuse_own_log_options(not_older_than, start_unchecked=start_unchecked)
+            instance, trust = remote.load_rekor(config, directory), load_trust(layout)
+            stack.enter_context(writer_lock(directory / "lock"))
+            evidence = _open_evidence(layout, config)
+            log = remote.open_outbox(layout.outbox, instance, trust, evidence, stack=stack)
         index = Index(layout.index)
         stack.callback(index.close)
         digests = DigestIndex(layout.digests)
@@ -329,24 +409,38 @@ def open_for_recording(
             hub=config.hub,
             log=log,
             index=index,
-            signer=HubSigner(key=keys.hub, keyid=keyid_of(keys.spki)),
+            signer=HubSigner(key=hub_key, keyid=keyid_of(spki_of(hub_key))),
             now=now,
         )
         stack.callback(recorder.close)
-        store = Evidence(evidence)
         identities = IdentityKeys(layout.identities)
         stack.callback(identities.close)
-        finish_withdrawals(store, identities, log, hub=config.hub)
+        finish_withdrawals(evidence, identities, log, hub=config.hub)
         yield OpenLedger(
             layout=layout,
             config=config,
             log=log,
             index=index,
             digests=digests,
-            evidence=store,
+            evidence=evidence,
             identities=identities,
             recorder=recorder,
+            instance=instance,
         )
+
+
+def _open_local(layout: Layout, config: LocalLogConfig, stack: contextlib.ExitStack) -> LocalLog:
+    objects = DirectoryObjects(layout.public)
+    objects.sweep()
+    commits = SqliteCommits(layout.commits)
+    stack.callback(commits.close)
+    return LocalLog(commits, objects, config)
+
+
+def _open_evidence(layout: Layout, config: Config) -> Evidence:
+    objects = _evidence_objects(layout, config)
+    objects.sweep()
+    return Evidence(objects)
 
 
 def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
@@ -371,8 +465,17 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
+def _hints(layout: Layout, config: Config, keys: Keys, *, now: int) -> Sequence[Hint]:
+    """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
+    if not config.anchor.log and not layout.anchors.exists():
+        return ()
+    from ledger.embedded.anchoring import hints
+
+    return hints(layout, config, keys=[keys.verifier], now=now)
+
+
 def _log_config(
-    config: Config, keys: Keys, sources: Sequence[Source], *, start_unchecked: bool
+    config: Config, keys: Keys, sources: Sequence[Source], hints: Sequence[Hint], *, start_unchecked: bool
 ) -> LocalLogConfig:
     return LocalLogConfig(
         origin=config.ledger,
@@ -380,45 +483,87 @@ def _log_config(
         sign=keys.sign,
         publish_interval=config.publish_interval,
         sources=sources,
+        hints=hints,
         start_unchecked=start_unchecked,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLedger:
-    """A ledger that this process only reads: public files and the index; no key is touched."""
+    """A ledger that this process only reads: its entries and the index; no key is touched.
+
+    ``published`` is its own log, ``accepted`` the outbox of one in Rekor: it has one of them.
+    """
 
     layout: Layout
     config: Config
     trust: TrustFile
-    log: PublishedLog
+    published: PublishedLog | None = None
+    accepted: "AcceptedLog | None" = None
+
+    @property
+    def log(self) -> PublishedLog:
+        """The ledger's own log. Raises UsageError: it is in Rekor."""
+        if self.published is None:
+            raise UsageError(
+                f"log of {self.config.ledger}",
+                expected="a log in this directory",
+                actual=f"one in Rekor ({self.config.log})",
+                next_step="`hubledger outbox status` says where the entries of such a ledger are",
+            )
+        return self.published
+
+    def size(self) -> int:
+        """How many entries readers are shown: those published, or in Rekor those accepted."""
+        return self.accepted.size() if self.accepted is not None else self.log.checkpoint().checkpoint.size
+
+    def read(self, start: int, end: int, *, size: int) -> Iterator[bytes]:
+        """Yield the entries ``[start, end)`` of the first ``size``, each checked against its leaf hash in a log of ours."""
+        if self.accepted is not None:
+            return self.accepted.read(start, min(end, size))
+        return self.log.read(start, end, size=size)
+
+
+def load_trust(layout: Layout) -> TrustFile:
+    """Read the trust file of a ledger's directory. Raises ConfigError, LimitError."""
+    try:
+        with layout.trust.open("rb") as file:
+            return parse_trust(file.read(MAX_TRUST_BYTES + 1))
+    except OSError as error:
+        raise ConfigError("trust file", expected="trust.toml", actual=error.strerror) from error
 
 
 def open_for_reading(directory: pathlib.Path) -> ReadLedger:
     """Open a ledger for reading; a writer may run beside it. Raises ConfigError, LimitError."""
     config = load_config(directory)
     layout = Layout(root=directory)
-    try:
-        with layout.trust.open("rb") as file:
-            trust = parse_trust(file.read(MAX_TRUST_BYTES + 1))
-    except OSError as error:
-        raise ConfigError("trust file", expected="trust.toml", actual=error.strerror) from error
+    trust = load_trust(layout)
+    if config.log != "local":
+        from ledger.embedded.remote import AcceptedLog
+
+        accepted = AcceptedLog(layout.outbox, config, trust, root=directory)
+        return ReadLedger(layout=layout, config=config, trust=trust, accepted=accepted)
     log = PublishedLog(fetch_from_folder(layout.public), origin=config.ledger, keys=trust.log_keys)
-    return ReadLedger(layout=layout, config=config, trust=trust, log=log)
+    return ReadLedger(layout=layout, config=config, trust=trust, published=log)
 
 
-def describe(directory: pathlib.Path) -> dict[str, str]:
+def describe(directory: pathlib.Path) -> dict[str, Any]:
     """Return the public keys of a ledger as JSON facts. Raises ConfigError."""
     ledger = open_for_reading(directory)
     hub = ledger.trust.hub_keys[-1]
     pem = serialization.load_der_public_key(hub.spki).public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return {
-        "ledger": ledger.config.ledger,
-        "hub": ledger.config.hub,
-        "logKey": ledger.trust.log_keys[-1].format(),
-        "cosignerKey": ledger.trust.policy.witnesses[0].key.format() if ledger.trust.policy.witnesses else "",
-        "hubKeyId": hub.keyid,
-        "hubKey": pem.decode("ascii"),
-    }
+    facts: dict[str, Any] = {"ledger": ledger.config.ledger, "hub": ledger.config.hub}
+    if ledger.accepted is not None:
+        facts |= {
+            "log": ledger.config.log,
+            "shards": [{"origin": each.origin, "key": each.keys[0].format()} for each in ledger.trust.shards],
+        }
+    else:
+        witnesses = ledger.trust.policy.witnesses
+        facts |= {
+            "logKey": ledger.trust.log_keys[-1].format(),
+            "cosignerKey": witnesses[0].key.format() if witnesses else "",
+        }
+    return facts | {"hubKeyId": hub.keyid, "hubKey": pem.decode("ascii")}

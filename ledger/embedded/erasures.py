@@ -26,7 +26,7 @@ def find_erasures(ledger: ReadLedger, digests: Iterable[bytes]) -> dict[bytes, W
     Raises:
         CorruptError: the digest index cannot be read: nothing may be handed out.
     """
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     wanted = set(digests)
     index = DigestIndex(ledger.layout.digests, read_only=True)
     try:
@@ -43,7 +43,7 @@ def find_erasures(ledger: ReadLedger, digests: Iterable[bytes]) -> dict[bytes, W
             said = withdrawal_of(read_statement_at(ledger, leaf_index, size), sha256, leaf_index)
             if said is not None:
                 found.setdefault(sha256, said)
-    for leaf_index, entry in enumerate(ledger.log.read(mirrored, size, size=size), mirrored):
+    for leaf_index, entry in enumerate(ledger.read(mirrored, size, size=size), mirrored):
         parsed = parse_entry(entry)
         statement = parse_statement(parsed.payload) if isinstance(parsed, Entry) else None
         for sha256 in wanted - found.keys():
@@ -67,7 +67,7 @@ def holds_back(ledger: ReadLedger, event: VerificationEvent) -> bool:
     if is_committed(event) or keys.holds_back(history):
         return True
     # The keys may have been erased or lost: the log still says that there were commitments.
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     index = Index(ledger.layout.index, read_only=True)
     try:
         leaves = [each for each in index.history(history) if each < size]

@@ -103,7 +103,7 @@ def _show_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
             actual="neither",
             next_step="`hubledger evidence show` with an event lists the digests that it names",
         )
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     facts = piece.as_json() | {
         "namedBy": [_naming_facts(ledger, each, size) for each in namings[:MAX_NAMINGS_SHOWN]],
         "namedByCount": len(namings),
@@ -137,7 +137,7 @@ def _naming_facts(ledger: ReadLedger, naming: Naming, size: int) -> dict[str, An
 
 
 def _find_statement(ledger: ReadLedger, event: str) -> tuple[int, Statement | UnknownStatement]:
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     leaf_index = find_leaf(ledger, event)
     if leaf_index >= size:
         raise NotFoundError(
@@ -225,7 +225,7 @@ def _write_export(
     ledger: ReadLedger, leaf_index: int, statement: Statement | UnknownStatement, folder: pathlib.Path
 ) -> dict[str, Any]:
     evidence, target = open_evidence(ledger), DirectoryObjects(folder)
-    entry = read_entry_at(ledger, leaf_index, ledger.log.checkpoint().checkpoint.size)
+    entry = read_entry_at(ledger, leaf_index, ledger.size())
     written: list[dict[str, Any]] = []
     withheld = isinstance(statement, VerificationEvent) and holds_back(ledger, statement)
     for piece in pieces_of(ledger, statement):
@@ -290,7 +290,7 @@ def withdraw_evidence(
             check_stored(ledger.evidence, sha256)
         back = remove_again(ledger, known)
         if withdraw_pieces(ledger, wanted, reason=reason, reference=reference):
-            ledger.recorder.publish()
+            ledger.publish()
             mirror_digests(ledger)
         found = [ledger.evidence.withdrawn(each) for each in digests]
     return {

@@ -30,7 +30,7 @@ def write_openings(directory: pathlib.Path, event: str, *, output: pathlib.Path)
         NotFoundError: no such event, or no commitment with a key: it was made in clear, or its keys were destroyed.
     """
     ledger = open_for_reading(directory)
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     statement = read_statement_at(ledger, find_leaf(ledger, event), size)
     openings = list(_openings(ledger.layout, statement)) if isinstance(statement, VerificationEvent) else []
     if not openings:
@@ -109,7 +109,7 @@ def erase_identities(
         else:  # keys of a recording that stopped before its event: nothing in the log rests on them
             ledger.identities.destroy(history)
         leaves += withdraw_pieces(ledger, bundles, reason=reason, reference=reference, also=(history,))
-        ledger.recorder.publish()
+        ledger.publish()
         mirror_digests(ledger)
         others = sorted({key for each in known.values() for key in each.named_by} - {history})
     return {

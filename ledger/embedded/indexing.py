@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.errors import CorruptError
@@ -13,20 +14,28 @@ from ledger.index.staging import Staged, Staging, build, compare
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.log.replay import replay
+from ledger.storage.directory import DirectoryObjects
+from ledger.storage.evidence import Evidence
 from ledger.storage.readonly import read_only_uri
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, parse_bundle
+
+if TYPE_CHECKING:
+    from ledger.embedded.remote import AcceptedLog
 
 Progress = Callable[[int, int], None]
 
 
 def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int | None = None) -> int:
     """Make the index again beside the old one and put it in its place; returns how many leaves it mirrors."""
-    layout = open_for_reading(directory).layout
+    ledger = open_for_reading(directory)
+    layout = ledger.layout
     with (
         writer_lock(layout.root / "lock"),
         tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder,
     ):
+        if ledger.accepted is not None:
+            _keep_statements(ledger, ledger.accepted)
         fresh = layout.index.with_name(".index.db.new")
         _remove(fresh)
         leaves = _stage(directory, pathlib.Path(folder), progress, workers)
@@ -43,6 +52,12 @@ def rebuild_index(directory: pathlib.Path, *, progress: Progress, workers: int |
     return leaves
 
 
+def _keep_statements(ledger: ReadLedger, accepted: "AcceptedLog") -> None:
+    from ledger.embedded.remote_audit import keep_statements
+
+    keep_statements(accepted, Evidence(DirectoryObjects(ledger.layout.evidence, file_mode=0o600)))
+
+
 def check_index(
     directory: pathlib.Path, *, progress: Progress, workers: int | None = None
 ) -> tuple[int, list[str]]:
@@ -51,7 +66,7 @@ def check_index(
     A writer may go on meanwhile.
     """
     ledger = open_for_reading(directory)
-    least = ledger.log.checkpoint().checkpoint.size
+    least = ledger.size()
     with tempfile.TemporaryDirectory(prefix="hubledger-index-") as folder:
         leaves = _stage(directory, pathlib.Path(folder), progress, workers)
         return leaves, index_problems(ledger, pathlib.Path(folder), leaves, least=least)
@@ -83,6 +98,10 @@ class _Read:
 def _stage(directory: pathlib.Path, folder: pathlib.Path, progress: Progress, workers: int | None) -> int:
     """Stage the rows of every durable entry of a ledger, published or waiting; returns how many leaves."""
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        from ledger.embedded.remote_audit import stage_accepted
+
+        return stage_accepted(ledger.accepted, folder, progress)
     published = ledger.log.checkpoint().checkpoint.size
     commits = SqliteCommits(ledger.layout.commits, read_only=True)
     try:

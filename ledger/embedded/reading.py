@@ -3,14 +3,14 @@
 import difflib
 import pathlib
 from collections.abc import Container, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.client.verify import verify_remembered
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, parse_entry
-from ledger.errors import CorruptError, NotFoundError
+from ledger.errors import CorruptError, NotFoundError, UsageError
 from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
 from ledger.event.schemas import ERASURE
 from ledger.event.statements import PlainStatement
@@ -18,6 +18,9 @@ from ledger.history import Row, derive_rows, repo_key
 from ledger.identity import Identity, display
 from ledger.index import Index
 from ledger.storage.directory import write_file_durably
+
+if TYPE_CHECKING:
+    from ledger.embedded.remote import AcceptedLog
 
 MAX_PIN_BYTES = 1 << 20
 __all__ = ["describe", "model_history", "write_proof"]
@@ -30,7 +33,7 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
         NotFoundError: nothing is recorded under this name.
     """
     ledger = open_for_reading(directory)
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     key = f"name:{escape_name(name)}"
     index = Index(ledger.layout.index, read_only=True)
     try:
@@ -51,7 +54,24 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
             found |= _read_history(ledger, index, str(repo), size, known=found)
     finally:
         index.close()
-    return [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
+    rows = [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
+    return rows if ledger.accepted is None else _with_places(ledger.accepted, rows)
+
+
+def _with_places(accepted: "AcceptedLog", rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Say of each row of a ledger in Rekor where it is logged, proven again, or that it is not.
+
+    The order is that of acceptance, which the chains follow; ``leafIndex`` is that of the shard.
+    """
+    from ledger.embedded.remote import fate_facts
+
+    placed = []
+    for row in rows:
+        number = row.pop("leafIndex")
+        if "pin" in row:
+            row["pin"]["number"] = row["pin"].pop("leafIndex")
+        placed.append(fate_facts(accepted.fate(number)) | row)
+    return placed
 
 
 def _read_history(
@@ -99,7 +119,7 @@ def read_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Stateme
 
 def read_entry_at(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
     """Return the bytes of a published entry, their leaf hash checked."""
-    return next(iter(ledger.log.read(leaf_index, leaf_index + 1, size=size)))
+    return next(iter(ledger.read(leaf_index, leaf_index + 1, size=size)))
 
 
 def _row_facts(row: Row) -> dict[str, Any]:
@@ -146,6 +166,8 @@ def write_proof(
 ) -> dict[str, Any]:
     """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
     ledger = open_for_reading(directory)
+    if ledger.accepted is not None:
+        return _write_rekor_proof(ledger, ledger.accepted, event, since=since, output=output)
     tree = ledger.log.checkpoint().checkpoint
     leaf_index = find_leaf(ledger, event)
     if leaf_index >= tree.size:
@@ -168,10 +190,32 @@ def write_proof(
     }
 
 
+def _write_rekor_proof(
+    ledger: ReadLedger,
+    accepted: "AcceptedLog",
+    event: str,
+    *,
+    since: pathlib.Path | None,
+    output: pathlib.Path,
+) -> dict[str, Any]:
+    from ledger.embedded.remote import fate_facts, format_logged
+
+    if since is not None:
+        raise UsageError(
+            "--since",
+            expected="a ledger with a log of its own",
+            actual=f"one in Rekor ({ledger.config.log})",
+            next_step="Leave it out: a proof from Rekor links to no checkpoint that you keep",
+        )
+    fate = accepted.fate(find_leaf(ledger, event))
+    write_file_durably(output.absolute(), format_logged(fate, accepted.prover, name=output.name), mode=0o644)
+    return fate_facts(fate) | {"output": str(output)}
+
+
 def find_leaf(ledger: ReadLedger, event: str) -> int:
-    """Return the leaf index that digits are, or that an event id stands for. Raises NotFoundError."""
+    """Return the leaf index (in Rekor: the number) that digits are, or an event id stands for. Raises NotFoundError."""
     if event.isascii() and event.isdigit():
-        return parse_decimal(event, what="leaf index")
+        return parse_decimal(event, what="leaf index" if ledger.accepted is None else "number")
     index = Index(Layout(root=ledger.layout.root).index, read_only=True)
     try:
         found = index.find_event(event)

@@ -10,22 +10,22 @@ from typing import Any
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
-from ledger.config import load_config
+from ledger.config import Config, load_config
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, open_for_recording, utc_now
+from ledger.embedded.directory import OpenLedger, open_for_recording, posix_of, utc_now
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
 from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
 from ledger.identity import Overflow, canonical_identity, display, overflow_value
+from ledger.log.local import LocalLog
 from ledger.log.published import PublishedLog
 from ledger.manifest import Manifest, parse_listing, read_items
 from ledger.recorder import Facts, Receipt
 from ledger.storage.directory import write_file_durably
 from ledger.storage.sqlite import event_key
-from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.proof import TlogProof, format_proof
 from ledger.verification import Explanation, Findings, judge, verify_revision
 from ledger.verification.reading import Files, FoundBundle, Progress
@@ -82,16 +82,29 @@ def record_revision(
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
     proof_out: pathlib.Path | None = None,
+    wait: float | None = None,
     progress: Progress | None = None,
     now: Callable[[], str] = utc_now,
 ) -> dict[str, Any]:
     """Verify and record one revision, publish it, and return its receipt as JSON facts.
 
+    A ledger in Rekor accepts it, submits it and waits for its place there for ``wait`` seconds (0: not at all; None: as
+    long as is usual); without one by then the receipt says that it is pending.
+
     Raises:
+        UsageError: ``wait`` where the log is our own.
         ConflictError: the event id stands for other facts. RestoredError, WriterLockedError, WriteError: the ledger
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
-    if request.private and load_config(directory).private == "skip":
+    config = load_config(directory)
+    if config.log == "local" and wait is not None:
+        raise UsageError(
+            "--wait-seconds and --no-wait",
+            expected="a ledger in Rekor",
+            actual="one with a log of its own",
+            next_step="Leave them out: what is recorded is in the log when the command ends",
+        )
+    if request.private and config.private == "skip":
         return {"skipped": True, "name": escape_name(request.name), "revision": escape_name(request.revision)}
     trust = TrustMaterial(
         public_keys=[_read(path, MAX_PEM_BYTES) for path in request.public_keys],
@@ -107,16 +120,44 @@ def record_revision(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
-        checkpoint = ledger.recorder.publish()
-        mirror_digests(ledger)
-        if proof_out is not None:
-            write_file_durably(
-                proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644
-            )
+        logged = _log_receipt(ledger, receipt, proof_out, wait)
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
+    if config.log == "local":
+        # Without the writer's lock: others record while this one waits.
+        anchor_if_due(directory, config, now=posix_of(now()))
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
-    return receipt_facts(receipt, checkpoint) | ({"withheld": withheld} if withheld else {})
+    return receipt_facts(receipt) | logged | ({"withheld": withheld} if withheld else {})
+
+
+def _log_receipt(
+    ledger: OpenLedger, receipt: Receipt, proof_out: pathlib.Path | None, wait: float | None
+) -> dict[str, Any]:
+    """Publish what was recorded, or submit it; returns where it is as JSON facts."""
+    checkpoint = ledger.publish()
+    mirror_digests(ledger)
+    if checkpoint is None or not isinstance(ledger.log, LocalLog):
+        from ledger.embedded.submitting import DEFAULT_WAIT, submit_event
+
+        seconds = DEFAULT_WAIT if wait is None else wait
+        return submit_event(ledger, receipt.leaf_index, wait=seconds, proof_out=proof_out)
+    if proof_out is not None:
+        write_file_durably(
+            proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644
+        )
+    tree = checkpoint.checkpoint
+    return {
+        "leafIndex": receipt.leaf_index,
+        "checkpoint": {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()},
+    }
+
+
+def anchor_if_due(directory: pathlib.Path, config: Config, *, now: int) -> None:
+    """Anchor the checkpoint where ``[anchor]`` asks for it; who does not anchor pays nothing for it."""
+    if config.anchor.log or config.anchor.timestamps:
+        from ledger.embedded import anchoring
+
+        anchoring.anchor_if_due(directory, config, now=now)
 
 
 def find_out(
@@ -323,12 +364,11 @@ def make_proof(log: PublishedLog, leaf_index: int, entry: bytes, *, since: int |
     )
 
 
-def receipt_facts(receipt: Receipt, checkpoint: VerifiedCheckpoint) -> dict[str, Any]:
-    """Return a receipt as JSON facts."""
-    event, tree = receipt.event, checkpoint.checkpoint
+def receipt_facts(receipt: Receipt) -> dict[str, Any]:
+    """Return what was recorded as JSON facts."""
+    event = receipt.event
     return {
         "eventId": event.common.event_id,
-        "leafIndex": receipt.leaf_index,
         "repeated": receipt.repeated,
         "name": event.model.name,
         "revision": event.model.revision,
@@ -338,7 +378,6 @@ def receipt_facts(receipt: Receipt, checkpoint: VerifiedCheckpoint) -> dict[str,
         "signatures": signature_facts(event),
         **({"moreSignatures": event.more_signatures.as_json()} if event.more_signatures else {}),
         "manifestSha256": event.manifest.sha256.hex(),
-        "checkpoint": {"origin": tree.origin, "size": tree.size, "rootHash": tree.root_hash.hex()},
     }
 
 

@@ -61,7 +61,7 @@ def events_with_file(directory: pathlib.Path, sha256: bytes) -> dict[str, Any]:
 
 
 def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what: str) -> dict[str, Any]:
-    size = ledger.log.checkpoint().checkpoint.size
+    size = ledger.size()
     mirrored = index.position()
     found = sorted(each for each in leaves if each < size)
     if not found:

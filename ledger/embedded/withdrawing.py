@@ -5,12 +5,13 @@ The statement comes first: bytes that are gone without one would look like a los
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex
 from ledger.errors import CorruptError, InputError, NotFoundError
 from ledger.event.fields import CODE
 from ledger.event.schemas import ERASURE, MAX_HISTORIES
-from ledger.log.local import LocalLog
+from ledger.log import Journal
 from ledger.recorder import Recorder
 from ledger.storage.evidence import MAX_NOTE_BYTES, Evidence, Withdrawal
 from ledger.storage.identities import IdentityKeys
@@ -97,7 +98,7 @@ def _damaged_plan(actual: object) -> CorruptError:
 
 
 def withdraw(
-    plan: Plan, *, evidence: Evidence, recorder: Recorder, identities: IdentityKeys | None = None
+    plan: Plan, *, evidence: Evidence, recorder: Recorder[Any], identities: IdentityKeys | None = None
 ) -> int:
     """Log a withdrawal and remove the bytes; returns the leaf index of the statement. Durable on return.
 
@@ -111,7 +112,7 @@ def withdraw(
 
 
 def carry_out(
-    plan: Plan, *, evidence: Evidence, recorder: Recorder, identities: IdentityKeys | None = None
+    plan: Plan, *, evidence: Evidence, recorder: Recorder[Any], identities: IdentityKeys | None = None
 ) -> int:
     """Do the same for pieces of which some may be gone, withdrawn before or never kept. Durable on return.
 
@@ -168,7 +169,7 @@ def _is_first(evidence: Evidence, sha256: bytes, leaf_index: int) -> bool:
     return noted is None or leaf_index < noted.leaf_index
 
 
-def finish_withdrawals(evidence: Evidence, identities: IdentityKeys, log: LocalLog, *, hub: str) -> None:
+def finish_withdrawals(evidence: Evidence, identities: IdentityKeys, log: Journal, *, hub: str) -> None:
     """Finish what a crash left open: go on where the statement is in the log, forget where it is not."""
     begun = evidence.begun()
     if not begun:

@@ -40,7 +40,7 @@ class Staging:
 
     def __init__(self, folder: pathlib.Path, *, more: str = "") -> None:
         path = folder / f"{os.getpid()}.db"
-        with _writing():
+        with writing():
             self._connection = sqlite3.connect(path, isolation_level=None)
             _prepare(self._connection)
             self._connection.executescript(_SCHEMA + more)
@@ -55,7 +55,7 @@ class Staging:
             (_INSERTS["models"], [(name,) for name in rows.models]),
             *more,
         ]
-        with _writing():
+        with writing():
             self._connection.execute("BEGIN")
             for statement, values in tables:
                 self._connection.executemany(statement, values)
@@ -71,7 +71,7 @@ class Staged:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.parts = sorted(folder.glob("*.db"))
-        with _writing():
+        with writing():
             self._connection = sqlite3.connect(folder / "together", isolation_level=None, uri=True)
             _prepare(self._connection)
         for number, path in enumerate(self.parts):
@@ -79,7 +79,7 @@ class Staged:
 
     def attach(self, path: pathlib.Path | str, name: str) -> None:
         """Make another SQLite file readable as the schema ``name``."""
-        with _writing():
+        with writing():
             self._connection.execute(f"ATTACH ? AS {name}", (str(path),))
 
     def union(self, table: str) -> str:
@@ -90,12 +90,12 @@ class Staged:
 
     def run(self, statement: str) -> None:
         """Run one statement."""
-        with _writing():
+        with writing():
             self._connection.execute(statement)
 
     def rows(self, query: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a query."""
-        with _writing():
+        with writing():
             # Not `yield from`: that closes the cursor when nobody asks for more, also after `close` took its file away.
             for row in self._connection.execute(query):  # noqa: UP028
                 yield row
@@ -241,7 +241,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Report what SQLite says of a temporary file. Raises WriteError."""
     try:
         yield
     except sqlite3.Error as error:

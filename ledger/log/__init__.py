@@ -40,6 +40,36 @@ class Log(Protocol):
         ...
 
 
+class Journal(Protocol):
+    """What a recorder writes to: a single writer that accepts entries in order and keeps event ids and heads.
+
+    ``local`` and ``outbox`` are two. Places count from 0 without a gap.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many entries are durable."""
+        ...
+
+    def append(self, submissions: "Sequence[Submission]") -> "list[Committed | LedgerError]":
+        """Accept entries in order, each admitted or refused on its own; durable on return.
+
+        Raises:
+            StorageError: nothing of this call was answered; the journal must be opened again.
+        """
+        ...
+
+    def lookup(
+        self, events: Sequence[bytes], heads: Sequence[str]
+    ) -> tuple[dict[bytes, int], dict[str, Head]]:
+        """Return those of the named event ids (with their place) and heads that exist."""
+        ...
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield the durable entries ``[start, end)``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
     """An accepted entry: durable at this leaf index, and not yet published."""

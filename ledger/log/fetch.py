@@ -43,12 +43,14 @@ def fetch_from_folder(folder: pathlib.Path) -> Fetch:
 class _HttpFetch:
     """Reads objects over HTTP(S); thread-safe. Tries again where a server is busy or a connection broke."""
 
-    def __init__(self, base: str, client: "httpx.Client", pause: Callable[[float], object]) -> None:
-        self._base, self._client, self._pause = base, client, pause
+    def __init__(
+        self, base: str, client: "httpx.Client", pause: Callable[[float], object], tries: int
+    ) -> None:
+        self._base, self._client, self._pause, self._tries = base, client, pause, tries
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
-        for attempt in range(TRIES - 1):
+        for attempt in range(self._tries - 1):
             try:
                 return self._once(name, max_bytes)
             except _Busy:
@@ -111,12 +113,13 @@ def fetch_from_url(
     timeout: float = 20.0,
     transport: "httpx.BaseTransport | None" = None,
     pause: Callable[[float], object] = time.sleep,
+    tries: int = TRIES,
 ) -> Fetch:
     """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request; redirects are not followed.
 
     Raises:
         UsageError: no address of a web server.
-        SourceError: anything but 200 and 404, or no answer, four times. LimitError: a body that is too large.
+        SourceError: anything but 200 and 404, or no answer, ``tries`` times. LimitError: a body that is too large.
     """
     import httpx  # only commands that go to the network pay for it
 
@@ -138,7 +141,7 @@ def fetch_from_url(
         transport=transport,
         headers={"Accept-Encoding": "gzip, identity"},
     )
-    fetch = _HttpFetch(url.rstrip("/"), client, pause)
+    fetch = _HttpFetch(url.rstrip("/"), client, pause, tries)
     weakref.finalize(fetch, client.close)
     return fetch
 

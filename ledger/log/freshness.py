@@ -4,14 +4,17 @@ Before the first write after a start, the newest checkpoint that each configured
 with ours. One that is newer, under our own key, means that this directory is older than what was shown.
 """
 
+import logging
 import pathlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ledger.errors import LedgerError, RestoredError, SourceError
 from ledger.log.fetch import fetch_from_url
-from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+
+_logger = logging.getLogger(__name__)
 
 RootAt = Callable[[int], bytes]
 """Root of our own tree at a size up to ours."""
@@ -23,6 +26,18 @@ class Source:
 
     name: str
     fetch: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """Something that may show that this directory is old, and whose silence says nothing.
+
+    ``ask`` compares our newest signed checkpoint with what it knows: it raises RestoredError, or any other error
+    where it could not find out. It never stands in for a ``Source``: an answer is not one by the outside's newest memory.
+    """
+
+    name: str
+    ask: Callable[[Checkpoint, RootAt], None]
 
 
 def from_url(url: str) -> Source:
@@ -68,7 +83,7 @@ def check_not_restored(
         except LedgerError as error:
             failures.append(f"{source.name}: {error.finding}")
             continue
-        _compare(source, theirs, signed=signed, root_at=root_at)
+        compare(source.name, theirs.checkpoint, signed=signed, root_at=root_at)
     if sources and len(failures) == len(sources):
         raise SourceError(
             "comparing this log with what the outside knows",
@@ -79,11 +94,28 @@ def check_not_restored(
         )
 
 
-def _compare(source: Source, theirs: VerifiedCheckpoint, *, signed: Checkpoint, root_at: RootAt) -> None:
-    newer = theirs.checkpoint
+def take_hints(hints: Sequence[Hint], *, signed: Checkpoint, root_at: RootAt) -> None:
+    """Ask each hint; one that cannot say anything is a warning in the program's log.
+
+    Raises:
+        RestoredError: one of them shows that this directory is older than what was shown, or another log.
+    """
+    for hint in hints:
+        try:
+            hint.ask(signed, root_at)
+        except RestoredError:
+            raise
+        except LedgerError as error:
+            _logger.warning("%s could not say whether this directory is an old copy: %s", hint.name, error)
+        except Exception:
+            _logger.exception("a bug in asking %s whether this directory is an old copy", hint.name)
+
+
+def compare(name: str, newer: Checkpoint, *, signed: Checkpoint, root_at: RootAt) -> None:
+    """Hold a checkpoint of ours that ``name`` knows against our newest signed one. Raises RestoredError."""
     if newer.size > signed.size:
         raise RestoredError(
-            f"newest checkpoint that {source.name} knows",
+            f"newest checkpoint that {name} knows",
             expected=f"at most size {signed.size}",
             actual=f"size {newer.size}",
             next_step="This directory is older than the log that was shown: restore the newest copy, "
@@ -92,7 +124,7 @@ def _compare(source: Source, theirs: VerifiedCheckpoint, *, signed: Checkpoint, 
     ours = root_at(newer.size)
     if newer.root_hash != ours:
         raise RestoredError(
-            f"root of size {newer.size} that {source.name} knows",
+            f"root of size {newer.size} that {name} knows",
             expected=ours.hex(),
             actual=newer.root_hash.hex(),
             next_step="The log has been forked: stop, keep both checkpoints as evidence, and tell your monitors",

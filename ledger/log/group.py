@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 
 from ledger.errors import LedgerError, WriteError
 
+MAX_BATCH_ENTRIES = 8192
+"""Entries of one commit, at most: bounds how long one transaction can take."""
+
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 

@@ -13,7 +13,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ledger.errors import (
     CorruptError,
@@ -25,9 +25,10 @@ from ledger.errors import (
     WriteError,
     WriterLockedError,
 )
-from ledger.log import Admitted, Committed, Submission, View
-from ledger.log.freshness import Source, check_not_restored
-from ledger.log.group import GroupCommit, interrupted
+from ledger.log import Committed, Submission
+from ledger.log.admission import Admissions, Changes
+from ledger.log.freshness import Hint, Source, check_not_restored, take_hints
+from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit, interrupted
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
@@ -35,7 +36,6 @@ from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
 from ledger.tlog.tiles import (
-    MAX_ENTRY_BYTES,
     TILE_WIDTH,
     EntryBundle,
     Tile,
@@ -48,8 +48,6 @@ from ledger.tlog.tiles import (
 
 _logger = logging.getLogger(__name__)
 
-MAX_BATCH_ENTRIES = 8192
-"""Entries of one commit, at most: bounds how long one transaction can take."""
 MIN_PUBLISH_INTERVAL = 0.1
 """Seconds; readers and witnesses cannot use more checkpoints than ten a second."""
 
@@ -61,8 +59,8 @@ SignCheckpoint = Callable[[Checkpoint], bytes]
 class LocalLogConfig:
     """What one log needs to know of itself.
 
-    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` are asked
-    before the first write unless ``start_unchecked``.
+    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` and ``hints`` are
+    asked before the first write unless ``start_unchecked``.
     """
 
     origin: str
@@ -70,6 +68,7 @@ class LocalLogConfig:
     sign: SignCheckpoint
     publish_interval: float = 1.0
     sources: Sequence[Source] = ()
+    hints: Sequence[Hint] = ()
     start_unchecked: bool = False
 
     def __post_init__(self) -> None:
@@ -79,26 +78,6 @@ class LocalLogConfig:
                 expected=f"at least {MIN_PUBLISH_INTERVAL} s",
                 actual=f"{self.publish_interval} s",
             )
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What the admitted entries of one batch add to the commit."""
-
-    entries: list[bytes] = field(default_factory=list)
-    events: dict[bytes, int] = field(default_factory=dict)
-    heads: dict[str, Head] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Lookup:
-    """What was looked up at ``size``: true for as long as nothing else is committed."""
-
-    size: int
-    events_asked: frozenset[bytes]
-    heads_asked: frozenset[str]
-    events: dict[bytes, int]
-    heads: dict[str, Head]
 
 
 class LocalLog:
@@ -125,7 +104,7 @@ class LocalLog:
         self._failure: LedgerError | None = None
         self._writable = False
         self._next_publication = 0.0
-        self._last_lookup: _Lookup | None = None
+        self._admissions = Admissions(commits.lookup)
         self.published = PublishedLog(objects.get, origin=config.origin, keys=config.keys)
         self._state = commits.load()
         self._edge = self._load_edge()
@@ -184,6 +163,7 @@ class LocalLog:
                 origin=self._config.origin,
                 keys=self._config.keys,
             )
+            take_hints(self._config.hints, signed=signed.checkpoint, root_at=self._root_at)
         self._writable = True
         if self._state.target_size > self._state.published_size or self._shown() != self._state.signed_note:
             self._finish_publication()
@@ -245,42 +225,14 @@ class LocalLog:
     ) -> tuple[dict[bytes, int], dict[str, Head]]:
         """Return the named events and heads as of the last commit, for a decision that admission checks again."""
         with self._writer:
-            return self._lookup(events, heads)
-
-    def _lookup(
-        self, events: Sequence[bytes], heads: Sequence[str]
-    ) -> tuple[dict[bytes, int], dict[str, Head]]:
-        """Look up under the writer lock. An admission asks what its decision just asked: the answer is kept."""
-        last = self._last_lookup
-        if (
-            last is not None
-            and last.size == self._state.size
-            and last.events_asked.issuperset(events)
-            and last.heads_asked.issuperset(heads)
-        ):
-            return dict(last.events), dict(last.heads)
-        found, stored = self._commits.lookup(events, heads)
-        self._last_lookup = _Lookup(
-            size=self._state.size,
-            events_asked=frozenset(events),
-            heads_asked=frozenset(heads),
-            events=dict(found),
-            heads=dict(stored),
-        )
-        return found, stored
+            return self._admissions.lookup(self._state.size, events, heads)
 
     def _commit(self, submissions: list[Submission]) -> list[Committed | LedgerError]:
         self._make_writable()
         with self._stopping("committing"):
             # 1. Take the waiting entries; look up once what their admissions need.
-            events, heads = self._lookup(
-                [key for sub in submissions for key in sub.event_keys],
-                list({key for sub in submissions for key in sub.histories}),
-            )
-            view = View(events, heads)
             # 2. Admit each against the heads as they are now, entries before it in this batch included.
-            changes = _Changes()
-            answers = [self._admit(sub, view, events, heads, changes) for sub in submissions]
+            answers, changes = self._admissions.admit(self._state.size, submissions)
             if changes.entries:
                 self._store(changes)
         # Only now is anybody answered. If we stop before this line, nobody was told anything.
@@ -295,33 +247,7 @@ class LocalLog:
             self._failure = error if isinstance(error, StorageError) else interrupted(what)
             raise
 
-    def _admit(
-        self,
-        sub: Submission,
-        view: View,
-        events: dict[bytes, int],
-        heads: dict[str, Head],
-        changes: _Changes,
-    ) -> Committed | LedgerError:
-        leaf_index = self._state.size + len(changes.entries)
-        try:
-            if len(sub.entry) > MAX_ENTRY_BYTES:
-                raise LimitError(
-                    "entry", expected=f"at most {MAX_ENTRY_BYTES} bytes", actual=f"{len(sub.entry)} bytes"
-                )
-            admitted = sub.admit(view, leaf_index) if sub.admit else Admitted()
-        except StorageError:
-            raise
-        except LedgerError as error:
-            return error
-        changes.entries.append(sub.entry)
-        for key in admitted.events:
-            changes.events[key] = events[key] = leaf_index
-        for name, head in admitted.heads:
-            changes.heads[name] = heads[name] = head
-        return Committed(leaf_index=leaf_index)
-
-    def _store(self, changes: _Changes) -> None:
+    def _store(self, changes: Changes) -> None:
         """Step 3: one transaction. A failure leaves memory ahead of the disk, so this object stops for good."""
         first = self._state.size
         self._edge.append(changes.entries)

@@ -18,8 +18,8 @@ from ledger.bundle.bodies import SignedPayload, dsse_v1, hashedrekord_v1
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import ConfigError, FrozenError, NotFoundError, ProofError, RejectedError
-from ledger.log.rekor_v1_answers import NotIntegratedError, parse_answer, prove_answer
-from ledger.log.rekor_v1_http import TIMEOUT, Ask, ask_async, body_of, message_of
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, giving_up, parse_answer, prove_answer
+from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, ask_async, body_of, message_of
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
 
@@ -32,10 +32,10 @@ Pause = Callable[[float], Awaitable[object]]
 
 
 class RekorV1:
-    """Writes one shard of Rekor v1; a ``RemoteLog``. Any number of submissions may be in flight.
+    """Writes one shard of Rekor v1; a ``RemoteLog``. Up to ``in_flight`` submissions at once; more wait for their turn.
 
-    ``kinds`` are tried in their order: when the log says that it does not take one, that one is not tried again. ``seconds``
-    bounds each request. ``pause`` waits between looks for an entry that is taken and not yet in the tree.
+    ``kinds`` are tried in their order: when the log says that it does not take one, that one is not tried again. ``timeout``
+    is in seconds for each request. ``pause`` waits between looks for an entry that is taken and not yet in the tree.
     """
 
     def __init__(
@@ -43,21 +43,26 @@ class RekorV1:
         shard: Shard,
         keys: LogKeys,
         *,
+        in_flight: int = 64,
+        timeout: float = TIMEOUT,
         kinds: Sequence[str] = KINDS,
-        seconds: float = TIMEOUT,
         pause: Pause = asyncio.sleep,
     ) -> None:
         import httpx  # only what goes to the network pays for it
 
+        from ledger.log.wire import WireTransport
+
         if not kinds or not set(kinds) <= set(KINDS):
             raise ConfigError("kinds of Rekor v1", expected=" or ".join(KINDS), actual=", ".join(kinds))
         self.shard = shard
-        self._keys, self._kinds, self._seconds, self._pause = keys, tuple(kinds), seconds, pause
+        self._keys, self._kinds, self._timeout, self._pause = keys, tuple(kinds), timeout, pause
+        self._turn = asyncio.Semaphore(in_flight)
+        tls = httpx.create_ssl_context()
         self._client = httpx.AsyncClient(
-            timeout=seconds,
+            timeout=timeout,
             follow_redirects=False,
-            # How many may be in flight is the caller's business; waiting here would look like a slow log.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=256),
+            transport=WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls),
+            verify=tls,
         )
 
     async def submit(self, signed: SignedPayload) -> LogReceipt:
@@ -68,17 +73,29 @@ class RekorV1:
             SourceError: no answer, or one that says nothing about the entry; submit the same bytes again.
             SignatureError, ProofError, MalformedError, LimitError: an answer that does not hold.
         """
-        *others, last = self._kinds_for(signed)
-        for kind in others:
+        async with self._turn:
+            *others, last = self._kinds_for(signed)
+            for kind in others:
+                try:
+                    return await self._submit_as(kind, signed)
+                except _KindRefused:
+                    self._kinds = tuple(each for each in self._kinds if each != kind)
             try:
-                return await self._submit_as(kind, signed)
-            except KindRefusedError:
-                self._kinds = tuple(each for each in self._kinds if each != kind)
-        return await self._submit_as(last, signed)
+                return await self._submit_as(last, signed)
+            except _KindRefused as refused:
+                raise refused.refusal from refused
 
     def _kinds_for(self, signed: SignedPayload) -> tuple[str, ...]:
-        """Return the kinds to try. Rekor v1 checks every envelope with SHA-256, whatever the key: see the guide."""
-        if signed.verifier.algorithm.name != "sha256" and "hashedrekord" in self._kinds:
+        """Return the kinds to try. Rekor v1 checks every envelope with SHA-256, whatever the key.
+
+        Raises:
+            RejectedError: a kind of key that no Rekor takes.
+        """
+        try:
+            algorithm = signed.verifier.algorithm.name
+        except ConfigError as error:
+            raise RejectedError(error.what, expected=error.expected, actual=error.actual) from error
+        if algorithm != "sha256" and "hashedrekord" in self._kinds:
             return ("hashedrekord",)
         return self._kinds
 
@@ -94,19 +111,17 @@ class RekorV1:
         body = body_as(kind, signed)
         # 1. Submit. The very same body may be there already, from a try whose answer was lost.
         url = self.shard.write_url.rstrip("/") + ENTRIES
-        answer = await ask_async(
-            self._client, Ask(url=url, body=propose(kind, signed)), seconds=self._seconds
-        )
+        answer = await self._ask(Ask(url=url, body=propose(kind, signed)))
         said = message_of(answer) or ""
         if answer.status == 400 and f"entry kind '{kind}' is not enabled" in said:
-            raise KindRefusedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said)
+            raise _KindRefused(RejectedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said))
         data = body_of(answer, 201, 409)
         if answer.status == 409:
             return await self._look_for(body)
         # 2. What came back is proven; where the tree has not grown over it yet, it is asked for again.
         try:
             return self._prove(data, body)
-        except NotIntegratedError:
+        except NotYet:
             return await self._look_for(body)
 
     async def _look_for(self, body: bytes) -> LogReceipt:
@@ -115,18 +130,20 @@ class RekorV1:
         for seconds in PAUSES:
             try:
                 return await self._look(url, body)
-            except NotIntegratedError:
+            except NotYet:
                 await self._pause(seconds)
-        return await self._look(url, body)
+        with giving_up():
+            return await self._look(url, body)
 
     async def _look(self, url: str, body: bytes) -> LogReceipt:
-        answer = await ask_async(self._client, Ask(url=url), seconds=self._seconds)
+        answer = await self._ask(Ask(url=url))
         try:
             return self._prove(body_of(answer, 200), body)
         except NotFoundError as error:
-            raise NotIntegratedError(
-                error.what, expected="the entry that the log has taken", actual="404"
-            ) from error
+            raise NotYet(error.what, expected="the entry that the log has taken", actual="404") from error
+
+    async def _ask(self, ask: Ask) -> Answer:
+        return await ask_async(self._client, ask, seconds=self._timeout)
 
     def _prove(self, data: bytes, body: bytes) -> LogReceipt:
         """Return a receipt of an answer that is about this body. Raises as ``submit``."""
@@ -140,8 +157,12 @@ class RekorV1:
         return LogReceipt(shard=self.shard, log_entry=stored, proven=proven)
 
 
-class KindRefusedError(RejectedError):
+class _KindRefused(Exception):  # noqa: N818 - not an error while there is another kind
     """The log takes no entries of this kind; it may take another."""
+
+    def __init__(self, refusal: RejectedError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 def body_as(kind: str, signed: SignedPayload) -> bytes:

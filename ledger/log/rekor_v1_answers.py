@@ -6,21 +6,22 @@ timestamp; the one of the inclusion proof is the *leaf index* in one tree, which
 is the leaf hash, usually with the tree id before it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledger.bundle.log_entry import (
     MAX_BODY_BYTES,
     MAX_SET_BYTES,
+    LogEntry,
     LogKeys,
     ProvenEntry,
-    parse_log_entry,
+    format_log_entry,
     prove_log_entry,
     verify_tree,
 )
 from ledger.encoding import (
     Json,
-    format_base64,
-    format_canonical_json,
     parse_base64,
     parse_decimal,
     parse_hex,
@@ -38,18 +39,32 @@ MAX_ANSWER_BYTES = 2 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """One entry of an answer: its UUID, and protobuf's JSON of the ``TransparencyLogEntry``. Nothing of it is checked."""
+    """One entry of an answer: its UUID, and the root and size beside its proof. Nothing of it is checked."""
 
     uuid: str
-    entry: Json
+    entry: LogEntry
     root: bytes
     size: int
 
 
-class NotIntegratedError(SourceError):
-    """The log has taken the entry and cannot prove it yet: its tree has not grown over it."""
+class NotYet(Exception):  # noqa: N818 - not an error until somebody gives up
+    """The log has taken an entry and cannot prove it: its tree has not grown over it. Asking again may help."""
 
-    default_next_step = "Submit the same bytes again: the log answers with the proof once it has one"
+    def __init__(self, what: str, *, expected: str, actual: object) -> None:
+        self.refusal = SourceError(what, expected=expected, actual=actual, next_step=_AGAIN)
+        super().__init__(str(self.refusal))
+
+
+_AGAIN = "Submit the same bytes again: the log answers with the proof once it has one"
+
+
+@contextmanager
+def giving_up() -> Iterator[None]:
+    """Refuse what is not there yet: for whoever does not ask again. Raises SourceError."""
+    try:
+        yield
+    except NotYet as late:
+        raise late.refusal from late
 
 
 def parse_answer(data: bytes) -> Answered:
@@ -70,16 +85,15 @@ def read_json(data: bytes, *, max_bytes: int = MAX_ANSWER_BYTES) -> Json:
     try:
         return parse_json(data, what="answer of the log", max_bytes=max_bytes)
     except MalformedError as error:
-        raise SourceError(
-            "answer of the log", expected="JSON", actual=error.actual or "nothing", next_step=_TELL
-        ) from error
+        shown = data[:100].decode(errors="replace") or "nothing"
+        raise SourceError("answer of the log", expected="JSON", actual=shown, next_step=_TELL) from error
 
 
 def parse_entries(value: Json, *, what: str) -> list[Answered]:
     """Parse a map from UUIDs to entries.
 
     Raises:
-        MalformedError, LimitError: a field that is missing or of another form. NotIntegratedError: no proof yet.
+        MalformedError, LimitError: a field that is missing or of another form. NotYet: no proof yet.
     """
     if not isinstance(value, dict):
         raise MalformedError(what, expected="a map from UUIDs to entries", actual=type(value).__name__)
@@ -89,7 +103,7 @@ def parse_entries(value: Json, *, what: str) -> list[Answered]:
 def _parse_entry(uuid: str, value: Json) -> Answered:
     match value:
         case {"verification": {"signedEntryTimestamp": str(), **more}} if not more.get("inclusionProof"):
-            raise NotIntegratedError("inclusion proof of the entry", expected="one", actual="none yet")
+            raise NotYet("inclusion proof of the entry", expected="one", actual="none yet")
         case {
             "body": str(body),
             "integratedTime": time,
@@ -113,36 +127,35 @@ def _parse_entry(uuid: str, value: Json) -> Answered:
                 expected="body, time, log id, index and verification",
                 actual="other fields",
             )
-    root = parse_hex(root, length=HASH_BYTES, what="root hash of the proof")
-    size = parse_whole(size, what="tree size of the proof")
     raw = parse_base64(body, what="entry body", max_bytes=MAX_BODY_BYTES)
-    proof = {
-        "checkpoint": {"envelope": note},
-        "hashes": [
-            format_base64(parse_hex(each, length=HASH_BYTES, what="hash of the proof")) for each in hashes
-        ],
-        "logIndex": str(parse_whole(leaf_index, what="index of the inclusion proof")),
-        "rootHash": format_base64(root),
-        "treeSize": str(size),
-    }
-    set_ = parse_base64(promise, what="signed entry timestamp", max_bytes=MAX_SET_BYTES)
-    entry = {
-        "canonicalizedBody": body,
-        "inclusionPromise": {"signedEntryTimestamp": format_base64(set_)},
-        "inclusionProof": proof,
-        "integratedTime": str(parse_whole(time, what="time of the entry")),
-        "kindVersion": _kind_of(raw),
-        "logId": {"keyId": format_base64(parse_hex(log_id, length=HASH_BYTES, what="log id"))},
-        "logIndex": str(parse_whole(index, what="index of the entry")),
-    }
-    return Answered(uuid=uuid, entry=entry, root=root, size=size)
+    try:
+        text = note.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedError("checkpoint of the proof", expected="UTF-8", actual=str(error)) from error
+    entry = LogEntry(
+        log_id=parse_hex(log_id, length=HASH_BYTES, what="log id"),
+        index=parse_whole(index, what="index of the entry"),
+        kind=_kind_of(raw),
+        body=raw,
+        integrated_time=parse_whole(time, what="time of the entry"),
+        promise=parse_base64(promise, what="signed entry timestamp", max_bytes=MAX_SET_BYTES),
+        proof_index=parse_whole(leaf_index, what="index of the inclusion proof"),
+        hashes=[parse_hex(each, length=HASH_BYTES, what="hash of the proof") for each in hashes],
+        note=text,
+    )
+    return Answered(
+        uuid=uuid,
+        entry=entry,
+        root=parse_hex(root, length=HASH_BYTES, what="root hash of the proof"),
+        size=parse_whole(size, what="tree size of the proof"),
+    )
 
 
-def _kind_of(body: bytes) -> Json:
-    """Return what kind of entry a body says that it is."""
+def _kind_of(body: bytes) -> tuple[str, str]:
+    """Return the kind of entry that a body says that it is, and its version."""
     match parse_json(body, what="entry body", max_bytes=MAX_BODY_BYTES):
         case {"kind": str(kind), "apiVersion": str(version)}:
-            return {"kind": kind, "version": version}
+            return kind, version
     raise MalformedError("entry body", expected="kind and apiVersion", actual="other fields")
 
 
@@ -151,11 +164,11 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
 
     Raises:
         SignatureError: another log, or no signature by this one. ProofError: not in the tree that it signed, or beside
-            it stands a UUID, a root or a size that is not that tree's. NotIntegratedError: the tree is too small.
+            it stands a UUID, a root or a size that is not that tree's. NotYet: the tree is too small.
         MalformedError, LimitError: no checkpoint.
     """
     # 1. It is about this log.
-    entry = parse_log_entry(answered.entry)
+    entry = answered.entry
     if entry.log_id != shard.log_id:
         raise SignatureError("log of the entry", expected=shard.log_id.hex(), actual=entry.log_id.hex())
     # 2. Checkpoint and signed entry timestamp are the log's, and the body is in the tree. A tree that does not reach
@@ -163,7 +176,7 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
     tree = verify_tree(entry, keys)
     tree_id = tree_id_of(tree.origin, shard)
     if tree.size <= entry.proof_index:
-        raise NotIntegratedError(
+        raise NotYet(
             "tree of the inclusion proof", expected=f"more than {entry.proof_index} leaves", actual=tree.size
         )
     proven = prove_log_entry(entry, keys)
@@ -175,7 +188,7 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
             actual=f"{answered.root.hex()} of {answered.size}",
         )
     check_uuid(answered.uuid, leaf_hash(entry.body), tree_id)
-    return proven, format_canonical_json(answered.entry)
+    return proven, format_log_entry(entry, tree)
 
 
 def tree_id_of(origin: str, shard: Shard) -> int:

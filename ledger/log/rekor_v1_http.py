@@ -68,14 +68,14 @@ class _Body:
     def add(self, chunk: bytes) -> None:
         self.data += chunk
         if len(self.data) > self._ask.max_bytes:
-            raise LimitError(
-                f"answer to {self._ask.what}", expected=f"at most {self._ask.max_bytes} bytes", actual="more"
-            )
+            raise _too_long(self._ask)
 
 
 async def ask_async(client: "httpx.AsyncClient", ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
     """Ask, within ``seconds`` from the first byte sent to the last one read. Raises SourceError, LimitError."""
     import httpx
+
+    from ledger.log.wire import TooLargeError
 
     try:
         # httpx's own timeout begins again with every byte: a server that drips could hold us for ever.
@@ -84,6 +84,8 @@ async def ask_async(client: "httpx.AsyncClient", ask: Ask, *, seconds: float = T
             async for chunk in response.aiter_raw():
                 body.add(chunk)
             return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+    except TooLargeError as error:
+        raise _too_long(ask) from error
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise _no_answer(ask, error) from error
 
@@ -100,6 +102,10 @@ def ask_now(client: "httpx.Client", ask: Ask) -> Answer:
             return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _no_answer(ask, error) from error
+
+
+def _too_long(ask: Ask) -> LimitError:
+    return LimitError(f"answer to {ask.what}", expected=f"at most {ask.max_bytes} bytes", actual="more")
 
 
 def _no_answer(ask: Ask, error: Exception) -> SourceError:

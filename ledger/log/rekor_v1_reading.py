@@ -17,6 +17,7 @@ from ledger.log.rekor_v1 import ENTRIES, RekorV1
 from ledger.log.rekor_v1_answers import (
     MAX_ANSWER_BYTES,
     Answered,
+    giving_up,
     parse_answer,
     parse_entries,
     prove_answer,
@@ -31,7 +32,6 @@ from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
 
 AT_MOST = 10
 """Entries that Rekor v1 hands out in one answer; it refuses to be asked for more (openapi.yaml, ``SearchLogQuery``)."""
-IN_FLIGHT = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +63,13 @@ class RekorV1Log:
         keys: LogKeys,
         *,
         signers: Mapping[str, bytes] | None = None,
-        seconds: float = TIMEOUT,
+        timeout: float = TIMEOUT,
     ) -> None:
         import httpx  # only what goes to the network pays for it
 
         self.shard = shard
-        self._keys, self._signers, self._seconds = keys, dict(signers or {}), seconds
-        self._client = httpx.Client(timeout=seconds, follow_redirects=False)
+        self._keys, self._signers, self._timeout = keys, dict(signers or {}), timeout
+        self._client = httpx.Client(timeout=timeout, follow_redirects=False)
 
     def close(self) -> None:
         """Close connections."""
@@ -93,20 +93,15 @@ class RekorV1Log:
         """
         tree = self.tree()
         for receipt in self.entries_at(range(tree.first + start, tree.first + end)):
-            leaf = self._leaf(tree, receipt)
-            if leaf != receipt.proven.index - tree.first:
-                raise ProofError(
-                    f"leaf of global index {receipt.proven.index}",
-                    expected=receipt.proven.index - tree.first,
-                    actual=leaf,
-                )
+            self._check_place(tree, receipt)
             yield receipt.proven.body
 
     def prove_inclusion(self, leaf_index: int, size: int) -> tuple[bytes, ...]:
         """Prove that the leaf is in the tree of ``size``, which must be the newest. Raises UsageError: it is not."""
         tree = self.tree()
         receipt = self.entry_at(tree.first + leaf_index)
-        if (self._leaf(tree, receipt), receipt.proven.tree.size) != (leaf_index, size):
+        self._check_place(tree, receipt)
+        if receipt.proven.tree.size != size:
             raise UsageError(
                 f"inclusion of leaf {leaf_index}",
                 expected=f"the newest size, {receipt.proven.tree.size}",
@@ -149,13 +144,11 @@ class RekorV1Log:
 
     def entry_at(self, global_index: int) -> LogReceipt:
         """Return the entry at a global index, proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        data = self._get(f"{ENTRIES}?logIndex={global_index}")
-        return self._at(global_index, self._prove(parse_answer(data)))
+        return self._at(global_index, self._one(f"{ENTRIES}?logIndex={global_index}"))
 
     def entry_of(self, uuid: str) -> LogReceipt:
         """Return the entry of a UUID (64 or 80 hex digits), proven. Raises NotFoundError; else as ``RekorV1.submit``."""
-        leaf = _leaf_of(uuid)
-        return self._of(leaf, self._prove(parse_answer(self._get(f"{ENTRIES}/{uuid}"))))
+        return self._of(_leaf_of(uuid), self._one(f"{ENTRIES}/{uuid}"))
 
     def entries_at(self, global_indexes: Sequence[int]) -> Iterator[LogReceipt]:
         """Yield the entries at these global indexes, in their order, each proven. Raises as ``entry_at``."""
@@ -229,6 +222,11 @@ class RekorV1Log:
     def _ask(self, path: str) -> Json:
         return read_json(self._get(path))
 
+    def _one(self, path: str) -> LogReceipt:
+        data = self._get(path)
+        with giving_up():
+            return self._prove(parse_answer(data))
+
     def _retrieve(self, query: Json) -> list[LogReceipt]:
         """Ask for at most ten entries. Those that the log does not have are missing from the answer."""
         limit = AT_MOST * MAX_ANSWER_BYTES
@@ -256,24 +254,27 @@ class RekorV1Log:
             raise ProofError("leaf hash of the entry", expected=leaf.hex(), actual=found.hex())
         return receipt
 
-    def _leaf(self, tree: Tree, receipt: LogReceipt) -> int:
-        """Return the leaf index of an entry of this tree. Raises ProofError: it is in another."""
-        proven = receipt.proven
-        if proven.tree.origin != tree.checkpoint.checkpoint.origin:
+    def _check_place(self, tree: Tree, receipt: LogReceipt) -> None:
+        """Return if the entry is where the tree's beginning, which nobody signed, makes its global index be.
+
+        Raises:
+            ProofError: it is another leaf, or in another tree.
+        """
+        proven, origin = receipt.proven, tree.checkpoint.checkpoint.origin
+        wanted = origin, proven.index - tree.first
+        if (proven.tree.origin, proven.leaf_index) != wanted:
             raise ProofError(
-                f"tree of global index {proven.index}",
-                expected=tree.checkpoint.checkpoint.origin,
-                actual=proven.tree.origin,
+                f"place of global index {proven.index}",
+                expected=f"leaf {wanted[1]} of {origin}",
+                actual=f"leaf {proven.leaf_index} of {proven.tree.origin}",
             )
-        return proven.leaf_index
 
     async def _append(self, submissions: Sequence[Submission]) -> list[Committed | LedgerError]:
-        writer, turns = RekorV1(self.shard, self._keys, seconds=self._seconds), asyncio.Semaphore(IN_FLIGHT)
+        writer = RekorV1(self.shard, self._keys, timeout=self._timeout)
 
         async def one(submission: Submission) -> Committed | LedgerError:
             try:
-                async with turns:
-                    receipt = await writer.submit(self._signed(submission))
+                receipt = await writer.submit(self._signed(submission))
             except LedgerError as error:
                 return error
             return Committed(leaf_index=receipt.proven.leaf_index)

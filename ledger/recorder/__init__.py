@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,9 +32,9 @@ from ledger.event import PlainStatement, Statement, VerificationEvent, facts_dig
 from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
 from ledger.index import Index, Rows
-from ledger.log import Committed
-from ledger.log.group import GroupCommit
-from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog
+from ledger.log import Committed, Journal
+from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit
+from ledger.log.local import LocalLog
 from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
 from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
@@ -84,11 +85,12 @@ class HubSigner:
         ]
 
 
+JournalT = TypeVar("JournalT", bound=Journal)
 Answer = Receipt | LedgerError
 _Answered = tuple[Draft, bytes, Committed | LedgerError]
 
 
-class Recorder:
+class Recorder(Generic[JournalT]):
     """Records verification events into one ledger. Thread-safe: callers that arrive together are committed together."""
 
     def __init__(
@@ -96,7 +98,7 @@ class Recorder:
         *,
         ledger: str,
         hub: str,
-        log: LocalLog,
+        log: JournalT,
         index: Index,
         signer: HubSigner,
         now: Callable[[], str],
@@ -136,8 +138,11 @@ class Recorder:
         """
         return self._waiting.submit(batch)
 
-    def publish(self) -> VerifiedCheckpoint:
-        """Publish what is durable, then bring the index up to it. Raises what ``LocalLog.publish`` raises."""
+    def publish(self: "Recorder[LocalLog]") -> VerifiedCheckpoint:
+        """Publish what is durable, then bring the index up to it. Raises what ``LocalLog.publish`` raises.
+
+        Only where the log is ours: what is accepted for another one is submitted by its dispatcher.
+        """
         checkpoint = self._log.publish()
         with self._lock:
             self._mirror()

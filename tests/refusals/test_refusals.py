@@ -13,6 +13,7 @@ import pytest
 from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
+    of_anchors,
     of_bundle,
     of_bundles,
     of_client,
@@ -20,7 +21,9 @@ from tests.refusals import (
     of_formats,
     of_ledger,
     of_log,
+    of_outbox,
     of_rekor,
+    of_rekor_v1,
     of_storage,
     of_tlog,
 )
@@ -38,8 +41,11 @@ CASES = dict(
         of_storage,
         of_evidence,
         of_log,
+        of_outbox,
         of_ledger,
         of_rekor,
+        of_anchors,
+        of_rekor_v1,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

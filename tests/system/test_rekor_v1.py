@@ -18,20 +18,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.bundle.bodies import SignedPayload, Verifier
+from ledger.config import RekorConfig
 from ledger.encoding import format_base64
 from ledger.entry import keyid_of, pae
 from ledger.errors import RejectedError, SourceError
 from ledger.log.rekor_v1 import RekorV1
 from ledger.log.rekor_v1_reading import RekorV1Log
 from ledger.log.remote import LogReceipt
+from ledger.log.trusted_root import load_instance
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from tests.fakes.rekor import signed_payload
 from tests.fakes.rekor_v1 import CORRUPTIONS, DER, ECDSA, STATE_CORRUPTIONS, ecdsa_key
 from tests.system import peers
-from tests.system.rekor_v1 import log_info
+from tests.system.rekor_v1 import NAME, log_info
 
 KINDS = ["dsse", "hashedrekord"]
-IN_FLIGHT = 64
 PREDICATE = "https://hubledger/verification-event/v1"
 
 
@@ -55,11 +56,9 @@ def submit(server, *words, shard=None, **options):
 
     async def run():
         log = RekorV1(shard or server.shard(), server.keys, **options)
-        turns = asyncio.Semaphore(IN_FLIGHT)
 
         async def one(each):
-            async with turns:
-                return await log.submit(signed_payload(each) if isinstance(each, str) else each)
+            return await log.submit(signed_payload(each) if isinstance(each, str) else each)
 
         try:
             return await asyncio.gather(*map(one, words), return_exceptions=True)
@@ -176,6 +175,20 @@ def test_a_server_that_is_killed_in_the_middle_loses_nothing_and_logs_nothing_tw
         receipts = [again.get(word, answer) for word, answer in zip(words, answers, strict=True)]
         assert sorted(each.proven.leaf_index for each in receipts) == list(range(len(words)))
         assert log_info(second.url)["treeSize"] == len(words)
+
+
+def test_the_trusted_root_and_the_signing_config_lead_to_the_log(busy, tmp_path):
+    """They name no tree: whatever tree of this name and key the server goes on with is the same shard."""
+    root, signing = busy.write_trust(tmp_path)
+    config = RekorConfig(trusted_root=root.name, signing_config=signing.name)
+    instance = load_instance(config, tmp_path)
+    (shard,) = instance.shards
+    assert (shard.kind, shard.origin, shard.write_url) == ("rekor-v1", NAME, busy.url)
+    (receipt,) = submit(busy, "by the trusted root", shard=shard)
+    assert receipt.proven.tree.origin == f"{NAME} - {busy.tree}"
+    log = RekorV1Log(shard, instance.keys)
+    assert log.entry_at(receipt.proven.index).proven.body == receipt.proven.body
+    log.close()
 
 
 # What Rekor refuses

@@ -21,6 +21,7 @@ class Server:
     def __init__(self, *answers, close=False):
         self.answers, self.close = list(answers), close
         self.connections, self.requests, self.running = 0, [], {}
+        self.asked = asyncio.Event()
 
     async def __call__(self, reader, writer):
         self.connections += 1
@@ -31,8 +32,12 @@ class Server:
                 length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
                 body = await reader.readexactly(int(length[1]) if length else 0)
                 self.requests.append((head, body))
+                self.asked.set()
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 for piece in answer if isinstance(answer, list) else [answer]:
+                    if isinstance(piece, asyncio.Event):
+                        await piece.wait()
+                        continue
                     writer.write(piece)
                     await writer.drain()
                 if self.close:
@@ -191,6 +196,22 @@ def test_a_slow_answer_is_given_up_and_its_connection_closed():
     server = Server(b"", plain())
     assert run(server, use).content == b"body"
     assert server.connections == 2, "what comes late on the first one is no answer to the second request"
+
+
+def test_the_late_answer_to_a_request_that_was_given_up_is_no_answer_to_the_next_one():
+    release = asyncio.Event()
+    server = Server([release, plain(b"late")], plain(b"body"))
+
+    async def use(client, url):
+        given_up = asyncio.ensure_future(client.post(url))
+        await server.asked.wait()
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        release.set()
+        return await client.post(url)
+
+    assert run(server, use).content == b"body"
+    assert server.connections == 2
 
 
 def test_a_redirect_is_not_followed():

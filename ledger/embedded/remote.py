@@ -1,0 +1,317 @@
+"""A ledger in Rekor, in one directory: made, opened for recording, opened for reading (``log = rekor-v2 | rekor-v1``).
+
+::
+
+    DIR/outbox.db   what was accepted, where it is logged, and where heads live: the truth, and never to be lost
+    DIR/trust/      the trusted root and signing config that the ledger was made with
+
+Everything else is where a ledger with a log of its own has it; there is no ``log/`` and no log key.
+"""
+
+import contextlib
+import pathlib
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
+from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
+from ledger.config import Config, RekorConfig
+from ledger.encoding import format_base64
+from ledger.errors import ConfigError, LimitError, NotFoundError, UsageError
+from ledger.log.dispatch import DispatchConfig, Dispatcher
+from ledger.log.outbox import Fate, Outbox, fate_of
+from ledger.log.receipts import Prover, bodies_of
+from ledger.log.remote import LogReceipt, RemoteLog, Shard
+from ledger.log.trusted_root import MAX_TRUST_BYTES, Instance, load_instance
+from ledger.storage.directory import write_file_durably
+from ledger.storage.evidence import Evidence
+from ledger.storage.outbox import OutboxStore, StoredReceipt, pages
+from ledger.tlog.trust_policy import LogKey, TrustPolicy
+
+TRUST_FOLDER = "trust"
+PROOF_SUFFIX = ".tlog-proof"
+_WRITERS = 32
+"""Statements that are written at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RekorSource:
+    """Which Rekor a new ledger is in: its kind, the files that name the instance (none: Sigstore's public one)."""
+
+    kind: str
+    trust_config: pathlib.Path | None = None
+    trusted_root: pathlib.Path | None = None
+    signing_config: pathlib.Path | None = None
+    read_url: str = ""
+
+    def copy_files(self, root: pathlib.Path) -> RekorConfig:
+        """Copy the files into a ledger's directory; returns the settings that name them there.
+
+        Raises:
+            NotFoundError, LimitError: a file that cannot be read. ConfigError: a combination that names no instance.
+        """
+        files = {
+            "trust_config": self.trust_config,
+            "trusted_root": self.trusted_root,
+            "signing_config": self.signing_config,
+        }
+        copied = {
+            name: f"{TRUST_FOLDER}/{name.replace('_', '-')}.json"
+            for name, path in files.items()
+            if path is not None
+        }
+        config = RekorConfig(
+            trust_config=copied.get("trust_config", ""),
+            trusted_root=copied.get("trusted_root", ""),
+            signing_config=copied.get("signing_config", ""),
+            read_url=self.read_url,
+        )
+        if copied:
+            (root / TRUST_FOLDER).mkdir(mode=0o755)
+        for name, target in copied.items():
+            write_file_durably(root / target, _read(files[name] or root), mode=0o644)
+        return config
+
+
+def _read(path: pathlib.Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TRUST_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
+    if len(data) > MAX_TRUST_BYTES:
+        raise LimitError(f"file {path}", expected=f"at most {MAX_TRUST_BYTES} bytes", actual="more")
+    return data
+
+
+def load_rekor(config: Config, root: pathlib.Path) -> Instance:
+    """Read the instance of a ledger in Rekor. Raises ConfigError: it has no shard of this kind; SourceError."""
+    instance = load_instance(config.rekor, root)
+    kinds = {each.kind for each in instance.shards}
+    if config.log not in kinds:
+        raise ConfigError(
+            "shards of the trusted root",
+            expected=f"one of kind {config.log}",
+            actual=", ".join(sorted(kinds)) or "none",
+        )
+    return instance
+
+
+def first_trust(config: Config, instance: Instance, spki: bytes) -> TrustFile:
+    """Return the first trust file of a ledger in Rekor: its shards in order, its hub key from the first position on."""
+    shards = tuple(
+        TrustedLog(origin=each.origin, keys=(shard_key(each.origin, each.spki),)) for each in instance.shards
+    )
+    keys = (key for each in shards for key in each.keys if key.name == each.origin)
+    return TrustFile(
+        version=1,
+        ledger=config.ledger,
+        origin="",
+        policy=TrustPolicy(logs=tuple(LogKey(key=key) for key in keys)),
+        hub=config.hub,
+        hub_keys=(HubKey(spki=spki),),
+        shards=shards,
+    )
+
+
+def open_outbox(
+    path: pathlib.Path,
+    instance: Instance,
+    trust: TrustFile,
+    evidence: Evidence,
+    *,
+    stack: contextlib.ExitStack,
+) -> Outbox:
+    """Open the outbox of a ledger for writing; ``stack`` closes it."""
+    store = OutboxStore(path)
+    stack.callback(store.close)
+    pool = stack.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="statements"))
+
+    def keep(statements: Iterable[bytes]) -> None:
+        """Store statements, each in a file: syncs that run side by side share their wait for the disk."""
+        for _ in pool.map(lambda each: evidence.put([each]), statements):
+            pass
+
+    return Outbox(store, _prover(instance, trust), keep)
+
+
+def _prover(instance: Instance, trust: TrustFile) -> Prover:
+    return Prover(
+        shards=instance.shards,
+        keys=instance.keys,
+        hub_keys={each.keyid: each.spki for each in trust.hub_keys},
+    )
+
+
+def dispatching(outbox: Outbox, config: Config, instance: Instance, **changes: Any) -> Dispatcher:
+    """Return what drains the outbox of a ledger while it is open."""
+    from ledger.log.rekor_v1 import RekorV1
+    from ledger.log.rekor_v2 import RekorV2
+
+    def connect(shard: Shard) -> RemoteLog:
+        if shard.kind == "rekor-v1":
+            return RekorV1(shard, instance.keys)
+        stamping = config.rekor.timestamps
+        return RekorV2(
+            shard,
+            instance.keys,
+            in_flight=config.rekor.in_flight,
+            tsa_urls=instance.tsa_urls if stamping else (),
+            authorities=instance.authorities if stamping else (),
+        )
+
+    return Dispatcher(
+        outbox,
+        DispatchConfig(
+            kind=config.log,
+            shards=instance.shards,
+            connect=connect,
+            in_flight=config.rekor.in_flight,
+            **changes,
+        ),
+    )
+
+
+class AcceptedLog:
+    """What a ledger in Rekor accepted, for those who only read; a writer may run beside it."""
+
+    def __init__(self, path: pathlib.Path, config: Config, trust: TrustFile, *, root: pathlib.Path) -> None:
+        self.path, self._config, self._trust, self._root = path, config, trust, root
+        self._store: OutboxStore | None = None
+        self._prover: Prover | None = None
+
+    @property
+    def store(self) -> OutboxStore:
+        """The file, opened when it is first asked and closed with this object."""
+        if self._store is None:
+            self._store = OutboxStore(self.path, read_only=True)
+            weakref.finalize(self, self._store.close)
+        return self._store
+
+    @property
+    def prover(self) -> Prover:
+        """What its receipts are proven with."""
+        if self._prover is None:
+            self._prover = _prover(load_rekor(self._config, self._root), self._trust)
+        return self._prover
+
+    def size(self) -> int:
+        """How many entries were accepted."""
+        return self.store.size()
+
+    def read(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield accepted entries in the order of acceptance."""
+        yield from pages(self.store, start, end)
+
+    def fate(self, number: int) -> Fate:
+        """Return what became of an entry, each of its places proven again. Raises NotFoundError, CorruptError."""
+        if not 0 <= number < self.size():
+            raise NotFoundError(
+                f"number {number}",
+                expected=f"a number below {self.size()}",
+                actual="one that was not accepted",
+            )
+        return fate_of(self.store, self.prover, number, next(self.read(number, number + 1)))
+
+    def places_of(self, start: int, end: int) -> dict[int, list[StoredReceipt]]:
+        """Return the stored places of the entries ``[start, end)``, not proven."""
+        found: dict[int, list[StoredReceipt]] = {}
+        for at in range(start, end, 500):
+            for each in self.store.receipts_from(at):
+                if each.number < end:
+                    found.setdefault(each.number, []).append(each)
+        return found
+
+
+def fate_facts(fate: Fate) -> dict[str, Any]:
+    """Return as JSON facts what became of an entry: its state, its lowest place and how many more it has."""
+    facts: dict[str, Any] = {"number": fate.number, "state": state_of(fate), "logged": bool(fate.receipts)}
+    if fate.receipts:
+        facts |= place_facts(fate.receipts[0])
+        if len(fate.receipts) > 1:
+            facts["alsoAt"] = [
+                {
+                    "shardOrder": each.shard.order,
+                    "leafIndex": each.proven.leaf_index,
+                    "logIndex": each.proven.index,
+                }
+                for each in fate.receipts[1:]
+            ]
+    if fate.pending is not None:
+        facts["attempts"] = fate.pending.attempts
+        if fate.pending.code:
+            facts["lastError"] = {"error": fate.pending.code, "message": fate.pending.text}
+    if fate.dropped is not None:
+        facts["dropped"] = {"reason": fate.dropped.reason, "at": fate.dropped.dropped_at}
+    return facts
+
+
+def state_of(fate: Fate) -> str:
+    """Return ``logged``, ``pending``, ``refused`` or ``dropped``; what is dropped and logged all the same is logged."""
+    if fate.receipts:
+        return "logged"
+    if fate.dropped is not None:
+        return "dropped"
+    return "refused" if fate.pending is not None and fate.pending.refused else "pending"
+
+
+def place_facts(receipt: LogReceipt) -> dict[str, Any]:
+    """Return where an entry is as JSON facts; ``logIndex`` is what Rekor calls it."""
+    proven = receipt.proven
+    facts: dict[str, Any] = {
+        "shard": proven.tree.origin,
+        "shardOrder": receipt.shard.order,
+        "leafIndex": proven.leaf_index,
+        "logIndex": proven.index,
+        "logId": format_base64(proven.log_id),
+        "checkpoint": {
+            "origin": proven.tree.origin,
+            "size": proven.tree.size,
+            "rootHash": proven.tree.root_hash.hex(),
+        },
+    }
+    if proven.integrated_time is not None:
+        facts["integratedTime"] = proven.integrated_time
+    if receipt.timestamps:
+        facts["timestamps"] = len(receipt.timestamps)
+    return facts
+
+
+def format_logged(fate: Fate, prover: Prover, *, name: str) -> bytes:
+    """Format the proof of an entry: a C2SP proof where the file is called ``….tlog-proof``, else a Sigstore bundle.
+
+    Raises:
+        NotFoundError: it is not logged. MalformedError: a C2SP proof of an entry in Rekor v1, which has none.
+    """
+    signed = prover.signed(fate.entry)
+    # A stranger's copy with the twin of the signature is a place of the event, and no proof of these bytes.
+    own = [each for each in fate.receipts if each.proven.body in bodies_of(signed, each.proven.kind)[:1]]
+    if not own:
+        raise NotFoundError(
+            f"proof of number {fate.number}",
+            expected="a place in the log",
+            actual=f"none, it is {state_of(fate)}",
+            next_step="`hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+        )
+    spki = signed.verifier.der
+    if name.endswith(PROOF_SUFFIX):
+        return format_rekor_proof(fate.entry, spki=spki, log_entry=own[0].log_entry)
+    return format_sigstore_bundle(
+        fate.entry, spki=spki, log_entries=[own[0].log_entry], timestamps=own[0].timestamps
+    )
+
+
+def refuse_own_log_options(not_older_than: Sequence[pathlib.Path], *, start_unchecked: bool) -> None:
+    """Refuse what concerns a log of one's own. Raises UsageError."""
+    if not_older_than or start_unchecked:
+        raise UsageError(
+            "--not-older-than and --start-unchecked",
+            expected="a ledger with a log of its own",
+            actual="one in Rekor",
+            next_step="After restoring an outbox, `hubledger index rebuild --scan` says what Rekor has and it has not",
+        )

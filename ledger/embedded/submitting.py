@@ -1,0 +1,204 @@
+"""Waiting for Rekor: what a recording is told, and the commands of the outbox (``hubledger outbox``)."""
+
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.reading import find_leaf, read_statement_at
+from ledger.embedded.remote import dispatching, fate_facts, format_logged
+from ledger.errors import UsageError
+from ledger.event import VerificationEvent
+from ledger.event.fields import CODE
+from ledger.log.outbox import Outbox
+from ledger.log.trusted_root import Instance
+from ledger.storage.directory import write_file_durably
+from ledger.storage.outbox import OutboxStore, Pending
+
+Progress = Callable[[int, int], None]
+DEFAULT_WAIT = 60.0
+"""Seconds that a recording waits for its place in Rekor: several checkpoints of the public log."""
+_TURN = 0.5
+"""Seconds between two looks at how much is left."""
+MAX_SHOWN = 1000
+"""Entries that one answer lists; the whole number is beside them."""
+
+
+def submit_event(
+    ledger: OpenLedger, number: int, *, wait: float, proof_out: pathlib.Path | None
+) -> dict[str, Any]:
+    """Drain the outbox until an entry is logged, for ``wait`` seconds at most; returns what became of it as JSON facts.
+
+    With no time to wait nothing is submitted: the next recording, or ``outbox retry``, does it. ``proof_out`` is written
+    if the entry is logged by then.
+    """
+    outbox, instance = outbox_of(ledger)
+    fate = outbox.fate(number)
+    if wait > 0 and fate.pending is not None and not fate.pending.refused:
+        with dispatching(outbox, ledger.config, instance):
+            fate = outbox.wait_for([number], timeout=wait)[number]
+    if proof_out is not None and fate.receipts:
+        write_file_durably(proof_out, format_logged(fate, outbox.prover, name=proof_out.name), mode=0o644)
+    return fate_facts(fate)
+
+
+def outbox_of(ledger: OpenLedger) -> tuple[Outbox, Instance]:
+    """Return the outbox of a ledger in Rekor and the instance that it is in. Raises UsageError: its log is its own."""
+    if not isinstance(ledger.log, Outbox) or ledger.instance is None:
+        raise _not_in_rekor(ledger.config.ledger)
+    return ledger.log, ledger.instance
+
+
+def _not_in_rekor(name: str) -> UsageError:
+    return UsageError(
+        f"outbox of {name}",
+        expected="a ledger in Rekor",
+        actual="one with a log of its own",
+        next_step="Only a ledger that was made with `hubledger init --log rekor-v2` or rekor-v1 has an outbox",
+    )
+
+
+def outbox_status(directory: pathlib.Path, *, now: float) -> dict[str, Any]:
+    """Say how much is in each state, what waits longest, what failed last and when it is tried again. A writer may go on.
+
+    Raises:
+        UsageError: a ledger with a log of its own.
+    """
+    ledger = open_for_reading(directory)
+    if ledger.accepted is None:
+        raise _not_in_rekor(ledger.config.ledger)
+    store = ledger.accepted.store
+    counts = store.counts()
+    oldest = next(iter(store.pending_from(0)), None)
+    next_attempt = store.next_attempt()
+    failed = _failed(store)
+    return {
+        "ledger": ledger.config.ledger,
+        "log": ledger.config.log,
+        "accepted": counts.accepted,
+        "logged": counts.logged,
+        "pending": counts.pending - counts.refused,
+        "refused": counts.refused,
+        "dropped": counts.dropped,
+        "oldestPending": None if oldest is None else _pending_facts(ledger, oldest, now),
+        "nextAttemptIn": None if next_attempt is None else max(0, round(next_attempt - now)),
+        "errors": [
+            {"error": code, "count": count, "message": text} for code, count, text in store.failures()
+        ],
+        "failed": [_pending_facts(ledger, each, now) for each in failed],
+        "drops": [_drop_facts(ledger, each.number, each.reason, each.dropped_at) for each in store.drops()],
+        "shards": _shards(ledger),
+    }
+
+
+def _failed(store: OutboxStore) -> list[Pending]:
+    found: list[Pending] = []
+    while len(found) < MAX_SHOWN and (
+        page := store.pending_from(found[-1].number + 1 if found else 0, failed=True)
+    ):
+        found += page
+    return found[:MAX_SHOWN]
+
+
+def _shards(ledger: ReadLedger) -> list[dict[str, Any]]:
+    """Return the shards that the ledger has used or may use, as its configuration has them now."""
+    if ledger.accepted is None:
+        return []
+    return [
+        {
+            "order": each.order,
+            "kind": each.kind,
+            "origin": each.origin,
+            "writable": each.write_url is not None,
+        }
+        for each in ledger.accepted.prover.shards
+    ]
+
+
+def _pending_facts(ledger: ReadLedger, pending: Pending, now: float) -> dict[str, Any]:
+    facts = _event_facts(ledger, pending.number) | {
+        "state": "refused" if pending.refused else "pending",
+        "waitingFor": max(0, round(now - pending.accepted_at)),
+        "attempts": pending.attempts,
+    }
+    if not pending.refused:
+        facts["nextAttemptIn"] = max(0, round(pending.next_attempt - now))
+    if pending.code:
+        facts["lastError"] = {"error": pending.code, "message": pending.text}
+    return facts
+
+
+def _drop_facts(ledger: ReadLedger, number: int, reason: str, dropped_at: int) -> dict[str, Any]:
+    return _event_facts(ledger, number) | {"reason": reason, "droppedAt": dropped_at}
+
+
+def _event_facts(ledger: ReadLedger, number: int) -> dict[str, Any]:
+    statement = read_statement_at(ledger, number, number + 1)
+    facts: dict[str, Any] = {"number": number, "type": statement.predicate_type}
+    if statement.common is not None:
+        facts["eventId"] = statement.common.event_id
+    if isinstance(statement, VerificationEvent):
+        facts |= {"name": statement.model.name, "revision": statement.model.revision}
+    return facts
+
+
+def retry_outbox(
+    directory: pathlib.Path, events: Sequence[str], *, seconds: float, progress: Progress
+) -> dict[str, Any]:
+    """Try pending entries at once (none named: all of them, refused ones too) until they are logged or time is up.
+
+    Raises:
+        NotFoundError: no such event. UsageError: a ledger with a log of its own.
+    """
+    numbers = [find_leaf(open_for_reading(directory), each) for each in events] or None
+    with open_for_recording(directory) as ledger:
+        outbox, instance = outbox_of(ledger)
+        before = outbox.counts()
+        tried = outbox.retry(numbers)
+        with dispatching(outbox, ledger.config, instance):
+            _drain(outbox, numbers, before.pending, seconds=seconds, progress=progress)
+        after = outbox.counts()
+    return {
+        "tried": tried,
+        "logged": after.logged - before.logged,
+        "pending": after.pending - after.refused,
+        "refused": after.refused,
+    }
+
+
+def _drain(
+    outbox: Outbox, numbers: Sequence[int] | None, pending: int, *, seconds: float, progress: Progress
+) -> None:
+    """Wait until nothing is pending that may still be logged; more may be accepted meanwhile only by this process."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if numbers is not None:
+            outbox.wait_for(numbers, timeout=min(left, _TURN))
+            waiting = sum(not each.refused for each in outbox.pending(numbers).values())
+        else:
+            outbox.wait_settled(timeout=min(left, _TURN))
+            counts = outbox.counts()
+            waiting = counts.pending - counts.refused
+        total = len(numbers) if numbers is not None else pending
+        progress(total - waiting, total)
+        if not waiting:
+            return
+
+
+def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str, Any]:
+    """Give up a pending entry for good; its statement is still served, and later statements follow it.
+
+    Raises:
+        MalformedError: the reason is no code. NotFoundError: no such event. UsageError: it is not pending.
+    """
+    CODE.check(reason, "--reason")
+    reader = open_for_reading(directory)
+    number = find_leaf(reader, event)
+    with open_for_recording(directory) as ledger:
+        outbox, _ = outbox_of(ledger)
+        # Whoever meets its digest in a later statement's chain finds the statement.
+        ledger.evidence.put([outbox.signed(next(outbox.read(number, number + 1))).payload])
+        outbox.drop(number, reason=reason)
+        fate = outbox.fate(number)
+    return _event_facts(open_for_reading(directory), number) | fate_facts(fate)

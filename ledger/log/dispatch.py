@@ -1,0 +1,338 @@
+"""Submits what an outbox holds: many at once, none lost, only bytes that were stored before.
+
+::
+
+    outbox ──take──► queue ──► workers ──submit──► log        a worker holds one entry at a time
+       ▲                          │
+       └────── settle ◄── results ┘                           many answers, one transaction
+
+One asyncio loop in a thread of its own. An entry is marked as logged only when its receipt is stored; until then, whatever
+happens, its stored bytes are submitted again, and a log that has them says where. An entry that fails waits for a time
+that doubles, with jitter. A log that fails again and again is asked by one submission at a time until it answers.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from ledger.bundle.bodies import SignedPayload
+from ledger.errors import FrozenError, LedgerError, RejectedError, StorageError
+from ledger.log.outbox import Outbox
+from ledger.log.remote import LogReceipt, RemoteLog, Shard
+from ledger.storage.outbox import Failure
+
+_logger = logging.getLogger(__name__)
+
+Connect = Callable[[Shard], RemoteLog]
+"""Opens the log of a shard; called in the loop that uses it."""
+_FAILURES_IN_A_ROW = 3
+"""After so many without a success between them, one submission at a time asks whether the log is back."""
+_BATCH = 256
+"""Entries that are read at once, at least, where so many are due: their statements are kept together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait after failures, in seconds: doubled each time up to a cap, and between half and all of that.
+
+    Jitter keeps those who failed together from coming back together.
+    """
+
+    first: float = 1.0
+    most: float = 300.0
+    chance: Callable[[], float] = random.random
+
+    def after(self, failures: int) -> float:
+        """Return the wait after this many failures in a row, 1 at least."""
+        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 30))
+        return whole * (0.5 + 0.5 * self.chance())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchConfig:
+    """Where to submit and how: ``kind`` is that of the shards that may be written, ``in_flight`` how many submissions at once.
+
+    ``grace``: seconds that submissions under way get to be answered when the dispatcher is closed.
+    """
+
+    kind: str
+    shards: Sequence[Shard]
+    connect: Connect
+    in_flight: int = 64
+    grace: float = 5.0
+    backoff: Backoff = field(default_factory=Backoff)
+    clock: Callable[[], float] = time.time  # noqa: TID251 - shards are valid from and until a time
+
+
+class Dispatcher:
+    """Drains an outbox for as long as it is open. ``with`` starts and closes it."""
+
+    def __init__(self, outbox: Outbox, config: DispatchConfig) -> None:
+        self._outbox, self._config = outbox, config
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: _Work | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take nothing more, let what is under way be answered for ``grace`` seconds, store it, and end.
+
+        What is not answered stays pending; it may be logged all the same, and then the next attempt says so.
+        """
+        loop, work = self._loop, self._work
+        if loop is not None and work is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(work.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except LedgerError as error:
+            _logger.error("submitting stopped: %s", error)  # noqa: TRY400 - not a bug: the message is whole
+        finally:
+            self._ready.set()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = work = _Work(self._outbox, self._config)
+        self._outbox.on_accept(lambda: self._wake(work))
+        self._ready.set()
+        try:
+            await work.run()
+        finally:
+            self._outbox.on_accept(None)
+
+    def _wake(self, work: "_Work") -> None:
+        loop = self._loop
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            if loop is not None:
+                loop.call_soon_threadsafe(work.more.set)
+
+
+class _Work:
+    """What one run of the loop does. Everything here happens in its thread, but for what is handed to others."""
+
+    def __init__(self, outbox: Outbox, config: DispatchConfig) -> None:
+        self._outbox, self._config = outbox, config
+        self.more = asyncio.Event()
+        """Something may be due."""
+        self._answered = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(2 * max(config.in_flight, _BATCH))
+        self._busy: set[int] = set()
+        self._under_way: set[asyncio.Task[None] | None] = set()
+        self._ended = False
+        self._receipts: list[tuple[int, LogReceipt]] = []
+        self._failures: list[Failure] = []
+        self._gate = _Gate(config.backoff)
+        self._shards = _Shards(config)
+
+    def stop(self) -> None:
+        """Begin to end."""
+        self._stopping.set()
+        self.more.set()
+
+    async def run(self) -> None:
+        """Work until stopped. Raises StorageError: the outbox cannot be written, or is damaged."""
+        workers = [asyncio.create_task(self._submit_each()) for _ in range(self._config.in_flight)]
+        storing, loading = asyncio.create_task(self._store()), asyncio.create_task(self._load())
+        try:
+            # Each of them ends when it is told to, or because something is wrong.
+            await asyncio.wait((storing, loading, *workers), return_when=asyncio.FIRST_COMPLETED)
+            self.stop()
+            if not storing.done():
+                await self._finish(workers)
+        finally:
+            for task in (loading, *workers):
+                task.cancel()
+            ends = await asyncio.gather(loading, *workers, return_exceptions=True)
+            self._ended = True
+            self._answered.set()
+            await self._shards.close()
+        await storing
+        for each in ends:
+            if isinstance(each, LedgerError):
+                raise each
+
+    async def _finish(self, workers: Sequence["asyncio.Task[None]"]) -> None:
+        """Let what is under way be answered; what waits in the queue, or for its turn, is not begun."""
+        under_way = [task for task in workers if task in self._under_way]
+        for task in workers:
+            if task not in self._under_way:
+                task.cancel()
+        if under_way:
+            await asyncio.wait(under_way, timeout=self._config.grace)
+
+    async def _load(self) -> None:
+        """Keep the queue full of what is due."""
+        while not self._stopping.is_set():
+            self.more.clear()
+            room = self._queue.maxsize - self._queue.qsize()
+            # What was answered and is not stored yet is still pending: so much is in memory at most.
+            room = min(room, 2 * self._queue.maxsize + self._config.in_flight - len(self._busy))
+            has_room = room >= self._queue.maxsize // 2
+            taken = await asyncio.to_thread(self._outbox.take, room, set(self._busy)) if has_room else []
+            self._busy.update(number for number, _ in taken)
+            for each in taken:
+                self._queue.put_nowait(each)
+            if not taken:
+                await self._rest(has_room=has_room)
+
+    async def _rest(self, *, has_room: bool) -> None:
+        """Wait until something is accepted or answered, or may be tried again."""
+        wait = await asyncio.to_thread(self._outbox.next_attempt) if has_room else None
+        if wait is not None:
+            # What is due and was not given is under way, or behind a barrier.
+            wait = max(wait, 0.01) if wait else 1.0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.more.wait(), wait)
+
+    async def _submit_each(self) -> None:
+        me = asyncio.current_task()
+        while not self._stopping.is_set():
+            number, entry = await self._queue.get()
+            async with self._gate.turn():
+                self._under_way.add(me)
+                try:
+                    await self._submit(number, entry)
+                finally:
+                    self._under_way.discard(me)
+
+    async def _submit(self, number: int, entry: bytes) -> None:
+        try:
+            receipt = await self._shards.submit(self._outbox.signed(entry))
+        except RejectedError as error:
+            self._gate.answered()
+            self._fail(number, error, None)
+        except StorageError:
+            raise
+        except LedgerError as error:
+            self._gate.failed()
+            self._fail(number, error, await asyncio.to_thread(self._again, number))
+        except Exception as error:  # the outermost edge of this submission: the others go on
+            _logger.exception("a bug while number %d was submitted", number)
+            self._gate.failed()
+            self._fail(number, error, await asyncio.to_thread(self._again, number))
+        else:
+            self._gate.answered()
+            self._receipts.append((number, receipt))
+        self._answered.set()
+
+    def _again(self, number: int) -> float:
+        """Return when to try an entry again, in POSIX seconds."""
+        known = self._outbox.pending([number]).get(number)
+        return self._config.clock() + self._config.backoff.after(1 + (known.attempts if known else 0))
+
+    def _fail(self, number: int, error: Exception, again: float | None) -> None:
+        text = error.finding if isinstance(error, LedgerError) else str(error)
+        _logger.warning("number %d is not logged yet: %s: %s", number, type(error).__name__, text)
+        self._failures.append(
+            Failure(number=number, code=type(error).__name__, text=text, next_attempt=again)
+        )
+
+    async def _store(self) -> None:
+        """Store what was answered, all of it in one transaction, while the next answers come in."""
+        while not self._ended or self._answered.is_set():
+            await self._answered.wait()
+            self._answered.clear()
+            receipts, self._receipts = self._receipts, []
+            failures, self._failures = self._failures, []
+            if receipts or failures:
+                await asyncio.to_thread(self._outbox.settle, receipts, failures)
+            # If we stop before this line, the log has entries whose receipts we do not: they are submitted again.
+            self._busy.difference_update(number for number, _ in receipts)
+            self._busy.difference_update(each.number for each in failures)
+            self.more.set()
+
+
+class _Gate:
+    """Open while the log answers. While it does not, one submission at a time goes through, after a growing wait."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._probe = asyncio.Lock()
+        self._in_a_row = 0
+
+    @property
+    def _closed(self) -> bool:
+        return self._in_a_row >= _FAILURES_IN_A_ROW
+
+    def answered(self) -> None:
+        """The log answered."""
+        self._in_a_row = 0
+
+    def failed(self) -> None:
+        """It did not."""
+        self._in_a_row += 1
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn."""
+        while self._closed:
+            async with self._probe:
+                if self._closed:
+                    await asyncio.sleep(self._backoff.after(self._in_a_row - _FAILURES_IN_A_ROW + 1))
+                    yield
+                    return
+            # Whoever asked before us was answered: those who waited need not go one by one.
+        yield
+
+
+class _Shards:
+    """The shards that take entries, and a connection to each that was used."""
+
+    def __init__(self, config: DispatchConfig) -> None:
+        self._config = config
+        self._open: dict[int, RemoteLog] = {}
+        self._frozen: set[int] = set()
+
+    async def submit(self, signed: SignedPayload) -> LogReceipt:
+        """Submit to the newest shard that takes entries. Raises FrozenError: none does."""
+        while True:
+            log = self._current()
+            try:
+                return await log.submit(signed)
+            except FrozenError as error:
+                # What is under way there is waited for as it is; what comes now goes to the next one.
+                self._frozen.add(log.shard.order)
+                _logger.warning("%s; going on in another shard", error.finding)
+
+    def _current(self) -> RemoteLog:
+        now = self._config.clock()
+        fitting = [
+            shard
+            for shard in self._config.shards
+            if shard.kind == self._config.kind
+            and shard.write_url is not None
+            and shard.order not in self._frozen
+            and shard.valid_from <= now
+            and (shard.valid_until is None or now <= shard.valid_until)
+        ]
+        if not fitting:
+            raise FrozenError(
+                f"shards of {self._config.kind}", expected="one that takes entries", actual="none now"
+            )
+        shard = max(fitting, key=lambda each: each.order)
+        if shard.order not in self._open:
+            self._open[shard.order] = self._config.connect(shard)
+        return self._open[shard.order]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for each in self._open.values():
+            await each.close()

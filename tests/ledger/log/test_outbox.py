@@ -1,0 +1,562 @@
+"""The outbox: what is accepted is durable and in order, and becomes logged whatever the log does meanwhile."""
+
+import contextlib
+import hashlib
+import pathlib
+import threading
+import time
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
+from ledger.encoding import format_base64, parse_base64, parse_json
+from ledger.entry import keyid_of
+from ledger.errors import (
+    ConfigError,
+    ConflictError,
+    CorruptError,
+    MalformedError,
+    NotFoundError,
+    UsageError,
+    WriteError,
+)
+from ledger.event.schemas import HUB_KEY
+from ledger.index import Index
+from ledger.log import Committed, Submission
+from ledger.log.dispatch import Backoff, DispatchConfig, Dispatcher
+from ledger.log.outbox import Outbox
+from ledger.log.receipts import Prover, twin
+from ledger.recorder import HubSigner, Recorder
+from ledger.storage import outbox as storage
+from ledger.storage.directory import DirectoryObjects
+from ledger.storage.evidence import Evidence
+from ledger.storage.outbox import OutboxStore
+from tests.events import NOW, key
+from tests.fakes.remote_log import FakeShard, connect_to, keys_of
+from tests.ledger.test_recorder import facts
+from tests.world import HUB, LEDGER, p256_key, spki_of
+
+HUB_SPKI = spki_of(p256_key("hub"))
+QUICK = Backoff(first=0.001, most=0.01, chance=lambda: 1.0)
+TIMEOUT = 20.0
+
+
+@dataclass
+class Scene:
+    """An outbox in a folder, the shards that it submits to, and a recorder that writes to it."""
+
+    folder: pathlib.Path
+    shards: list = field(default_factory=lambda: [FakeShard()])
+    now: float = 1_767_323_045.0
+    ticking: bool = True
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    def clock(self):
+        return self.now + (time.monotonic() if self.ticking else 0.0)
+
+    def open(self):
+        if not (self.folder / "outbox.db").exists():
+            OutboxStore.create(self.folder / "outbox.db").close()
+        self.store = OutboxStore(self.folder / "outbox.db")
+        self.stack.callback(self.store.close)
+        self.prover = Prover(
+            shards=[each.shard for each in self.shards],
+            keys=keys_of(self.shards),
+            hub_keys={keyid_of(HUB_SPKI): HUB_SPKI},
+        )
+        self.evidence = Evidence(DirectoryObjects(self.folder / "evidence"))
+        self.outbox = Outbox(self.store, self.prover, self.evidence.put, clock=self.clock)
+        index = Index(self.folder / "index.db")
+        self.stack.callback(index.close)
+        self.recorder = Recorder(
+            ledger=LEDGER,
+            hub=HUB,
+            log=self.outbox,
+            index=index,
+            signer=HubSigner(key=p256_key("hub"), keyid=keyid_of(HUB_SPKI)),
+            now=lambda: NOW,
+        )
+        self.stack.callback(self.recorder.close)
+        return self
+
+    def reopen(self):
+        self.stack.close()
+        return self.open()
+
+    def record(self, count, *, start=0, **more):
+        return self.recorder.record_batch(
+            [facts(f"e{at}", key("a"), revision=f"r{at}", **more) for at in range(start, start + count)]
+        )
+
+    def config(self, **changes):
+        facts_ = {
+            "kind": "rekor-v2",
+            "shards": [each.shard for each in self.shards],
+            "connect": connect_to(*self.shards),
+            "in_flight": 8,
+            "backoff": QUICK,
+            "clock": self.clock,
+        }
+        return DispatchConfig(**facts_ | changes)
+
+    def dispatching(self, **changes):
+        return Dispatcher(self.outbox, self.config(**changes))
+
+    def drain(self, **changes):
+        with self.dispatching(**changes):
+            return self.outbox.wait_for(range(self.outbox.size), timeout=TIMEOUT)
+
+    def places(self):
+        return [
+            [each.position for each in self.outbox.fate(number).receipts]
+            for number in range(self.outbox.size)
+        ]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    scene = Scene(tmp_path)
+    with scene.stack:
+        yield scene.open()
+
+
+def bodies(scene, numbers):
+    return [body_of(scene, number) for number in numbers]
+
+
+def body_of(scene, number, change=lambda signed: signed):
+    (entry,) = scene.outbox.read(number, number + 1)
+    signed = change(scene.prover.signed(entry))
+    return hashedrekord_v2(signed.digest, signed.signature, signed.verifier)
+
+
+def mirrored(signed):
+    return replace(signed, signature=twin(signed.signature))
+
+
+# Accepting
+
+
+def test_events_are_accepted_in_order_and_chained_there(scene):
+    receipts = scene.record(5)
+    assert [each.leaf_index for each in receipts] == [0, 1, 2, 3, 4]
+    assert [each.event.common.histories[0].sequence for each in receipts] == [0, 1, 2, 3, 4]
+    assert scene.outbox.counts() == storage.Counts(accepted=5, pending=5, refused=0, dropped=0)
+    scene.reopen()
+    assert list(scene.outbox.read(0, 5)) == [each.entry for each in receipts]
+    assert scene.outbox.size == 5
+    (again,) = scene.record(1, start=4)
+    assert (again.repeated, again.leaf_index) == (True, 4)
+    with pytest.raises(ConflictError):
+        scene.recorder.record(facts("e4", key("b"), revision="r4"))
+
+
+def test_heads_survive_folding_and_restarts(scene, monkeypatch):
+    monkeypatch.setattr(storage, "FOLD_AT", 3)
+    for start in range(0, 20, 2):
+        scene.record(2, start=start)
+        if start % 6 == 0:
+            scene.reopen()
+    _, heads = scene.outbox.lookup([], ["name:acme/tiny"])
+    assert heads["name:acme/tiny"].sequence == 19
+
+
+def test_an_entry_that_is_no_statement_is_not_accepted(scene):
+    with pytest.raises(MalformedError):
+        scene.outbox.append([Submission(entry=b"{}")])
+    assert scene.outbox.size == 0
+
+
+def test_reading_goes_page_by_page(scene, monkeypatch):
+    scene.record(7)
+    monkeypatch.setattr(storage, "_PAGE", 2)
+    assert len(list(scene.outbox.read(1, 100))) == 6
+
+
+def test_an_outbox_whose_write_failed_is_not_written_any_more(scene):
+    scene.record(1)
+    scene.store._connection.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(WriteError):
+        scene.record(200, start=1)
+    with pytest.raises(WriteError):
+        scene.record(1, start=300)
+    with pytest.raises(WriteError):
+        scene.outbox.wait_for([0], timeout=TIMEOUT)
+    scene.reopen()
+    assert scene.outbox.size == 1
+    assert all(not each.repeated for each in scene.record(200, start=1))
+
+
+# Submitting
+
+
+def test_what_is_accepted_becomes_logged_in_any_order(scene):
+    scene.record(300)
+    fates = scene.drain()
+    (shard,) = scene.shards
+    assert sorted(fate.receipts[0].position for fate in fates.values()) == [(0, at) for at in range(300)]
+    assert [shard.bodies[fates[number].receipts[0].proven.leaf_index] for number in range(300)] == bodies(
+        scene, range(300)
+    )
+    assert len(shard.sent) == 300
+    assert shard.closed == 1
+    assert 1 < shard.most_under_way <= 8
+    assert scene.outbox.counts().logged == 300
+
+
+def test_what_is_accepted_while_the_dispatcher_runs_is_submitted_at_once(scene):
+    with scene.dispatching():
+        for start in range(0, 30, 3):
+            receipts = scene.record(3, start=start)
+            fates = scene.outbox.wait_for([each.leaf_index for each in receipts], timeout=TIMEOUT)
+            assert all(fate.receipts for fate in fates.values())
+
+
+def test_only_stored_bytes_are_sent(scene):
+    scene.record(3)
+    stored = [
+        SignedPayload.of_entry(parse_json(each, max_bytes=1 << 20), HUB_SPKI)
+        for each in scene.outbox.read(0, 3)
+    ]
+    scene.shards[0].loses = 3
+    scene.drain()
+    assert {(each.payload, each.signature) for each in scene.shards[0].sent} == {
+        (each.payload, each.signature) for each in stored
+    }
+
+
+def test_statements_are_kept_before_their_digests_are_logged(scene):
+    scene.record(5)
+    kept = []
+    shard = scene.shards[0]
+    shard.refuses = lambda signed: (
+        kept.append(scene.evidence.get(hashlib.sha256(signed.payload).digest())) or False
+    )
+    scene.drain()
+    assert len(kept) == 5
+
+
+def test_an_answer_that_was_lost_gives_one_entry(scene):
+    """The log has it; the next attempt is told where, and nothing is logged twice."""
+    scene.record(20)
+    scene.shards[0].loses = 20
+    fates = scene.drain()
+    assert len(scene.shards[0].bodies) == 20
+    assert len(scene.shards[0].sent) >= 40
+    assert all(len(fate.receipts) == 1 for fate in fates.values())
+
+
+def test_an_outage_is_survived_and_asked_about_by_one_at_a_time(scene):
+    shard = scene.shards[0]
+    shard.down = True
+    scene.record(50)
+    with scene.dispatching():
+        scene.outbox.wait_for(range(50), timeout=0.3)
+        assert scene.outbox.counts().pending == 50
+    # All that were under way at first, and then one after the other.
+    assert 8 <= len(shard.sent) < 200
+    failed = scene.store.failures()
+    assert [(code, text) for code, _, text in failed] == [
+        ("SourceError", "shard0.example: expected an answer, got no connection")
+    ]
+    scene.reopen()
+    shard.down = False
+    scene.outbox.retry(None)
+    assert all(fate.receipts for fate in scene.drain().values())
+    assert scene.store.failures() == []
+
+
+def test_an_entry_that_fails_waits_longer_each_time(scene):
+    shard = scene.shards[0]
+    shard.down = True
+    scene.ticking = False
+    scene.record(1)
+    waits = []
+    for attempt in range(4):
+        with scene.dispatching(backoff=Backoff(first=10.0, most=50.0, chance=lambda: 1.0)):
+            wait_until(lambda attempt=attempt: scene.outbox.pending([0])[0].attempts == attempt + 1)
+        waits.append(scene.outbox.pending([0])[0].next_attempt - scene.now)
+        scene.now += waits[-1]
+    assert waits == [10.0, 20.0, 40.0, 50.0]
+    scene.now -= 1
+    with scene.dispatching():
+        scene.outbox.wait_for([0], timeout=0.1)
+    assert len(shard.sent) == 4, "it was not due"
+
+
+def wait_until(condition):
+    done = threading.Event()
+    for _ in range(10_000):
+        if condition():
+            return
+        done.wait(0.005)
+    raise AssertionError("it never happened")
+
+
+@pytest.mark.parametrize(("chance", "waits"), [(0.0, [0.5, 1.0, 2.0, 2.5]), (1.0, [1.0, 2.0, 4.0, 5.0])])
+def test_backoff_doubles_up_to_a_cap_with_jitter(chance, waits):
+    backoff = Backoff(first=1.0, most=5.0, chance=lambda: chance)
+    assert [backoff.after(failures) for failures in (1, 2, 3, 4)] == waits
+    assert backoff.after(10_000) == waits[-1]
+
+
+def test_a_wrong_answer_is_reported_and_asked_for_again(scene):
+    shard = scene.shards[0]
+    truth, lies = [], iter([bend_root, bend_index, bend_body, lambda entry: entry])
+
+    def lie(entry):
+        truth.append(entry)
+        return next(lies)(entry)
+
+    shard.lies = lie
+    scene.record(1)
+    seen = []
+    settle = scene.outbox.settle
+    scene.outbox.settle = lambda receipts, failures: (seen.extend(failures), settle(receipts, failures))
+    assert scene.drain()[0].receipts[0].position == (0, 0)
+    assert [each.code for each in seen] == ["SignatureError", "ProofError", "ProofError"]
+    assert len(shard.bodies) == 1
+
+
+def bend_root(entry):
+    note = entry["inclusionProof"]["checkpoint"]["envelope"].replace("\n1\n", "\n2\n", 1)
+    return entry | {"inclusionProof": entry["inclusionProof"] | {"checkpoint": {"envelope": note}}}
+
+
+def bend_index(entry):
+    return entry | {"logIndex": "1"}
+
+
+def bend_body(entry):
+    return entry | {"canonicalizedBody": format_base64(parse_base64(entry["canonicalizedBody"]) + b" ")}
+
+
+def test_a_refused_entry_waits_for_a_person(scene):
+    shard = scene.shards[0]
+    scene.record(3)
+    refused = body_of(scene, 1)
+    shard.refuses = lambda signed: (
+        hashedrekord_v2(signed.digest, signed.signature, signed.verifier) == refused
+    )
+    fates = scene.drain()
+    assert fates[1].receipts == ()
+    assert fates[1].pending.refused
+    assert fates[1].pending.code == "RejectedError"
+    assert fates[0].receipts
+    assert fates[2].receipts
+    scene.reopen()
+    scene.drain()
+    assert len(shard.sent) == 3, "it is not sent again by itself"
+    shard.refuses = lambda _: False
+    assert scene.outbox.retry([1]) == 1
+    assert scene.drain()[1].receipts
+
+
+def test_a_dropped_entry_is_not_sent_and_its_chain_goes_on(scene):
+    shard = scene.shards[0]
+    shard.refuses = lambda _: True
+    scene.record(1)
+    scene.drain()
+    scene.outbox.drop(0, reason="log-refuses-it")
+    shard.refuses = lambda _: False
+    (after,) = scene.record(1, start=1)
+    fates = scene.drain()
+    assert (fates[0].dropped.reason, fates[0].receipts) == ("log-refuses-it", ())
+    assert fates[1].receipts
+    previous = after.event.common.histories[0].previous
+    assert scene.evidence.get(previous), "the statement that a later one follows is served"
+    counts = scene.outbox.counts()
+    assert (counts.logged, counts.pending, counts.dropped) == (1, 0, 1)
+    for number in (0, 1):
+        with pytest.raises(UsageError):
+            scene.outbox.drop(number, reason="again")
+
+
+def test_a_frozen_shard_is_left_for_the_next_and_what_was_under_way_is_waited_for(tmp_path):
+    old, new = FakeShard(0), FakeShard(1, valid_from=0)
+    scene = Scene(tmp_path, shards=[old, new])
+    with scene.stack:
+        scene.open()
+        new.shard = replace(new.shard, write_url=None)
+        scene.record(10)
+        scene.drain()
+        assert (len(old.bodies), len(new.bodies)) == (10, 0)
+        # The operator freezes the old shard; the new configuration has both, and the newest takes entries.
+        new.shard = replace(new.shard, write_url="https://shard1.example")
+        scene.record(10, start=10)
+        scene.drain()
+        assert (len(old.bodies), len(new.bodies)) == (10, 10)
+        # The newest freezes: the other one that takes entries is tried, and where none does, entries wait.
+        new.frozen = True
+        scene.record(10, start=20)
+        assert {fate.receipts[0].shard.order for fate in list(scene.drain().values())[20:]} == {0}
+        old.frozen = True
+        scene.record(1, start=30)
+        with scene.dispatching():
+            assert scene.outbox.wait_for([30], timeout=0.2)[30].pending.code == "FrozenError"
+
+
+def test_a_shard_counts_between_its_dates(tmp_path):
+    old, new = FakeShard(0, valid_until=2000), FakeShard(1, valid_from=1000)
+    scene = Scene(tmp_path, shards=[old, new], now=500.0, ticking=False)
+    with scene.stack:
+        scene.open()
+        scene.record(1)
+        scene.drain()
+        scene.now = 1000.0
+        scene.record(1, start=1)
+        scene.drain()
+    assert (len(old.bodies), len(new.bodies)) == (1, 1)
+
+
+def test_shards_keep_their_order_for_ever(tmp_path):
+    scene = Scene(tmp_path, shards=[FakeShard(0)])
+    with scene.stack:
+        scene.open()
+        scene.shards = [FakeShard(0, origin="older.example"), FakeShard(1, origin="shard0.example")]
+        with pytest.raises(ConfigError, match="shard 0 of the trusted root"):
+            scene.reopen()
+        scene.shards = [FakeShard(0), FakeShard(1)]
+        scene.reopen()
+
+
+@pytest.mark.parametrize("state", ["retired", "revoked", "added"])
+def test_a_statement_about_a_key_is_logged_after_all_before_it_and_before_all_after_it(scene, state):
+    scene.record(40)
+    fields = {
+        "keyid": keyid_of(HUB_SPKI),
+        "spki": format_base64(HUB_SPKI),
+        "state": state,
+        "holder": HUB,
+        "role": "hub",
+    }
+    if state == "revoked":
+        fields |= {"from": 0}
+    number = scene.recorder.record_statement(HUB_KEY, fields, histories=["hub:"], event_id="key").leaf_index
+    scene.record(40, start=40)
+    fates = scene.drain(in_flight=32)
+    leaves = [fates[each].receipts[0].proven.leaf_index for each in range(81)]
+    assert max(leaves[:number]) < leaves[number] < min(leaves[number + 1 :])
+
+
+def test_a_barrier_waits_for_what_was_refused_until_that_is_dropped(scene):
+    scene.record(1)
+    scene.shards[0].refuses = lambda _: True
+    scene.drain()
+    scene.shards[0].refuses = lambda _: False
+    fields = {
+        "keyid": keyid_of(HUB_SPKI),
+        "spki": format_base64(HUB_SPKI),
+        "state": "retired",
+        "holder": HUB,
+        "role": "hub",
+    }
+    scene.recorder.record_statement(HUB_KEY, fields, histories=["hub:"], event_id="key")
+    with scene.dispatching():
+        assert scene.outbox.wait_for([1], timeout=0.2)[1].pending
+        assert len(scene.shards[0].sent) == 1
+        scene.outbox.drop(0, reason="log-refuses-it")
+        assert scene.outbox.wait_for([1], timeout=TIMEOUT)[1].receipts
+
+
+def test_a_model_that_is_called_like_a_statement_about_keys_holds_nobody_up(scene):
+    scene.record(3, name=f'"predicateType":"{HUB_KEY}"')
+    assert scene.store._rows("SELECT count(*) FROM pending WHERE barrier") == [(0,)]
+
+
+# Receipts
+
+
+def test_a_pending_receipt_becomes_a_full_one(scene):
+    scene.record(1)
+    fate = scene.outbox.wait_for([0], timeout=0.0)[0]
+    assert (fate.receipts, fate.pending.attempts) == ((), 0)
+    assert scene.drain()[0].receipts[0].position == (0, 0)
+    scene.reopen()
+    assert scene.outbox.fate(0).receipts[0].proven.leaf_index == 0
+
+
+def test_who_closes_the_dispatcher_waits_for_what_is_under_way(scene):
+    shard = scene.shards[0]
+    shard.gate = threading.Event()
+    scene.record(20)
+    dispatcher = scene.dispatching(grace=TIMEOUT)
+    with dispatcher:
+        wait_until(lambda: shard.under_way == 8)
+        threading.Timer(0.05, shard.gate.set).start()
+    assert scene.outbox.counts().logged == 8
+    assert len(shard.sent) == 8
+
+
+def test_the_same_statement_at_several_places_is_one_event_the_lowest_first(scene):
+    shard = scene.shards[0]
+    scene.record(2)
+    copies = [shard.add(body_of(scene, number, mirrored)) for number in (0, 1)]
+    scene.drain()
+    found = [(number, shard.receipt(at)) for number, at in enumerate(copies)]
+    scene.outbox.add_receipts(found)
+    scene.outbox.add_receipts(found)  # found again: nothing new
+    assert scene.places()[0][0] == (0, 0)
+    assert scene.places()[1][0] == (0, 1)
+    assert sorted(position for places in scene.places() for position in places) == [
+        (0, at) for at in range(4)
+    ]
+    assert scene.outbox.counts().logged == 2
+
+
+def test_one_place_belongs_to_one_event(scene):
+    scene.record(2)
+    scene.drain()
+    with pytest.raises(CorruptError, match="another entry"):
+        scene.outbox.add_receipts([(1, scene.outbox.fate(0).receipts[0])])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE receipts SET log_index = 7 WHERE number = 0",
+        "UPDATE receipts SET number = 3 - number WHERE number > 0",
+        "UPDATE receipts SET log_entry = (SELECT log_entry FROM receipts WHERE number = 1)",
+        "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
+        "UPDATE receipts SET shard = 1",
+        "UPDATE receipts SET timestamps = CAST('[7]' AS BLOB)",
+    ],
+)
+def test_a_receipt_on_the_disk_is_not_believed(scene, statement):
+    scene.record(3)
+    scene.drain()
+    scene.store._connection.execute(statement)
+    with pytest.raises(CorruptError):
+        scene.places()
+
+
+def test_what_was_not_accepted_has_no_fate(scene):
+    with pytest.raises(NotFoundError):
+        scene.outbox.fate(0)
+
+
+def test_a_log_entry_of_a_stranger_is_no_receipt(scene):
+    shard = scene.shards[0]
+    scene.record(2)
+    scene.drain()
+    other = shard.receipt(scene.outbox.fate(1).receipts[0].proven.leaf_index)
+    stored = replace(scene.store.receipts(0)[0], log_entry=other.log_entry, log_index=other.proven.index)
+    with pytest.raises(CorruptError, match="body of the log entry"):
+        scene.prover.prove(next(iter(scene.outbox.read(0, 1))), stored)
+
+
+def test_a_failure_to_keep_statements_stops_the_outbox(scene):
+    def fail(_):
+        raise WriteError("storing", expected="space", actual="none")
+
+    scene.outbox._keep = fail
+    scene.record(1)
+    with scene.dispatching(), pytest.raises(WriteError):
+        scene.outbox.wait_for([0], timeout=TIMEOUT)
+    assert scene.shards[0].sent == []
+
+
+def test_answers_carry_numbers(scene):
+    entry = scene.record(1)[0].entry
+    assert scene.outbox.append([Submission(entry=entry)]) == [Committed(leaf_index=1)]

@@ -1,0 +1,124 @@
+"""A ledger in a real Rekor: recorded, drained, audited, through restarts, an outage and a rotation of shards."""
+
+import json
+import pathlib
+import signal
+
+import pytest
+
+from cli.main import run
+from tests.system.rekor import rekor_v2, timestamp_server, write_trust
+
+
+class Hub:
+    """A ledger in Rekor, on the command line."""
+
+    def __init__(self, folder, capsys):
+        self.folder, self.capsys = folder, capsys
+        self.directory = str(folder / "ledger")
+        self.model = folder / "model"
+        self.model.mkdir()
+
+    def call(self, *arguments, code=0):
+        got = run([*arguments, "--json"])
+        out, err = self.capsys.readouterr()
+        assert got == code, (got, out, err)
+        return json.loads(out or err)
+
+    def init(self, root, signing, *, kind="rekor-v2", read_url=None):
+        return self.call(
+            *("init", self.directory, "--origin", "log.example/models", "--hub", "hub.example"),
+            *("--log", kind, "--trusted-root", str(root), "--signing-config", str(signing)),
+            *(("--read-url", read_url) if read_url else ()),
+        )
+
+    def record(self, revision, *more):
+        (self.model / "weights").write_bytes(revision.encode())
+        return self.call(
+            *(
+                "record",
+                self.directory,
+                "acme/tiny",
+                "--revision",
+                revision,
+                "--model",
+                str(self.model),
+                *more,
+            )
+        )
+
+    def audit(self):
+        return self.call("log", "audit", self.directory)
+
+    def positions(self):
+        rows = self.call("history", self.directory, "acme/tiny")["events"]
+        return [(row["revision"], row["state"], row.get("shardOrder")) for row in rows]
+
+
+@pytest.fixture
+def hub(tmp_path, capsys):
+    return Hub(tmp_path, capsys)
+
+
+def test_a_ledger_in_a_real_rekor_survives_its_outages(hub, tmp_path):
+    with rekor_v2(tmp_path / "rekor") as server:
+        hub.init(*write_trust(tmp_path, [server.trusted]), read_url=server.read_url)
+        first = hub.record("r1")
+        assert (first["state"], first["shard"], first["shardOrder"]) == ("logged", "rekor-local", 0)
+        assert hub.record("r1")["repeated"]
+        server.stop(how=signal.SIGKILL)
+        for number in range(2, 30):
+            assert hub.record(f"r{number}", "--no-wait")["state"] == "pending"
+        assert hub.record("r30", "--wait-seconds", "1")["state"] == "pending"
+        status = hub.call("outbox", "status", hub.directory)
+        assert (status["pending"], status["logged"]) == (29, 2)
+        assert {each["error"] for each in status["errors"]} == {"SourceError"}
+        hub.audit()
+        server.start()
+        assert hub.call("outbox", "retry", hub.directory, "--seconds", "60")["logged"] == 29
+        assert hub.positions() == [(f"r{number}", "logged", 0) for number in range(1, 31)]
+        report = hub.audit()
+        assert (report["size"], report["logged"], report["pending"]) == (31, 31, 0)
+        assert hub.call("index", "check", hub.directory)["differences"] == []
+
+
+def test_a_receipt_that_was_lost_is_found_again(hub, tmp_path):
+    """The log has the entry and we have no receipt: the real server answers 409, and the place is proven from its tiles."""
+    with rekor_v2(tmp_path / "rekor") as server:
+        hub.init(*write_trust(tmp_path, [server.trusted]), read_url=server.read_url)
+        before = pathlib.Path(hub.directory, "outbox.db")
+        first = hub.record("r1", "--no-wait")
+        kept = before.read_bytes()
+        assert first["state"] == "pending"
+        logged = hub.record("r1")
+        before.write_bytes(kept)
+        again = hub.record("r1")
+        assert again["repeated"]
+        assert (again["leafIndex"], again["number"]) == (logged["leafIndex"], logged["number"])
+        assert hub.audit()["logged"] == 2
+
+
+def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
+    with (
+        timestamp_server(tmp_path) as authority,
+        rekor_v2(tmp_path / "old", origin="old.example") as old,
+        rekor_v2(tmp_path / "new", origin="new.example") as new,
+    ):
+        read = {each.origin: each.read_url for each in (old, new)}
+        root, signing = write_trust(tmp_path, [old.trusted], [authority])
+        hub.init(root, signing, read_url=read["old.example"])
+        settings = pathlib.Path(hub.directory, "hubledger.toml")
+        text = settings.read_text().replace("timestamps = false", "timestamps = true")
+        settings.write_text(text)
+        receipt = hub.record("r1")
+        assert (receipt["shard"], receipt["timestamps"]) == ("old.example", 1)
+        old.freeze()
+        assert hub.record("r2", "--wait-seconds", "3")["lastError"]["error"] == "FrozenError"
+        # The operator publishes a new trust root, in which the old shard stays: positions count from it.
+        write_trust(pathlib.Path(hub.directory, "trust"), [old.trusted, new.trusted], [authority])
+        for name in ("trusted_root", "signing_config"):
+            path = pathlib.Path(hub.directory, "trust", f"{name}.json")
+            path.replace(path.with_name(f"{name.replace('_', '-')}.json"))
+        hub.call("outbox", "retry", hub.directory, "--seconds", "30")
+        assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1)]
+        assert hub.audit()["logged"] == 3
