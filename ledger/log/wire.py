@@ -2,7 +2,7 @@
 
 httpx's own costs a millisecond of processor time for each of them, which is more than Rekor needs to log an entry: its
 pool looks at all connections for every event. This one keeps a stack of idle connections and reads answers whole, up to
-a limit. Proxies of the environment still go through httpx's own.
+a limit. It knows no proxies.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class WireTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         url, timeout = request.url, request.extensions.get("timeout", {})
-        place = (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+        place = (url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
         try:
             async with asyncio.timeout(timeout.get("connect")):
                 connection = self._reuse(place) or await self._connect(place)

@@ -483,6 +483,14 @@ def test_a_frozen_shard_says_so(world):
         world.submit()
 
 
+def test_a_shard_that_is_only_read_takes_nothing(world):
+    log = world.log()
+    log.shard = world.server.tree.shard(write_url=None)
+    with pytest.raises(FrozenError, match="expected a place in the signing config, got none"):
+        asyncio.run(log.submit(signed_payload()))
+    assert not world.server.requests
+
+
 def test_submissions_are_in_flight_together_up_to_the_limit(world):
     waiting, most, release = 0, 0, asyncio.Event()
 
