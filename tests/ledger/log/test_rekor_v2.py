@@ -510,6 +510,21 @@ def test_submissions_are_in_flight_together_up_to_the_limit(world):
     assert sorted(each.position for each in receipts) == [(0, at) for at in range(3, 23)]
 
 
+def test_a_whole_submission_and_its_repetition_over_sockets(world):
+    with world.server.serve() as url:
+        shard = world.server.tree.shard(write_url=url, read_url=f"{url}/read")
+
+        async def twice():
+            log = RekorV2(shard, world.server.tree.keys)
+            try:
+                return await log.submit(signed_payload()), await log.submit(signed_payload())
+            finally:
+                await log.close()
+
+        first, again = asyncio.run(twice())
+    assert first.position == again.position == (0, 3)
+
+
 # What of the protocol of logs applies
 
 

@@ -91,6 +91,7 @@ ANSWERS = {
     "with a length": plain(),
     "in single bytes": [bytes([each]) for each in plain()],
     "in chunks": CHUNKED + b"3\r\nbod\r\n1;word=7\r\ny\r\n0\r\n\r\n",
+    "in chunks of one byte": CHUNKED + b"1\r\nb\r\n1\r\no\r\n1\r\nd\r\n1\r\ny\r\n0\r\n\r\n",
     "in chunks with a trailer": CHUNKED + b"4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n",
     "in chunks, in single bytes": [bytes([each]) for each in CHUNKED + b"4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n"],
     "after another that only announces it": b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + plain(),
@@ -144,6 +145,7 @@ BROKEN = {
     "a length with a sign": b"HTTP/1.1 200 OK\r\nContent-Length: +4\r\n\r\nbody",
     "a chunk that is longer than it says": CHUNKED + b"3\r\nbody\r\n0\r\n\r\n",
     "a chunk without a size": CHUNKED + bytes(MAX_HEAD_BYTES + 1),
+    "an answer that is announced for ever": b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" * 3000,
     "a head that does not end": b"HTTP/1.1 200 OK\r\nA: " + b"a" * MAX_HEAD_BYTES,
 }
 
