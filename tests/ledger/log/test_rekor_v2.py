@@ -29,7 +29,7 @@ from ledger.errors import (
 )
 from ledger.log import Committed, Submission
 from ledger.log.fetch import fetch_from_url
-from ledger.log.hashedrekord import MAX_ANSWER_BYTES
+from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
 from ledger.log.rekor_v2 import LOOKS, RekorV2
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import verify_consistency, verify_inclusion
@@ -399,6 +399,26 @@ def test_unknown_fields_and_cosignatures_are_no_lies(world):
 
     world.server.bend = change
     assert world.submit().position == (0, 3)
+
+
+@pytest.mark.parametrize("bit", [0x01, 0x20, 0x80])
+def test_every_changed_byte_of_an_answer_is_refused_or_changes_nothing(world, bit):
+    """An upper-case letter in a field that nobody reads changes nothing; whatever is taken proves the same."""
+    tree, signed = world.server.tree, signed_payload()
+    tree.append(body_of(signed))
+    data = json.dumps(tree.entry(3)).encode()
+    facts = {"body": body_of(signed), "shard": tree.shard(), "keys": tree.keys}
+    truth = read_answer(data, **facts)
+    taken = 0
+    for at in range(len(data)):
+        changed = data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
+        try:
+            assert read_answer(changed, **facts) == truth
+        except (ProofError, SignatureError, MalformedError, LimitError, SourceError):
+            continue
+        else:
+            taken += 1
+    assert taken < len(data) / 20
 
 
 # What comes in the place of an answer
