@@ -281,13 +281,16 @@ def _pair(logs: Sequence[_Log], services: Sequence[_Service]) -> list[_Service |
     """
     paired: list[_Service | None] = [None] * len(logs)
     left = list(services)
-    for at, log in enumerate(logs):
-        same = [each for each in left if _name(each.url) == _name(log.base_url) and _fits(log, each)]
-        if same:
-            # The newest interface of the two that one address may have.
-            paired[at] = max(same, key=lambda each: each.version)
-            left = [each for each in left if _name(each.url) != _name(log.base_url)]
-    for service in sorted(left, key=lambda each: each.valid_from)[::-1]:
+    # One address may have both interfaces: a log whose id tells its own chooses before one whose id fits both.
+    for at in sorted(range(len(logs)), key=lambda at: not logs[at].has_note_id):
+        here = _name(logs[at].base_url)
+        if same := [each for each in left if _name(each.url) == here and _fits(logs[at], each)]:
+            chosen = max(same, key=lambda each: each.version)
+            left.remove(chosen)
+            paired[at] = chosen
+    names = {_name(log.base_url) for log in logs}
+    elsewhere = [each for each in left if _name(each.url) not in names]
+    for service in sorted(elsewhere, key=lambda each: each.valid_from)[::-1]:
         free = [at for at, log in enumerate(logs) if paired[at] is None and _fits(log, service)]
         if not free:
             raise MalformedError("signing config", expected="logs of the trusted root", actual=service.url)

@@ -1,6 +1,7 @@
 """Which shards an instance has: from an operator's files or Sigstore's own, in an order that never changes."""
 
 import base64
+import copy
 import dataclasses
 import json
 import pathlib
@@ -174,6 +175,19 @@ def test_an_ecdsa_log_of_the_second_rekor_is_one_by_its_service():
     (shard,) = instance(FakeTree(), change=v1).shards
     assert (shard.kind, shard.origin) == ("rekor-v2", "rekor.example")
     assert note_key(shard).key_id == shard.log_id[:4]
+
+
+def test_one_address_may_have_a_log_of_each_rekor():
+    def change(root, signing):
+        root["tlogs"].insert(0, copy.deepcopy(root["tlogs"][0]))
+        v1(root, signing)
+
+    services = [service("https://rekor.example", version=1), service("https://rekor.example", version=2)]
+    found = instance(FakeTree(), services=services, change=change)
+    assert [(shard.kind, shard.write_url) for shard in found.shards] == [
+        ("rekor-v1", "https://rekor.example"),
+        ("rekor-v2", "https://rekor.example"),
+    ]
 
 
 def test_a_key_of_a_kind_that_nobody_knows_is_left_out():
