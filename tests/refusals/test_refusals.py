@@ -17,6 +17,7 @@ from tests.refusals import (
     of_bundle,
     of_bundles,
     of_client,
+    of_demo,
     of_evidence,
     of_formats,
     of_ledger,
@@ -46,6 +47,7 @@ CASES = dict(
         of_rekor,
         of_anchors,
         of_rekor_v1,
+        of_demo,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -33,7 +33,9 @@ def test_the_demo_runs_in_rekor_and_catches_everything(kind):
     assert [each["outcome"] for each in facts["recorded"]] == [
         *("VERIFIED", "VERIFIED", "VERIFIED", "UNSIGNED", "CONTENT_MISMATCH")
     ]
-    assert all(each["logged"] and each["shard"].startswith("rekor.demo.example") for each in facts["recorded"])
+    assert all(
+        each["logged"] and each["shard"].startswith("rekor.demo.example") for each in facts["recorded"]
+    )
     assert facts["verified"] == {"log": "INCLUDED_ONLY", "model": "ACCEPTED"}
     assert [(each["what"], each["by"]) for each in facts["caught"]] == [
         ("one hash of the proof", "the client"),
