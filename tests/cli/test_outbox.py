@@ -26,7 +26,9 @@ from ledger.errors import (
 )
 from ledger.log.receipts import twin
 from tests.fakes.rekor import FakeRekor, problem
+from tests.fakes.rekor_v1 import FakeRekorV1
 from tests.system.rekor import TrustedLog, write_trust
+from tests.system.rekor_v1 import write_trust as write_v1_trust
 
 
 class Hub:
@@ -452,3 +454,26 @@ def test_only_rekor_v2_is_scanned(hub, tmp_path, capsys):
     )
     hub.call("init", str(tmp_path / "own"), "--origin", "log.example", "--hub", "hub.example")
     hub.call("index", "rebuild", str(tmp_path / "own"), "--scan", code=UsageError.exit_code)
+
+
+def test_a_ledger_in_rekor_v1_is_the_same(tmp_path, capsys):
+    hub = Hub(tmp_path, capsys, kind="rekor-v1")
+    fake = FakeRekorV1()
+    with fake.serve():
+        root, signing = write_v1_trust(tmp_path, fake.tree.spki, fake.url)
+        hub.call(
+            *("init", hub.directory, "--origin", "log.example/models", "--hub", "hub.example"),
+            *("--log", "rekor-v1", "--trusted-root", str(root), "--signing-config", str(signing)),
+        )
+        receipt = hub.record("r1", "-o", str(tmp_path / "e.json"))
+        assert receipt["logged"], receipt
+        assert receipt["integratedTime"] > 0
+        assert hub.record("r1")["logIndex"] == receipt["logIndex"]
+        assert hub.audit()["logged"] == 2
+        assert hub.call("index", "rebuild", hub.directory)["leaves"] == 2
+        trust = str(tmp_path / "ledger/trust.toml")
+        result = hub.call("verify", "--bundle", str(tmp_path / "e.json"), "--trust", trust, "--log-only")
+        assert result["log"] == "INCLUDED_ONLY"
+        hub.call(
+            "proof", hub.directory, "1", "-o", str(tmp_path / "e.tlog-proof"), code=MalformedError.exit_code
+        )
