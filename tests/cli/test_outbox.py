@@ -301,10 +301,25 @@ def test_evidence_of_a_ledger_in_rekor_is_shown_and_withdrawn(hub):
     hub.record("r1")
     shown = hub.call("evidence", "show", hub.directory, "1")
     assert {each["use"] for each in shown["pieces"]} >= {"manifest", "policy"}
+    folder = hub.folder / "export"
+    listing = hub.call("evidence", "export", hub.directory, "1", "-o", str(folder))
+    assert (listing["number"], listing["proof"]) == (1, "event.sigstore.json")
+    trust = str(hub.folder / "ledger/trust.toml")
+    hub.call("verify", "--bundle", str(folder / listing["proof"]), "--trust", trust, "--log-only")
+    hub.record("r2", "--no-wait")
+    hub.call(
+        "evidence", "export", hub.directory, "2", "-o", str(hub.folder / "none"), code=NotFoundError.exit_code
+    )
+    content = hub.call("history", hub.directory, "acme/tiny")["events"]
+    assert [row["state"] for row in content] == ["logged", "pending"]
+    manifest_sha256 = hub.record("r2")["manifestSha256"]
+    (same,) = hub.call("history", hub.directory, "--content", manifest_sha256)["events"]
+    assert (same["number"], same["state"], same["revision"]) == (2, "logged", "r2")
+    assert "NUMBER  SHARD  LEAF" in hub.text("history", hub.directory, "--content", manifest_sha256)
     manifest = next(each["sha256"] for each in shown["pieces"] if each["use"] == "manifest")
     hub.call("evidence", "withdraw", hub.directory, manifest, "--reason", "personal-data")
     assert hub.call("outbox", "retry", hub.directory)["pending"] == 0
-    assert hub.audit()["logged"] == 3
+    assert hub.audit()["logged"] == 4
     assert hub.call("index", "check", hub.directory)["differences"] == []
 
 
