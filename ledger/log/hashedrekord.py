@@ -8,7 +8,6 @@ from typing import Any
 
 from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
 from ledger.bundle.log_entry import (
-    MAX_BODY_BYTES,
     LogEntry,
     LogKeys,
     ProvenEntry,
@@ -21,11 +20,11 @@ from ledger.errors import InputError, MalformedError, ProofError, SignatureError
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_BYTES
-from ledger.tlog.signed_note import MAX_NOTE_BYTES
 
 KIND = ("hashedrekord", "0.0.2")
-MAX_ANSWER_BYTES = 2 * (MAX_BODY_BYTES + MAX_NOTE_BYTES)
-"""The body in base64, the checkpoint, and a proof of 64 hashes."""
+MAX_ANSWER_BYTES = 1 << 20
+"""An entry has at most 64 KiB (tlog-tiles), a checkpoint with a hundred large cosignatures a third of a megabyte; a
+thousand answers may arrive at once."""
 
 
 def format_request(signed: SignedPayload) -> bytes:

@@ -1,6 +1,7 @@
 """Posts to a log that answers late: hundreds of requests wait at once, and each answer is read up to a limit."""
 
 import asyncio
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ class Answer:
 class Poster:
     """Posts up to ``in_flight`` requests at once; more wait for their turn. Redirects are not followed.
 
-    ``timeout`` is in seconds for each request, from its turn on. ``transport`` is for tests.
+    ``timeout`` is in seconds for each request, from its turn on. ``transport`` is for tests. Where the environment names
+    a proxy, httpx's own transport is used, which knows proxies and is slower.
     """
 
     def __init__(
@@ -42,11 +44,14 @@ class Poster:
         from ledger.log.wire import WireTransport
 
         tls = httpx.create_ssl_context()
+        if transport is None and not urllib.request.getproxies():
+            transport = WireTransport(max_bytes=max_bytes, tls=tls)
         self._max_bytes = max_bytes
         self.client = httpx.AsyncClient(
             timeout=max(timeout, MIN_TIMEOUT),
             follow_redirects=False,
-            transport=transport or WireTransport(max_bytes=max_bytes, tls=tls),
+            transport=transport,
+            limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
             verify=tls,
             headers={"Accept-Encoding": "identity"},
         )

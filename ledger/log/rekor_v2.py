@@ -98,6 +98,10 @@ class RekorV2:
 
     async def submit(self, signed: SignedPayload) -> LogReceipt:
         """Submit one envelope; see ``RemoteLog``."""
+        if self.shard.write_url is None:
+            raise FrozenError(
+                f"shard {self.shard.origin}", expected="a place in the signing config", actual="none"
+            )
         try:
             request, body = format_request(signed), format_body(signed)
         except ConfigError as error:  # a kind of key that no Rekor takes: asking it would change nothing

@@ -7,7 +7,7 @@ where. Both are configuration of the operator, or come through Sigstore's TUF; n
 import hashlib
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import Json, format_canonical_json, parse_base64, parse_json
 from ledger.errors import ConfigError, InputError, LimitError, MalformedError, SourceError
+from ledger.log.fetch import Fetch, fetch_from_url
 from ledger.log.remote import Shard
 from ledger.log.timestamping import Authority
 from ledger.tlog.merkle import HASH_BYTES
-from ledger.tlog.signed_note import KeyType
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, KeyType, parse_note
 
 MAX_TRUST_BYTES = 4 << 20
 """Sigstore's own trusted root is seven kilobytes."""
@@ -73,12 +74,18 @@ class Instance:
     trusted_root: bytes
 
 
-def load_instance(config: InstanceConfig, directory: pathlib.Path) -> Instance:
+Open = Callable[[str], Fetch]
+"""Opens the read address of a log."""
+
+
+def load_instance(
+    config: InstanceConfig, directory: pathlib.Path, *, open_url: Open = fetch_from_url
+) -> Instance:
     """Read the instance that a table of settings names; paths are relative to ``directory``.
 
     Raises:
         ConfigError: a file that is not there, or of another form, or that contradicts itself. LimitError: too large.
-        SourceError: Sigstore's TUF repository did not answer, or not truly.
+        SourceError: Sigstore's TUF repository did not answer, or not truly; or a log that must be asked for its name.
     """
     if config.trust_config:
         path = directory / config.trust_config
@@ -93,11 +100,13 @@ def load_instance(config: InstanceConfig, directory: pathlib.Path) -> Instance:
     else:
         both, where = _parse(_fetch_public(), _PUBLIC), _PUBLIC
         root, signing = both["trustedRoot"], both["signingConfig"]
-    return read_instance(root, signing, where=where, read_url=config.read_url)
+    return read_instance(root, signing, where=where, read_url=config.read_url, open_url=open_url)
 
 
-def read_instance(root: Json, signing: Json, *, where: str, read_url: str = "") -> Instance:
-    """Return the instance of a trusted root and a signing config, both read as JSON. Raises ConfigError."""
+def read_instance(
+    root: Json, signing: Json, *, where: str, read_url: str = "", open_url: Open = fetch_from_url
+) -> Instance:
+    """Return the instance of a trusted root and a signing config, both read as JSON. Raises as ``load_instance``."""
     try:
         logs = [_parse_log(each) for each in _listed(root, "tlogs")]
         services = [_parse_service(each) for each in _listed(signing, "rekorTlogUrls")]
@@ -110,11 +119,12 @@ def read_instance(root: Json, signing: Json, *, where: str, read_url: str = "") 
             for order, (log, service) in enumerate(zip(logs, paired, strict=True))
             if log.key is not None
         ]
+        shards = [_named(shard, open_url) for shard in _read_at(shards, read_url)]
     except (InputError, KeyError, TypeError, ValueError) as error:
         actual = error.finding if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         raise _refuse(where, "a trusted root and a signing config of Sigstore", actual) from error
     return Instance(
-        shards=tuple(_read_at(shards, read_url)),
+        shards=tuple(shards),
         keys=LogKeys({log.log_id: log.key for log in logs if log.key is not None}),
         authorities=authorities,
         tsa_urls=tuple(each.url for each in stamping),
@@ -271,13 +281,16 @@ def _pair(logs: Sequence[_Log], services: Sequence[_Service]) -> list[_Service |
     """
     paired: list[_Service | None] = [None] * len(logs)
     left = list(services)
-    for at, log in enumerate(logs):
-        same = [each for each in left if _name(each.url) == _name(log.base_url) and _fits(log, each)]
-        if same:
-            # The newest interface of the two that one address may have.
-            paired[at] = max(same, key=lambda each: each.version)
-            left = [each for each in left if _name(each.url) != _name(log.base_url)]
-    for service in sorted(left, key=lambda each: each.valid_from)[::-1]:
+    # One address may have both interfaces: a log whose id tells its own chooses before one whose id fits both.
+    for at in sorted(range(len(logs)), key=lambda at: not logs[at].has_note_id):
+        here = _name(logs[at].base_url)
+        if same := [each for each in left if _name(each.url) == here and _fits(logs[at], each)]:
+            chosen = max(same, key=lambda each: each.version)
+            left.remove(chosen)
+            paired[at] = chosen
+    names = {_name(log.base_url) for log in logs}
+    elsewhere = [each for each in left if _name(each.url) not in names]
+    for service in sorted(elsewhere, key=lambda each: each.valid_from)[::-1]:
         free = [at for at, log in enumerate(logs) if paired[at] is None and _fits(log, service)]
         if not free:
             raise MalformedError("signing config", expected="logs of the trusted root", actual=service.url)
@@ -307,7 +320,7 @@ def _shard(log: _Log, order: int, service: _Service | None) -> Shard:
     return Shard(
         kind="rekor-v2" if is_v2 else "rekor-v1",
         order=order,
-        origin=_origin(log) if is_v2 else urlsplit(log.base_url).hostname or log.base_url,
+        origin=_name_in_address(log) if is_v2 else urlsplit(log.base_url).hostname or log.base_url,
         log_id=log.log_id,
         spki=log.spki,
         write_url=write_url,
@@ -317,26 +330,47 @@ def _shard(log: _Log, order: int, service: _Service | None) -> Shard:
     )
 
 
-def _origin(log: _Log) -> str:
-    """Return the name under which the log's key has the log's id (c2sp.org/signed-note): a part of its address."""
-    match log.key:
+def _name_in_address(log: _Log) -> str:
+    """Return the part of a log's address that is its name, or nothing where none of them gives the log's id."""
+    parts = urlsplit(log.base_url)
+    names = (parts.hostname, parts.netloc, _name(log.base_url), log.base_url)
+    return next((name for name in names if name and is_named(name, log_id=log.log_id, spki=log.spki)), "")
+
+
+def _named(shard: Shard, open_url: Open) -> Shard:
+    """Return the shard with its name. One that its address does not tell is on the log's checkpoint.
+
+    Whoever serves that can only say the right name or be refused: the id in the trusted root is the hash of it.
+    """
+    if shard.origin:
+        return shard
+    note = parse_note(open_url(shard.read_url)("checkpoint", max_bytes=MAX_NOTE_BYTES))
+    for line in note.signatures:
+        if is_named(line.name, log_id=shard.log_id, spki=shard.spki):
+            return replace(shard, origin=line.name)
+    raise MalformedError(
+        f"checkpoint at {shard.read_url}",
+        expected=f"the name of the log {shard.log_id.hex()[:16]}…",
+        actual=", ".join(line.name for line in note.signatures),
+    )
+
+
+def is_named(name: str, *, log_id: bytes, spki: bytes) -> bool:
+    """Whether a log with this key has this id under this name (c2sp.org/signed-note): a question, asked of guesses.
+
+    The id of an ECDSA key is that of the key alone, so any name would do: there the address has to be right.
+    """
+    key = serialization.load_der_public_key(spki)
+    match key:
         case ed25519.Ed25519PublicKey():
-            material = bytes([KeyType.ED25519]) + log.key.public_bytes_raw()
+            material = name.encode() + b"\n" + bytes([KeyType.ED25519]) + key.public_bytes_raw()
         case ec.EllipticCurvePublicKey():
-            material = bytes([KeyType.ECDSA]) + log.spki
+            material = spki
         case _:
             raise MalformedError(
-                f"key of {log.base_url}", expected="an Ed25519 or ECDSA key", actual=type(log.key).__name__
+                "key of a log", expected="an Ed25519 or ECDSA key", actual=type(key).__name__
             )
-    parts = urlsplit(log.base_url)
-    for name in (parts.hostname, parts.netloc, _name(log.base_url), log.base_url):
-        if name and hashlib.sha256(name.encode() + b"\n" + material).digest() == log.log_id:
-            return name
-    if isinstance(log.key, ec.EllipticCurvePublicKey) and not log.has_note_id:
-        return parts.hostname or log.base_url  # the id of an ECDSA key holds no name
-    raise MalformedError(
-        f"log id of {log.base_url}", expected="that of its key and name", actual=log.log_id.hex()
-    )
+    return hashlib.sha256(material).digest() == log_id
 
 
 def _read_at(shards: Sequence[Shard], read_url: str) -> Iterator[Shard]:

@@ -2,7 +2,7 @@
 
 httpx's own costs a millisecond of processor time for each of them, which is more than Rekor needs to log an entry: its
 pool looks at all connections for every event. This one keeps a stack of idle connections and reads answers whole, up to
-a limit. Proxies of the environment still go through httpx's own.
+a limit. It knows no proxies.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class WireTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
         url, timeout = request.url, request.extensions.get("timeout", {})
-        place = (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
+        place = (url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
         try:
             async with asyncio.timeout(timeout.get("connect")):
                 connection = self._reuse(place) or await self._connect(place)
@@ -98,15 +98,17 @@ class _Answer:
         self._at = 0
         self._length: int | None = None
         self._chunked = False
-        self._chunks: list[bytes] = []
-        self._size = 0
+        self._joined = bytearray()
 
     def feed(self, data: bytes) -> bool:
         self._data += data
         if not self.status and not self._read_head():
             return False
         if self._chunked:
-            return self._read_chunks()
+            complete = self._read_chunks()
+            del self._data[: self._at]
+            self._at = 0
+            return complete
         self._limit(len(self._data) - self._at)
         if self._length is None or len(self._data) - self._at < self._length:
             return False
@@ -131,6 +133,10 @@ class _Answer:
                 return False
             first, *lines = bytes(self._data[self._at : end]).split(b"\r\n")
             self._at = end + len(_HEAD_END)
+            if (
+                self._at > MAX_HEAD_BYTES
+            ):  # all heads together: those that only announce another can go on for ever
+                raise httpx.RemoteProtocolError("an answer with too much before its body")
             match = _STATUS.fullmatch(first)
             if match is None:
                 raise httpx.RemoteProtocolError("an answer that is not HTTP/1.1")
@@ -163,7 +169,7 @@ class _Answer:
     def _read_chunks(self) -> bool:
         while match := _CHUNK.match(self._data, self._at):
             size = int.from_bytes(bytes.fromhex(match[1].decode().rjust(8, "0")), "big")
-            self._limit(self._size + size)
+            self._limit(len(self._joined) + size)
             start, end = match.end(), match.end() + size
             if not size:
                 return self._read_trailer(start)
@@ -171,8 +177,8 @@ class _Answer:
                 return False
             if self._data[end : end + 2] != b"\r\n":
                 raise httpx.RemoteProtocolError("a chunk that does not end where it should")
-            self._chunks.append(bytes(self._data[start:end]))
-            self._at, self._size = end + 2, self._size + size
+            self._joined += self._data[start:end]
+            self._at = end + 2
         if len(self._data) - self._at > MAX_HEAD_BYTES:
             raise httpx.RemoteProtocolError("a chunk without its size")
         return False
@@ -181,11 +187,11 @@ class _Answer:
         """Skip the fields after the last chunk, which nothing here needs."""
         end = start + 2 if self._data.startswith(b"\r\n", start) else self._data.find(_HEAD_END, start) + 4
         if end < start + 2:
-            self._limit(self._size + len(self._data) - start)
+            self._limit(len(self._joined) + len(self._data) - start)
             return False
         if len(self._data) < end:
             return False
-        self.body = b"".join(self._chunks)
+        self.body = bytes(self._joined)
         self.keep = self.keep and len(self._data) == end
         return True
 

@@ -234,6 +234,12 @@ def _log(**options):
     return RekorV2(shard, server.tree.keys, transport=server.transport(), fetch=fetch, **options)
 
 
+def _only_read():
+    log = _log()
+    log.shard = replace(log.shard, write_url=None)
+    return asyncio.run(log.submit(signed_payload()))
+
+
 REKOR_V2 = (
     refused(
         RejectedError,
@@ -244,6 +250,11 @@ REKOR_V2 = (
         RejectedError,
         f"{POST}: expected status 201, got 400: no such thing. <any>",
         lambda _: submit(_server(fail=problem(400, "no such thing"))),
+    ),
+    refused(
+        FrozenError,
+        "shard rekor.example: expected a place in the signing config, got none. <any>",
+        lambda _: _only_read(),
     ),
     refused(
         FrozenError,
@@ -424,7 +435,13 @@ def _instance(*path, to):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = to
-    return read_instance(root, signing, where="a file")
+    signing["rekorTlogUrls"] = []
+    return read_instance(
+        root,
+        signing,
+        where="a file",
+        open_url=lambda url: lambda name, max_bytes: FakeTree("other.example").checkpoint(),
+    )
 
 
 def _services(*services):
@@ -504,12 +521,12 @@ TRUST = (
     ),
     refused(
         ConfigError,
-        f"{FORM} log id of https://elsewhere.example: expected that of its key and name, got <hex>. {CORRECT}",
+        f"{FORM} checkpoint at https://elsewhere.example/api/v2: expected the name of the log <hex>…, got other.example. {CORRECT}",
         lambda _: _instance("tlogs", 0, "baseUrl", to="https://elsewhere.example"),
     ),
     refused(
         ConfigError,
-        f"{FORM} key of https://rekor.example: expected an Ed25519 or ECDSA key, got X25519PublicKey. {CORRECT}",
+        f"{FORM} key of a log: expected an Ed25519 or ECDSA key, got X25519PublicKey. {CORRECT}",
         lambda _: _instance("tlogs", 0, "publicKey", "rawBytes", to=_b64(_x25519())),
     ),
     refused(

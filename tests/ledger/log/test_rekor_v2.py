@@ -29,7 +29,7 @@ from ledger.errors import (
 )
 from ledger.log import Committed, Submission
 from ledger.log.fetch import fetch_from_url
-from ledger.log.hashedrekord import MAX_ANSWER_BYTES
+from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
 from ledger.log.rekor_v2 import LOOKS, RekorV2
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import verify_consistency, verify_inclusion
@@ -401,6 +401,26 @@ def test_unknown_fields_and_cosignatures_are_no_lies(world):
     assert world.submit().position == (0, 3)
 
 
+@pytest.mark.parametrize("bit", [0x01, 0x20, 0x80])
+def test_every_changed_byte_of_an_answer_is_refused_or_changes_nothing(world, bit):
+    """An upper-case letter in a field that nobody reads changes nothing; whatever is taken proves the same."""
+    tree, signed = world.server.tree, signed_payload()
+    tree.append(body_of(signed))
+    data = json.dumps(tree.entry(3)).encode()
+    facts = {"body": body_of(signed), "shard": tree.shard(), "keys": tree.keys}
+    truth = read_answer(data, **facts)
+    taken = 0
+    for at in range(len(data)):
+        changed = data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :]
+        try:
+            assert read_answer(changed, **facts) == truth
+        except (ProofError, SignatureError, MalformedError, LimitError, SourceError):
+            continue
+        else:
+            taken += 1
+    assert taken < len(data) / 20
+
+
 # What comes in the place of an answer
 
 
@@ -483,6 +503,14 @@ def test_a_frozen_shard_says_so(world):
         world.submit()
 
 
+def test_a_shard_that_is_only_read_takes_nothing(world):
+    log = world.log()
+    log.shard = world.server.tree.shard(write_url=None)
+    with pytest.raises(FrozenError, match="expected a place in the signing config, got none"):
+        asyncio.run(log.submit(signed_payload()))
+    assert not world.server.requests
+
+
 def test_submissions_are_in_flight_together_up_to_the_limit(world):
     waiting, most, release = 0, 0, asyncio.Event()
 
@@ -500,6 +528,21 @@ def test_submissions_are_in_flight_together_up_to_the_limit(world):
     receipts = world.submit_all(many, transport=httpx.MockTransport(handle), in_flight=7)
     assert most == 7
     assert sorted(each.position for each in receipts) == [(0, at) for at in range(3, 23)]
+
+
+def test_a_whole_submission_and_its_repetition_over_sockets(world):
+    with world.server.serve() as url:
+        shard = world.server.tree.shard(write_url=url, read_url=f"{url}/read")
+
+        async def twice():
+            log = RekorV2(shard, world.server.tree.keys)
+            try:
+                return await log.submit(signed_payload()), await log.submit(signed_payload())
+            finally:
+                await log.close()
+
+        first, again = asyncio.run(twice())
+    assert first.position == again.position == (0, 3)
 
 
 # What of the protocol of logs applies

@@ -1,6 +1,7 @@
 """Which shards an instance has: from an operator's files or Sigstore's own, in an order that never changes."""
 
 import base64
+import copy
 import dataclasses
 import json
 import pathlib
@@ -61,12 +62,33 @@ def test_the_origin_is_the_part_of_the_address_that_gives_the_id(origin, url):
     assert instance(FakeTree(origin), services=[], change=change).shards[0].origin == origin
 
 
-def test_an_id_that_no_part_of_the_address_gives_is_refused():
-    def change(root, signing):
-        root["tlogs"][0]["baseUrl"] = "https://elsewhere.example"
+def named_elsewhere(tree, served):
+    """An instance whose address does not tell the log's name; ``served`` is what is at its read address."""
+    root, signing = trust_of(tree, services=[])
+    root["tlogs"][0]["baseUrl"] = "http://127.0.0.1:3000"
+    asked = []
 
-    with pytest.raises(ConfigError, match="expected that of its key and name"):
-        instance(FakeTree(), change=change)
+    def open_url(url):
+        def fetch(name, /, *, max_bytes):
+            asked.append(f"{url}/{name}")
+            return served
+
+        return fetch
+
+    found = read_instance(root, signing, where="a file", open_url=open_url)
+    assert asked == ["http://127.0.0.1:3000/api/v2/checkpoint"]
+    return found.shards[0].origin
+
+
+def test_a_name_that_is_not_in_the_address_is_on_the_checkpoint_and_held_against_the_id():
+    tree, witness = FakeTree("rekor-local"), FakeTree("witness.example", key="witness")
+    assert named_elsewhere(tree, tree.checkpoint(signers=[witness.signer, tree.signer])) == "rekor-local"
+
+
+def test_another_name_on_the_checkpoint_is_refused():
+    other = FakeTree("other.example")  # the same key
+    with pytest.raises(ConfigError, match=r"expected the name of the log [0-9a-f]{16}…, got other\.example"):
+        named_elsewhere(FakeTree("rekor-local"), other.checkpoint())
 
 
 def starts(*days):
@@ -153,6 +175,19 @@ def test_an_ecdsa_log_of_the_second_rekor_is_one_by_its_service():
     (shard,) = instance(FakeTree(), change=v1).shards
     assert (shard.kind, shard.origin) == ("rekor-v2", "rekor.example")
     assert note_key(shard).key_id == shard.log_id[:4]
+
+
+def test_one_address_may_have_a_log_of_each_rekor():
+    def change(root, signing):
+        root["tlogs"].insert(0, copy.deepcopy(root["tlogs"][0]))
+        v1(root, signing)
+
+    services = [service("https://rekor.example", version=1), service("https://rekor.example", version=2)]
+    found = instance(FakeTree(), services=services, change=change)
+    assert [(shard.kind, shard.write_url) for shard in found.shards] == [
+        ("rekor-v1", "https://rekor.example"),
+        ("rekor-v2", "https://rekor.example"),
+    ]
 
 
 def test_a_key_of_a_kind_that_nobody_knows_is_left_out():

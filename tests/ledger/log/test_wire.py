@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import re
 import ssl
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ledger.errors import LimitError, SourceError
 from ledger.log.posting import Poster
@@ -86,6 +91,7 @@ ANSWERS = {
     "with a length": plain(),
     "in single bytes": [bytes([each]) for each in plain()],
     "in chunks": CHUNKED + b"3\r\nbod\r\n1;word=7\r\ny\r\n0\r\n\r\n",
+    "in chunks of one byte": CHUNKED + b"1\r\nb\r\n1\r\no\r\n1\r\nd\r\n1\r\ny\r\n0\r\n\r\n",
     "in chunks with a trailer": CHUNKED + b"4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n",
     "in chunks, in single bytes": [bytes([each]) for each in CHUNKED + b"4\r\nbody\r\n0\r\nX-Sum: 7\r\n\r\n"],
     "after another that only announces it": b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n" + plain(),
@@ -139,6 +145,7 @@ BROKEN = {
     "a length with a sign": b"HTTP/1.1 200 OK\r\nContent-Length: +4\r\n\r\nbody",
     "a chunk that is longer than it says": CHUNKED + b"3\r\nbody\r\n0\r\n\r\n",
     "a chunk without a size": CHUNKED + bytes(MAX_HEAD_BYTES + 1),
+    "an answer that is announced for ever": b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" * 3000,
     "a head that does not end": b"HTTP/1.1 200 OK\r\nA: " + b"a" * MAX_HEAD_BYTES,
 }
 
@@ -212,6 +219,73 @@ def test_the_late_answer_to_a_request_that_was_given_up_is_no_answer_to_the_next
 
     assert run(server, use).content == b"body"
     assert server.connections == 2
+
+
+def certificate_for(name, folder):
+    """A certificate that signs itself, and a context that serves it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(start)
+        .not_valid_after(start + dt.timedelta(days=365 * 100))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return path, context
+
+
+@pytest.mark.parametrize("name", ["localhost", "other.example"])
+def test_the_name_in_a_certificate_is_checked(tmp_path, name):
+    path, serving = certificate_for(name, tmp_path)
+    server = Server(plain())
+
+    async def main():
+        listening = await asyncio.start_server(server, "127.0.0.1", 0, ssl=serving)
+        trusting = ssl.create_default_context(cafile=str(path))
+        transport = WireTransport(max_bytes=LIMIT, tls=trusting)
+        try:
+            async with httpx.AsyncClient(transport=transport, timeout=20) as client:
+                return await client.post(f"https://localhost:{listening.sockets[0].getsockname()[1]}/")
+        finally:
+            listening.close()
+            await server.end()
+
+    if name == "localhost":
+        assert asyncio.run(main()).content == b"body"
+    else:
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            asyncio.run(main())
+        assert not server.requests
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    server = Server(plain())
+
+    async def use(client, url):
+        monkeypatch.setenv("HTTP_PROXY", url)
+        poster = Poster(1, max_bytes=LIMIT)
+        try:
+            return await poster.post("http://rekor.example/api", content=b"")
+        finally:
+            await poster.close()
+
+    assert run(server, use).status == 201
+    assert server.requests[0][0].startswith(b"POST http://rekor.example/api HTTP/1.1")
 
 
 def test_a_redirect_is_not_followed():
