@@ -59,7 +59,6 @@ class RekorV1:
         self._turn = asyncio.Semaphore(in_flight)
         tls = httpx.create_ssl_context()
         self._client = httpx.AsyncClient(
-            timeout=timeout,
             follow_redirects=False,
             transport=WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls),
             verify=tls,

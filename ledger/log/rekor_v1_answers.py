@@ -172,14 +172,18 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
     if entry.log_id != shard.log_id:
         raise SignatureError("log of the entry", expected=shard.log_id.hex(), actual=entry.log_id.hex())
     # 2. Checkpoint and signed entry timestamp are the log's, and the body is in the tree. A tree that does not reach
-    #    the leaf is an old one, not a wrong one, once it is known to be this log's.
-    tree = verify_tree(entry, keys)
+    #    the leaf is an old one, not a wrong one, if it is this log's.
+    try:
+        proven = prove_log_entry(entry, keys)
+    except ProofError:
+        size = verify_tree(entry, keys).size
+        if size <= entry.proof_index:
+            raise NotYet(
+                "tree of the inclusion proof", expected=f"more than {entry.proof_index} leaves", actual=size
+            ) from None
+        raise
+    tree = proven.tree
     tree_id = tree_id_of(tree.origin, shard)
-    if tree.size <= entry.proof_index:
-        raise NotYet(
-            "tree of the inclusion proof", expected=f"more than {entry.proof_index} leaves", actual=tree.size
-        )
-    proven = prove_log_entry(entry, keys)
     # 3. Nothing that stands beside is another tree's: clients of others believe root and size, people the UUID.
     if (answered.root, answered.size) != (tree.root_hash, tree.size):
         raise ProofError(

@@ -69,7 +69,7 @@ class RekorV1Log:
 
         self.shard = shard
         self._keys, self._signers, self._timeout = keys, dict(signers or {}), timeout
-        self._client = httpx.Client(timeout=timeout, follow_redirects=False)
+        self._client = httpx.Client(follow_redirects=False)
 
     def close(self) -> None:
         """Close connections."""
@@ -217,7 +217,7 @@ class RekorV1Log:
 
     def _get(self, path: str) -> bytes:
         url = self.shard.read_url.rstrip("/") + path
-        return body_of(ask_now(self._client, Ask(url=url)), 200)
+        return body_of(ask_now(self._client, Ask(url=url), seconds=self._timeout), 200)
 
     def _ask(self, path: str) -> Json:
         return read_json(self._get(path))
@@ -232,7 +232,7 @@ class RekorV1Log:
         limit = AT_MOST * MAX_ANSWER_BYTES
         url = f"{self.shard.read_url.rstrip('/')}{ENTRIES}/retrieve"
         ask = Ask(url=url, body=format_canonical_json(query), max_bytes=limit)
-        value = read_json(body_of(ask_now(self._client, ask), 200), max_bytes=limit)
+        value = read_json(body_of(ask_now(self._client, ask, seconds=self._timeout), 200), max_bytes=limit)
         if not isinstance(value, list) or len(value) > AT_MOST:
             raise MalformedError(
                 "answer of the log", expected=f"at most {AT_MOST} entries", actual="other fields"
