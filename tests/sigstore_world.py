@@ -4,10 +4,10 @@ import hashlib
 import json
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
+from ledger.bundle.any_key import AnyVerifier
+from ledger.bundle.bodies import dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
 from ledger.bundle.export import format_sigstore_bundle, key_hint
 from ledger.client.trust import HubKey, TrustedLog
 from ledger.encoding import format_base64, format_canonical_json
@@ -170,13 +170,23 @@ def bundle_of(content, entries, *, media=MEDIA, spki, timestamps=()):
     }
 
 
-def sign_file(log, *, key="alice", artifact=ARTIFACT):
+def sign(private, message):
+    """Sign as cosign does with a key of this kind."""
+    match private:
+        case ec.EllipticCurvePrivateKey():
+            return private.sign(message, ECDSA)
+        case rsa.RSAPrivateKey():
+            return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    return private.sign(message)
+
+
+def sign_file(log, *, key="alice", artifact=ARTIFACT, private=None):
     """A bundle of a signed file, logged as ``hashedrekord``."""
-    private = p256_key(key)
+    private = private or p256_key(key)
     digest = hashlib.sha256(artifact).digest()
-    signature = private.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256()), deterministic_signing=True))
+    signature = sign(private, artifact)
     make = hashedrekord_v1 if isinstance(log, RekorOne) else hashedrekord_v2
-    body = make(digest, signature, Verifier(spki_of(private)))
+    body = make(digest, signature, AnyVerifier(spki_of(private)))
     content = {
         "messageSignature": {
             "messageDigest": {"algorithm": "SHA2_256", "digest": format_base64(digest)},
@@ -186,13 +196,15 @@ def sign_file(log, *, key="alice", artifact=ARTIFACT):
     return bundle_of(content, [log.log(body)], spki=spki_of(private))
 
 
-def sign_payload(log, *, key="alice", payload=None, kind=None, payload_type="application/vnd.in-toto+json"):
+def sign_payload(
+    log, *, key="alice", payload=None, kind=None, payload_type="application/vnd.in-toto+json", private=None
+):
     """A bundle of a signed statement, logged as the kind that the log takes, or as another."""
-    private = p256_key(key)
-    verifier = Verifier(spki_of(private))
+    private = private or p256_key(key)
+    verifier = AnyVerifier(spki_of(private))
     payload = statement() if payload is None else payload
     message = b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
-    signature = private.sign(message, ECDSA)
+    signature = sign(private, message)
     sha256 = hashlib.sha256(b"as it was sent").hexdigest()
     kind = kind or (("dsse", "0.0.1") if isinstance(log, RekorOne) else log.kind)
     match kind:

@@ -20,7 +20,7 @@ from ledger.encoding import Json, format_base64, format_canonical_json
 from ledger.entry import PAYLOAD_TYPE, pae, parse_envelope
 from ledger.errors import ConfigError
 
-_V2_NAMES = {"secp256r1": "SHA2_256", "secp384r1": "SHA2_384", "secp521r1": "SHA2_512"}
+_V2_NAMES = {"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
 _V1_NAMES = {32: "sha256", 48: "sha384", 64: "sha512"}
 """By the length of the digest: in Rekor v1 whoever signs chooses the hash, whatever the key."""
 _KEY_DETAILS = {
@@ -38,16 +38,19 @@ class Verifier:
     is_certificate: bool = False
 
     @cached_property
-    def key(self) -> ec.EllipticCurvePublicKey:
-        """The key. Raises ConfigError: not DER, or no key on P-256, P-384 or P-521."""
+    def loaded(self) -> Any:
+        """The key, of whatever kind. Raises ConfigError: not DER."""
         try:
-            key: Any = (
-                x509.load_der_x509_certificate(self.der).public_key()
-                if self.is_certificate
-                else serialization.load_der_public_key(self.der)
-            )
+            if self.is_certificate:
+                return x509.load_der_x509_certificate(self.der).public_key()
+            return serialization.load_der_public_key(self.der)
         except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             raise ConfigError("key of a signature", expected="DER", actual=str(error)) from error
+
+    @cached_property
+    def key(self) -> ec.EllipticCurvePublicKey:
+        """The key. Raises ConfigError: not DER, or no key on P-256, P-384 or P-521."""
+        key = self.loaded
         if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in HASHES:
             raise ConfigError(
                 "key of a signature",
@@ -131,7 +134,7 @@ def hashedrekord_v2(digest: bytes, signature: bytes, verifier: Verifier) -> byte
             "spec": {
                 "hashedRekordV002": {
                     "data": {
-                        "algorithm": _V2_NAMES[verifier.key.curve.name],
+                        "algorithm": _V2_NAMES[verifier.algorithm.name],
                         "digest": format_base64(digest),
                     },
                     "signature": {

@@ -10,13 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
-from ledger.bundle.bodies import Verifier
+from ledger.bundle.any_key import ED25519_PH, HASHES_BY_NAME, AnyVerifier
 from ledger.bundle.log_entry import ProvenEntry
 from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promised
 from ledger.bundle.subjects import Subjects, parse_subjects
@@ -28,20 +23,13 @@ from ledger.errors import (
     ConfigError,
     InputError,
     LedgerError,
-    MalformedError,
-    SignatureError,
 )
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
 from ledger.log.timestamping import verify_timestamp
 
 ARTIFACT_STEP = "artifact"
 PROMISE_STEP = "inclusion promise"
-_HASHES: Mapping[str, hashes.HashAlgorithm] = {
-    "SHA2_256": hashes.SHA256(),
-    "SHA2_384": hashes.SHA384(),
-    "SHA2_512": hashes.SHA512(),
-}
-_NAMES = {each.name: name for name, each in _HASHES.items()}
+_NAMES = {each.name: name for name, each in HASHES_BY_NAME.items()}
 SUBJECT_HASHES = {"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
 """By in-toto's name of a hash. An artifact is held against those that a statement has and we know."""
 
@@ -103,7 +91,7 @@ class _State:
 def hashes_needed(bundle: AnyBundle) -> tuple[str, ...]:
     """Return by which hashes (Sigstore's names) an artifact is held against the bundle."""
     if isinstance(bundle.content, SignedFile):
-        return (bundle.content.algorithm,) if bundle.content.algorithm else tuple(_HASHES)
+        return (bundle.content.algorithm,) if bundle.content.algorithm else tuple(HASHES_BY_NAME)
     return ("SHA2_256", "SHA2_512")
 
 
@@ -172,7 +160,11 @@ def _check_bundle(
         raise _no_entry("none")
     verifier = _verifier(bundle)
     digest = state.digest = _digest(bundle.content, verifier, artifact)
-    _verify_signature(bundle.content, verifier, digest)
+    if verifier.details == ED25519_PH and "hashedrekord" in _kinds(bundle):
+        raise UnknownKindError(
+            "signature of the bundle", expected="one by a key that is known here", actual="Ed25519ph"
+        )
+    verifier.verify(bundle.content, digest)
     state.passed("signature", f"by the {_named(verifier)} over {_what(bundle.content)}")
     unproven = [each for each in bundle.log_entries if _has_no_proof(each)] if bundle.may_be_promised else []
     for each in unproven:
@@ -191,6 +183,16 @@ def _check_bundle(
         return LogResult.CANNOT_CHECK
     state.signer = Signer(facts=_signer_facts(bundle, verifier, root, digest, state))
     return LogResult.INCLUDED_ONLY
+
+
+def _kinds(bundle: AnyBundle) -> set[str]:
+    """Return the kinds that the log entries say they are."""
+    return {
+        str(kind)
+        for entry in bundle.log_entries
+        if isinstance(entry, dict) and isinstance(entry.get("kindVersion"), dict)
+        for kind in [entry["kindVersion"].get("kind")]
+    }
 
 
 def _has_no_proof(entry: object) -> bool:
@@ -215,26 +217,15 @@ _PROMISED = Failure(
 )
 
 
-def _verifier(bundle: AnyBundle) -> Verifier:
-    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names.
-
-    Raises:
-        MalformedError: neither can be read. UnknownKindError: a key that is not known here.
-    """
+def _verifier(bundle: AnyBundle) -> AnyVerifier:
+    """Return whose key the bundle claims: its certificate's, or the one that its first log entry names."""
     if bundle.certificate is not None:
-        verifier = Verifier(bundle.certificate, is_certificate=True)
-    else:
-        verifier = Verifier(key_in_entry(bundle.log_entries[0]))
-    try:
-        verifier.details  # noqa: B018 - loads the key
-    except ConfigError as error:
-        kind = UnknownKindError if error.__cause__ is None else MalformedError
-        raise kind(error.what, expected=error.expected, actual=error.actual) from error
-    return verifier
+        return AnyVerifier(bundle.certificate, is_certificate=True)
+    return AnyVerifier(key_in_entry(bundle.log_entries[0]))
 
 
 def _digest(
-    content: SignedEnvelope | SignedFile, verifier: Verifier, artifact: Mapping[str, bytes] | None
+    content: SignedEnvelope | SignedFile, verifier: AnyVerifier, artifact: Mapping[str, bytes] | None
 ) -> bytes:
     """Return the digest of what was signed; of a file, the bundle's word, which the signature is then held against."""
     if isinstance(content, SignedEnvelope):
@@ -252,22 +243,7 @@ def _digest(
     return artifact[name]
 
 
-def _verify_signature(content: SignedEnvelope | SignedFile, verifier: Verifier, digest: bytes) -> None:
-    """Return if the key made the signature. Raises SignatureError."""
-    algorithm = verifier.algorithm
-    if isinstance(content, SignedFile) and content.algorithm is not None:
-        algorithm = _HASHES[content.algorithm]
-    try:
-        verifier.key.verify(content.signature, digest, ec.ECDSA(Prehashed(algorithm)))
-    except InvalidSignature as error:
-        raise SignatureError(
-            "signature of the bundle",
-            expected=f"one by its {_named(verifier)} over {_what(content)}",
-            actual="one that fails",
-        ) from error
-
-
-def _named(verifier: Verifier) -> str:
+def _named(verifier: AnyVerifier) -> str:
     return "certificate's key" if verifier.is_certificate else f"key {fingerprint(_sha256(verifier.der))}"
 
 
@@ -292,7 +268,7 @@ def _add_proven(proven: ProvenEntry, state: _State) -> None:
 
 
 def _signer_facts(
-    bundle: AnyBundle, verifier: Verifier, root: bytes, digest: bytes, state: _State
+    bundle: AnyBundle, verifier: AnyVerifier, root: bytes, digest: bytes, state: _State
 ) -> SignerFacts:
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:

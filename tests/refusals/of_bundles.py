@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.verify import command as verify
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import MAX_ENTRIES, parse_any_bundle
+from ledger.bundle.any_key import AnyVerifier
 from ledger.bundle.bodies import Verifier, intoto_v2
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.bundle.log_entry import LogKeys, parse_log_entry, parse_promised_entry
@@ -55,7 +57,7 @@ from tests.sigstore_world import (
     trust_of,
     trusted_root,
 )
-from tests.world import NOW, World, p256_key, sign_statement, spki_of
+from tests.world import NOW, World, ed25519_key, p256_key, sign_statement, spki_of
 
 AGAIN = "Get it again from where it came; if it stays the same, tell whoever wrote it"
 LIMIT = "Check that it is what you meant: the limit cannot be changed"
@@ -325,7 +327,7 @@ CHECKS = (
     ),
     turned(
         SignatureError,
-        "signature of the bundle: expected one by its key SHA256:<any> over the digest of a file, got one that fails. "
+        "signature of the bundle: expected one by its key over the digest of a file, got one that fails. "
         + KEYS,
         lambda _: _checked(
             lambda bundle: bundle["messageSignature"].update(
@@ -338,6 +340,26 @@ CHECKS = (
         "certificate of the signature: expected an entry of a kind that sigstore-python verifies certificates with, got "
         "intoto 0.0.2. Check the certificate with cosign; the log entry itself is proven",
         lambda _: _checked(lambda bundle: None, log=RekorOne(), sign=_certified),
+    ),
+    turned(
+        UnknownKindError,
+        f"signature of the bundle: expected one by a key that is known here, got Ed25519ph. {NEWER}",
+        lambda _: _checked(
+            lambda bundle: None, sign=lambda log: sign_file(log, private=ed25519_key("alice"))
+        ),
+    ),
+    refused(
+        UnknownKindError,
+        f"signature of the bundle: expected one over a digest, got one by an Ed25519 key. {NEWER}",
+        lambda _: AnyVerifier(spki_of(ed25519_key("alice"))).verify(
+            _parse(sign_file(RekorTwo())).content, bytes(32)
+        ),
+    ),
+    refused(
+        UnknownKindError,
+        "key of a signature: expected a key on P-256, P-384 or P-521, RSA of 2048, 3072 or 4096 bits, or Ed25519, got "
+        f"ECPublicKey. {NEWER}",
+        lambda _: AnyVerifier(spki_of(ec.generate_private_key(ec.SECP256K1()))).key,
     ),
     turned(
         MalformedError,
@@ -440,6 +462,14 @@ def _extra(**changes):
 MAP_COMMIT = format_map_commit(MapCommit(covers=0, root=bytes(32)))
 
 
+def _without_a_promise():
+    bundle = json.loads(event_bundle(RekorOne()))
+    entry = bundle["verificationMaterial"]["tlogEntries"][0]
+    del entry["inclusionPromise"]
+    entry["logIndex"] = entry["inclusionProof"]["logIndex"]
+    return json.dumps(bundle).encode()
+
+
 REKOR = (
     refused(
         ConfigError,
@@ -457,6 +487,11 @@ REKOR = (
         SignatureError,
         f"key of the entry: expected a hub key of the trust file, got <hex>. {KEYS}",
         lambda _: _event(event_bundle(RekorTwo(), key="stranger"), trust_of(RekorTwo())),
+    ),
+    turned(
+        SignatureError,
+        f"inclusion promise: expected the log's, which alone covers the index, got none. {KEYS}",
+        lambda _: _event(_without_a_promise(), trust_of(RekorOne())),
     ),
     turned(
         SignatureError,

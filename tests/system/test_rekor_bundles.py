@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
@@ -158,6 +159,30 @@ SIGN = {
     "a file": ("sign-blob", ()),
     "a statement": ("attest-blob", ("--type", "https://example.org/p/v1", "--predicate", "predicate.json")),
 }
+
+
+def test_we_verify_a_bundle_of_cosign_with_an_rsa_key(world, hubledger):
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    (world.folder / "rsa.pem").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+    cosign(
+        world.folder,
+        *("import-key-pair", "--key", world.path("rsa.pem"), "--output-key-prefix", world.path("rsa")),
+    )
+    bundle = world.path("rsa.sigstore.json")
+    cosign(
+        world.folder,
+        *("sign-blob", "--key", world.path("rsa.key"), "--bundle", bundle, "--yes"),
+        *("--signing-config", str(world.config), "--trusted-root", str(world.root), world.path("weights")),
+    )
+    known = ("verify", "--bundle", bundle, "--trusted-root", world.root, "--artifact", world.path("weights"))
+    code, out, err = hubledger(*known, "--public-key", world.path("rsa.pub"))
+    assert code == 0, out + err
 
 
 @pytest.mark.parametrize("what", SIGN)

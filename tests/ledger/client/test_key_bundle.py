@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.client.expect import Expectation
@@ -24,7 +25,7 @@ from tests.sigstore_world import (
     sign_payload,
     trusted_root,
 )
-from tests.world import p256_key, spki_of
+from tests.world import ed25519_key, p256_key, spki_of
 
 OLD = "application/vnd.dev.sigstore.bundle+json;version=0.1"
 
@@ -199,6 +200,61 @@ def test_a_statement_that_cannot_be_read_is_about_nothing(payload):
     result = check(sign_payload(log, payload=payload), log)
     assert result.signature is ModelResult.CONTENT_DIFFERS
     assert not result.subjects.digests
+
+
+# Other keys
+
+
+@pytest.fixture(scope="module")
+def rsa_key():
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_an_rsa_key_verifies_and_every_mutation_is_refused(name, rsa_key):
+    log, bundle = make(name, private=rsa_key)
+    known = {"expected": (Expectation(key_sha256=hashlib.sha256(spki_of(rsa_key)).digest()),)}
+    whole = check(bundle, log, **known)
+    assert whole.satisfied, whole.failure
+    _, other = make(name, key="bob")
+    for mutation, bent in mutations(bundle, other, bits=4):
+        try:
+            result = check(bent, log, **known)
+        except InputError:
+            continue
+        assert not result.satisfied or facts(result) == facts(whole), mutation
+
+
+@pytest.mark.parametrize("kind", [("dsse", "0.0.1"), ("intoto", "0.0.2")])
+def test_an_ed25519_key_signs_statements_in_rekor_v1(kind):
+    log, private = RekorOne(), ed25519_key("alice")
+    bundle = sign_payload(log, private=private, kind=kind)
+    known = {"expected": (Expectation(key_sha256=hashlib.sha256(spki_of(private)).digest()),)}
+    assert check(bundle, log, **known).satisfied
+    envelope = bundle["dsseEnvelope"]["signatures"][0]
+    envelope["sig"] = format_base64(bytes(64))
+    result = check(bundle, log, **known)
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "signature of the bundle")
+
+
+@pytest.mark.parametrize("sign", [sign_file, sign_payload])
+def test_ed25519ph_cannot_be_checked(sign):
+    log = RekorTwo()
+    result = check(sign(log, private=ed25519_key("alice")), log)
+    assert (result.log, result.failure.actual) == (LogResult.CANNOT_CHECK, "Ed25519ph")
+
+
+def test_a_small_rsa_key_cannot_be_checked():
+    log = RekorTwo()
+    private = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - that is the point
+    body = json.loads(parse(sign_file(log)["verificationMaterial"]["tlogEntries"][0]["canonicalizedBody"]))
+    body["spec"]["hashedRekordV002"]["signature"]["verifier"]["publicKey"]["rawBytes"] = format_base64(
+        spki_of(private)
+    )
+    bundle = sign_file(log)
+    bundle["verificationMaterial"]["tlogEntries"] = [log.log(json.dumps(body).encode())]
+    small = check(bundle, log)
+    assert (small.log, small.failure.step) == (LogResult.CANNOT_CHECK, "key of a signature")
 
 
 # Promises
