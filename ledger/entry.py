@@ -85,7 +85,9 @@ def format_entry(payload: bytes, *, keyid: str, signature: bytes) -> bytes:
     return data
 
 
-def parse_entry(data: bytes, *, leaf_index: int | None = None) -> Entry | MapCommit:
+def parse_entry(
+    data: bytes, *, leaf_index: int | None = None, max_signature_bytes: int = MAX_SIGNATURE_BYTES
+) -> Entry | MapCommit:
     """Parse an entry that equals its own re-encoding.
 
     A map commit counts as one only at the leaf index that it covers, where ``leaf_index`` is given.
@@ -96,7 +98,7 @@ def parse_entry(data: bytes, *, leaf_index: int | None = None) -> Entry | MapCom
     value = parse_canonical_json(data, what="entry", max_bytes=MAX_ENTRY_BYTES)
     if isinstance(value, dict) and value.get("kind") == MAP_COMMIT_KIND:
         return _parse_map_commit(value, leaf_index)
-    return parse_envelope(value)
+    return parse_envelope(value, max_signature_bytes=max_signature_bytes)
 
 
 def parse_envelope(value: Json, *, max_signature_bytes: int = MAX_SIGNATURE_BYTES) -> Entry:

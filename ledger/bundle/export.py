@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
 from ledger.bundle.log_entry import MAX_BODY_BYTES, LogEntry, parse_log_entry
-from ledger.encoding import Json, format_base64, format_canonical_json, parse_canonical_json, parse_json
-from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES, MAX_ENTRY_BYTES, Entry, parse_envelope
+from ledger.encoding import Json, format_base64, format_canonical_json, parse_json
+from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES, Entry, parse_entry
 from ledger.errors import MalformedError
 from ledger.tlog.proof import TlogProof, format_proof
 
@@ -85,8 +85,10 @@ def _tlog_proof(entry: bytes, proof: LogEntry) -> TlogProof:
 
 def _parse(entry: bytes) -> Entry:
     """Read an envelope of a hub's, or of an anchor's, whose key may be on a larger curve."""
-    value = parse_canonical_json(entry, what="entry for a bundle", max_bytes=MAX_ENTRY_BYTES)
-    return parse_envelope(value, max_signature_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
+    parsed = parse_entry(entry, max_signature_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
+    if not isinstance(parsed, Entry):
+        raise MalformedError("entry for a bundle", expected="an envelope", actual="a map commit")
+    return parsed
 
 
 def _value(entry: bytes) -> Json:

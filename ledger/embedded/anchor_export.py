@@ -16,7 +16,7 @@ from ledger.storage.directory import write_file_durably
 
 
 def export_anchors(report: AnchorReport, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Write every anchor that holds and is not pending; returns the files. What does not hold is nobody's evidence.
+    """Write every anchor that holds and that somebody outside has answered; returns the files.
 
     Raises:
         WriteError: the folder or a file could not be written.
@@ -41,8 +41,10 @@ def export_anchors(report: AnchorReport, folder: pathlib.Path) -> list[pathlib.P
 def _files(anchor: ListedAnchor) -> Iterator[tuple[str, bytes]]:
     """Yield the files of one anchor: the bundle, the text whose digest is its subject, the signed note, the key."""
     stored, signed, checkpoint = anchor.stored, anchor.signed, anchor.checkpoint
-    if anchor.problems or stored is None or signed is None or checkpoint is None or stored.is_pending:
+    if anchor.problems or stored is None or signed is None or checkpoint is None:
         return
+    if stored.log_entry is None and not stored.timestamps:
+        return  # nobody but us says anything yet
     spki = signed.verifier.der
     yield (
         f"{anchor.name}.sigstore.json",

@@ -191,5 +191,5 @@ def verify_extends(anchored: Checkpoint, *, size: int, root_at: RootAt) -> None:
             f"root of size {anchored.size}, which was anchored",
             expected=anchored.root_hash.hex(),
             actual=f"{root.hex()}, from the tiles",
-            next_step="Run `hubledger log audit`: either a tile is damaged, or the log has been forked",
+            next_step="Run `hubledger log anchors`: if the log has been forked, it writes evidence of it; else a tile is damaged",
         )

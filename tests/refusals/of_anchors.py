@@ -120,7 +120,7 @@ PROOFS = (
     ),
     refused(
         ProofError,
-        "root of size 7, which was anchored: expected <hex>, got <hex>, from the tiles. Run `hubledger log audit`: either a tile is damaged, or the log has been forked",
+        "root of size 7, which was anchored: expected <hex>, got <hex>, from the tiles. Run `hubledger log anchors`: if the log has been forked, it writes evidence of it; else a tile is damaged",
         lambda _: verify_extends(TREE, size=8, root_at=lambda size: digest("other")),
     ),
 )
