@@ -69,11 +69,13 @@ def export(directory: pathlib.Path, event: str, output: pathlib.Path, *, as_json
     if as_json:
         echo_json(facts)
         return
-    click.echo(f"Leaf {facts['leafIndex']} of {facts['ledger']}, in {output}")
+    place = f"Leaf {facts['leafIndex']}" if "leafIndex" in facts else f"Number {facts['number']}"
+    click.echo(f"{place} of {facts['ledger']}, in {output}")
     for piece in facts["pieces"]:
         click.echo(f"  {piece.get('file', '-'):<14} {_line(piece)}")
+    option = "--proof" if facts["proof"].endswith(".tlog-proof") else "--bundle"
     click.echo(
-        f"Check it: hubledger verify --proof {output}/event.tlog-proof --trust YOUR-TRUST-FILE --log-only"
+        f"Check it: hubledger verify {option} {output}/{facts['proof']} --trust YOUR-TRUST-FILE --log-only"
     )
 
 

@@ -162,7 +162,17 @@ def _show_content(
     if as_json:
         echo_json(found)
         return
-    header = ("LEAF", "RECORDED", "MODEL", "REVISION", "OUTCOME", "CONTENT SIGNED BY", "UPLOADED BY")
+    remote = any("number" in each for each in found["events"])
+    header = (
+        *(("NUMBER", "SHARD") if remote else ()),
+        "LEAF",
+        "RECORDED",
+        "MODEL",
+        "REVISION",
+        "OUTCOME",
+        "CONTENT SIGNED BY",
+        "UPLOADED BY",
+    )
     click.echo(format_table(header, [_row(each) for each in found["events"]]))
     if found["count"] > len(found["events"]):
         click.echo(f"… and {found['count'] - len(found['events'])} more")
@@ -174,7 +184,7 @@ def _show_content(
 
 def _row(event: dict[str, Any]) -> tuple[str, ...]:
     return (
-        str(event["leafIndex"]),
+        *_place(event),
         event.get("recordedAt", ""),
         event.get("name", ""),
         event.get("revision", "")[:12],

@@ -26,7 +26,7 @@ from ledger.client.steps import (
     check_require,
     conclude,
 )
-from ledger.client.trust import TrustedLog, TrustFile
+from ledger.client.trust import TREE_ID, TrustedLog, TrustFile
 from ledger.entry import PAYLOAD_TYPE, format_entry, keyid_of
 from ledger.errors import ConfigError, LedgerError, SignatureError
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -109,15 +109,29 @@ class _Placed:
     """A proven entry, and the checkpoint of the shard that it is in."""
 
     def __init__(self, proven: ProvenEntry, trust: TrustFile) -> None:
-        log = trust.log_of(proven.note)
+        order, log = trust.log_of(proven.note)
         self.proven = proven
         self.checkpoint: VerifiedCheckpoint = verify_checkpoint(proven.note, origin=log.origin, keys=log.keys)
-        self.position = [each.keys for each in trust.shards].index(log.keys), proven.leaf_index
+        self.position = order, _index(proven)
+
+
+def _index(proven: ProvenEntry) -> int:
+    """Return the index of a position: in Rekor v1 the global one, since its trees follow each other under one key.
+
+    Raises:
+        SignatureError: nothing but a promise says which that is, and there is none.
+    """
+    if TREE_ID in proven.tree.origin and proven.integrated_time is None:
+        raise SignatureError(
+            "inclusion promise", expected="the log's, which alone covers the index", actual="none"
+        )
+    return proven.index
 
 
 def _report(placed: _Placed, state: State) -> None:
     proven, state.checkpoint = placed.proven, placed.checkpoint
-    state.shard, state.leaf_index = placed.position
+    state.shard, state.log_index = placed.position
+    state.leaf_index = proven.leaf_index
     state.passed("checkpoint signature", f"log key of {proven.tree.origin} in the trust file")
     state.passed("inclusion", f"leaf {proven.leaf_index} in the signed tree of {proven.tree.size}")
     state.passed("log entry", f"{' '.join(proven.kind)} about this envelope and the hub's key, byte for byte")

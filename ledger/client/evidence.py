@@ -131,7 +131,7 @@ def verify_evidence(data: bytes, *, trust: TrustFile) -> Misbehaviour:
 def _verify_checkpoint(note: str, which: str, trust: TrustFile) -> VerifiedCheckpoint:
     """Check one of the two notes, and say of a failure which one it was. Raises what ``verify_evidence`` raises."""
     try:
-        log = trust.log_of(note.encode("utf-8"))
+        _, log = trust.log_of(note.encode("utf-8"))
         return verify_checkpoint(note.encode("utf-8"), origin=log.origin, keys=log.keys)
     except LedgerError as error:
         raise type(error)(

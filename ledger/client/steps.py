@@ -50,7 +50,9 @@ class CannotCheckError(VerificationError):
 
 @dataclass(slots=True)
 class State:
-    """What has been established so far, step by step. ``shard`` and ``leaf_index`` are the position of the entry."""
+    """What has been established so far, step by step. The position of the entry is ``shard`` and ``log_index``, or
+    ``leaf_index`` where the log has no other.
+    """
 
     checks: list[Check] = field(default_factory=list)
     log: LogResult = LogResult.INVALID
@@ -60,6 +62,7 @@ class State:
     cosignatures: tuple[Cosignature, ...] = ()
     shard: int = 0
     leaf_index: int | None = None
+    log_index: int | None = None
     older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
@@ -123,7 +126,8 @@ def check_entry(data: bytes, trust: TrustFile, state: State) -> None:
     _check_statement(statement, trust)
     state.passed("statement", f"ledger {trust.ledger}, hub {trust.hub}")
     try:
-        trust.check_key(entry.keyid, index or 0, shard=state.shard)
+        at = state.log_index if state.log_index is not None else index
+        trust.check_key(entry.keyid, at or 0, shard=state.shard)
     except SignatureError as error:
         # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
         # is shown as the hub's word.

@@ -22,6 +22,8 @@ from ledger.tlog.trust_policy import LogKey, TrustPolicy, Witness, format_policy
 
 MAX_TRUST_BYTES = 1 << 20
 FORMAT = 1
+TREE_ID = " - "
+"""What stands before the tree id in the origins of Rekor v1, whose checkpoints are signed under the name before it."""
 REQUIRE = ("included", "complete", "audited")
 
 
@@ -188,19 +190,22 @@ class TrustFile:
         """The shards in order; a tile log is one."""
         return self.shards or (TrustedLog(origin=self.origin, keys=self.log_keys),)
 
-    def log_of(self, note: bytes) -> TrustedLog:
-        """Return the log whose checkpoint this claims to be; nothing is verified.
+    def log_of(self, note: bytes) -> tuple[int, TrustedLog]:
+        """Return the log whose checkpoint this claims to be, and its place among the shards; nothing is verified.
+
+        A shard of Rekor v1 may be listed by its name alone, since its tree's id is in no trusted root; one that is listed
+        by the whole origin comes first.
 
         Raises:
             MalformedError, LimitError: no note. SignatureError: of a log that is not this ledger's.
         """
         if not self.is_rekor:
-            return self.logs[0]
+            return 0, self.logs[0]
         origin = parse_note(note).text.partition(b"\n")[0].decode()
-        for each in self.shards:
-            # A shard of Rekor v1 may be listed by its name alone: its tree's id is in no trusted root.
-            if origin == each.origin or (" - " not in each.origin and origin.startswith(f"{each.origin} - ")):
-                return TrustedLog(origin=origin, keys=each.keys)
+        for wanted in (origin, origin.partition(TREE_ID)[0]):
+            for order, each in enumerate(self.shards):
+                if each.origin == wanted:
+                    return order, TrustedLog(origin=origin, keys=each.keys)
         raise SignatureError(
             "origin of the checkpoint", expected=", ".join(each.origin for each in self.shards), actual=origin
         )
@@ -343,7 +348,7 @@ def _shard(table: Any) -> TrustedLog:
 
 def shard_key(origin: str, spki: bytes) -> VerifierKey:
     """Return the key of a shard's checkpoints. Rekor v1 signs under the first word of its origin, ``<name> - <tree id>``."""
-    name = origin.partition(" - ")[0]
+    name = origin.partition(TREE_ID)[0]
     if spki.startswith(_ED25519_SPKI):
         return VerifierKey(name=name, kind=KeyType.ED25519, public_key=spki.removeprefix(_ED25519_SPKI))
     return VerifierKey(name=name, kind=KeyType.ECDSA, public_key=spki)

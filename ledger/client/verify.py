@@ -107,9 +107,10 @@ def check_proof(
 
 
 def _verify_pin(pin: bytes, trust: TrustFile) -> VerifiedCheckpoint:
-    logs = trust.logs
-    # Of several shards, the one whose origin the pin begins with; any stands for a pin that is of none.
-    log = next((each for each in logs if pin.startswith(f"{each.origin}\n".encode())), logs[0])
+    try:
+        _, log = trust.log_of(pin)
+    except LedgerError:
+        log = trust.logs[0]  # any stands for a pin that is of none
     return verify_remembered(pin, origin=log.origin, keys=log.keys)
 
 
@@ -145,11 +146,10 @@ def _check_log(data: bytes, trust: TrustFile, pinned: VerifiedCheckpoint | None,
         )
     extra = parse_extra(proof.extra)
     state.passed("proof file", "c2sp.org/tlog-proof")
-    log = trust.log_of(proof.checkpoint_note)
+    state.shard, log = trust.log_of(proof.checkpoint_note)
     state.checkpoint = verify_checkpoint(proof.checkpoint_note, origin=log.origin, keys=log.keys)
     tree = state.checkpoint.checkpoint
     state.passed("checkpoint signature", f"log key of {log.origin} in the trust file")
-    state.shard = trust.logs.index(log)
     leaf = leaf_hash(leaf_of(extra, trust))
     _check_pin(pinned, proof=proof, extra=extra, leaf=leaf, state=state)
     counted = trust.policy.verify(proof.checkpoint_note, origin=log.origin)

@@ -244,13 +244,29 @@ def _write_export(
             target.put_stream(facts["file"], evidence.read(piece.sha256))
         written.append(facts)
     parsed = parse_entry(entry)
-    objects = {"event.tlog-proof": make_proof(ledger.log, leaf_index, entry), "entry.json": entry}
+    name, proof = _proof_of(ledger, leaf_index, entry)
+    objects = {name: proof, "entry.json": entry}
     if isinstance(parsed, Entry):
         objects["statement.json"] = parsed.payload
-    listing = {"leafIndex": leaf_index, "ledger": ledger.config.ledger, "pieces": written}
+    listing = {
+        ("leafIndex" if ledger.accepted is None else "number"): leaf_index,
+        "ledger": ledger.config.ledger,
+        "pieces": written,
+        "proof": name,
+    }
     objects["contents.json"] = format_canonical_json(listing)
     target.put(objects.items())
     return listing
+
+
+def _proof_of(ledger: ReadLedger, leaf_index: int, entry: bytes) -> tuple[str, bytes]:
+    """Return the proof of an entry and the name that it goes by. Raises NotFoundError: in Rekor, not logged yet."""
+    if ledger.accepted is None:
+        return "event.tlog-proof", make_proof(ledger.log, leaf_index, entry)
+    from ledger.embedded.remote import format_logged
+
+    name = "event.sigstore.json"
+    return name, format_logged(ledger.accepted.fate(leaf_index), ledger.accepted.prover, name=name)
 
 
 def _file_name(piece: Piece) -> str:

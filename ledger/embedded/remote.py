@@ -155,7 +155,7 @@ def dispatching(outbox: Outbox, config: Config, instance: Instance, **changes: A
 
     def connect(shard: Shard) -> RemoteLog:
         if shard.kind == "rekor-v1":
-            return RekorV1(shard, instance.keys)
+            return RekorV1(shard, instance.keys, in_flight=config.rekor.in_flight)
         stamping = config.rekor.timestamps
         return RekorV2(
             shard,

@@ -83,6 +83,10 @@ def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what:
 def _facts(ledger: ReadLedger, leaf_index: int, size: int) -> dict[str, Any]:
     event = read_statement_at(ledger, leaf_index, size)
     facts: dict[str, Any] = {"leafIndex": leaf_index}
+    if ledger.accepted is not None:
+        from ledger.embedded.remote import fate_facts
+
+        facts = fate_facts(ledger.accepted.fate(leaf_index))
     if not isinstance(event, VerificationEvent):
         return facts
     facts |= {

@@ -46,6 +46,7 @@ MAX_STAMPS_BYTES = 2 * MAX_TIMESTAMPS * MAX_TIMESTAMP_BYTES
 MAX_STATE_BYTES = 1 << 13
 MAX_REASON = 1000
 """Characters of a refusal: it may quote what a stranger wrote."""
+_LOGS = ("", "rekor-v2", "rekor-v1")
 _NAME = re.compile(r"(0|[1-9][0-9]{0,14})-([0-9a-f]{16})")
 
 _Part = TypeVar("_Part")
@@ -261,7 +262,7 @@ def _parse_new(data: bytes) -> NewAnchor:
             "size": size,
             "timestamps": bool(timestamps),
             **more,
-        } if kind == KIND and not more:
+        } if kind == KIND and not more and log in _LOGS:
             return NewAnchor(
                 size=parse_whole(size, what="size of the anchor"),
                 made_at=parse_whole(made_at, what="time of the anchor"),

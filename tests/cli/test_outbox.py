@@ -26,7 +26,9 @@ from ledger.errors import (
 )
 from ledger.log.receipts import twin
 from tests.fakes.rekor import FakeRekor, problem
+from tests.fakes.rekor_v1 import FakeRekorV1
 from tests.system.rekor import TrustedLog, write_trust
+from tests.system.rekor_v1 import write_trust as write_v1_trust
 
 
 class Hub:
@@ -299,10 +301,25 @@ def test_evidence_of_a_ledger_in_rekor_is_shown_and_withdrawn(hub):
     hub.record("r1")
     shown = hub.call("evidence", "show", hub.directory, "1")
     assert {each["use"] for each in shown["pieces"]} >= {"manifest", "policy"}
+    folder = hub.folder / "export"
+    listing = hub.call("evidence", "export", hub.directory, "1", "-o", str(folder))
+    assert (listing["number"], listing["proof"]) == (1, "event.sigstore.json")
+    trust = str(hub.folder / "ledger/trust.toml")
+    hub.call("verify", "--bundle", str(folder / listing["proof"]), "--trust", trust, "--log-only")
+    hub.record("r2", "--no-wait")
+    hub.call(
+        "evidence", "export", hub.directory, "2", "-o", str(hub.folder / "none"), code=NotFoundError.exit_code
+    )
+    content = hub.call("history", hub.directory, "acme/tiny")["events"]
+    assert [row["state"] for row in content] == ["logged", "pending"]
+    manifest_sha256 = hub.record("r2")["manifestSha256"]
+    (same,) = hub.call("history", hub.directory, "--content", manifest_sha256)["events"]
+    assert (same["number"], same["state"], same["revision"]) == (2, "logged", "r2")
+    assert "NUMBER  SHARD  LEAF" in hub.text("history", hub.directory, "--content", manifest_sha256)
     manifest = next(each["sha256"] for each in shown["pieces"] if each["use"] == "manifest")
     hub.call("evidence", "withdraw", hub.directory, manifest, "--reason", "personal-data")
     assert hub.call("outbox", "retry", hub.directory)["pending"] == 0
-    assert hub.audit()["logged"] == 3
+    assert hub.audit()["logged"] == 4
     assert hub.call("index", "check", hub.directory)["differences"] == []
 
 
@@ -452,3 +469,26 @@ def test_only_rekor_v2_is_scanned(hub, tmp_path, capsys):
     )
     hub.call("init", str(tmp_path / "own"), "--origin", "log.example", "--hub", "hub.example")
     hub.call("index", "rebuild", str(tmp_path / "own"), "--scan", code=UsageError.exit_code)
+
+
+def test_a_ledger_in_rekor_v1_is_the_same(tmp_path, capsys):
+    hub = Hub(tmp_path, capsys, kind="rekor-v1")
+    fake = FakeRekorV1()
+    with fake.serve():
+        root, signing = write_v1_trust(tmp_path, fake.tree.spki, fake.url)
+        hub.call(
+            *("init", hub.directory, "--origin", "log.example/models", "--hub", "hub.example"),
+            *("--log", "rekor-v1", "--trusted-root", str(root), "--signing-config", str(signing)),
+        )
+        receipt = hub.record("r1", "-o", str(tmp_path / "e.json"))
+        assert receipt["logged"], receipt
+        assert receipt["integratedTime"] > 0
+        assert hub.record("r1")["logIndex"] == receipt["logIndex"]
+        assert hub.audit()["logged"] == 2
+        assert hub.call("index", "rebuild", hub.directory)["leaves"] == 2
+        trust = str(tmp_path / "ledger/trust.toml")
+        result = hub.call("verify", "--bundle", str(tmp_path / "e.json"), "--trust", trust, "--log-only")
+        assert result["log"] == "INCLUDED_ONLY"
+        hub.call(
+            "proof", hub.directory, "1", "-o", str(tmp_path / "e.tlog-proof"), code=MalformedError.exit_code
+        )

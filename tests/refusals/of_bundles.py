@@ -462,6 +462,14 @@ def _extra(**changes):
 MAP_COMMIT = format_map_commit(MapCommit(covers=0, root=bytes(32)))
 
 
+def _without_a_promise():
+    bundle = json.loads(event_bundle(RekorOne()))
+    entry = bundle["verificationMaterial"]["tlogEntries"][0]
+    del entry["inclusionPromise"]
+    entry["logIndex"] = entry["inclusionProof"]["logIndex"]
+    return json.dumps(bundle).encode()
+
+
 REKOR = (
     refused(
         ConfigError,
@@ -479,6 +487,11 @@ REKOR = (
         SignatureError,
         f"key of the entry: expected a hub key of the trust file, got <hex>. {KEYS}",
         lambda _: _event(event_bundle(RekorTwo(), key="stranger"), trust_of(RekorTwo())),
+    ),
+    turned(
+        SignatureError,
+        f"inclusion promise: expected the log's, which alone covers the index, got none. {KEYS}",
+        lambda _: _event(_without_a_promise(), trust_of(RekorOne())),
     ),
     turned(
         SignatureError,

@@ -17,7 +17,7 @@ from ledger.errors import ConfigError, LedgerError
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.proof import parse_proof, verify_proof
 from tests.bundle_mutations import mutations
-from tests.sigstore_world import HUB_SPKI, RekorOne, RekorTwo, event_bundle, log_event, trust_of
+from tests.sigstore_world import FIRST_INDEX, HUB_SPKI, RekorOne, RekorTwo, event_bundle, log_event, trust_of
 from tests.world import (
     NOW,
     World,
@@ -107,6 +107,31 @@ def test_a_hub_key_counts_at_positions(first, end, first_shard, end_shard, count
     result = check(event_bundle(log, SIGNED), trust)
     assert result.model is (ModelResult.ACCEPTED if counts else ModelResult.NOT_ACCEPTED)
     assert result.log is LogResult.INCLUDED_ONLY
+
+
+@pytest.mark.parametrize(("first", "counts"), [(FIRST_INDEX + 1, True), (FIRST_INDEX + 2, False)])
+@pytest.mark.parametrize("listed", ["rekor-one.example - 7", "rekor-one.example"])
+def test_positions_in_rekor_v1_are_global_indices(listed, first, counts):
+    """Its trees follow each other under one key, and their leaves count from 0 again."""
+    log = RekorOne()
+    shard = replace(log.shard_of_trust, origin=listed)
+    trust = trust_of(
+        RekorTwo("old.example"), log, hub_keys=(HubKey(spki=HUB_SPKI, first=first, first_shard=1),)
+    )
+    result = check(event_bundle(log, SIGNED), replace(trust, shards=(trust.shards[0], shard)))
+    assert result.leaf_index == 1
+    assert result.model is (ModelResult.ACCEPTED if counts else ModelResult.NOT_ACCEPTED)
+
+
+def test_a_global_index_that_nothing_promises_is_no_position():
+    """Without the promise an entry of Rekor v1 would be wherever somebody says that it is."""
+    log = RekorOne()
+    bundle = json.loads(event_bundle(log, SIGNED))
+    entry = bundle["verificationMaterial"]["tlogEntries"][0]
+    del entry["inclusionPromise"]
+    entry["logIndex"] = entry["inclusionProof"]["logIndex"]
+    result = check(json.dumps(bundle).encode(), trust_of(log))
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "inclusion promise")
 
 
 def test_the_lowest_position_of_several_counts():

@@ -3,12 +3,18 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from ledger.bundle.bodies import SignedPayload, Verifier, hashedrekord_v2
-from ledger.errors import RestoredError
+from ledger.embedded.anchor_key import public_keys
+from ledger.errors import RestoredError, SourceError
 from ledger.log import anchor_memory
+from ledger.log.anchor_memory import AnchorMemory
+from ledger.log.authentic import AuthenticLog
+from ledger.log.published import PublishedLog
+from ledger.log.rekor_v2 import note_key
 from tests.anchors import AnchoredLedger, new_ledger, settings, trust_of
 from tests.fakes.rekor import FakeRekor, signed_payload
 
@@ -52,6 +58,18 @@ def test_a_copy_from_before_the_newest_anchor_is_found_by_it(ledger, rekor, tmp_
         old.record("r4", at=2 * DAY)
     assert old.list().anchors[0].checkpoint.checkpoint.size == 3
     assert len(rekor.tree.entries) == 2  # nothing was written, and nothing anchored
+
+
+def test_an_exported_anchor_that_is_kept_elsewhere_finds_it_without_asking_anybody(
+    ledger, tmp_path, hubledger
+):
+    old = backup(ledger, tmp_path)
+    old.configure(log="", trusted_root="", signing_config="")
+    ledger.record("r3", at=DAY)
+    hubledger("log", "anchors", ledger.folder, "--export", tmp_path / "kept")
+    (newest,) = (tmp_path / "kept").glob("4-*.checkpoint")
+    with pytest.raises(RestoredError, match="expected at most size 3, got size 4"):
+        old.record("r4", at=2 * DAY, not_older_than=[newest])
 
 
 def test_nor_is_its_next_checkpoint_anchored(ledger, rekor, tmp_path):
@@ -113,6 +131,34 @@ def test_a_log_that_cannot_be_read_is_left_alone_for_a_while(ledger, rekor):
     reads = len(rekor.requests)
     ledger.record("r4", at=20 * DAY - 59)
     assert len(rekor.requests) == reads
+
+
+def test_a_shard_that_is_away_does_not_keep_another_from_being_asked(ledger, rekor, tmp_path):
+    """Both may hold the newest anchor; the first one cannot be read at all."""
+
+    def gone(name, *, max_bytes):
+        raise SourceError("GET", expected="an answer", actual="none")
+
+    def fetch(name, *, max_bytes):
+        return rekor.tree.object(name)
+
+    old = backup(ledger, tmp_path)
+    ledger.record("r3", at=DAY)
+    shard = rekor.tree.shard()
+    logs = [
+        AuthenticLog(PublishedLog(each, origin=shard.origin, keys=[note_key(shard)]))
+        for each in (gone, fetch)
+    ]
+    memory = AnchorMemory(
+        store=old.store,
+        shards=[(shard, each) for each in logs],
+        shard_keys=rekor.tree.keys,
+        anchor_keys=public_keys(ledger.folder / "keys" / "anchor.key"),
+    )
+    with pytest.raises(RestoredError, match="by our anchor key"):
+        memory.check()
+    with pytest.raises(SourceError):
+        replace(memory, store=ledger.store).check()
 
 
 def test_it_is_asked_once_in_an_interval(ledger, rekor):

@@ -6,12 +6,14 @@ import json
 import logging
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
 
 from ledger.embedded.anchoring import anchor
 from ledger.errors import (
     ConfigError,
+    FrozenError,
     RejectedError,
     RestoredError,
     SourceError,
@@ -21,6 +23,7 @@ from ledger.log.local import writer_lock
 from ledger.storage.anchors import AnchorStore
 from tests.anchors import new_ledger, settings, trust_of
 from tests.fakes.rekor import FakeRekor, FakeTree, problem
+from tests.system.rekor import TrustedLog, write_trust
 
 
 @pytest.fixture
@@ -154,6 +157,33 @@ def test_a_refusal_for_good_is_kept_and_the_next_checkpoint_goes_on(ledger, reko
     listed = [each.as_json() for each in ledger.list().anchors]
     assert [each["state"] for each in listed] == ["refused", "logged"]
     assert "no such keys here" in listed[0]["refused"]
+    assert ledger.problems() == []
+
+
+def test_a_frozen_shard_leaves_it_pending_until_the_next_shard_is_configured(tmp_path, rekor, served):
+    """Anchors of both shards hold. The closed one is not asked what it knows: it takes nothing that is newer."""
+    ledger = new_ledger(tmp_path).configure(**settings(trust_of(tmp_path, rekor, served)))
+    ledger.anchor()
+    rekor.frozen = True
+    ledger.record("r2")
+    assert [type(each) for each in ledger.anchor().failures] == [FrozenError]
+    following = FakeRekor(tree=FakeTree("rekor2.example", key="the next shard"))
+    with following.serve() as url:
+        old, new = (
+            TrustedLog(base_url=f"http://{each.tree.origin}", spki=each.tree.spki, log_id=each.tree.log_id)
+            for each in (rekor, following)
+        )
+        shards = [
+            replace(old, end="2026-01-01T00:00:00Z"),
+            replace(new, write_url=url, start="2025-01-01T00:00:00Z"),
+        ]
+        write_trust(tmp_path, shards)
+        ledger.configure(read_url=f"{url}/read")
+        assert ledger.anchor().failures == ()
+        ledger.record("r3", at=86_400)
+        ledger.anchor()
+    origins = [each.as_json()["log"]["origin"] for each in ledger.list().anchors]
+    assert origins == ["rekor.example", "rekor2.example", "rekor2.example"]
     assert ledger.problems() == []
 
 

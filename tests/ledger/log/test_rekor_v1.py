@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import socket
 
 import pytest
@@ -15,16 +16,18 @@ from ledger.bundle.log_entry import parse_log_entry, prove_log_entry
 from ledger.encoding import format_canonical_json, parse_canonical_json
 from ledger.errors import (
     FrozenError,
+    LedgerError,
     LimitError,
     ProofError,
     RejectedError,
     SignatureError,
     SourceError,
 )
-from ledger.log.rekor_v1 import PAUSES, RekorV1
-from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES
+from ledger.log.rekor_v1 import PAUSES, RekorV1, body_as
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, parse_answer, prove_answer
 from tests.fakes.rekor import signed_payload
 from tests.fakes.rekor_v1 import CORRUPTIONS, NAME, TIME, FakeRekorV1, FakeV1Tree, refusal
+from tests.fuzz import bend_bytes, bend_value
 
 
 @pytest.fixture
@@ -349,3 +352,27 @@ def test_what_is_sent_is_the_stored_envelope_as_text(server):
     submit(server, signed)
     assert sent[0]["spec"]["proposedContent"]["envelope"].encode() == signed.envelope
     assert json.loads(signed.envelope)["signatures"][0]["keyid"] == signed.keyid
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_answer_that_is_bent_anywhere_is_refused_or_proves_the_very_same(seed):
+    """Never another exception, and never another fact: whatever else is in an answer is not believed."""
+    fake, rng = FakeRekorV1(), random.Random(seed)
+    for number in range(9):
+        fake.tree.append(body_as("dsse", signed_payload(f"entry {number}")))
+    answer = fake.tree.answered(5, 0)
+    shard, keys = fake.shard(), fake.keys
+    true, _ = prove_answer(parse_answer(json.dumps(answer).encode()), shard, keys)
+    refused = 0
+    for _ in range(400):
+        if rng.random() < 0.5:
+            data = json.dumps(bend_value(rng, answer)).encode()
+        else:
+            data = bend_bytes(rng, json.dumps(answer).encode())
+        try:
+            proven, _ = prove_answer(parse_answer(data), shard, keys)
+        except (LedgerError, NotYet):
+            refused += 1
+        else:
+            assert proven == true
+    assert refused > 200
