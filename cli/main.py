@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "evidence": "Show, export, withdraw or collect what events name by digest.",
     "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",
+    "serve": "Answer over HTTP: the log, histories, badges; and record what the hub sends.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",
 }
