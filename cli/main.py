@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",
     "serve": "Answer over HTTP: the log, histories, badges; and record what the hub sends.",
+    "token": "Make, list or revoke the tokens of those who write over HTTP.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",
 }

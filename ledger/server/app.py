@@ -90,11 +90,12 @@ class App:
         recorders: dict[str, AsyncHandler] | None = None,
         authority: Authority,
         limits: Limits,
+        pool: Pool,
     ) -> None:
         self._router = Router(routes)
         self._handlers, self._recorders = handlers, recorders or {}
         self._authority, self._limits = authority, limits
-        self.pool = Pool(limits)
+        self.pool = pool
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, whatever it is; nothing is raised."""

@@ -20,7 +20,6 @@ MAX_BODY_BYTES = 32 << 20
 MAX_BATCH_BYTES = 64 << 20
 MAX_PUT_BYTES = 1 << 30
 """As evidence is limited everywhere: the manifest of a very large repository."""
-MAX_ENTRIES_BYTES = 8 << 20
 MAX_PAIRS_BYTES = 1 << 20
 
 _VARIABLE = {
@@ -369,20 +368,6 @@ WRITE_ROUTES: tuple[Route, ...] = (
         scope="record",
         body=(messages.NDJSON, "Event"),
         max_body=MAX_BATCH_BYTES,
-    ),
-    Route(
-        method="POST",
-        path="/v1/entries",
-        name="submit",
-        says="Append signed envelopes of a hub that holds its own key: chained to the heads and decided by the policy that are in force.",
-        answers={
-            200: (_JSON, "Appended", "For each envelope a leaf index; appended together, or none of them.")
-        },
-        parameters=(_WAIT,),
-        problems=(p.HEAD_MOVED, p.CONFLICT, p.UNPROCESSABLE, p.NOT_IMPLEMENTED),
-        scope="record",
-        body=(_JSON, "Entries"),
-        max_body=MAX_ENTRIES_BYTES,
     ),
     Route(
         method="PUT",

@@ -6,17 +6,19 @@ from typing import Any
 
 from ledger.encoding import format_canonical_json
 from ledger.errors import LedgerError
-from ledger.server.app import App, AsyncHandler, Handler, Limits
+from ledger.server.app import App, Handler, Limits, Pool
 from ledger.server.feeds import Feeds
 from ledger.server.histories import Histories
 from ledger.server.messages import NEVER, Request, Response
 from ledger.server.models import Models
 from ledger.server.openapi import Descriptions
 from ledger.server.pieces import Pieces
+from ledger.server.recording import Recording
 from ledger.server.routes import READ_ROUTES, WRITE_ROUTES
 from ledger.server.tiles import Tiles
 from ledger.server.tokens import Authority, Nobody
 from ledger.server.views import View
+from ledger.server.writer import Writer
 
 State = Callable[[], dict[str, Any]]
 """How the writer is: ``state`` is ``ok`` where it takes events."""
@@ -91,14 +93,15 @@ def make_app(
     *,
     limits: Limits,
     authority: Authority | None = None,
-    recorders: dict[str, AsyncHandler] | None = None,
-    writer: State = _only_reads,
+    writer: Writer | None = None,
 ) -> App:
-    """Return the service of one ledger; without recorders it only reads. Raises ConfigError, LimitError."""
+    """Return the service of one ledger; without a writer it only reads. Raises ConfigError, LimitError."""
+    pool = Pool(limits)
     return App(
         (*READ_ROUTES, *WRITE_ROUTES),
-        handlers=read_handlers(View(directory), writer=writer),
-        recorders=recorders,
+        handlers=read_handlers(View(directory), writer=writer.state if writer else _only_reads),
+        recorders=Recording(writer, pool, limits).handlers() if writer else None,
         authority=authority or Nobody(),
         limits=limits,
+        pool=pool,
     )

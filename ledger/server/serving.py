@@ -10,14 +10,17 @@ import pathlib
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ledger.config import ServeConfig, load_config
+from ledger.embedded.directory import OpenLedger, open_for_recording
 from ledger.errors import ConfigError, SourceError
 from ledger.server.app import App, Limits
 from ledger.server.rsgi import RsgiApp
 from ledger.server.service import make_app
+from ledger.server.tokens import TokenFile
+from ledger.server.writer import Writer
 
 if TYPE_CHECKING:
     from granian.server.embed import Server
@@ -34,21 +37,58 @@ def split_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def serve(directory: pathlib.Path, *, listen: str | None, ready: Callable[[str], None]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What whoever starts the service says beside the settings. ``listen`` is used instead of that of the settings.
+
+    The last two are as in ``open_for_recording``.
+    """
+
+    listen: str | None = None
+    read_only: bool = False
+    not_older_than: tuple[pathlib.Path, ...] = ()
+    start_unchecked: bool = False
+
+
+def serve(directory: pathlib.Path, start: Start, *, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; ``ready`` is told the address once requests are answered.
 
     Raises:
         ConfigError: settings that cannot be used, or no web server installed. SourceError: the address cannot be had.
+        WriterLockedError, RestoredError, CorruptError, WriteError: the directory cannot be written.
     """
-    config = load_config(directory).serve
-    if listen is not None:
-        config = replace(config, listen=listen)
+    whole = load_config(directory)
+    config = whole.serve if start.listen is None else replace(whole.serve, listen=start.listen)
+    if whole.log != "local":
+        raise ConfigError(
+            "log of this ledger",
+            expected='"local"',
+            actual=whole.log,
+            next_step="This version serves ledgers with a log of their own; use the commands for one in Rekor",
+        )
     check_free(*split_listen(config.listen))
-    app = make_app(directory, limits=limits_of(config))
+    writer = None
+    if not start.read_only:
+        writer = Writer(lambda: _open(directory, start), room=config.queue)
+        writer.start()
     try:
-        asyncio.run(_run(directory, app, config, ready))
+        limits = limits_of(config)
+        app = make_app(
+            directory, limits=limits, authority=TokenFile(directory) if writer else None, writer=writer
+        )
+        try:
+            asyncio.run(_run(directory, app, config, ready))
+        finally:
+            app.pool.close()
     finally:
-        app.pool.close()
+        if writer is not None:
+            writer.close()
+
+
+def _open(directory: pathlib.Path, start: Start) -> contextlib.AbstractContextManager[OpenLedger]:
+    return open_for_recording(
+        directory, not_older_than=start.not_older_than, start_unchecked=start.start_unchecked
+    )
 
 
 def limits_of(config: ServeConfig) -> Limits:
