@@ -1,10 +1,10 @@
 """What a hub sends over HTTP: single events, batches, and pieces of evidence."""
 
 import asyncio
+import functools
 import hashlib
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import IO
 
 from ledger.encoding import format_canonical_json
@@ -103,24 +103,29 @@ class Recording:
 
         Returns its size and its SHA-256.
         """
-        size, waiting, digest = 0, bytearray(), hashlib.sha256()
-        started = time.monotonic()
-        async for chunk in request.body:
-            size += len(chunk)
-            waiting += chunk
-            digest.update(chunk)
+        size, digest, coming = 0, hashlib.sha256(), aiter(request.body)
+        while block := await self._receive_block(coming):
+            size += len(block)
             if size > MAX_PUT_BYTES:
                 raise LimitError("body", expected=f"at most {MAX_PUT_BYTES} bytes", actual="more")
-            if time.monotonic() - started > self._limits.body_seconds:
-                raise Refusal(
-                    problems.TIMEOUT, f"A mebibyte must arrive within {self._limits.body_seconds:g} seconds"
-                )
-            if len(waiting) >= _BLOCK_BYTES:
-                block, waiting = bytes(waiting), bytearray()
-                await self._pool.run(lambda block=block: file.write(block))  # type: ignore[misc]
-                started = time.monotonic()
-        await self._pool.run(lambda: file.write(waiting))
+            digest.update(block)
+            await self._pool.run(functools.partial(file.write, block))
         return size, digest.digest()
+
+    async def _receive_block(self, coming: AsyncIterator[bytes]) -> bytes:
+        """Return the next mebibyte or so, or the rest; nothing at the end. Raises Refusal: it does not come."""
+        block = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while len(block) < _BLOCK_BYTES:
+                    block += await anext(coming)
+        except StopAsyncIteration:
+            pass
+        except TimeoutError as error:
+            raise Refusal(
+                problems.TIMEOUT, f"A mebibyte must arrive within {self._limits.body_seconds:g} seconds"
+            ) from error
+        return bytes(block)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:

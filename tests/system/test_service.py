@@ -1,15 +1,28 @@
 """The service as a process: other people's clients read it, and it stops when it is told to."""
 
+import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from ledger.embedded.directory import open_for_reading
-from tests.ledger.server.conftest import fill
+from ledger.embedded.directory import init, open_for_reading
+from ledger.entry import parse_entry
+from ledger.server.tokens import TokenFile
+from ledger.tlog.checkpoint import verify_checkpoint
+from ledger.tlog.merkle import verify_consistency
+from tests.ledger.server.conftest import AT, fill
+from tests.ledger.server.events import body, lines
 from tests.system import peers
 from tests.system.service import serving
+
+KILLS = int(os.environ.get("HUBLEDGER_KILLS", "5"))
+"""Of the test that kills; 50 by hand."""
 
 
 def test_fsck_passes_over_http(tmp_path):
@@ -46,3 +59,148 @@ def test_an_address_that_is_taken_is_said_so(tmp_path):
         done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
     assert done.returncode == 51
     assert b"Choose another with --listen" in done.stderr
+
+
+# Writing
+
+
+def client(folder, url):
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+
+
+def new_ledger(tmp_path):
+    folder = tmp_path / "ledger"
+    init(folder, origin="log.example/models", hub="hub.example", now=lambda: AT)
+    return folder
+
+
+def test_fsck_passes_on_a_log_that_is_being_written(tmp_path):
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        for batch in range(3):
+            sent = [body(f"u-{batch}-{n}", revision=f"r{batch}-{n}") for n in range(200)]
+            answers = hub.post(
+                "/v1/events/batch", content=lines(*sent), headers={"content-type": "application/x-ndjson"}
+            )
+            assert all("proof" in json.loads(line) for line in answers.text.splitlines())
+            size = int(hub.get("/checkpoint").text.split("\n")[1])
+            vkey = hub.get("/v1/log").json()["logKeys"][0]
+            found = peers.fsck(url, vkey, tmp_path)
+            assert found is not None
+            assert found[0] >= size
+
+
+def test_it_answers_what_it_accepted_before_it_stops(tmp_path):
+    folder = new_ledger(tmp_path)
+    settings = folder / "hubledger.toml"
+    settings.write_text(settings.read_text().replace("publish_interval = 1.0", "publish_interval = 3.0"))
+    with serving(folder) as (url, process), client(folder, url) as hub:
+        assert hub.post("/v1/events", json=body("u-0")).status_code == 201
+        with ThreadPoolExecutor(8) as pool:
+            sent = [
+                pool.submit(hub.post, "/v1/events", json=body(f"u-{n}", revision=f"r{n}"))
+                for n in range(1, 9)
+            ]
+            peers.wait_until(lambda: hub.get("/health/ready").json()["durable"] >= 3)
+            process.terminate()  # their checkpoint is seconds away
+            found = [each.result() for each in sent]
+        answered = [each for each in found if each.status_code == 201]
+        assert len(answered) >= 2
+        assert all(each.json()["proof"] for each in answered)
+        assert process.wait(timeout=40) == 0
+
+
+def load(url, token, worker, acknowledged, over):
+    """Send events one after the other until told to stop; remember what was answered, and every checkpoint seen."""
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=5) as hub:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            event_id = f"{worker}-{number}"
+            try:
+                found = hub.post(
+                    "/v1/events", json=body(event_id, revision=event_id), params={"wait": "durable"}
+                )
+                if found.status_code == 201:
+                    acknowledged[event_id] = found.json()["leafIndex"]
+            except httpx.TransportError:
+                return
+
+
+def test_a_kill_under_load_loses_no_event_that_was_answered_and_forks_nothing(tmp_path):
+    folder = new_ledger(tmp_path)
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    acknowledged, checkpoints = {}, []
+    for round_ in range(KILLS):
+        over = threading.Event()
+        with serving(folder) as (url, process):
+            workers = [
+                threading.Thread(target=load, args=(url, token, f"{round_}-{n}", acknowledged, over))
+                for n in range(4)
+            ]
+            for each in workers:
+                each.start()
+            wanted = len(acknowledged) + 20 * (1 + round_ % 3)
+            peers.wait_until(lambda wanted=wanted: len(acknowledged) > wanted)
+            checkpoints.append(httpx.get(f"{url}/checkpoint").content)
+            process.kill()
+            over.set()
+            for each in workers:
+                each.join()
+    with serving(folder) as (url, _), httpx.Client(base_url=url) as hub:
+        hub.headers["authorization"] = f"Bearer {token}"
+        again = hub.post("/v1/events", json=body("last"))
+        assert again.status_code == 201
+        checkpoints.append(again.json()["checkpoint"].encode())
+        for event_id, leaf_index in acknowledged.items():
+            found = hub.post("/v1/events", json=body(event_id, revision=event_id), params={"wait": "durable"})
+            assert (found.status_code, found.json()["leafIndex"]) == (200, leaf_index), event_id
+    log = open_for_reading(folder).log
+    shown = [verify_checkpoint(each, origin=log.origin, keys=log.keys).checkpoint for each in checkpoints]
+    for old, new in itertools.pairwise(shown):
+        verify_consistency(
+            old_size=old.size,
+            old_root=old.root_hash,
+            new_size=new.size,
+            new_root=new.root_hash,
+            proof=log.prove_consistency(old.size, new.size),
+        )
+    ids = [
+        json.loads(parse_entry(entry).payload)["predicate"]["eventId"]
+        for entry in log.read(0, shown[-1].size, size=shown[-1].size)
+    ]
+    assert len(ids) == len(set(ids))
+    assert set(acknowledged) <= set(ids)
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        command = [sys.executable, "-m", "cli.main", "serve", str(folder)]
+        command += ["--listen", f"127.0.0.1:{peers.free_port()}"]
+        done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
+        assert done.returncode == 52, done.stderr
+        with serving(folder, "--read-only") as (other, _):
+            hub.post("/v1/events", json=body("u-1"))
+            assert httpx.get(f"{other}/v1/history", params={"model": "acme/new"}).status_code == 200
+            assert httpx.post(f"{other}/v1/events", json=body("u-2")).status_code == 403
+
+
+def test_a_restored_directory_refuses_to_serve(tmp_path):
+    folder = new_ledger(tmp_path)
+    shutil.copytree(folder, tmp_path / "old")
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        (tmp_path / "kept").write_text(hub.post("/v1/events", json=body("u-1")).json()["checkpoint"])
+    command = [
+        sys.executable,
+        "-m",
+        "cli.main",
+        "serve",
+        str(tmp_path / "old"),
+        "--not-older-than",
+        str(tmp_path / "kept"),
+    ]
+    command += ["--listen", f"127.0.0.1:{peers.free_port()}"]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
+    assert done.returncode == 62, done.stderr
