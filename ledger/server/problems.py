@@ -208,13 +208,16 @@ def document(error: errors.LedgerError | Refusal) -> dict[str, object]:
     if isinstance(error, (errors.StorageError, errors.ConfigError)) or problem is INTERNAL:
         return value | {"detail": _OURS}
     value["detail"] = error.finding
-    if error.next_step:
+    if problem in (MALFORMED, TOO_LARGE) and error.next_step == error.default_next_step:
+        value["nextStep"] = _COMPARE
+    elif error.next_step:
         value["nextStep"] = error.next_step
     if isinstance(error, errors.WithdrawnError):
         value |= {"reason": error.reason, "leafIndex": error.leaf_index, "sha256": error.sha256.hex()}
     return value
 
 
+_COMPARE = "Compare with the description of this address at /docs"
 _OURS = "Our own storage or settings are in doubt; the log of the service says more"
 
 

@@ -6,6 +6,7 @@ need no Python; what is written is committed in groups (docs/decisions/0007-the-
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -109,7 +110,7 @@ def check_free(host: str, port: int) -> None:
         raise SourceError(
             f"listening at {host}:{port}",
             expected="an address of this machine and a port that is free",
-            actual=error.strerror or str(error),
+            actual=os.strerror(error.errno) if error.errno else str(error),
             next_step="Choose another with --listen or serve.listen, or stop what listens there",
         ) from error
 
@@ -125,8 +126,9 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
     host, port = split_listen(config.listen)
     try:
         await _until_listening(serving, host, port)
-        scheme = "https" if config.tls_certificate else "http"
-        ready(f"{scheme}://{config.listen}")
+        if not serving.done():
+            scheme = "https" if config.tls_certificate else "http"
+            ready(f"{scheme}://{config.listen}")
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
@@ -144,10 +146,8 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
 
 
 async def _until_listening(serving: "asyncio.Task[None]", host: str, port: int) -> None:
-    """Wait until a connection is accepted. Raises SourceError: the web server stopped."""
-    while True:
-        if serving.done():
-            raise _stopped(serving)
+    """Wait until a connection is accepted, or the web server stopped."""
+    while not serving.done():
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
@@ -156,11 +156,11 @@ async def _until_listening(serving: "asyncio.Task[None]", host: str, port: int) 
 
 
 def _stopped(serving: "asyncio.Task[None]") -> SourceError:
-    error = serving.exception()
+    reason = str(serving.exception() or "it stopped")
     return SourceError(
         "the web server",
         expected="to run until it is told to stop",
-        actual=str(error) if error else "it stopped",
+        actual=reason,
         next_step="See the lines before this one, and start the service again",
     )
 

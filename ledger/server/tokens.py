@@ -71,21 +71,27 @@ class Token:
 def parse_tokens(data: bytes) -> list[Token]:
     """Parse the file. Raises ConfigError, which repeats nothing of it."""
     try:
-        rows = parse_canonical_json(data, what=FILE_NAME, max_bytes=MAX_TOKENS_BYTES)
-        return [_parse_token(row) for row in rows]
-    except (LedgerError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"file {FILE_NAME}",
-            expected="tokens as `hubledger token` writes them",
-            actual="something else",
-            next_step="Restore it, or remove it and make new tokens: nobody can write meanwhile",
-        ) from error
+        match parse_canonical_json(data, what=FILE_NAME, max_bytes=MAX_TOKENS_BYTES):
+            case {"tokens": list(rows)}:
+                return [_parse_token(row) for row in rows]
+    except (LedgerError, KeyError, TypeError, ValueError) as error:
+        raise _damaged() from error
+    raise _damaged()
+
+
+def _damaged() -> ConfigError:
+    return ConfigError(
+        f"file {FILE_NAME}",
+        expected="tokens as `hubledger token` writes them",
+        actual="something else",
+        next_step="Restore it, or remove it and make new tokens: nobody can write meanwhile",
+    )
 
 
 def _parse_token(row: dict[str, Json]) -> Token:
     scopes = tuple(str(each) for each in row["scopes"])
     if not scopes or any(each not in SCOPES for each in scopes):
-        raise MalformedError("scopes", expected=SCOPES, actual="others")
+        raise ValueError
     return Token(
         id=str(row["id"]),
         secret_sha256=parse_hex(row["secretSha256"], length=32),
@@ -166,7 +172,9 @@ class TokenFile:
         return tokens[token_id]
 
     def _write(self, tokens: Sequence[Token]) -> None:
-        write_file_durably(self._path, format_canonical_json([each.as_json() for each in tokens]), mode=0o600)
+        write_file_durably(
+            self._path, format_canonical_json({"tokens": [each.as_json() for each in tokens]}), mode=0o600
+        )
 
     def _load(self) -> dict[str, Token]:
         """Read the file where it changed. No file: no token, so nobody may write."""

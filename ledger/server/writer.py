@@ -16,6 +16,7 @@ from typing import Any
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger
 from ledger.errors import LedgerError, StorageError
+from ledger.log.group import interrupted
 from ledger.log.local import MAX_BATCH_ENTRIES
 from ledger.recorder import Facts, Receipt
 from ledger.server.intake import parse_upload
@@ -137,9 +138,7 @@ class Writer:
             except Exception:  # the outermost edge of this thread
                 _logger.exception("a bug in the writer")
                 if self._started is False:
-                    self._tell_start(
-                        StorageError("the writer", expected="to start", actual="a bug, see above")
-                    )
+                    self._tell_start(interrupted("starting the writer"))
                     return
             finally:
                 self._end()
@@ -278,9 +277,9 @@ class _Session:
                 work()
             except LedgerError as error:
                 self.failure = error
-            except Exception as error:
+            except Exception:  # the outermost edge of this thread
                 _logger.exception("a bug in a thread of the writer")
-                self.failure = StorageError("a thread of the writer", expected="to go on", actual=repr(error))
+                self.failure = interrupted("publishing")
             if self.failure is not None:
                 self._writer.wake()
             if last:

@@ -19,6 +19,7 @@ from tests.refusals import (
     of_formats,
     of_ledger,
     of_log,
+    of_server,
     of_storage,
     of_tlog,
 )
@@ -27,7 +28,17 @@ from tests.refusals.table import numbered, refused
 
 CASES = dict(
     named
-    for module in (of_formats, of_tlog, of_client, of_bundle, of_storage, of_evidence, of_log, of_ledger)
+    for module in (
+        of_formats,
+        of_tlog,
+        of_client,
+        of_bundle,
+        of_storage,
+        of_evidence,
+        of_log,
+        of_ledger,
+        of_server,
+    )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
 
