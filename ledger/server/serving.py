@@ -131,10 +131,7 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
             ready(f"{scheme}://{config.listen}")
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
-            serving.result()
-            raise SourceError(
-                "the web server", expected="to run until it is told to stop", actual="it stopped"
-            )
+            raise _stopped(serving)
     finally:
         stopping.cancel()
         if not serving.done():
