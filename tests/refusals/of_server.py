@@ -42,9 +42,7 @@ def _answer(app, method, path, query, data, headers):
     if isinstance(data, dict):
         data = json.dumps(data).encode()
     return asyncio.run(
-        app.answer(
-            Request(method=method, path=path, query=query, headers=given, body=_pieces(data))
-        )
+        app.answer(Request(method=method, path=path, query=query, headers=given, body=_pieces(data)))
     )
 
 
@@ -77,9 +75,7 @@ def _above_the_limit(scene):
 
     scene.after.callback(setattr, module, "MAX_PUT_BYTES", module.MAX_PUT_BYTES)
     module.MAX_PUT_BYTES = 1
-    _write(
-        scene, f"/v1/evidence/{MANIFEST}", method="PUT", data=b"[]", media="application/octet-stream"
-    )
+    _write(scene, f"/v1/evidence/{MANIFEST}", method="PUT", data=b"[]", media="application/octet-stream")
 
 
 def _upload(**change):
@@ -165,7 +161,9 @@ def _stopped(scene):
 def _not_installed(scene):
     name = "granian.constants"
     before = sys.modules.get(name)
-    scene.after.callback(lambda: sys.modules.pop(name) if before is None else sys.modules.update({name: before}))
+    scene.after.callback(
+        lambda: sys.modules.pop(name) if before is None else sys.modules.update({name: before})
+    )
     sys.modules[name] = None
     return _serve(scene)
 
@@ -202,22 +200,22 @@ def _bug_in_a_thread(scene):
 SETTINGS = (
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda _: ServeConfig(listen="8470"),
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda _: ServeConfig(tls_key="k.pem"),
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda _: ServeConfig(threads=0),
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda _: ServeConfig(body_seconds=0),
     ),
 )
@@ -225,117 +223,119 @@ SETTINGS = (
 ASKING = (
     refused(
         LimitError,
-        '<any>',
+        "<any>",
         lambda _: parse_form("a=b", max_chars=2),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: parse_form("a=b&a=c", max_chars=99),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: parse_form("a=%zz", max_chars=99),
     ),
     turned(
         LimitError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/models", limit="201"),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/history", model="a", **{"as": "other"}),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/log", model="a"),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/history"),
     ),
     turned(
         LimitError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/standings", method="POST", headers={"content-length": "1048577"}),
     ),
     turned(
         LimitError,
-        '<any>',
-        lambda scene: _ask(scene, "/v1/standings", method="POST", data={"pairs": [{"model": "m", "revision": "r"}] * 101}),
+        "<any>",
+        lambda scene: _ask(
+            scene, "/v1/standings", method="POST", data={"pairs": [{"model": "m", "revision": "r"}] * 101}
+        ),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/standings", method="POST", data={"pairs": 1}),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/standings", method="POST", data={"pairs": [{"model": "m"}]}),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/history", model="acme/none"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/badge.svg", ledger=_notice_only(scene), model="bare"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, f"/v1/signers/{MANIFEST}"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/feed.json", signer=MANIFEST),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/problems/other"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/event", id="none"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/entries/3"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/v1/entries/3/proof"),
     ),
     turned(
         WithdrawnError,
-        '<any>',
+        "<any>",
         _withdrawn,
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, f"/v1/evidence/{MANIFEST}"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/tile/0/000.p/00"),
     ),
     turned(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: _ask(scene, "/tile/0/000"),
     ),
 )
@@ -343,52 +343,52 @@ ASKING = (
 WRITING = (
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: parse_upload(b"[]"),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(private=1),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: parse_upload(b"{}"),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(safe=True),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(model="a"),
     ),
     refused(
         LimitError,
-        '<any>',
+        "<any>",
         lambda _: _upload(model={"name": "a", "revision": "r", "parents": ["p"] * 1001}),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(model={"name": "", "revision": "r"}),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(reasons=[""]),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(evidence=[base64.b64encode(b"other").decode()]),
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda _: _upload(
             manifest={"sha256": MANIFEST, "contentSha256": MANIFEST, "files": 1, "bytes": 0},
             evidence=[base64.b64encode(b"[]").decode()],
@@ -396,31 +396,29 @@ WRITING = (
     ),
     turned(
         LimitError,
-        '<any>',
-        lambda scene: _write(
-            scene, "/v1/events/batch", data=b"{}\n" * 1001, media="application/x-ndjson"
-        ),
+        "<any>",
+        lambda scene: _write(scene, "/v1/events/batch", data=b"{}\n" * 1001, media="application/x-ndjson"),
     ),
     turned(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: _write(
             scene, f"/v1/evidence/{MANIFEST}", method="PUT", data=b"other", media="application/octet-stream"
         ),
     ),
     turned(
         LimitError,
-        '<any>',
+        "<any>",
         _above_the_limit,
     ),
     refused(
         WriteError,
-        '<any>',
+        "<any>",
         _bug,
     ),
     turned(
         WriteError,
-        '<any>',
+        "<any>",
         _bug_in_a_thread,
     ),
 )
@@ -428,37 +426,39 @@ WRITING = (
 TOKENS = (
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda scene: _tokens(scene, b"{}"),
     ),
     refused(
         ConfigError,
-        '<any>',
-        lambda scene: _tokens(scene, b'[{"created":"","id":"","label":"","scopes":["all"],"secretSha256":"%s"}]' % (b"a" * 64)),
+        "<any>",
+        lambda scene: _tokens(
+            scene, b'[{"created":"","id":"","label":"","scopes":["all"],"secretSha256":"%s"}]' % (b"a" * 64)
+        ),
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         lambda scene: _tokens(scene, b"[]", mode=0o644),
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         _no_folder,
     ),
     refused(
         MalformedError,
-        '<any>',
+        "<any>",
         lambda scene: TokenFile(scene.folder).create(scopes=("record",), label="a\nb", now=AT),
     ),
     refused(
         NotFoundError,
-        '<any>',
+        "<any>",
         lambda scene: TokenFile(scene.folder).revoke("none", now=AT),
     ),
     refused(
         WriteError,
-        '<any>',
+        "<any>",
         _locked_folder,
     ),
 )
@@ -466,30 +466,28 @@ TOKENS = (
 RUNNING = (
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         _rekor,
     ),
     refused(
         SourceError,
-        '<any>',
+        "<any>",
         _taken,
     ),
     refused(
         SourceError,
-        '<any>',
+        "<any>",
         _stopped,
     ),
     refused(
         ConfigError,
-        '<any>',
+        "<any>",
         _not_installed,
     ),
     refused(
         ConfigError,
-        '<any>',
-        lambda scene: _serve(
-            scene, "[serve]\ntls_certificate = 'none.pem'\ntls_key = 'none.key'\n"
-        ),
+        "<any>",
+        lambda scene: _serve(scene, "[serve]\ntls_certificate = 'none.pem'\ntls_key = 'none.key'\n"),
     ),
 )
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger import errors
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
@@ -20,13 +22,14 @@ from ledger.identity import CommittedFacts
 from ledger.server.app import Limits
 from ledger.server.badge import MAX_CHARACTERS, draw
 from ledger.server.openapi import describe
-from ledger.server.problems import PROBLEMS
+from ledger.server.problems import PROBLEM_OF, PROBLEMS
 from ledger.server.routes import READ_ROUTES, WRITE_ROUTES, problems_of
 from ledger.server.schemas import schemas
 from ledger.server.service import make_app, read_handlers
 from ledger.server.views import View
 from ledger.server.words import CHANGED, SIGNED, UNSIGNED, UNVERIFIED, Standing
 from ledger.tlog.proof import parse_proof
+from tests.conftest import REPOSITORY
 from tests.events import digest, signed_by
 from tests.ledger.server.conftest import HOSTILE, Service, facts
 
@@ -394,3 +397,25 @@ def test_a_bundle_is_withheld_where_its_signer_is(ledger):
     assert (found.status, found.json["type"]) == (403, "/problems/withheld")
     assert b"somebody" not in found.body
     app.pool.close()
+
+
+def test_every_address_parameter_and_problem_is_in_the_reference():
+    text = (REPOSITORY / "docs/reference/http.md").read_text(encoding="utf-8")
+    for route in (*READ_ROUTES, *WRITE_ROUTES):
+        row = next(line for line in text.split("\n") if line.startswith(f"| `{route.method} {route.path}` |"))
+        assert all(f"`{each.name}`" in row for each in route.parameters)
+    for problem in PROBLEMS:
+        row = next(line for line in text.split("\n") if line.startswith(f"| `{problem.type}` |"))
+        assert f"| {problem.status} |" in row
+        assert all(f"`{kind.__name__}`" in row for kind, found in PROBLEM_OF.items() if found is problem)
+    described = {line.split("`")[1] for line in text.split("\n") if re.match(r"\| `(GET|POST|PUT) ", line)}
+    assert described == {f"{each.method} {each.path}" for each in (*READ_ROUTES, *WRITE_ROUTES)}
+
+
+def test_every_class_of_error_is_a_problem():
+    classes = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.LedgerError)
+    }
+    assert set(PROBLEM_OF) == classes
