@@ -9,6 +9,12 @@ import socket
 import sys
 from urllib.parse import urlencode
 
+import httpx
+
+from cli.main import group
+from cli.options import read_token
+from ledger.client.reconcile import find_missing, parse_pairs
+from ledger.client.spool import MAX_EVENT_BYTES, Spool, drain, open_client
 from ledger.config import ServeConfig
 from ledger.embedded.directory import open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
@@ -197,25 +203,64 @@ def _bug_in_a_thread(scene):
     assert session.failure is not None
 
 
+def _no_spool(scene):
+    return Spool(scene.write("file", b"") / "spool")
+
+
+def _large_event(scene):
+    return Spool(scene.folder / "spool").put({"eventId": "e", "evidence": ["A" * MAX_EVENT_BYTES]})
+
+
+def _ledger_answers(scene, answer):
+    spool = Spool(scene.folder / "spool")
+    spool.put({"eventId": "e"})
+    scene.watch(scene.folder / "spool/events")
+    drain(spool, open_client("http://ledger.example", "t", transport=httpx.MockTransport(answer)))
+
+
+def _breaks(_request):
+    raise httpx.ReadError("reset")
+
+
+def _reconcile(answer):
+    client = httpx.Client(base_url="http://ledger.example", transport=httpx.MockTransport(answer))
+    return list(find_missing([("m", "r")], client))
+
+
+def _refused_line(_request):
+    return httpx.Response(200, content=b'{"type":"/problems/unavailable","status":503}\n')
+
+
+def _token_file(scene, data, mode=0o600):
+    path = scene.write("token", data)
+    path.chmod(mode)
+    return read_token(path)
+
+
+def _reconcile_command(scene):
+    arguments = ["hub", "reconcile", "http://ledger.example", "--revisions", str(scene.folder / "none")]
+    return group.main(args=arguments, standalone_mode=False)
+
+
 SETTINGS = (
     refused(
         ConfigError,
-        "<any>",
+        "serve.listen: expected an address and a port, got 8470. Correct what is named, and try again",
         lambda _: ServeConfig(listen="8470"),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "serve: expected tls_certificate with tls_key, got one of them. Correct what is named, and try again",
         lambda _: ServeConfig(tls_key="k.pem"),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "serve.threads: expected 1 to 256, got 0. Correct what is named, and try again",
         lambda _: ServeConfig(threads=0),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "serve.body_seconds: expected 0.1 to 3600 seconds, got 0. Correct what is named, and try again",
         lambda _: ServeConfig(body_seconds=0),
     ),
 )
@@ -223,119 +268,119 @@ SETTINGS = (
 ASKING = (
     refused(
         LimitError,
-        "<any>",
+        "query: expected at most 2 characters, got 3 characters. Check that it is what you meant: the limit cannot be changed",
         lambda _: parse_form("a=b", max_chars=2),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "query: expected name=value, each name once, got a=c. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_form("a=b&a=c", max_chars=99),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "query a: expected % and two hex digits, got %zz. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_form("a=%zz", max_chars=99),
     ),
     turned(
         LimitError,
-        "<any>",
+        "limit: expected at most 200, got 201. Check that it is what you meant: the limit cannot be changed",
         lambda scene: _ask(scene, "/v1/models", limit="201"),
     ),
     turned(
         MalformedError,
-        "<any>",
+        "as: expected one of name, recorded, got other. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda scene: _ask(scene, "/v1/history", model="a", **{"as": "other"}),
     ),
     turned(
         MalformedError,
-        "<any>",
+        "query: expected no parameter, got model. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda scene: _ask(scene, "/v1/log", model="a"),
     ),
     turned(
         MalformedError,
-        "<any>",
+        "query model: expected at least one byte, got nothing. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda scene: _ask(scene, "/v1/history"),
     ),
     turned(
         LimitError,
-        "<any>",
+        "body: expected at most 1048576 bytes, got 1048577 bytes. Check that it is what you meant: the limit cannot be changed",
         lambda scene: _ask(scene, "/v1/standings", method="POST", headers={"content-length": "1048577"}),
     ),
     turned(
         LimitError,
-        "<any>",
+        "pairs: expected at most 100, got 101. Check that it is what you meant: the limit cannot be changed",
         lambda scene: _ask(
             scene, "/v1/standings", method="POST", data={"pairs": [{"model": "m", "revision": "r"}] * 101}
         ),
     ),
     turned(
         MalformedError,
-        "<any>",
+        'body: expected {"pairs": [{"model", "revision"}, …], "as"?}, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it',
         lambda scene: _ask(scene, "/v1/standings", method="POST", data={"pairs": 1}),
     ),
     turned(
         MalformedError,
-        "<any>",
+        "pair: expected {\"model\", \"revision\"}, both not empty, got {'model': 'm'}. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda scene: _ask(scene, "/v1/standings", method="POST", data={"pairs": [{"model": "m"}]}),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "model acme/none: expected a recorded name, got no published event. Search with /v1/models?search=",
         lambda scene: _ask(scene, "/v1/history", model="acme/none"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "badge of bare: expected a recorded revision, got other statements only. A model has a badge from its first event on",
         lambda scene: _ask(scene, "/v1/badge.svg", ledger=_notice_only(scene), model="bare"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "signer <hex>: expected the SHA-256 of a canonical identity, got one that no event names. Events name identities with their digests: see `signers` of /v1/standings",
         lambda scene: _ask(scene, f"/v1/signers/{MANIFEST}"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "signer <hex>: expected the SHA-256 of a canonical identity, got one that no event names. Events name identities with their digests: see `signers` of /v1/standings",
         lambda scene: _ask(scene, "/v1/feed.json", signer=MANIFEST),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "problem other: expected a type of problem, got none such. /docs lists them",
         lambda scene: _ask(scene, "/problems/other"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "event none: expected the id of a published event, got none such. An event is published within seconds of being recorded",
         lambda scene: _ask(scene, "/v1/event", id="none"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "leaf 3: expected a leaf below 3, got one that is not published. Ask again after the next checkpoint",
         lambda scene: _ask(scene, "/v1/entries/3"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "leaf 3: expected a leaf below 3, got one that is not published. Ask again after the next checkpoint",
         lambda scene: _ask(scene, "/v1/entries/3/proof"),
     ),
     turned(
         WithdrawnError,
-        "<any>",
+        "evidence <hex>: expected stored bytes, got withdrawn: personal-data, leaf 3. The event and its proof still verify; ask the hub for the statement at that leaf",
         _withdrawn,
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "evidence <hex>: expected a digest that a published statement names, got none such. /v1/entries/{leaf} shows the digests that a statement names",
         lambda scene: _ask(scene, f"/v1/evidence/{MANIFEST}"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "object 0/000.p/00: expected a published tile or bundle, got none of this path. Take paths from the size of the checkpoint (c2sp.org/tlog-tiles); a partial one goes when the full one exists",
         lambda scene: _ask(scene, "/tile/0/000.p/00"),
     ),
     turned(
         NotFoundError,
-        "<any>",
+        "object tile/0/000: expected a published tile or bundle, got none of this path. Take paths from the size of the checkpoint (c2sp.org/tlog-tiles); a partial one goes when the full one exists",
         lambda scene: _ask(scene, "/tile/0/000"),
     ),
 )
@@ -343,52 +388,52 @@ ASKING = (
 WRITING = (
     refused(
         MalformedError,
-        "<any>",
+        "event: expected an object, got list. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_upload(b"[]"),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "private: expected true or false, got 1. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(private=1),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "event.eventId: expected a value, got nothing. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_upload(b"{}"),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "event: expected the fields eventId, model, manifest, outcome, trigger, uploader, signatures, moreSignatures, reasons, private, evidence, got a field safe. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(safe=True),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "model: expected an object, got str. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(model="a"),
     ),
     refused(
         LimitError,
-        "<any>",
+        "model.parents: expected at most 1000, got 1001. Check that it is what you meant: the limit cannot be changed",
         lambda _: _upload(model={"name": "a", "revision": "r", "parents": ["p"] * 1001}),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "model.name: expected a text of at least one character, got . Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(model={"name": "", "revision": "r"}),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "reasons: expected a list of texts, got ['']. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(reasons=[""]),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "evidence: expected a piece whose SHA-256 the event names, got one with <hex>. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(evidence=[base64.b64encode(b"other").decode()]),
     ),
     refused(
         MalformedError,
-        "<any>",
+        "manifest: expected 1 files of 0 bytes, as the event says, got 0 files of 0 bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: _upload(
             manifest={"sha256": MANIFEST, "contentSha256": MANIFEST, "files": 1, "bytes": 0},
             evidence=[base64.b64encode(b"[]").decode()],
@@ -396,29 +441,29 @@ WRITING = (
     ),
     turned(
         LimitError,
-        "<any>",
+        "batch: expected at most 1000 lines, got 1001. Check that it is what you meant: the limit cannot be changed",
         lambda scene: _write(scene, "/v1/events/batch", data=b"{}\n" * 1001, media="application/x-ndjson"),
     ),
     turned(
         MalformedError,
-        "<any>",
+        "body: expected bytes with SHA-256 <hex>, got <hex>. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda scene: _write(
             scene, f"/v1/evidence/{MANIFEST}", method="PUT", data=b"other", media="application/octet-stream"
         ),
     ),
     turned(
         LimitError,
-        "<any>",
+        "body: expected at most 1 bytes, got more. Check that it is what you meant: the limit cannot be changed",
         _above_the_limit,
     ),
     refused(
         WriteError,
-        "<any>",
+        "starting the writer: expected a known outcome, got an interrupted writer. Open the ledger again: it continues from what is certain",
         _bug,
     ),
     turned(
         WriteError,
-        "<any>",
+        "publishing: expected a known outcome, got an interrupted writer. Open the ledger again: it continues from what is certain",
         _bug_in_a_thread,
     ),
 )
@@ -426,39 +471,41 @@ WRITING = (
 TOKENS = (
     refused(
         ConfigError,
-        "<any>",
+        "file tokens.json: expected tokens as `hubledger token` writes them, got something else. Restore it, or remove it and make new tokens: nobody can write meanwhile",
         lambda scene: _tokens(scene, b"{}"),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "file tokens.json: expected tokens as `hubledger token` writes them, got something else. Restore it, or remove it and make new tokens: nobody can write meanwhile",
         lambda scene: _tokens(
-            scene, b'[{"created":"","id":"","label":"","scopes":["all"],"secretSha256":"%s"}]' % (b"a" * 64)
+            scene,
+            b'{"tokens":[{"created":"","id":"","label":"","scopes":["all"],"secretSha256":"%s"}]}'
+            % (b"a" * 64),
         ),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "permissions of tokens.json: expected readable by its owner only, got readable by others. Run `chmod 600` on it; the hashes in it cannot be used to write",
         lambda scene: _tokens(scene, b"[]", mode=0o644),
     ),
     refused(
         ConfigError,
-        "<any>",
+        "file tokens.json: expected a readable file, got Is a directory. Correct what is named, and try again",
         _no_folder,
     ),
     refused(
         MalformedError,
-        "<any>",
+        "label of a token: expected at most 100 printable characters, got a\\x0ab. Name the program that will use it",
         lambda scene: TokenFile(scene.folder).create(scopes=("record",), label="a\nb", now=AT),
     ),
     refused(
         NotFoundError,
-        "<any>",
+        "token none: expected the id of a token, got none such. `hubledger token list` shows the ids",
         lambda scene: TokenFile(scene.folder).revoke("none", now=AT),
     ),
     refused(
         WriteError,
-        "<any>",
+        "writing tokens.json: expected a writable directory, got No such file or directory. Name a ledger's directory that this user can write",
         _locked_folder,
     ),
 )
@@ -466,29 +513,92 @@ TOKENS = (
 RUNNING = (
     refused(
         ConfigError,
-        "<any>",
+        'log of this ledger: expected "local", got rekor-v2. This version serves ledgers with a log of their own; use the commands for one in Rekor',
         _rekor,
     ),
     refused(
         SourceError,
-        "<any>",
+        "listening at 127.0.0.1:<number>: expected an address of this machine and a port that is free, got Address already in use. Choose another with --listen or serve.listen, or stop what listens there",
         _taken,
     ),
     refused(
         SourceError,
-        "<any>",
+        "the web server: expected to run until it is told to stop, got it stopped. See the lines before this one, and start the service again",
         _stopped,
     ),
     refused(
         ConfigError,
-        "<any>",
+        "web server: expected granian, from the extra `server`, got not installed. Run `pip install 'hubledger[server]'`",
         _not_installed,
     ),
     refused(
         ConfigError,
-        "<any>",
+        "file <folder>/ledger/none.pem: expected a readable PEM file, got none. Correct [serve]",
         lambda scene: _serve(scene, "[serve]\ntls_certificate = 'none.pem'\ntls_key = 'none.key'\n"),
     ),
 )
 
-CASES = (*SETTINGS, *ASKING, *WRITING, *TOKENS, *RUNNING)
+SPOOL = (
+    refused(
+        WriteError,
+        "spool <folder>/file/spool: expected a folder that this user can write, got Not a directory. Name another folder; it must survive a restart",
+        _no_spool,
+    ),
+    refused(
+        LimitError,
+        "event: expected at most 33554432 bytes, got 33554463 bytes. Store manifest and bundles first, with PUT /v1/evidence/{sha256}",
+        _large_event,
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected an answer to every event, got ReadError. Nothing is lost: what waits is sent when it answers. Check address and token if it never does",
+        lambda scene: _ledger_answers(scene, _breaks),
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected an answer to every event, got status 401. Nothing is lost: what waits is sent when it answers. Check address and token if it never does",
+        lambda scene: _ledger_answers(scene, lambda _: httpx.Response(401)),
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected an answer to every event, got 2 answers to 1 events. Nothing is lost: what waits is sent when it answers. Check address and token if it never does",
+        lambda scene: _ledger_answers(scene, lambda _: httpx.Response(200, content=b"{}\n{}\n")),
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected an answer to every event, got an event that is not taken now. Nothing is lost: what waits is sent when it answers. Check address and token if it never does",
+        lambda scene: _ledger_answers(scene, _refused_line),
+    ),
+    refused(
+        MalformedError,
+        "line 1: expected {\"model\": …, \"revision\": …}, got {'model': 'm'}. Write one JSON object a line for each revision that the hub serves",
+        lambda _: list(parse_pairs([b'{"model":"m"}'])),
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected how each revision stands, got ReadError. Check the address; its /health/ready says how it is",
+        lambda _: _reconcile(_breaks),
+    ),
+    refused(
+        SourceError,
+        "the ledger's service: expected how each revision stands, got status 500. Check the address; its /health/ready says how it is",
+        lambda _: _reconcile(lambda _: httpx.Response(500)),
+    ),
+    refused(
+        ConfigError,
+        "permissions of <folder>/token: expected readable by its owner only, got readable by others. Run `chmod 600 <folder>/token` and consider the token as seen: revoke it",
+        lambda scene: _token_file(scene, b"hl_a_b", mode=0o644),
+    ),
+    refused(
+        ConfigError,
+        "token in <folder>/token: expected what `hubledger token create` printed, got something else. Make a new token and write it into this file",
+        lambda scene: _token_file(scene, b"two words"),
+    ),
+    refused(
+        NotFoundError,
+        "file <folder>/none: expected a readable file, got No such file or directory. Check the path",
+        _reconcile_command,
+    ),
+)
+
+CASES = (*SETTINGS, *ASKING, *WRITING, *TOKENS, *RUNNING, *SPOOL)

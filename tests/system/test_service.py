@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from ledger.client.spool import Recorder, Spool
 from ledger.embedded.directory import init, open_for_reading
 from ledger.entry import parse_entry
 from ledger.server.tokens import TokenFile
@@ -204,3 +205,34 @@ def test_a_restored_directory_refuses_to_serve(tmp_path):
     command += ["--listen", f"127.0.0.1:{peers.free_port()}"]
     done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
     assert done.returncode == 62, done.stderr
+
+
+def test_the_spool_of_a_hub_outlives_an_outage_of_the_ledger(tmp_path, hubledger):
+    folder = new_ledger(tmp_path)
+    token = tmp_path / "token"
+    token.write_text(TokenFile(folder).create(scopes=("record",), label="", now=AT) + "\n")
+    token.chmod(0o600)
+    spool = Spool(tmp_path / "spool")
+    for number in range(20):
+        spool.put(body(f"u-{number}", revision=f"r{number}"))
+    nowhere = f"http://127.0.0.1:{peers.free_port()}"
+    drain = ("spool", "drain", tmp_path / "spool", "--token-file", token, "--url")
+    assert hubledger(*drain, nowhere)[0] == 51
+    assert "20 events wait, the oldest since 20" in hubledger("spool", "status", tmp_path / "spool")[1]
+    with serving(folder) as (url, _):
+        with Recorder(url, token.read_text().strip(), tmp_path / "spool") as recorder:
+            recorder.record(body("u-20", revision="r20"))
+            peers.wait_until(lambda: recorder.spool.state().waiting == 0)
+        assert "Sent 0 events; 0 wait" in hubledger(*drain, url)[1]
+        with httpx.Client(base_url=url) as hub:
+            peers.wait_until(lambda: len(history(hub, "acme/new")) == 21)
+            assert [each["revision"] for each in history(hub, "acme/new")] == [f"r{n}" for n in range(21)]
+        served = tmp_path / "served"
+        served.write_bytes(b'{"model":"acme/new","revision":"r3"}\n{"model":"acme/new","revision":"none"}\n')
+        code, out, _ = hubledger("hub", "reconcile", url, "--revisions", served)
+        assert (code, out) == (34, "acme/new\tnone\n")
+
+
+def history(hub, name):
+    found = hub.get("/v1/history", params={"model": name})
+    return found.json()["events"] if found.status_code == 200 else []
