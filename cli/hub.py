@@ -58,4 +58,4 @@ def _ask(url: str, lines: Iterable[bytes]) -> list[tuple[str, str]]:
     from ledger.client.reconcile import find_missing, parse_pairs
 
     with httpx.Client(base_url=url, timeout=60.0) as client:
-        return list(find_ask(parse_pairs(lines), client))
+        return list(find_missing(parse_pairs(lines), client))
