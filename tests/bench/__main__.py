@@ -8,11 +8,12 @@ from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.recording import record
+from tests.bench.serving import serving
 from tests.bench.signatures import bundles
 
 BENCHMARKS = {
     each.__name__: each
-    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles)
+    for each in (cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles, serving)
 }
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ledger import errors
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.directory import init, open_for_reading, open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
 from ledger.embedded.reading import model_history
 from ledger.event import escape_name
@@ -419,3 +419,24 @@ def test_every_class_of_error_is_a_problem():
         if isinstance(kind, type) and issubclass(kind, errors.LedgerError)
     }
     assert set(PROBLEM_OF) == classes
+
+
+def test_single_entries_are_those_of_the_log_and_a_damaged_one_is_noticed(tmp_path):
+    init(tmp_path / "ledger", origin="log.example/models", hub="hub.example")
+    with open_for_recording(tmp_path / "ledger") as opened:
+        opened.recorder.record_batch([facts("acme/many", f"r{number}") for number in range(600)])
+        opened.recorder.publish()
+    view = View(tmp_path / "ledger")
+    log, size = view.ledger.log, view.size
+    whole = list(open_for_reading(tmp_path / "ledger").log.read(0, size, size=size))
+    for leaf_index in (0, 1, 255, 256, 511, 512, 600):
+        assert list(log.read(leaf_index, leaf_index + 1, size=size)) == [whole[leaf_index]]
+    bundle = tmp_path / "ledger/log/tile/entries/001"
+    data = bytearray(bundle.read_bytes())
+    data[2000] ^= 1
+    bundle.write_bytes(data)
+    with pytest.raises(errors.CorruptError):
+        list(log.read(257, 258, size=size))
+    bundle.write_bytes(b"")
+    with pytest.raises(errors.LedgerError):
+        list(log.read(300, 301, size=size))
