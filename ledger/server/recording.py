@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from typing import IO
 
-from ledger.encoding import format_canonical_json
-from ledger.errors import LedgerError, LimitError, MalformedError
+from ledger.client.trust import TrustFile
+from ledger.encoding import Json, format_canonical_json
+from ledger.errors import HeadMovedError, LedgerError, LimitError, MalformedError
 from ledger.recorder import Facts
 from ledger.server import messages, problems
 from ledger.server.app import AsyncHandler, Limits, Pool
@@ -16,6 +17,7 @@ from ledger.server.intake import MAX_LINES, Upload, parse_upload, prepare, skips
 from ledger.server.messages import NEVER, Request, Response, json_response
 from ledger.server.problems import Refusal
 from ledger.server.routes import MAX_PUT_BYTES
+from ledger.server.submitting import check_evidence, moved, parse_entries
 from ledger.server.writer import Answer, Recorded, Writer
 
 _BLOCK_BYTES = 1 << 20
@@ -26,12 +28,12 @@ _Prepared = Facts | bytes
 class Recording:
     """Answers those who write."""
 
-    def __init__(self, writer: Writer, pool: Pool, limits: Limits) -> None:
-        self._writer, self._pool, self._limits = writer, pool, limits
+    def __init__(self, writer: Writer, pool: Pool, limits: Limits, *, trust: TrustFile) -> None:
+        self._writer, self._pool, self._limits, self._trust = writer, pool, limits, trust
 
     def handlers(self) -> dict[str, AsyncHandler]:
         """Return who answers each route that writes."""
-        return {"record": self.record, "batch": self.batch, "store": self.store}
+        return {"record": self.record, "batch": self.batch, "submit": self.submit, "store": self.store}
 
     async def record(self, request: Request) -> Response:
         """Record one event."""
@@ -82,6 +84,28 @@ class Recording:
                 yield self._prepare(parse_upload(line), later=later)
             except (LedgerError, Refusal) as error:
                 yield format_canonical_json(problems.document(error))
+
+    async def submit(self, request: Request) -> Response:
+        """Append what the hub signed itself."""
+        later = _is_later(request)
+        leaves = await self._pool.run(lambda: self._submit(request.data, later=later))
+        return json_response({"entries": leaves}, cache=NEVER)
+
+    def _submit(self, data: bytes, *, later: bool) -> list[dict[str, Json]]:
+        ledger = self._writer.ledger
+        signed = parse_entries(ledger, data, trust=self._trust)
+        if not later:
+            check_evidence(ledger, signed)
+        try:
+            leaves = ledger.recorder.submit(signed)
+        except HeadMovedError as error:
+            raise moved(ledger, signed, error) from error
+        finally:
+            self._writer.appended()
+        return [
+            {"eventId": each.common.event_id, "leafIndex": leaf_index}
+            for each, leaf_index in zip(signed, leaves, strict=True)
+        ]
 
     async def store(self, request: Request) -> Response:
         """Store a piece of evidence, which goes to the disk as it comes."""

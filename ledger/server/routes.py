@@ -21,6 +21,8 @@ MAX_BATCH_BYTES = 64 << 20
 MAX_PUT_BYTES = 1 << 30
 """As evidence is limited everywhere: the manifest of a very large repository."""
 MAX_PAIRS_BYTES = 1 << 20
+MAX_ENTRIES_BYTES = 8 << 20
+"""A hundred entries at their largest, in base64."""
 
 _VARIABLE = {
     "{leaf}": "(0|[1-9][0-9]{0,18})",
@@ -368,6 +370,18 @@ WRITE_ROUTES: tuple[Route, ...] = (
         scope="record",
         body=(messages.NDJSON, "Event"),
         max_body=MAX_BATCH_BYTES,
+    ),
+    Route(
+        method="POST",
+        path="/v1/entries",
+        name="submit",
+        says="Append signed envelopes of a hub that holds its own key: chained to the heads and decided by the policy in force. Durable when it answers.",
+        answers={200: (_JSON, "Appended", "A leaf index for each; appended together, or none of them.")},
+        parameters=(_EVIDENCE,),
+        problems=(p.HEAD_MOVED, p.CONFLICT, p.UNPROCESSABLE, p.REJECTED, p.EVIDENCE_MISSING),
+        scope="record",
+        body=(_JSON, "Entries"),
+        max_body=MAX_ENTRIES_BYTES,
     ),
     Route(
         method="PUT",

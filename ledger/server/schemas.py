@@ -105,7 +105,6 @@ def schemas() -> dict[str, Any]:
         "Entries": _object(
             {
                 "entries": _list(_BASE64, minItems=1, maxItems=100),
-                "policySha256": _HEX,
             },
             closed=True,
         ),

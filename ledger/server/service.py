@@ -96,11 +96,12 @@ def make_app(
     writer: Writer | None = None,
 ) -> App:
     """Return the service of one ledger; without a writer it only reads. Raises ConfigError, LimitError."""
-    pool = Pool(limits)
+    pool, view = Pool(limits), View(directory)
+    recording = Recording(writer, pool, limits, trust=view.ledger.trust) if writer else None
     return App(
         (*READ_ROUTES, *WRITE_ROUTES),
-        handlers=read_handlers(View(directory), writer=writer.state if writer else _only_reads),
-        recorders=Recording(writer, pool, limits).handlers() if writer else None,
+        handlers=read_handlers(view, writer=writer.state if writer else _only_reads),
+        recorders=recording.handlers() if recording else None,
         authority=authority or Nobody(),
         limits=limits,
         pool=pool,

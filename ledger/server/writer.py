@@ -61,6 +61,7 @@ class Writer:
         self._queue: list[_Ticket] = []
         self._awaiting: list[tuple[Receipt, _Ticket]] = []
         self._ledger: OpenLedger | None = None
+        self._session: _Session | None = None
         self._state = "starting"
         self._stopping = threading.Event()
         self._started: LedgerError | bool | None = False
@@ -101,6 +102,12 @@ class Writer:
             self._queue += tickets
             self._guard.notify_all()
         return [each.answer for each in tickets]
+
+    def appended(self) -> None:
+        """Say that something was recorded beside the queue, and is to be published."""
+        session = self._session
+        if session is not None:
+            session.recorded()
 
     def start(self) -> None:
         """Open the ledger and finish what a crash left open. Raises what makes that impossible."""
@@ -166,13 +173,14 @@ class Writer:
 
     def _serve(self, ledger: OpenLedger) -> None:
         """Record until told to stop; publishing and mirroring go on beside it. Raises what stopped one of the three."""
-        session = _Session(ledger, self)
+        session = self._session = _Session(ledger, self)
         try:
             while (tickets := self._take(session)) is not None:
                 if tickets:
                     self._record(ledger, tickets)
                     session.recorded()
         finally:
+            self._session = None
             session.close()
         if session.failure is not None:
             raise session.failure

@@ -7,6 +7,7 @@ import hashlib
 import json
 import socket
 import sys
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import httpx
@@ -16,24 +17,33 @@ from cli.options import read_token
 from ledger.client.reconcile import find_missing, parse_pairs
 from ledger.client.spool import MAX_EVENT_BYTES, Spool, drain, open_client
 from ledger.config import ServeConfig
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.directory import _load_keys, open_for_reading, open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
 from ledger.encoding import parse_form
+from ledger.entry import keyid_of
 from ledger.errors import (
     ConfigError,
+    ConflictError,
+    HeadMovedError,
     LimitError,
     MalformedError,
     NotFoundError,
+    RejectedError,
     SourceError,
     WithdrawnError,
     WriteError,
 )
+from ledger.event import PolicyRef, format_statement
 from ledger.event.schemas import ERASURE
+from ledger.recorder import HubSigner
+from ledger.recorder.drafts import Drafter
+from ledger.recorder.submitted import parse_signed
 from ledger.server import serving
 from ledger.server.app import Limits
 from ledger.server.intake import parse_upload
 from ledger.server.messages import Request
 from ledger.server.service import make_app
+from ledger.server.submitting import parse_entries
 from ledger.server.tokens import TokenFile
 from ledger.server.writer import Writer
 from tests.refusals.table import AT, refused, turned
@@ -240,6 +250,60 @@ def _token_file(scene, data, mode=0o600):
 def _reconcile_command(scene):
     arguments = ["hub", "reconcile", "http://ledger.example", "--revisions", str(scene.folder / "none")]
     return group.main(args=arguments, standalone_mode=False)
+
+
+def _submit(
+    scene, *, data=None, ledger="log.example/models", policy=None, decision=None, twice=False, erasure=False
+):
+    """Sign an event as the hub of the scene's ledger does, and append it."""
+    folder = scene.ledger()
+    with open_for_recording(folder) as opened:
+        keys = _load_keys(folder, opened.config)
+        signer = HubSigner(key=keys.hub, keyid=keyid_of(keys.spki))
+        drafter = Drafter(ledger=ledger, hub="hub.example", now=lambda: AT)
+        about = _upload(model={"name": "new", "revision": "r"}).facts
+        event = drafter.decide(0, about, key=b"", heads={}, now=AT).event
+        event = replace(
+            event,
+            policy=PolicyRef(
+                sha256=policy or event.policy.sha256, decision=decision or event.policy.decision
+            ),
+        )
+        statement = format_statement(event)
+        if erasure:
+            statement = drafter.plain(
+                ERASURE, {"evidence": ["a" * 64], "reason": "test"}, event_id="e", heads=[("hub:", None)]
+            ).statement
+        (entry,) = signer.sign_run([statement])
+        if data is None:
+            data = json.dumps({"entries": [base64.b64encode(entry).decode()]}).encode()
+        scene.watch(folder / "log")
+        for _ in range(2 if twice else 1):
+            found = parse_entries(opened, data, trust=open_for_reading(folder).trust)
+            if twice:
+                event = replace(event, common=replace(event.common, event_id="other"))
+                found += [
+                    parse_signed(each, ledger=ledger, hub="hub.example")
+                    for each in signer.sign_run([format_statement(event)])
+                ]
+            opened.recorder.submit(found)
+
+
+def _same_id(scene):
+    folder = scene.ledger()
+    with open_for_recording(folder) as opened:
+        keys = _load_keys(folder, opened.config)
+        signer = HubSigner(key=keys.hub, keyid=keyid_of(keys.spki))
+        drafter = Drafter(ledger="log.example/models", hub="hub.example", now=lambda: AT)
+        for name in ("one", "two"):
+            about = _upload(model={"name": name, "revision": "r"}).facts
+            statement = drafter.decide(0, about, key=b"", heads={}, now=AT).statement
+            opened.recorder.submit(
+                [
+                    parse_signed(each, ledger="log.example/models", hub="hub.example")
+                    for each in signer.sign_run([statement])
+                ]
+            )
 
 
 SETTINGS = (
@@ -601,4 +665,47 @@ SPOOL = (
     ),
 )
 
-CASES = (*SETTINGS, *ASKING, *WRITING, *TOKENS, *RUNNING, *SPOOL)
+SUBMITTING = (
+    refused(
+        MalformedError,
+        'body: expected {"entries": […]} with 1 to 100, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it',
+        lambda scene: _submit(scene, data=b"{}"),
+    ),
+    refused(
+        MalformedError,
+        "entry: expected base64, got int. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda scene: _submit(scene, data=b'{"entries":[1]}'),
+    ),
+    refused(
+        MalformedError,
+        "signed entry: expected a verification event, model notice, derivation or account link, got https://hubledger/erasure/v1. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda scene: _submit(scene, erasure=True),
+    ),
+    refused(
+        RejectedError,
+        "signed entry: expected ledger log.example/models, recorded by hub hub.example, got ledger log.example/other, recorded by hub hub.example. Send it to the ledger that it names",
+        lambda scene: _submit(scene, ledger="log.example/other"),
+    ),
+    refused(
+        HeadMovedError,
+        "head of name:new: expected number 1, after the newest statement, got number 0. Decide and sign again, against the heads in this answer",
+        lambda scene: _submit(scene, twice=True),
+    ),
+    refused(
+        HeadMovedError,
+        "policy of the event: expected <hex>, which is in force, got <hex>. Decide and sign again, by the policy in this answer",
+        lambda scene: _submit(scene, policy=bytes(32)),
+    ),
+    refused(
+        RejectedError,
+        "decision of the event: expected observed, got challenged. Decide as the policy says: its document is served by digest",
+        lambda scene: _submit(scene, decision="challenged"),
+    ),
+    refused(
+        ConflictError,
+        "event id e: expected the facts recorded at leaf 3, got other facts. Give a new event id (--event-id) to a new observation, also to one with other keys",
+        _same_id,
+    ),
+)
+
+CASES = (*SETTINGS, *ASKING, *WRITING, *TOKENS, *RUNNING, *SPOOL, *SUBMITTING)

@@ -29,9 +29,9 @@ from tests.ledger.server.test_reading import schema_of
 class Hub(Service):
     """The service as a hub with a token uses it."""
 
-    def __init__(self, app, token):
+    def __init__(self, app, token, writer):
         super().__init__(app)
-        self.token = token
+        self.token, self.writer = token, writer
 
     def post(self, event, path="/v1/events", *, token=None, media="application/json", **query):
         headers = {"authorization": f"Bearer {token or self.token}", "content-type": media}
@@ -49,7 +49,7 @@ def running(folder, *, room=1000, limits=None, opened=None):
     writer.start()
     app = make_app(folder, limits=limits or Limits(threads=4), authority=TokenFile(folder), writer=writer)
     try:
-        yield Hub(app, token)
+        yield Hub(app, token, writer)
     finally:
         app.pool.close()
         writer.close()
@@ -120,8 +120,7 @@ def test_an_event_is_the_one_that_the_command_records(hub, ledger, tmp_path):
     from ledger.bundle.signature import TrustMaterial
 
     findings = find_out(request, TrustMaterial(), received=datetime.fromisoformat(AT))
-    opened = hub.app._recorders["record"].__self__._writer.ledger
-    assert record_findings(opened, request, findings).repeated
+    assert record_findings(hub.writer.ledger, request, findings).repeated
 
 
 @pytest.mark.parametrize(
