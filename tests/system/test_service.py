@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from ledger.entry import parse_entry
 from ledger.server.tokens import TokenFile
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.merkle import verify_consistency
+from tests.conftest import missing
 from tests.ledger.server.conftest import AT, fill
 from tests.ledger.server.events import body, lines
 from tests.system import peers
@@ -236,3 +238,20 @@ def test_the_spool_of_a_hub_outlives_an_outage_of_the_ledger(tmp_path, hubledger
 def history(hub, name):
     found = hub.get("/v1/history", params={"model": name})
     return found.json()["events"] if found.status_code == 200 else []
+
+
+def test_the_upload_of_the_guide_is_recorded(tmp_path):
+    if shutil.which("bash") is None or shutil.which("curl") is None:
+        missing("no bash or curl")
+    guide = (peers.REPOSITORY / "docs/guides/serve.md").read_text(encoding="utf-8")
+    (script,) = (each for each in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "curl" in each)
+    folder = new_ledger(tmp_path)
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    with serving(folder) as (url, _):
+        script = script.replace("http://127.0.0.1:8470", url)
+        script = re.sub(r"export TOKEN=\S+.*", f"export TOKEN={token}", script)
+        done = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    receipt, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert (receipt["eventId"], receipt["decision"]) == ("upload-1", "observed")
+    assert json.loads(done.stdout[end:])["events"][0]["eventId"] == "upload-1"

@@ -6,10 +6,11 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger import errors
@@ -440,3 +441,43 @@ def test_single_entries_are_those_of_the_log_and_a_damaged_one_is_noticed(tmp_pa
     bundle.write_bytes(b"")
     with pytest.raises(errors.LedgerError):
         list(log.read(300, 301, size=size))
+
+
+JUNK = st.one_of(
+    st.sampled_from(("", "0", "1", "-1", "2048", "9" * 30, "a" * 64, "acme/tiny", "name", "recorded", "r1")),
+    st.text(max_size=40),
+    st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")),
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(data=st.data())
+def test_nothing_that_is_asked_brings_an_answer_that_is_not_described(service, data):
+    """What comes is always one of the statuses of the description, with its media type, and never a 5xx."""
+    route = data.draw(st.sampled_from(READ_ROUTES))
+    known = [each.name for each in route.parameters] + ["other"]
+    query = data.draw(st.dictionaries(st.sampled_from(known), JUNK, max_size=3))
+    path = route.path
+    for variable in ("{leaf}", "{sha256}", "{tile}", "{slug}"):
+        if variable in path:
+            path = path.replace(variable, data.draw(JUNK))
+    body = data.draw(
+        st.one_of(JUNK.map(lambda text: text.encode("utf-8", "surrogatepass")), st.just(b'{"pairs":[]}'))
+    )
+    encoded = (
+        urlencode(query, errors="surrogatepass")
+        if data.draw(st.booleans())
+        else "&".join(f"{name}={value}" for name, value in query.items())
+    )
+    found = service.ask(route.method, path, raw_query=encoded, body=body)
+    described = {*route.answers, 404, *(each.status for each in problems_of(route))}
+    assert found.status < 500
+    assert found.status in described
+    if found.status >= 400:
+        jsonschema.validate(found.json, schema_of("Problem"))
+        assert found.headers["content-type"] == "application/problem+json"
