@@ -25,6 +25,10 @@ COMMANDS: dict[str, str] = {
     "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",
     "outbox": "Show, retry or drop what is not yet in Rekor.",
+    "serve": "Answer over HTTP: the log, histories, badges; and record what the hub sends.",
+    "token": "Make, list or revoke the tokens of those who write over HTTP.",
+    "spool": "Look at, or send, the events of a hub that wait for the ledger.",
+    "hub": "Compare what a hub serves with what its ledger holds.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",
 }

@@ -1,6 +1,8 @@
 """Options that several commands take, in the same words."""
 
+import os
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,3 +34,29 @@ def withdrawal_options(command: _Command) -> _Command:
         "--reason", required=True, help='Why, as a code such as "personal-data". It becomes public.'
     )
     return reason(reference(command))
+
+
+MAX_TOKEN_BYTES = 1024
+
+
+def read_token(path: pathlib.Path) -> str:
+    """Return the token in a file that only its owner reads. Raises ConfigError, which repeats nothing of it."""
+    from ledger.errors import ConfigError
+
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
+            raise ConfigError(
+                f"permissions of {path}",
+                expected="readable by its owner only",
+                actual="readable by others",
+                next_step=f"Run `chmod 600 {shlex.quote(str(path))}` and consider the token as seen: revoke it",
+            )
+        data = file.read(MAX_TOKEN_BYTES).strip()
+    if not data.replace(b"_", b"").isalnum():
+        raise ConfigError(
+            f"token in {path}",
+            expected="what `hubledger token create` printed",
+            actual="something else",
+            next_step="Make a new token and write it into this file",
+        )
+    return data.decode("ascii")

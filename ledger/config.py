@@ -67,6 +67,39 @@ class AnchorConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """The table ``[serve]``: how `hubledger serve` answers. Each field's comment is its manual page."""
+
+    # Address and port, such as "127.0.0.1:8470" or "[::1]:8470". Others reach it through a proxy, or with a certificate.
+    listen: str = "127.0.0.1:8470"
+    # A certificate chain and its key in PEM, relative to the directory. Empty: HTTP, for a proxy that speaks TLS.
+    tls_certificate: str = ""
+    tls_key: str = ""
+    # Threads that read files and indexes.
+    threads: int = 8
+    # Requests that may wait for one of them; more are refused with 503 at once.
+    waiting: int = 512
+    # Events that may wait for the writer; more are refused with 503 at once.
+    queue: int = 8192
+    # Seconds within which the whole body of a request must arrive.
+    body_seconds: float = 30.0
+    # Whether each request is a line of JSON on standard error.
+    access_log: bool = True
+
+    def __post_init__(self) -> None:
+        host, colon, port = self.listen.rpartition(":")
+        if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < len(port) < 6:
+            raise ConfigError("serve.listen", expected="an address and a port", actual=self.listen)
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ConfigError("serve", expected="tls_certificate with tls_key", actual="one of them")
+        for name, most in (("threads", 256), ("waiting", 100_000), ("queue", 1_000_000)):
+            if not 1 <= getattr(self, name) <= most:
+                raise ConfigError(f"serve.{name}", expected=f"1 to {most}", actual=getattr(self, name))
+        if not 0.1 <= self.body_seconds <= 3600:
+            raise ConfigError("serve.body_seconds", expected="0.1 to 3600 seconds", actual=self.body_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Each field's comment is its manual page."""
 
@@ -96,6 +129,8 @@ class Config:
     rekor: RekorConfig = field(default_factory=RekorConfig)
     # The table [anchor]: where a local log's checkpoints are anchored.
     anchor: AnchorConfig = field(default_factory=AnchorConfig)
+    # The table [serve]: how the service answers.
+    serve: ServeConfig = field(default_factory=ServeConfig)
 
     def __post_init__(self) -> None:
         for name in ("ledger", "hub"):
@@ -180,7 +215,11 @@ def parse_config(data: bytes) -> Config:
     return Config(**_checked(table, Config))
 
 
-_TABLES: dict[str, type[RekorConfig] | type[AnchorConfig]] = {"rekor": RekorConfig, "anchor": AnchorConfig}
+_TABLES: dict[str, type[RekorConfig] | type[AnchorConfig] | type[ServeConfig]] = {
+    "rekor": RekorConfig,
+    "anchor": AnchorConfig,
+    "serve": ServeConfig,
+}
 _WANTED: dict[object, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
 
 

@@ -8,6 +8,7 @@ import binascii
 import json
 import re
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import orjson
 import pybase64
@@ -90,6 +91,30 @@ def parse_hex(text: object, *, length: int | None = None, what: str = "hex") -> 
         wanted = "lower-case hex" if length is None else f"{2 * length} lower-case hex digits"
         raise MalformedError(what, expected=wanted, actual=text)
     return bytes.fromhex(text)
+
+
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def parse_form(text: str, *, what: str = "query", max_chars: int) -> dict[str, bytes]:
+    """Parse ``name=value&…`` as forms and queries of addresses write it: ``%XX`` and ``+`` decoded, each name once.
+
+    Values are bytes, whatever they are: names of strangers are among them.
+
+    Raises:
+        LimitError: longer than ``max_chars``. MalformedError: a name twice or without a value, or a bare ``%``.
+    """
+    if len(text) > max_chars:
+        raise LimitError(what, expected=f"at most {max_chars} characters", actual=f"{len(text)} characters")
+    found: dict[str, bytes] = {}
+    for pair in text.split("&") if text else ():
+        name, equals, value = pair.partition("=")
+        if not equals or name in found or not name.isalnum() or not name.isascii():
+            raise MalformedError(what, expected="name=value, each name once", actual=pair)
+        if _BARE_PERCENT.search(value):
+            raise MalformedError(f"{what} {name}", expected="% and two hex digits", actual=value)
+        found[name] = unquote_to_bytes(value.replace("+", " ").encode("utf-8", "surrogatepass"))
+    return found
 
 
 def format_canonical_json(value: Json) -> bytes:

@@ -41,6 +41,19 @@ def commit_findings(findings: Findings, *, history: str, keys: IdentityKeys) -> 
     )
 
 
+def commit_signatures(
+    signatures: tuple[SignatureFact, ...], *, history: str, keys: IdentityKeys
+) -> tuple[SignatureFact, ...]:
+    """Return signatures with every identity committed, as ``commit_findings`` does. Raises WriteError."""
+
+    def commit(facts: SignerFacts) -> CommittedFacts:
+        if isinstance(facts, CommittedFacts):
+            return facts
+        return CommittedFacts(commitment=keys.commitment(history, canonical_identity(facts)))
+
+    return tuple(_commit_fact(each, commit) for each in signatures)
+
+
 def _commit_fact(fact: SignatureFact, commit: _Commit) -> SignatureFact:
     return replace(
         fact,

@@ -68,7 +68,7 @@ def show_evidence(directory: pathlib.Path, what: str) -> dict[str, Any]:
     """
     ledger = open_for_reading(directory)
     if _is_digest(what):
-        return _show_digest(ledger, parse_hex(what, length=32))
+        return describe_digest(ledger, parse_hex(what, length=32))
     leaf_index, statement = _find_statement(ledger, what)
     pieces = list(pieces_of(ledger, statement))
     return {
@@ -83,7 +83,8 @@ def _is_digest(what: str) -> bool:
     return len(what) == 64 and all(c in "0123456789abcdef" for c in what)
 
 
-def _show_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
+def describe_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
+    """Say what a digest is, whether its bytes are here and who names it. Raises NotFoundError."""
     evidence = open_evidence(ledger)
     index = DigestIndex(ledger.layout.digests, read_only=True)
     try:

@@ -37,8 +37,8 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
     key = f"name:{escape_name(name)}"
     index = Index(ledger.layout.index, read_only=True)
     try:
-        found = _read_history(ledger, index, key, size)
-        if not found:
+        rows = history_rows(ledger, index, key, size=size)
+        if not rows:
             near = close_names(index, name)
             raise NotFoundError(
                 f"model {name}",
@@ -48,14 +48,10 @@ def model_history(directory: pathlib.Path, name: str) -> list[dict[str, Any]]:
                 if near
                 else "Record it with `hubledger record`",
             )
-        # A repository may have been pinned under an earlier name: its whole history says whom this row is held against.
-        repos = {repo_key(each) for each in found.values() if isinstance(each, VerificationEvent)} - {None}
-        for repo in repos:
-            found |= _read_history(ledger, index, str(repo), size, known=found)
     finally:
         index.close()
-    rows = [_row_facts(row) for row in derive_rows(sorted(found.items()), key=key)]
-    return rows if ledger.accepted is None else _with_places(ledger.accepted, rows)
+    facts = [row_facts(row) for row in rows]
+    return facts if ledger.accepted is None else _with_places(ledger.accepted, facts)
 
 
 def _with_places(accepted: "AcceptedLog", rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,6 +68,16 @@ def _with_places(accepted: "AcceptedLog", rows: list[dict[str, Any]]) -> list[di
             row["pin"]["number"] = row["pin"].pop("leafIndex")
         placed.append(fate_facts(accepted.fate(number)) | row)
     return placed
+
+
+def history_rows(ledger: ReadLedger, index: Index, key: str, *, size: int) -> list[Row]:
+    """Return the rows of a history in the tree of ``size``, in log order; none where nothing is recorded."""
+    found = _read_history(ledger, index, key, size)
+    # A repository may have been pinned under an earlier name: its whole history says whom a row is held against.
+    repos = {repo_key(each) for each in found.values() if isinstance(each, VerificationEvent)} - {None}
+    for repo in repos:
+        found |= _read_history(ledger, index, str(repo), size, known=found)
+    return derive_rows(sorted(found.items()), key=key)
 
 
 def _read_history(
@@ -122,7 +128,8 @@ def read_entry_at(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:
     return next(iter(ledger.read(leaf_index, leaf_index + 1, size=size)))
 
 
-def _row_facts(row: Row) -> dict[str, Any]:
+def row_facts(row: Row) -> dict[str, Any]:
+    """Return one row of a history as JSON facts."""
     statement = row.statement
     facts: dict[str, Any] = {
         "leafIndex": row.leaf_index,

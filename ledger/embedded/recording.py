@@ -299,7 +299,7 @@ def facts_of(request: RecordRequest, findings: Findings) -> Facts:
         revision=escape_name(request.revision),
         repo_id=None if request.repo_id is None else escape_name(request.repo_id),
         ref=None if request.ref is None else escape_name(request.ref),
-        parents=_parents(request.parents),
+        parents=escape_parents(request.parents),
     )
     facts = f"{model.name}\n{model.revision}\n{model.repo_id}\n{model.ref}\n{findings.reference.sha256.hex()}"
     return Facts(
@@ -314,7 +314,8 @@ def facts_of(request: RecordRequest, findings: Findings) -> Facts:
     )
 
 
-def _parents(parents: Sequence[str]) -> tuple[str, ...] | Overflow | None:
+def escape_parents(parents: Sequence[str]) -> tuple[str, ...] | Overflow | None:
+    """Return the parents of a revision as a statement holds them."""
     if not parents:
         return None
     escaped = tuple(escape_name(each) for each in parents)

@@ -30,12 +30,15 @@ def events_with_content(directory: pathlib.Path, sha256: bytes) -> dict[str, Any
     ledger = open_for_reading(directory)
     index = DigestIndex(ledger.layout.digests, read_only=True)
     try:
-        leaves = {
-            each.leaf_index for each in index.namings(sha256) if each.use in (Use.CONTENT, Use.MANIFEST)
-        }
-        return _answer(ledger, index, leaves, f"content {sha256.hex()}")
+        return find_content(ledger, index, sha256)
     finally:
         index.close()
+
+
+def find_content(ledger: ReadLedger, index: DigestIndex, sha256: bytes) -> dict[str, Any]:
+    """As ``events_with_content``, of a ledger that is open."""
+    leaves = {each.leaf_index for each in index.namings(sha256) if each.use in (Use.CONTENT, Use.MANIFEST)}
+    return _answer(ledger, index, leaves, f"content {sha256.hex()}")
 
 
 def events_with_file(directory: pathlib.Path, sha256: bytes) -> dict[str, Any]:
@@ -49,15 +52,20 @@ def events_with_file(directory: pathlib.Path, sha256: bytes) -> dict[str, Any]:
     ledger = open_for_reading(directory)
     index = DigestIndex(ledger.layout.digests, read_only=True)
     try:
-        leaves = {
-            each.leaf_index
-            for manifest in index.manifests_with(sha256)
-            for each in index.namings(manifest)
-            if each.use is Use.MANIFEST
-        }
-        return _answer(ledger, index, leaves, f"file {sha256.hex()}")
+        return find_file(ledger, index, sha256)
     finally:
         index.close()
+
+
+def find_file(ledger: ReadLedger, index: DigestIndex, sha256: bytes) -> dict[str, Any]:
+    """As ``events_with_file``, of a ledger that is open."""
+    leaves = {
+        each.leaf_index
+        for manifest in index.manifests_with(sha256)
+        for each in index.namings(manifest)
+        if each.use is Use.MANIFEST
+    }
+    return _answer(ledger, index, leaves, f"file {sha256.hex()}")
 
 
 def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what: str) -> dict[str, Any]:
@@ -73,14 +81,15 @@ def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what:
             next_step="Run `hubledger index rebuild`" if behind else "Digests are SHA-256, as in a manifest",
         )
     return {
-        "events": [_facts(ledger, each, size) for each in found[:MAX_EVENTS]],
+        "events": [event_facts(ledger, each, size) for each in found[:MAX_EVENTS]],
         "count": len(found),
         "mirrored": mirrored,
         "size": size,
     }
 
 
-def _facts(ledger: ReadLedger, leaf_index: int, size: int) -> dict[str, Any]:
+def event_facts(ledger: ReadLedger, leaf_index: int, size: int) -> dict[str, Any]:
+    """Return what people are shown of the event at a leaf, wherever it was found."""
     event = read_statement_at(ledger, leaf_index, size)
     facts: dict[str, Any] = {"leafIndex": leaf_index}
     if ledger.accepted is not None:

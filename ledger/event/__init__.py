@@ -24,6 +24,8 @@ from ledger.event.statements import (
     fit,
     format_statement,
     outcome_of,
+    parse_manifest_ref,
+    parse_signatures,
     parse_statement,
     prepare_facts,
 )
@@ -51,6 +53,8 @@ __all__ = [
     "fit",
     "format_statement",
     "outcome_of",
+    "parse_manifest_ref",
+    "parse_signatures",
     "parse_statement",
     "prepare_facts",
 ]

@@ -466,7 +466,7 @@ def _try_common(predicate: Any) -> Common | None:
 
 
 def _build_event(value: Any) -> VerificationEvent:
-    model, manifest, more = value["model"], value["manifest"], value.get("moreSignatures")
+    model, more = value["model"], value.get("moreSignatures")
     return VerificationEvent(
         common=_build_common(value),
         model=Model(
@@ -478,12 +478,7 @@ def _build_event(value: Any) -> VerificationEvent:
             revision_time=model.get("revisionTime"),
         ),
         trigger=value["trigger"],
-        manifest=ManifestRef(
-            sha256=bytes.fromhex(manifest["sha256"]),
-            content_sha256=bytes.fromhex(manifest["contentSha256"]),
-            files=manifest["files"],
-            bytes=manifest["bytes"],
-        ),
+        manifest=_build_manifest(value["manifest"]),
         uploader_account=value["uploader"].get("account"),
         signatures=tuple([_build_signature(each) for each in value["signatures"]]),
         more_signatures=parse_overflow(more) if more is not None else None,
@@ -526,6 +521,27 @@ def _build_signature(value: Any) -> SignatureFact:
             index=int(upstream["index"]),
             integrated_time=upstream.get("integratedTime"),
         ),
+    )
+
+
+def parse_signatures(value: Json) -> tuple[SignatureFact, ...]:
+    """Build the ``signatures`` of an event from JSON of somebody else. Raises MalformedError."""
+    STATEMENTS[VERIFICATION_EVENT].required["signatures"].check(value, "signatures")
+    return tuple([_build_signature(each) for each in value])
+
+
+def parse_manifest_ref(value: Json) -> ManifestRef:
+    """Build the ``manifest`` of an event from JSON of somebody else. Raises MalformedError."""
+    STATEMENTS[VERIFICATION_EVENT].required["manifest"].check(value, "manifest")
+    return _build_manifest(value)
+
+
+def _build_manifest(value: Any) -> ManifestRef:
+    return ManifestRef(
+        sha256=bytes.fromhex(value["sha256"]),
+        content_sha256=bytes.fromhex(value["contentSha256"]),
+        files=value["files"],
+        bytes=value["bytes"],
     )
 
 

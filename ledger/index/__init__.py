@@ -10,7 +10,7 @@ large ones in key order when many have come together; the views ``histories`` an
 
 import pathlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -185,6 +185,40 @@ class Index:
                 limit,
             )
         return [row[0] for row in found]
+
+    def models(self, *, after: str, limit: int, text: str = "") -> list[str]:
+        """Return model names after ``after`` in the order of their bytes, those that contain ``text`` whatever its case."""
+        rest = "name > ? ORDER BY name LIMIT ?"
+        if not text:
+            found = self._all(f"SELECT name FROM models WHERE {rest}", after, limit)
+        elif len(text) < _TRIGRAM:
+            pattern = "%" + text.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
+            found = self._all(
+                f"SELECT name FROM models WHERE name LIKE ? ESCAPE '!' AND {rest}", pattern, after, limit
+            )
+        else:
+            phrase = '"' + text.replace('"', '""') + '"'
+            found = self._all(
+                f"SELECT name FROM models WHERE id IN (SELECT rowid FROM models_search(?)) AND {rest}",
+                phrase,
+                after,
+                limit,
+            )
+        return [row[0] for row in found]
+
+    def summaries(self, leaves: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+        """Return (revision, outcome, decision, recorded_at) of events by leaf index."""
+        marks = ", ".join("?" * len(leaves))
+        found = self._all(
+            f"SELECT leaf_index, revision, outcome, decision, recorded_at FROM statements WHERE leaf_index IN ({marks})",
+            *leaves,
+        )
+        return {row[0]: tuple(row[1:]) for row in found}
+
+    def shown(self, identity: bytes) -> str | None:
+        """Return the line that an identity is shown by, or None where no event has it."""
+        found = self._all("SELECT shown FROM identities WHERE identity = ?", identity)
+        return found[0][0] if found else None
 
     def by_signer(self, identity: bytes) -> list[int]:
         """Return the leaf indices of statements that a verified identity signed."""

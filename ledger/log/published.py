@@ -22,13 +22,13 @@ class PublishedLog:
     """A log as its readers see it: checkpoint, tiles and bundles, nothing else."""
 
     def __init__(self, fetch: Fetch, *, origin: str, keys: Sequence[VerifierKey]) -> None:
-        self._fetch = fetch
+        self.fetch = fetch
         self.origin = origin
         self.keys = tuple(keys)
 
     def checkpoint(self) -> VerifiedCheckpoint:
         """Fetch the checkpoint and check its origin and the log's signature."""
-        note = self._fetch("checkpoint", max_bytes=MAX_NOTE_BYTES)
+        note = self.fetch("checkpoint", max_bytes=MAX_NOTE_BYTES)
         return verify_checkpoint(note, origin=self.origin, keys=self.keys)
 
     def tile(self, tile: Tile) -> list[bytes]:
@@ -48,13 +48,11 @@ class PublishedLog:
         """Fetch one bundle's entries, not yet checked against their leaf hashes."""
         full = EntryBundle(index=bundle.index, width=TILE_WIDTH)
         try:
-            return parse_bundle(self._fetch(bundle.path, max_bytes=MAX_BUNDLE_BYTES), bundle.width)
+            return parse_bundle(self.fetch(bundle.path, max_bytes=MAX_BUNDLE_BYTES), bundle.width)
         except NotFoundError:
             if bundle == full:
                 raise
-            return parse_bundle(self._fetch(full.path, max_bytes=MAX_BUNDLE_BYTES), TILE_WIDTH)[
-                : bundle.width
-            ]
+            return parse_bundle(self.fetch(full.path, max_bytes=MAX_BUNDLE_BYTES), TILE_WIDTH)[: bundle.width]
 
     def read(self, start: int, end: int, *, size: int) -> Iterator[bytes]:
         """Yield the entries ``[start, end)`` of a tree of ``size``, each checked against its level-0 tile.
@@ -81,7 +79,7 @@ class PublishedLog:
     def ahead(self, parts: Sequence[Tile | EntryBundle]) -> "PublishedLog":
         """Return the same log with these objects on their way already, several at a time where that helps."""
         sizes = {part.path: MAX_TILE_BYTES if isinstance(part, Tile) else MAX_BUNDLE_BYTES for part in parts}
-        return PublishedLog(fetch_ahead(self._fetch, sizes), origin=self.origin, keys=self.keys)
+        return PublishedLog(fetch_ahead(self.fetch, sizes), origin=self.origin, keys=self.keys)
 
     def nodes(self, size: int) -> merkle.NodeReader:
         """Read subtree hashes of the tree of ``size`` from its tiles; for proofs."""
@@ -97,8 +95,8 @@ class PublishedLog:
 
     def _object(self, part: Tile, full: Tile, max_bytes: int) -> bytes:
         try:
-            return self._fetch(part.path, max_bytes=max_bytes)
+            return self.fetch(part.path, max_bytes=max_bytes)
         except NotFoundError:
             if part == full:
                 raise
-            return self._fetch(full.path, max_bytes=max_bytes)
+            return self.fetch(full.path, max_bytes=max_bytes)

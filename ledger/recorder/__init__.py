@@ -36,6 +36,7 @@ from ledger.log import Committed, Journal
 from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit
 from ledger.log.local import LocalLog
 from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
+from ledger.recorder.submitted import Signed, draft_of
 from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 
@@ -214,6 +215,39 @@ class Recorder(Generic[JournalT]):
                 if not isinstance(result, HeadMovedError):
                     raise result
         raise _moved_too_often()
+
+    def submit(self, signed: Sequence[Signed]) -> list[int]:
+        """Append statements that the hub signed itself, all of them or none; durable on return.
+
+        One that is recorded already, with the same facts, returns its first position.
+
+        Raises:
+            HeadMovedError: a head, or the policy, is another than it was signed against. RejectedError: another decision.
+            ConflictError: an event id stands for other facts. WriteError: nothing of it was answered.
+        """
+        with self._lock, self._trusting_storage():
+            known, heads = self._log.lookup(
+                [each.key for each in signed], list({name for each in signed for name in each.names})
+            )
+            drafts, leaves = [], dict[int, int]()
+            for place, each in enumerate(signed):
+                if (leaf_index := known.get(each.key)) is not None:
+                    if facts_digest(self._stored(leaf_index).statement) != facts_digest(each.statement):
+                        raise _other_facts(each.common.event_id, leaf_index)
+                    leaves[place] = leaf_index
+                else:
+                    drafts.append(draft_of(each, heads, place=place))
+            # All of them hold, and nobody else appends while we have the lock: none is refused now.
+            entries = [signed[draft.place].entry for draft in drafts]
+            results = self._log.append(
+                [draft.submission(entry) for draft, entry in zip(drafts, entries, strict=True)]
+            )
+            self._note(list(zip(drafts, entries, results, strict=True)))
+            for draft, result in zip(drafts, results, strict=True):
+                if isinstance(result, LedgerError):
+                    raise result
+                leaves[draft.place] = result.leaf_index
+        return [leaves[place] for place in range(len(signed))]
 
     def close(self) -> None:
         """Bring the index up to the log and stop the signing threads."""

@@ -137,7 +137,7 @@ class Drafter:
         """
         names = history_keys(facts.model.name, facts.model.repo_id)
         before = [heads.get(name) for name in names]
-        states = [_state(name, head) for name, head in zip(names, before, strict=True)]
+        states = [state_of(name, head) for name, head in zip(names, before, strict=True)]
         verified = verified_digests(facts)
         decision = tofu.decide_signers(
             facts,
@@ -154,7 +154,7 @@ class Drafter:
         moved = []
         for name, head, state in zip(names, before, states, strict=True):
             after = state.apply(event, verified)
-            moved.append((name, head, _following(head, sha256, None if after is state else after.format())))
+            moved.append((name, head, following(head, sha256, None if after is state else after.format())))
         heads.update([(name, following) for name, _, following in moved])
         return Draft(place, event, statement, sha256, key, moved)
 
@@ -197,7 +197,7 @@ class Drafter:
         )
         payload = format_statement(statement)
         sha256 = hashlib.sha256(payload).digest()
-        moved = [(name, head, _following(head, sha256, None)) for name, head in heads]
+        moved = [(name, head, following(head, sha256, None)) for name, head in heads]
         return Draft(0, statement, payload, sha256, event_key(self.hub, event_id), moved)
 
     def _common(self, event_id: str, links: tuple[HistoryLink, ...], now: str) -> Common:
@@ -214,7 +214,7 @@ class Drafter:
 _INITIAL = INITIAL.format()
 
 
-def _following(head: Head | None, sha256: bytes, state: bytes | None) -> Head:
+def following(head: Head | None, sha256: bytes, state: bytes | None) -> Head:
     """Return the head after a statement; ``state`` None: as it was."""
     if head is None:
         return Head(sequence=0, statement_sha256=sha256, state=_INITIAL if state is None else state)
@@ -223,8 +223,8 @@ def _following(head: Head | None, sha256: bytes, state: bytes | None) -> Head:
     )
 
 
-def _state(name: str, head: Head | None) -> HistoryState:
-    """Return what a history has established. Nobody who records has said it, so damage is not the caller's fault."""
+def state_of(name: str, head: Head | None) -> HistoryState:
+    """Return what a history has established; damage is a CorruptError. Nobody who records has said it, so damage is not the caller's fault."""
     if head is None:
         return INITIAL
     try:

@@ -1,0 +1,173 @@
+"""Feeds of events, for people's readers: Atom (RFC 4287) and JSON Feed 1.1.
+
+Links are relative to the feed: the service does not know by which names it is reached, and does not believe a header.
+"""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from ledger.embedded.reading import read_statement_at
+from ledger.embedded.searching import event_facts
+from ledger.encoding import format_canonical_json
+from ledger.errors import NotFoundError
+from ledger.event import VerificationEvent
+from ledger.server.histories import Histories
+from ledger.server.messages import Request, Response
+from ledger.server.views import View
+from ledger.server.words import UNSIGNED, UNVERIFIED, standing_of
+
+MAX_ENTRIES = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One event as a reader shows it."""
+
+    leaf_index: int
+    title: str
+    text: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """A feed before it is written down; ``about`` tells feeds of one ledger apart."""
+
+    ledger: str
+    title: str
+    about: str
+    items: tuple[Item, ...]
+
+    @property
+    def id(self) -> str:
+        """An identifier that is the same for ever, wherever the feed is served."""
+        return f"urn:hubledger:{self.ledger}:{self.about}"
+
+
+class Feeds:
+    """Makes feeds."""
+
+    def __init__(self, view: View, histories: Histories) -> None:
+        self._view, self._histories = view, histories
+
+    def atom(self, request: Request) -> Response:
+        """Return the feed as Atom."""
+        feed = self._feed(request)
+        return _response(feed, _format_atom(feed), "application/atom+xml; charset=utf-8")
+
+    def json(self, request: Request) -> Response:
+        """Return the feed as JSON Feed."""
+        feed = self._feed(request)
+        return _response(feed, _format_json(feed), "application/feed+json")
+
+    def _feed(self, request: Request) -> Feed:
+        if "model" in request.wanted:
+            return self._of_model(request)
+        ledger, size = self._view.ledger, self._view.size
+        if (signer := request.text("signer")) is not None:
+            identity = bytes.fromhex(signer)
+            shown = self._view.index.shown(identity)
+            if shown is None:
+                raise NotFoundError(
+                    f"signer {signer}",
+                    expected="the SHA-256 of a canonical identity",
+                    actual="one that no event names",
+                    next_step="Events name identities with their digests: see `signers` of /v1/standings",
+                )
+            leaves = [each for each in self._view.index.by_signer(identity) if each < size]
+            title, about = f"Signed by {shown}", f"signer:{signer}"
+        else:
+            leaves = list(range(max(0, size - MAX_ENTRIES), size))
+            title, about = f"Events of {ledger.config.hub}", "all"
+        items = tuple(self._item(each, size) for each in leaves[::-1][:MAX_ENTRIES])
+        return Feed(ledger=ledger.config.ledger, title=title, about=about, items=items)
+
+    def _of_model(self, request: Request) -> Feed:
+        history = self._histories.asked(request)
+        items = []
+        for row in history.rows[::-1][:MAX_ENTRIES]:
+            standing, event = standing_of(row), row.statement
+            if standing is None or not isinstance(event, VerificationEvent):
+                items.append(self._item(row.leaf_index, self._view.size))
+                continue
+            items.append(
+                Item(
+                    leaf_index=row.leaf_index,
+                    title=f"{event.model.name} {event.model.revision}: {standing}",
+                    text=row.change or str(standing),
+                    at=event.common.recorded_at,
+                )
+            )
+        return Feed(
+            ledger=self._view.ledger.config.ledger,
+            title=f"Signatures of {history.name}",
+            about=f"model:{history.name}",
+            items=tuple(items),
+        )
+
+    def _item(self, leaf_index: int, size: int) -> Item:
+        facts = event_facts(self._view.ledger, leaf_index, size)
+        if "name" not in facts:
+            return self._other(leaf_index, size)
+        if facts["outcome"] == "VERIFIED":
+            standing = f"Signed by {' and '.join(facts['signedBy'])}"
+        else:
+            standing = UNSIGNED if facts["outcome"] == "UNSIGNED" else UNVERIFIED
+        text = "Signer changed: " + standing if facts["decision"] == "challenged" else standing
+        return Item(
+            leaf_index=leaf_index,
+            title=f"{facts['name']} {facts['revision']}: {standing}",
+            text=text,
+            at=facts["recordedAt"],
+        )
+
+    def _other(self, leaf_index: int, size: int) -> Item:
+        statement = read_statement_at(self._view.ledger, leaf_index, size)
+        kind = statement.predicate_type.removeprefix("https://hubledger/")
+        at = statement.common.recorded_at if statement.common is not None else "1970-01-01T00:00:00Z"
+        return Item(leaf_index=leaf_index, title=f"Leaf {leaf_index}: {kind}", text=kind, at=at)
+
+
+def _response(feed: Feed, body: bytes, content_type: str) -> Response:
+    newest = feed.items[0].leaf_index if feed.items else 0
+    return Response(body=body, content_type=content_type, etag=f"{len(feed.items)}-{newest}", weak=True)
+
+
+def _format_json(feed: Feed) -> bytes:
+    value: dict[str, Any] = {
+        "version": "https://jsonfeed.org/version/1.1",
+        "title": feed.title,
+        "items": [
+            {
+                "id": f"{feed.id}:{item.leaf_index}",
+                "url": f"/v1/entries/{item.leaf_index}",
+                "title": item.title,
+                "content_text": item.text,
+                "date_published": item.at,
+            }
+            for item in feed.items
+        ],
+    }
+    return format_canonical_json(value)
+
+
+def _format_atom(feed: Feed) -> bytes:
+    updated = feed.items[0].at if feed.items else "1970-01-01T00:00:00Z"
+    parts = [
+        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">',
+        f"<id>{_xml(feed.id)}</id><title>{_xml(feed.title)}</title><updated>{updated}</updated>",
+        f"<author><name>{_xml(feed.ledger)}</name></author>",
+    ]
+    parts += [
+        f"<entry><id>{_xml(f'{feed.id}:{item.leaf_index}')}</id><title>{_xml(item.title)}</title>"
+        f'<updated>{item.at}</updated><link rel="alternate" href="/v1/entries/{item.leaf_index}"/>'
+        f'<content type="text">{_xml(item.text)}</content></entry>'
+        for item in feed.items
+    ]
+    return "\n".join([*parts, "</feed>\n"]).encode("utf-8", "replace")
+
+
+def _xml(text: str) -> str:
+    """Escape for XML 1.0, which has no way to write most control characters."""
+    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), quote=True)

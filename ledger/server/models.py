@@ -1,0 +1,189 @@
+"""Models and signers over HTTP: search, histories, standings, badges."""
+
+from typing import Any
+
+from ledger.embedded.searching import event_facts
+from ledger.encoding import Json, format_canonical_json, parse_json
+from ledger.errors import LimitError, MalformedError, NotFoundError
+from ledger.event import VerificationEvent, escape_name
+from ledger.server.badge import draw
+from ledger.server.histories import Histories, as_recorded, revision_standing
+from ledger.server.messages import AT_ONCE, Request, Response, json_response
+from ledger.server.routes import MAX_PAIRS_BYTES
+from ledger.server.views import View
+from ledger.server.words import newest, standing_of
+
+MAX_PAIRS = 100
+
+
+class Models:
+    """Answers about models and signers."""
+
+    def __init__(self, view: View, histories: Histories) -> None:
+        self._view, self._histories = view, histories
+
+    def log(self, request: Request) -> Response:
+        """Say what the log is and how far everything has come."""
+        del request
+        ledger, tree = self._view.ledger, self._view.ledger.log.checkpoint().checkpoint
+        return json_response(
+            {
+                "ledger": ledger.config.ledger,
+                "hub": ledger.config.hub,
+                "size": tree.size,
+                "rootHash": tree.root_hash.hex(),
+                "logKeys": [each.format() for each in ledger.trust.log_keys],
+                "hubKeys": [each.keyid for each in ledger.trust.hub_keys],
+                "indexed": self._view.index.position(),
+                "digestsIndexed": self._view.digests.position(),
+                "identityMode": ledger.config.identity_mode,
+            }
+        )
+
+    def models(self, request: Request) -> Response:
+        """List names, each with its newest event."""
+        limit = max(1, request.number("limit", 50))
+        searched = request.wanted.get("search")
+        index, size = self._view.index, self._view.size
+        names = index.models(
+            after=request.text("after") or "",
+            limit=limit + 1,
+            text="" if searched is None else escape_name(searched),
+        )
+        page = names[:limit]
+        leaves = {name: [each for each in index.history(f"name:{name}") if each < size] for name in page}
+        newest_leaves = [found[-1] for found in leaves.values() if found]
+        said = index.summaries(newest_leaves)
+        facts: dict[str, Any] = {
+            "models": [
+                _model_facts(name, found, said) for name, found in leaves.items() if found
+            ]  # a name whose events are not published yet is not there yet
+        }
+        if len(names) > limit:
+            facts["next"] = page[-1]
+        return json_response(facts | self._as_of(size))
+
+    def history(self, request: Request) -> Response:
+        """Return one page of a model's history, and how the model stands now."""
+        found = self._histories.asked(request)
+        limit = max(1, request.number("limit", 100))
+        after = request.number("after", -1)
+        places = [at for at, row in enumerate(found.rows) if row.leaf_index > after]
+        page = places[:limit]
+        pieces = [
+            b'{"model":',
+            format_canonical_json(found.name),
+            b',"standing":',
+            found.standing,
+            b',"events":[',
+            b",".join([found.parts[at] for at in page]),
+            b'],"count":',
+            str(len(found.rows)).encode(),
+        ]
+        if len(places) > limit:
+            pieces += [b',"next":', str(found.rows[page[-1]].leaf_index).encode()]
+        pieces += [b',"asOf":', format_canonical_json(self._as_of(self._view.size)["asOf"]), b"}"]
+        return Response(body=b"".join(pieces), etag=f"{found.etag}-{after}-{limit}", weak=True)
+
+    def badge(self, request: Request) -> Response:
+        """Draw how the model stands."""
+        found = self._histories.asked(request)
+        row = newest(list(found.rows))
+        standing = None if row is None else standing_of(row)
+        if standing is None:
+            raise NotFoundError(
+                f"badge of {found.name}",
+                expected="a recorded revision",
+                actual="other statements only",
+                next_step="A model has a badge from its first event on",
+            )
+        return Response(
+            body=draw(standing),
+            content_type="image/svg+xml",
+            etag=found.etag,
+            weak=True,
+            cache=AT_ONCE,
+            headers=(("content-security-policy", "default-src 'none'; sandbox"),),
+        )
+
+    def standings(self, request: Request) -> Response:
+        """Say how each of up to 100 revisions stands."""
+        pairs, recorded = _parse_pairs(request.data)
+        answers = [self._standing(model, revision, recorded=recorded) for model, revision in pairs]
+        return json_response({"standings": answers} | self._as_of(self._view.size))
+
+    def _standing(self, model: str, revision: str, *, recorded: bool) -> dict[str, Any]:
+        if recorded:
+            name, wanted = as_recorded(model.encode()), as_recorded(revision.encode())
+        else:
+            name, wanted = escape_name(model), escape_name(revision)
+        history = self._histories.find(name)
+        rows = [] if history is None else history.rows
+        for row in reversed(rows):
+            event = row.statement
+            if (
+                isinstance(event, VerificationEvent)
+                and event.model.revision == wanted
+                and history is not None
+            ):
+                return revision_standing(history, row)
+        return {"model": name, "revision": wanted, "standing": "Not recorded"}
+
+    def signer(self, request: Request) -> Response:
+        """Return what an identity signed, newest first."""
+        identity = bytes.fromhex(request.captured)
+        index, size = self._view.index, self._view.size
+        shown = index.shown(identity)
+        if shown is None:
+            raise NotFoundError(
+                f"signer {request.captured}",
+                expected="the SHA-256 of a canonical identity",
+                actual="one that no event names",
+                next_step="Events name identities with their digests: see `signers` of /v1/standings",
+            )
+        before = min(size, request.number("before", size))
+        limit = max(1, request.number("limit", 50))
+        leaves = [each for each in index.by_signer(identity) if each < before]
+        page = leaves[::-1][:limit]
+        facts: dict[str, Any] = {
+            "identity": request.captured,
+            "name": shown,
+            "count": len(leaves),
+            "events": [event_facts(self._view.ledger, each, size) for each in page],
+        }
+        if len(leaves) > limit:
+            facts["next"] = page[-1]
+        return json_response(facts | self._as_of(size))
+
+    def _as_of(self, size: int) -> dict[str, dict[str, int]]:
+        """Say which size the answer speaks of, and how far the index had come: what it lacks, the answer may lack."""
+        return {"asOf": {"size": size, "indexed": min(size, self._view.index.position())}}
+
+
+def _model_facts(name: str, leaves: list[int], said: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"model": name, "events": len(leaves), "leafIndex": leaves[-1]}
+    values = zip(("revision", "outcome", "decision", "recordedAt"), said.get(leaves[-1], ()), strict=False)
+    return facts | {key: value for key, value in values if value is not None}
+
+
+def _parse_pairs(data: bytes) -> tuple[list[tuple[str, str]], bool]:
+    """Return the pairs that are asked for, and whether names are in their recorded form. Raises MalformedError, LimitError."""
+    value: Json = parse_json(data, what="body", max_bytes=MAX_PAIRS_BYTES)
+    match value:
+        case {"pairs": list(pairs)} if value.keys() <= {"pairs", "as"} and value.get("as", "name") in (
+            "name",
+            "recorded",
+        ):
+            if len(pairs) > MAX_PAIRS:
+                raise LimitError("pairs", expected=f"at most {MAX_PAIRS}", actual=len(pairs))
+            return [_parse_pair(each) for each in pairs], value.get("as") == "recorded"
+    raise MalformedError(
+        "body", expected='{"pairs": [{"model", "revision"}, …], "as"?}', actual="another form"
+    )
+
+
+def _parse_pair(value: Json) -> tuple[str, str]:
+    match value:
+        case {"model": str(model), "revision": str(revision)} if len(value) == 2 and model and revision:
+            return model, revision
+    raise MalformedError("pair", expected='{"model", "revision"}, both not empty', actual=value)

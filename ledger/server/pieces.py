@@ -1,0 +1,171 @@
+"""Single entries, their proofs, and evidence over HTTP. What is handed out is checked before its first byte goes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ledger.embedded.erasures import find_erasures, holds_back
+from ledger.embedded.evidence import describe_digest, open_evidence
+from ledger.embedded.reading import read_entry_at, read_statement_at
+from ledger.embedded.recording import make_proof
+from ledger.embedded.searching import find_content, find_file
+from ledger.encoding import format_base64, parse_audited_json, parse_decimal
+from ledger.entry import Entry, parse_entry
+from ledger.errors import LedgerError, NotFoundError
+from ledger.event import VerificationEvent
+from ledger.event.digests import Use
+from ledger.server import messages, problems
+from ledger.server.messages import FOREVER, Request, Response, json_response
+from ledger.server.views import View
+from ledger.storage.evidence import Evidence
+from ledger.tlog.merkle import leaf_hash
+
+_TELLING = (Use.BUNDLE, Use.MORE)
+"""Pieces that say who signed."""
+_WHOLE_BYTES = 16 << 20
+"""Larger pieces are read twice, once to check them, and never held whole."""
+
+
+class Pieces:
+    """Answers about entries and evidence."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def entry(self, request: Request) -> Response:
+        """Return what a leaf says."""
+        return self._entry(parse_decimal(request.captured, what="leaf index"))
+
+    def event(self, request: Request) -> Response:
+        """Return what was recorded under an event id."""
+        size, event_id = self._view.size, request.text("id") or ""
+        found = [each for each in self._view.index.find_event(event_id) if each < size]
+        if not found:
+            raise NotFoundError(
+                f"event {event_id}",
+                expected="the id of a published event",
+                actual="none such",
+                next_step="An event is published within seconds of being recorded",
+            )
+        return self._entry(found[0])
+
+    def _entry(self, leaf_index: int) -> Response:
+        size = self._view.size
+        if leaf_index >= size:
+            raise _unpublished(leaf_index, size)
+        raw = read_entry_at(self._view.ledger, leaf_index, size)
+        facts: dict[str, Any] = {
+            "leafIndex": leaf_index,
+            "leafHash": leaf_hash(raw).hex(),
+            "entry": format_base64(raw),
+        }
+        statement = _statement(raw)
+        if statement is not None:
+            facts["statement"] = statement
+        # A leaf says the same for ever.
+        return json_response(facts, cache=FOREVER, etag=facts["leafHash"])
+
+    def proof(self, request: Request) -> Response:
+        """Return the proof of a leaf, by the newest checkpoint."""
+        leaf_index = parse_decimal(request.captured, what="leaf index")
+        ledger, size = self._view.ledger, self._view.size
+        if leaf_index >= size:
+            raise _unpublished(leaf_index, size)
+        entry = read_entry_at(ledger, leaf_index, size)
+        since = request.number("since", 0) or None
+        data = make_proof(ledger.log, leaf_index, entry, since=since)
+        name = f'attachment; filename="leaf-{leaf_index}.tlog-proof"'
+        return Response(body=data, content_type=messages.TEXT, headers=(("content-disposition", name),))
+
+    def content(self, request: Request) -> Response:
+        """Return the events with a content."""
+        return json_response(find_content(self._view.ledger, self._view.digests, _digest(request)))
+
+    def file(self, request: Request) -> Response:
+        """Return the events with a file."""
+        return json_response(find_file(self._view.ledger, self._view.digests, _digest(request)))
+
+    # Evidence
+
+    def naming(self, request: Request) -> Response:
+        """Say what a piece is and who names it."""
+        return json_response(describe_digest(self._view.ledger, _digest(request)))
+
+    def evidence(self, request: Request) -> Response:
+        """Return the bytes of a piece that a published statement names, unless they are withdrawn or held back.
+
+        Raises:
+            WithdrawnError, NotFoundError, CorruptError. Refusal: it may name a signer who is held back.
+        """
+        sha256 = _digest(request)
+        ledger = self._view.ledger
+        if (erased := find_erasures(ledger, (sha256,)).get(sha256)) is not None:
+            raise erased.as_error()
+        self._check_named(sha256)
+        evidence = open_evidence(ledger)
+        size = evidence.info(sha256).size
+        response = Response(
+            content_type=messages.BYTES,
+            etag=request.captured,
+            headers=(
+                # Strangers chose these bytes: they are never shown as a page of ours.
+                ("content-disposition", f'attachment; filename="{request.captured}"'),
+                ("content-security-policy", "default-src 'none'; sandbox"),
+            ),
+        )
+        if size <= _WHOLE_BYTES:
+            response.body = evidence.get(sha256, max_bytes=_WHOLE_BYTES)
+        else:
+            for _ in evidence.read(sha256):
+                pass  # raises where the bytes are not those of the digest
+            response.chunks = _chunks(evidence, sha256)
+            response.headers = (*response.headers, ("content-length", str(size)))
+        return response
+
+    def _check_named(self, sha256: bytes) -> None:
+        """Refuse what no published statement names, and what tells of a signer who is held back."""
+        ledger, size = self._view.ledger, self._view.size
+        namings = [
+            each
+            for each in self._view.digests.namings(sha256)
+            if each.leaf_index < size and each.use not in (Use.CONTENT, Use.ERASED)
+        ]
+        if not namings:
+            raise NotFoundError(
+                f"evidence {sha256.hex()}",
+                expected="a digest that a published statement names",
+                actual="none such",
+                next_step="/v1/entries/{leaf} shows the digests that a statement names",
+            )
+        for each in namings:
+            if each.use in _TELLING:
+                statement = read_statement_at(ledger, each.leaf_index, size)
+                if isinstance(statement, VerificationEvent) and holds_back(ledger, statement):
+                    raise problems.Refusal(
+                        problems.WITHHELD, "This piece may name a signer whom the ledger holds back"
+                    )
+
+
+def _chunks(evidence: Evidence, sha256: bytes) -> Iterator[bytes]:
+    yield from evidence.read(sha256)
+
+
+def _digest(request: Request) -> bytes:
+    return bytes.fromhex(request.captured)
+
+
+def _statement(raw: bytes) -> object | None:
+    """Return the statement of an entry as JSON, or None where it has none that reads."""
+    try:
+        parsed = parse_entry(raw)
+        return parse_audited_json(parsed.payload) if isinstance(parsed, Entry) else None
+    except LedgerError:
+        return None
+
+
+def _unpublished(leaf_index: int, size: int) -> NotFoundError:
+    return NotFoundError(
+        f"leaf {leaf_index}",
+        expected=f"a leaf below {size}",
+        actual="one that is not published",
+        next_step="Ask again after the next checkpoint",
+    )

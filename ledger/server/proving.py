@@ -1,0 +1,83 @@
+"""Proofs and receipts for all who waited for one checkpoint, made together: they share most hashes of the tree."""
+
+from collections.abc import Sequence
+
+from ledger.client.proof_extra import ProofExtra, format_extra
+from ledger.encoding import format_canonical_json
+from ledger.log.published import PublishedLog
+from ledger.recorder import Receipt
+from ledger.tlog.checkpoint import VerifiedCheckpoint
+from ledger.tlog.merkle import NodeReader, node_hash, prove_inclusion
+from ledger.tlog.proof import TlogProof, format_proof
+from ledger.tlog.tiles import TILE_HEIGHT, TileReader
+
+
+class _Nodes:
+    """A reader of nodes that computes each one once; those on the edge of a tile are read."""
+
+    def __init__(self, read: NodeReader) -> None:
+        self._read = read
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def __call__(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self._node(level, index) for level, index in nodes]
+
+    def _node(self, level: int, index: int) -> bytes:
+        if (known := self._known.get((level, index))) is not None:
+            return known
+        if level % TILE_HEIGHT:
+            value = node_hash(self._node(level - 1, 2 * index), self._node(level - 1, 2 * index + 1))
+        else:
+            (value,) = self._read([(level, index)])
+        self._known[level, index] = value
+        return value
+
+
+class Prover:
+    """Proves leaves of one checkpoint."""
+
+    def __init__(self, log: PublishedLog, checkpoint: VerifiedCheckpoint) -> None:
+        self.size = checkpoint.checkpoint.size
+        self._note = checkpoint.note
+        self._nodes = _Nodes(TileReader(log.tile, self.size))
+        self._note_json = format_canonical_json(checkpoint.note.decode())
+
+    def included(self, receipt: Receipt) -> bytes:
+        """Return a receipt with proof and checkpoint, as JSON."""
+        proof = format_proof(
+            TlogProof(
+                index=receipt.leaf_index,
+                hashes=prove_inclusion(receipt.leaf_index, self.size, self._nodes),
+                checkpoint_note=self._note,
+                extra=format_extra(ProofExtra(entry=receipt.entry)),
+            )
+        )
+        # The checkpoint, whose signature lines are not ASCII, is formatted once for all of them.
+        head = format_canonical_json(proof.removesuffix(self._note).decode())
+        return b"".join(
+            (
+                durable(receipt)[:-1],
+                b',"proof":',
+                head[:-1],
+                self._note_json[1:],
+                b',"checkpoint":',
+                self._note_json,
+                b"}",
+            )
+        )
+
+
+def durable(receipt: Receipt) -> bytes:
+    """Return a receipt as JSON: where the event is, what was decided, and the signed envelope."""
+    event = receipt.event
+    facts = format_canonical_json(
+        {
+            "decision": event.policy.decision,
+            "eventId": event.common.event_id,
+            "leafIndex": receipt.leaf_index,
+            "outcome": event.outcome,
+            "reasons": list(event.reasons),
+            "repeated": receipt.repeated,
+        }
+    )
+    return b"".join((facts[:-1], b',"entry":', receipt.entry, b"}"))

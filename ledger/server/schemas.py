@@ -1,0 +1,172 @@
+"""The JSON that goes in and out, as JSON Schema: parts of the statement come from the table of ``ledger.event.schemas``."""
+
+from typing import Any
+
+from ledger.event.fields import EVENT_ID, OVERFLOW
+from ledger.event.schemas import STATEMENTS, VERIFICATION_EVENT
+from ledger.server.problems import PROBLEMS
+
+_EVENT = STATEMENTS[VERIFICATION_EVENT]
+_NUMBER = {"type": "integer", "minimum": 0}
+_STRING = {"type": "string"}
+_HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_BASE64 = {"type": "string", "contentEncoding": "base64"}
+
+
+def _object(
+    required: dict[str, Any], optional: dict[str, Any] | None = None, *, closed: bool = False
+) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": sorted(required),
+    }
+    return value | {"additionalProperties": False} if closed else value
+
+
+def _list(of: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "array", "items": of, **more}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_RAW_NAME = {
+    "type": "string",
+    "minLength": 1,
+    "description": "As the hub calls it; it is escaped before it is recorded.",
+}
+_AS_OF = _object({"size": _NUMBER, "indexed": _NUMBER})
+_OF_TABLE = {name: kind.schema() for name, kind in _EVENT.required.items()}
+
+
+def schemas() -> dict[str, Any]:
+    """Return every named schema."""
+    return {
+        "bytes": {"type": "string", "format": "binary"},
+        "Problem": _object(
+            {
+                "type": {"type": "string", "enum": [each.type for each in PROBLEMS]},
+                "title": _STRING,
+                "status": _NUMBER,
+                "detail": _STRING,
+            },
+            {"nextStep": _STRING},
+        ),
+        "Event": _object(
+            {
+                "eventId": EVENT_ID.schema(),
+                "model": _object(
+                    {"name": _RAW_NAME, "revision": _RAW_NAME},
+                    {
+                        "repoId": _RAW_NAME,
+                        "ref": _RAW_NAME,
+                        "parents": _list(_RAW_NAME),
+                        "revisionTime": {"type": "string", "format": "date-time"},
+                    },
+                    closed=True,
+                ),
+                "manifest": _OF_TABLE["manifest"],
+                "outcome": _OF_TABLE["outcome"],
+            },
+            {
+                "trigger": _OF_TABLE["trigger"],
+                "uploader": {**_RAW_NAME, "description": "An opaque account id."},
+                "signatures": _OF_TABLE["signatures"],
+                "moreSignatures": OVERFLOW.schema(),
+                "reasons": _OF_TABLE["reasons"],
+                "private": {"type": "boolean"},
+                "evidence": _list(
+                    _BASE64,
+                    description="Bytes of the manifest, the bundles and the rest that the event names.",
+                ),
+            },
+            closed=True,
+        ),
+        "Receipt": _object(
+            {"eventId": _STRING},
+            {
+                "leafIndex": _NUMBER,
+                "repeated": {"type": "boolean"},
+                "outcome": _STRING,
+                "decision": _STRING,
+                "reasons": _list(_STRING),
+                "entry": {"type": "object", "description": "The signed envelope, as RFC 8785 JSON its leaf."},
+                "proof": {
+                    "type": "string",
+                    "description": "A `.tlog-proof`, where `included` was waited for.",
+                },
+                "checkpoint": {"type": "string", "description": "The signed note that the proof leads to."},
+                "withheld": _list(_HEX),
+                "skipped": {"type": "boolean"},
+            },
+        ),
+        "Entries": _object(
+            {
+                "entries": _list(_BASE64, minItems=1, maxItems=100),
+            },
+            closed=True,
+        ),
+        "Appended": _object({"entries": _list(_object({"eventId": _STRING, "leafIndex": _NUMBER}))}),
+        "Stored": _object({"sha256": _HEX, "size": _NUMBER, "withheld": {"type": "boolean"}}),
+        "Log": _object(
+            {"ledger": _STRING, "hub": _STRING, "size": _NUMBER, "rootHash": _HEX, "indexed": _NUMBER}
+        ),
+        "Models": _object(
+            {
+                "models": _list(_object({"model": _STRING, "events": _NUMBER, "leafIndex": _NUMBER})),
+                "asOf": _AS_OF,
+            },
+            {"next": _STRING},
+        ),
+        "History": _object(
+            {
+                "model": _STRING,
+                "standing": {"oneOf": [_ref("Standing"), {"type": "null"}]},
+                "events": _list({"type": "object"}),
+                "count": _NUMBER,
+                "asOf": _AS_OF,
+            },
+            {"next": _NUMBER},
+        ),
+        "Standing": _object(
+            {"model": _STRING, "revision": _STRING, "standing": _STRING},
+            {
+                "outcome": _OF_TABLE["outcome"],
+                "decision": _STRING,
+                "signers": _list(
+                    _object({"identity": _HEX, "name": _STRING, "verified": {"type": "boolean"}})
+                ),
+                "leafIndex": _NUMBER,
+                "recordedAt": _STRING,
+                "uploadedBy": _STRING,
+                "changed": _object({"leafIndex": _NUMBER, "change": _STRING}, {"since": _STRING}),
+            },
+        ),
+        "Pairs": _object(
+            {"pairs": _list(_object({"model": _RAW_NAME, "revision": _RAW_NAME}, closed=True), maxItems=100)},
+            {"as": {"type": "string", "enum": ["name", "recorded"]}},
+            closed=True,
+        ),
+        "Standings": _object({"standings": _list(_ref("Standing")), "asOf": _AS_OF}),
+        "Entry": _object(
+            {"leafIndex": _NUMBER, "leafHash": _HEX, "entry": _BASE64}, {"statement": {"type": "object"}}
+        ),
+        "Naming": _object(
+            {"sha256": _HEX, "use": _STRING, "state": _STRING, "namedBy": _list({"type": "object"})}
+        ),
+        "Found": _object({"events": _list({"type": "object"}), "count": _NUMBER, "size": _NUMBER}),
+        "Signed": _object(
+            {
+                "identity": _HEX,
+                "name": _STRING,
+                "count": _NUMBER,
+                "events": _list({"type": "object"}),
+                "asOf": _AS_OF,
+            },
+            {"next": _NUMBER},
+        ),
+        "Feed": _object({"version": _STRING, "title": _STRING, "items": _list({"type": "object"})}),
+        "Health": _object({"state": _STRING}),
+    }

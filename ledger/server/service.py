@@ -1,0 +1,108 @@
+"""Puts the service together: one ledger, every route, and who answers it."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from ledger.encoding import format_canonical_json
+from ledger.errors import LedgerError
+from ledger.server.app import App, Handler, Limits, Pool
+from ledger.server.feeds import Feeds
+from ledger.server.histories import Histories
+from ledger.server.messages import NEVER, Request, Response
+from ledger.server.models import Models
+from ledger.server.openapi import Descriptions
+from ledger.server.pieces import Pieces
+from ledger.server.recording import Recording
+from ledger.server.routes import READ_ROUTES, WRITE_ROUTES
+from ledger.server.tiles import Tiles
+from ledger.server.tokens import Authority, Nobody
+from ledger.server.views import View
+from ledger.server.writer import Writer
+
+State = Callable[[], dict[str, Any]]
+"""How the writer is: ``state`` is ``ok`` where it takes events."""
+
+
+def _only_reads() -> dict[str, Any]:
+    return {"state": "ok", "writer": "none: this service only reads"}
+
+
+class Health:
+    """Says whether the process answers, whether it can work, and how far it is behind."""
+
+    def __init__(self, view: View, writer: State) -> None:
+        self._view, self._writer = view, writer
+
+    def live(self, request: Request) -> Response:
+        """Answer; that is all."""
+        del request
+        return Response(body=b'{"state":"ok"}', cache=NEVER)
+
+    def ready(self, request: Request) -> Response:
+        """Look at log, index and writer. What cannot be seen counts as not ready."""
+        del request
+        facts = self._writer()
+        try:
+            size = self._view.size
+            facts |= {
+                "published": size,
+                "indexBehind": max(0, size - self._view.index.position()),
+                "digestsBehind": max(0, size - self._view.digests.position()),
+            }
+        except LedgerError as error:
+            facts |= {"state": f"cannot read: {type(error).__name__}"}
+        status = 200 if facts["state"] == "ok" else 503
+        return Response(status=status, body=format_canonical_json(facts), cache=NEVER)
+
+
+def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handler]:
+    """Return who answers each route that reads."""
+    histories = Histories(view)
+    tiles, models, pieces = Tiles(view), Models(view, histories), Pieces(view)
+    feeds, health = Feeds(view, histories), Health(view, writer)
+    described = Descriptions((*READ_ROUTES, *WRITE_ROUTES))
+    return {
+        "checkpoint": tiles.checkpoint,
+        "tile": tiles.tile,
+        "log": models.log,
+        "models": models.models,
+        "history": models.history,
+        "badge": models.badge,
+        "standings": models.standings,
+        "signer": models.signer,
+        "entry": pieces.entry,
+        "event": pieces.event,
+        "proof": pieces.proof,
+        "evidence": pieces.evidence,
+        "naming": pieces.naming,
+        "content": pieces.content,
+        "file": pieces.file,
+        "feed_atom": feeds.atom,
+        "feed_json": feeds.json,
+        "openapi": described.openapi,
+        "reference": described.reference,
+        "problem": described.problem,
+        "live": health.live,
+        "ready": health.ready,
+    }
+
+
+def make_app(
+    directory: pathlib.Path,
+    *,
+    limits: Limits,
+    authority: Authority | None = None,
+    writer: Writer | None = None,
+) -> App:
+    """Return the service of one ledger; without a writer it only reads. Raises ConfigError, LimitError."""
+    pool, view = Pool(limits), View(directory)
+    recording = Recording(writer, pool, limits, trust=view.ledger.trust) if writer else None
+    return App(
+        (*READ_ROUTES, *WRITE_ROUTES),
+        handlers=read_handlers(view, writer=writer.state if writer else _only_reads),
+        recorders=recording.handlers() if recording else None,
+        authority=authority or Nobody(),
+        limits=limits,
+        pool=pool,
+    )

@@ -1,0 +1,149 @@
+"""What handlers read from: one ledger's published log and indexes, open for as long as the service runs.
+
+SQLite connections belong to a thread, and are opened again where an index was put in the place of the old one. A
+checkpoint is verified once for each of its bytes.
+"""
+
+import os
+import pathlib
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from ledger.digests import DigestIndex
+from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.index import Index
+from ledger.log.fetch import Fetch
+from ledger.log.published import PublishedLog
+from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.merkle import HASH_BYTES, leaf_hash
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile
+
+_Value = TypeVar("_Value")
+
+
+class Remembered(Generic[_Value]):
+    """A bounded memory of what was made last, safe for threads; the longest unused goes first."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._lock = most, threading.Lock()
+        self._values: OrderedDict[object, _Value] = OrderedDict()
+
+    def get(self, key: object) -> _Value | None:
+        """Return what is remembered, or None."""
+        with self._lock:
+            if (value := self._values.get(key)) is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: object, value: _Value) -> None:
+        """Remember a value."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
+MAX_BUNDLES = 16_384
+"""Full bundles whose offsets are remembered, some 2 KiB each: those of four million entries."""
+
+
+class _SeenLog(PublishedLog):
+    """A published log in a folder that verifies each checkpoint once, and reads single entries where they lie."""
+
+    def __init__(
+        self, folder: pathlib.Path, fetch: Fetch, *, origin: str, keys: tuple[VerifierKey, ...]
+    ) -> None:
+        super().__init__(fetch, origin=origin, keys=keys)
+        self._folder = folder
+        self._seen: tuple[bytes, VerifiedCheckpoint] | None = None
+        self._offsets: Remembered[array[int]] = Remembered(MAX_BUNDLES)
+
+    def checkpoint(self) -> VerifiedCheckpoint:
+        """Return the checkpoint that is shown now, its signature checked."""
+        note = self.fetch("checkpoint", max_bytes=MAX_NOTE_BYTES)
+        seen = self._seen
+        if seen is None or seen[0] != note:
+            seen = (note, verify_checkpoint(note, origin=self.origin, keys=self.keys))
+            self._seen = seen
+        return seen[1]
+
+    def read(self, start: int, end: int, *, size: int) -> Iterator[bytes]:
+        """As ``PublishedLog.read``; one entry of a full bundle is read without the rest of it."""
+        bundle, at = divmod(start, TILE_WIDTH)
+        if end - start != 1 or (bundle + 1) * TILE_WIDTH > size:
+            yield from super().read(start, end, size=size)
+            return
+        offsets = self._offsets.get(bundle)
+        if offsets is None:
+            offsets = array("L", [0])
+            for each in self.bundle(EntryBundle(index=bundle)):
+                offsets.append(offsets[-1] + 2 + len(each))
+            self._offsets.put(bundle, offsets)
+        first, past = offsets[at], offsets[at + 1]
+        entry = _read_at(self._folder / EntryBundle(index=bundle).path, first + 2, past - first - 2)
+        tile = _read_at(self._folder / Tile(level=0, index=bundle).path, at * HASH_BYTES, HASH_BYTES)
+        if leaf_hash(entry) != tile:
+            # Say what is wrong as everywhere, and raise what that raises.
+            yield from super().read(start, end, size=size)
+            return
+        yield entry
+
+
+def _read_at(path: pathlib.Path, offset: int, length: int) -> bytes:
+    """Read a part of a file; nothing where there is none: whoever compares its hash finds out."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.pread(descriptor, length, offset)
+    finally:
+        os.close(descriptor)
+
+
+class View:
+    """One ledger, for readers in several threads. What may be remembered of it is remembered here."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        ledger = open_for_reading(directory)
+        log = ledger.log
+        self.ledger: ReadLedger = replace(
+            ledger, log=_SeenLog(ledger.layout.public, log.fetch, origin=log.origin, keys=log.keys)
+        )
+        self._own = threading.local()
+
+    @property
+    def size(self) -> int:
+        """How many leaves are published."""
+        return self.ledger.log.checkpoint().checkpoint.size
+
+    @property
+    def index(self) -> Index:
+        """The index, through this thread's connection."""
+        return self._open("index", self.ledger.layout.index, Index)
+
+    @property
+    def digests(self) -> DigestIndex:
+        """The digest index, through this thread's connection."""
+        return self._open("digests", self.ledger.layout.digests, DigestIndex)
+
+    def _open(self, name: str, path: pathlib.Path, kind: "Callable[..., _Value]") -> _Value:
+        try:
+            found = path.stat()
+            which = (found.st_dev, found.st_ino)
+        except OSError:
+            which = None
+        held = getattr(self._own, name, None)
+        if held is None or held[0] != which:
+            if held is not None:
+                held[1].close()
+            held = (which, kind(path, read_only=True))
+            setattr(self._own, name, held)
+        value: _Value = held[1]
+        return value

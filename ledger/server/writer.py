@@ -1,0 +1,317 @@
+"""The one writer of a ledger while it is served: a thread that records, one that publishes, one that mirrors digests.
+
+Whoever wants something recorded puts a ticket into a queue with bounded room and waits for its answer. Tickets that come
+while a commit runs are committed together by the next. When the storage fails, everything is closed and opened again,
+which runs what a restart runs; meanwhile everybody is refused at once, and nothing that was answered is lost.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.embedded.digests import mirror_digests
+from ledger.embedded.directory import OpenLedger
+from ledger.errors import LedgerError, StorageError
+from ledger.log.group import interrupted
+from ledger.log.local import MAX_BATCH_ENTRIES
+from ledger.recorder import Facts, Receipt
+from ledger.server.intake import parse_upload
+from ledger.server.problems import Refusal, busy
+from ledger.server.proving import Prover, durable
+
+_logger = logging.getLogger(__name__)
+
+OpenLedgerHere = Callable[[], contextlib.AbstractContextManager[OpenLedger]]
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds before a ledger that failed is opened again; twice as long each time."""
+START_SECONDS = 3600.0
+"""A start after a crash may have much to finish; whoever waits sees it in the health of the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The answer to one ticket: its receipt as JSON."""
+
+    body: bytes
+    repeated: bool
+
+
+Answer = Recorded | LedgerError | Refusal
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ticket:
+    """One event on its way: facts, or the bytes of an event with nothing to store, which the writer parses."""
+
+    what: Facts | bytes
+    included: bool
+    answer: "asyncio.Future[Answer]"
+
+
+class Writer:
+    """Records and publishes for many callers. ``opened`` opens the ledger; it is called again after a failure."""
+
+    def __init__(self, opened: OpenLedgerHere, *, room: int) -> None:
+        self._opened, self._room = opened, room
+        self._guard = threading.Condition()
+        self._queue: list[_Ticket] = []
+        self._awaiting: list[tuple[Receipt, _Ticket]] = []
+        self._ledger: OpenLedger | None = None
+        self._session: _Session | None = None
+        self._state = "starting"
+        self._stopping = threading.Event()
+        self._started: LedgerError | bool | None = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    # For callers
+
+    @property
+    def ledger(self) -> OpenLedger:
+        """The ledger that is open. Raises Refusal: it is not, just now."""
+        ledger = self._ledger
+        if ledger is None:
+            raise busy(f"The writer is {self._state}")
+        return ledger
+
+    def state(self) -> dict[str, Any]:
+        """Say how the writer is."""
+        ledger = self._ledger
+        facts: dict[str, Any] = {
+            "state": "ok" if ledger is not None else self._state,
+            "waiting": len(self._queue),
+        }
+        return facts if ledger is None else facts | {"durable": ledger.log.size}
+
+    def submit(self, events: Sequence[Facts | bytes], *, included: bool) -> "list[asyncio.Future[Answer]]":
+        """Take events in order, or none of them; each has an answer of its own. Called on the event loop.
+
+        Raises:
+            Refusal: there is no room, or no ledger to write.
+        """
+        loop = asyncio.get_running_loop()
+        tickets = [_Ticket(what=each, included=included, answer=loop.create_future()) for each in events]
+        with self._guard:
+            if self._ledger is None or self._stopping.is_set():
+                raise busy(f"The writer is {self._state}")
+            if len(self._queue) + len(self._awaiting) + len(tickets) > self._room:
+                raise busy("Too many events wait already")
+            self._queue += tickets
+            self._guard.notify_all()
+        return [each.answer for each in tickets]
+
+    def appended(self) -> None:
+        """Say that something was recorded beside the queue, and is to be published."""
+        session = self._session
+        if session is not None:
+            session.recorded()
+
+    def start(self) -> None:
+        """Open the ledger and finish what a crash left open. Raises what makes that impossible."""
+        self._thread.start()
+        with self._guard:
+            self._guard.wait_for(lambda: self._started is not False, timeout=START_SECONDS)
+        if isinstance(self._started, LedgerError):
+            self._thread.join()
+            raise self._started
+
+    def close(self) -> None:
+        """Record, publish and answer what was taken, then close the ledger."""
+        self._stopping.set()
+        with self._guard:
+            self._guard.notify_all()
+        self._thread.join()
+
+    # The thread
+
+    def _run(self) -> None:
+        """Keep a ledger open until told to stop. Only the first opening may fail for good: somebody waits for it."""
+        pause = FIRST_PAUSE
+        while not self._stopping.is_set():
+            try:
+                with self._opened() as ledger:
+                    ledger.recorder.publish()  # what a crash left open; and whether this directory may be written at all
+                    self._begin(ledger)
+                    pause = FIRST_PAUSE
+                    self._serve(ledger)
+            except LedgerError as error:
+                if self._started is False:
+                    self._tell_start(error)
+                    return
+                _logger.error("the ledger was closed: %s", error)  # noqa: TRY400 - the message says it
+            except Exception:  # the outermost edge of this thread
+                _logger.exception("a bug in the writer")
+                if self._started is False:
+                    self._tell_start(interrupted("starting the writer"))
+                    return
+            finally:
+                self._end()
+            if not self._stopping.wait(pause):
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _tell_start(self, result: LedgerError | bool) -> None:  # noqa: FBT001 - True: it is open
+        with self._guard:
+            if self._started is False:
+                self._started = result
+            self._guard.notify_all()
+
+    def _begin(self, ledger: OpenLedger) -> None:
+        with self._guard:
+            self._ledger, self._state = ledger, "ok"
+        self._tell_start(True)
+
+    def _end(self) -> None:
+        """Refuse everybody who still waits: nobody can say whether their event is recorded; its id makes that harmless."""
+        with self._guard:
+            self._ledger, self._state = None, "waiting for its storage"
+            left = self._queue + [ticket for _, ticket in self._awaiting]
+            self._queue, self._awaiting = [], []
+        _deliver([(ticket, busy("The writer stopped; send the same event again")) for ticket in left])
+
+    def _serve(self, ledger: OpenLedger) -> None:
+        """Record until told to stop; publishing and mirroring go on beside it. Raises what stopped one of the three."""
+        session = self._session = _Session(ledger, self)
+        try:
+            while (tickets := self._take(session)) is not None:
+                if tickets:
+                    self._record(ledger, tickets)
+                    session.recorded()
+        finally:
+            self._session = None
+            session.close()
+        if session.failure is not None:
+            raise session.failure
+
+    def _take(self, session: "_Session") -> list[_Ticket] | None:
+        """Wait for tickets; None where it is over."""
+        with self._guard:
+            while not self._queue:
+                if self._stopping.is_set() or session.failure is not None:
+                    return None
+                self._guard.wait()
+            tickets, self._queue = self._queue[:MAX_BATCH_ENTRIES], self._queue[MAX_BATCH_ENTRIES:]
+        return tickets
+
+    def _record(self, ledger: OpenLedger, tickets: list[_Ticket]) -> None:
+        """Commit together, and answer those who wait for no more than that."""
+        answers: list[tuple[_Ticket, Answer]] = []
+        facts: list[Facts] = []
+        admitted: list[_Ticket] = []
+        for ticket in tickets:
+            try:
+                facts.append(
+                    parse_upload(ticket.what).facts if isinstance(ticket.what, bytes) else ticket.what
+                )
+                admitted.append(ticket)
+            except LedgerError as error:
+                answers.append((ticket, error))
+        try:
+            results = ledger.recorder.record_batch(facts)
+        except LedgerError as error:
+            _deliver([*answers, *[(ticket, error) for ticket in admitted]])
+            if isinstance(error, StorageError):
+                raise
+            return
+        awaiting = []
+        for ticket, result in zip(admitted, results, strict=True):
+            if isinstance(result, LedgerError):
+                answers.append((ticket, result))
+            elif ticket.included:
+                awaiting.append((result, ticket))
+            else:
+                answers.append((ticket, Recorded(durable(result), result.repeated)))
+        with self._guard:
+            self._awaiting += awaiting
+        _deliver(answers)
+
+    def published(self, ledger: OpenLedger, prover: Prover) -> None:
+        """Answer those whose event is in the checkpoint."""
+        del ledger
+        with self._guard:
+            ready = [each for each in self._awaiting if each[0].leaf_index < prover.size]
+            self._awaiting = [each for each in self._awaiting if each[0].leaf_index >= prover.size]
+        _deliver(
+            [(ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready]
+        )
+
+    def awaited(self) -> bool:
+        """Whether somebody waits for a checkpoint."""
+        return bool(self._awaiting)
+
+    def wake(self) -> None:
+        """Let the recording thread look whether something failed."""
+        with self._guard:
+            self._guard.notify_all()
+
+
+class _Session:
+    """The threads beside the recording one, for as long as one ledger is open."""
+
+    def __init__(self, ledger: OpenLedger, writer: Writer) -> None:
+        self._ledger, self._writer = ledger, writer
+        self.failure: LedgerError | None = None
+        self._over = threading.Event()
+        self._news, self._shown = threading.Event(), threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=self._loop, args=(self._news, self._publish), name="publish", daemon=True
+            ),
+            threading.Thread(target=self._loop, args=(self._shown, self._mirror), name="mirror", daemon=True),
+        ]
+        for each in self._threads:
+            each.start()
+
+    def recorded(self) -> None:
+        """Say that there is something to publish."""
+        self._news.set()
+
+    def close(self) -> None:
+        """Publish and mirror what is left, then end the threads."""
+        self._over.set()
+        for event, thread in zip((self._news, self._shown), self._threads, strict=True):
+            event.set()
+            thread.join()
+
+    def _loop(self, event: threading.Event, work: Callable[[], None]) -> None:
+        """Work each time that the event is set, and once more at the end."""
+        while self.failure is None:
+            event.wait()
+            last = self._over.is_set()
+            event.clear()
+            try:
+                work()
+            except LedgerError as error:
+                self.failure = error
+            except Exception:  # the outermost edge of this thread
+                _logger.exception("a bug in a thread of the writer")
+                self.failure = interrupted("publishing")
+            if self.failure is not None:
+                self._writer.wake()
+            if last:
+                return
+
+    def _publish(self) -> None:
+        checkpoint = self._ledger.recorder.publish()
+        if self._writer.awaited():
+            self._writer.published(self._ledger, Prover(self._ledger.log.published, checkpoint))
+        self._shown.set()
+
+    def _mirror(self) -> None:
+        mirror_digests(self._ledger)
+
+
+def _deliver(answers: Sequence[tuple[_Ticket, Answer]]) -> None:
+    """Give answers back on the event loop, all of one loop at once."""
+    if answers:
+        loop = answers[0][0].answer.get_loop()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: Sequence[tuple[_Ticket, Answer]]) -> None:
+    for ticket, answer in answers:
+        if not ticket.answer.done():
+            ticket.answer.set_result(answer)

@@ -1,0 +1,225 @@
+"""The service under load from wrk, as a process of its own, on a ledger of ``HUBLEDGER_BENCH_ENTRIES`` events."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import httpx
+
+from ledger.embedded.directory import init, open_for_recording
+from ledger.server.tokens import TokenFile
+from tests.bench.measure import ENTRIES, row, scratch
+from tests.bench.workload import facts
+from tests.system import peers
+
+SECONDS = int(os.environ.get("HUBLEDGER_BENCH_SECONDS", "10"))
+BATCH = 8192
+AT = "2026-01-02T03:04:05Z"
+_BODIES = 500
+
+_EVENTS = """
+local bodies = {}
+for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
+local thread, count = 0, 0
+function setup(t) t:set("number", thread); thread = thread + 1 end
+function init() math.randomseed(os.time() + number); prefix = number .. "-" .. math.random(1, 1e9) .. "-" end
+local lines = tonumber(os.getenv("LINES") or "1")
+wrk.method = "POST"
+wrk.headers["Authorization"] = "Bearer " .. os.getenv("TOKEN")
+wrk.headers["Content-Type"] = lines == 1 and "application/json" or "application/x-ndjson"
+function request()
+  local parts = {}
+  for at = 1, lines do
+    count = count + 1
+    parts[at] = bodies[count % #bodies + 1]:gsub("@", prefix .. count)
+  end
+  return wrk.format(nil, nil, nil, table.concat(parts, "\\n"))
+end
+"""
+_PATHS = """
+local paths = {}
+for line in io.lines(os.getenv("PATHS")) do paths[#paths + 1] = line end
+local count = 0
+function request() count = count + 7919; return wrk.format("GET", paths[count % #paths + 1]) end
+"""
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+def _as_json(number):
+    """Event ``number`` of the workload as a hub posts it; ``@`` stands where each request has something of its own."""
+    event = facts(number)
+    value = {
+        "eventId": "@",
+        "model": {**event.model.as_json(), "revision": "@"},
+        "manifest": event.manifest.as_json(),
+        "uploader": event.uploader_account,
+        "signatures": [each.as_json() for each in event.signatures],
+        "outcome": event.outcome,
+    }
+    return json.dumps(value, separators=(",", ":"))
+
+
+def build(folder, entries):
+    """A ledger of so many events."""
+    init(folder, origin="log.example/models", hub="hub.example", now=lambda: AT)
+    settings = folder / "hubledger.toml"
+    text = settings.read_text().replace("publish_interval = 1.0", "publish_interval = 0.1")
+    settings.write_text(text + "\n[serve]\naccess_log = false\n")
+    with open_for_recording(folder, now=lambda: AT) as ledger:
+        for start in range(0, entries, BATCH):
+            ledger.recorder.record_batch(
+                [facts(number) for number in range(start, min(entries, start + BATCH))]
+            )
+            ledger.log.publish()
+        ledger.recorder.publish()
+        ledger.recorder.flush_index()
+
+
+@contextlib.contextmanager
+def _serving(folder):
+    port = peers.free_port()
+    command = [sys.executable, "-m", "cli.main", "serve", str(folder), "--listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        peers.wait_until(lambda: peers.get(f"{url}/health/live") is not None, running=process)
+        yield url, process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def _wrk(folder, url, script, connections, **env):
+    """Run wrk; returns (requests a second, median and 99th percentile in milliseconds, failed requests)."""
+    path = folder / "load.lua"
+    path.write_text(script)
+    threads = str(min(2, connections))
+    command = [
+        "wrk",
+        "-t",
+        threads,
+        "-c",
+        str(connections),
+        "-d",
+        f"{SECONDS}s",
+        "--latency",
+        "--timeout",
+        "30s",
+    ]
+    done = subprocess.run(
+        [*command, "-s", str(path), url],
+        capture_output=True,
+        check=True,
+        text=True,
+        env={**os.environ, **env},
+    ).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done)[1])
+    median, last = (_latency(done, each) for each in ("50%", "99%"))
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", done)
+    return rate, median, last, int(failed[1]) if failed else 0
+
+
+def _latency(text, which):
+    value, unit = re.search(rf"{re.escape(which)}\s+([\d.]+)(us|ms|s|m)\b", text).groups()
+    return float(value) * _UNITS[unit]
+
+
+def _memory(process):
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def _recording(folder, ledger, url):
+    bodies = folder / "bodies"
+    bodies.write_text("".join(_as_json(number) + "\n" for number in range(ENTRIES, ENTRIES + _BODIES)))
+    token = TokenFile(ledger).create(scopes=("record",), label="", now=AT)
+    load = {"BODIES": str(bodies), "TOKEN": token}
+    for wait, connections in (
+        ("durable", 64),
+        ("durable", 256),
+        ("durable", 1024),
+        ("included", 1024),
+        ("included", 4000),
+    ):
+        rate, median, last, failed = _wrk(
+            folder, f"{url}/v1/events?wait={wait}&evidence=later", _EVENTS, connections, **load
+        )
+        yield row(
+            f"`POST /v1/events`, `{wait}`, {connections:,} connections",
+            f"{rate:,.0f} events/s, median {median:.1f} ms, 99 % {last:.0f} ms, {failed} refused",
+            "wrk on the same machine",
+            "≥ 3 × Rekor v2; median ≤ 25 ms at 64" if wait == "durable" else "≥ 3 × Rekor v2 at the same",
+        )
+    for connections in (1, 8):
+        rate, *_, failed = _wrk(
+            folder,
+            f"{url}/v1/events/batch?wait=durable&evidence=later",
+            _EVENTS,
+            connections,
+            LINES="1000",
+            **load,
+        )
+        yield row(
+            f"batches of 1,000, `durable`, {connections} connections",
+            f"{rate * 1000:,.0f} events/s, {failed} refused",
+            "wrk on the same machine",
+            "≥ 12,000 events/s, ≥ 0.8 of in-process",
+        )
+
+
+def _reading(folder, url, process):
+    models = max(1, ENTRIES // 5)
+    names = [f"org-{model % 997}%2Fmodel-{model}" for model in range(models)]
+    size = int(httpx.get(f"{url}/checkpoint").text.split("\n")[1])
+    paths = {
+        "histories of 500 models, in turn": [f"/v1/history?model={each}" for each in names[:500]],
+        f"histories of {models:,} models, in turn": [f"/v1/history?model={each}" for each in names],
+        "badges of 500 models": [f"/v1/badge.svg?model={each}" for each in names[:500]],
+        "tiles, 100 of them": [f"/tile/0/{number:03d}" for number in range(min(100, size // 256))],
+    }
+    for what, listed in paths.items():
+        (folder / "paths").write_text("".join(each + "\n" for each in listed))
+        rate, median, last, failed = _wrk(folder, url, _PATHS, 64, PATHS=str(folder / "paths"))
+        yield row(
+            f"{what}, 64 connections, {size:,} leaves",
+            f"{rate:,.0f} requests/s, median {median:.1f} ms, 99 % {last:.0f} ms, {failed} refused",
+            "wrk on the same machine",
+            "≥ 10,000/s" if what.startswith("tiles") else "≥ 3,000/s on one core",
+        )
+    pairs = [{"model": each.replace("%2F", "/"), "revision": "none"} for each in names[:100]]
+    with httpx.Client(base_url=url) as client:
+        taken = []
+        for _ in range(20):
+            start = time.perf_counter()
+            client.post("/v1/standings", json={"pairs": pairs}).raise_for_status()
+            taken.append((time.perf_counter() - start) * 1000)
+    yield row(
+        "100 standings at once: the first time, and the median of 20",
+        f"{taken[0]:.0f} ms, {statistics.median(taken):.1f} ms",
+        "one connection",
+        "≤ 20 ms",
+    )
+    yield row("memory of the service after all this, at most", f"{_memory(process):.0f} MB", "", "≤ 300 MB")
+
+
+def serving():
+    """Recording and reading over HTTP."""
+    if shutil.which("wrk") is None:
+        print("wrk is not installed: its figures are left out", file=sys.stderr)
+        return []
+    with scratch() as folder:
+        ledger = folder / "ledger"
+        build(ledger, ENTRIES)
+        with _serving(ledger) as (url, process):
+            rows = list(_reading(folder, url, process))
+        with _serving(ledger) as (url, _):
+            rows += _recording(folder, ledger, url)
+        return rows

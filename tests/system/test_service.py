@@ -1,0 +1,257 @@
+"""The service as a process: other people's clients read it, and it stops when it is told to."""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+
+from ledger.client.spool import Recorder, Spool
+from ledger.embedded.directory import init, open_for_reading
+from ledger.entry import parse_entry
+from ledger.server.tokens import TokenFile
+from ledger.tlog.checkpoint import verify_checkpoint
+from ledger.tlog.merkle import verify_consistency
+from tests.conftest import missing
+from tests.ledger.server.conftest import AT, fill
+from tests.ledger.server.events import body, lines
+from tests.system import peers
+from tests.system.service import serving
+
+KILLS = int(os.environ.get("HUBLEDGER_KILLS", "5"))
+"""Of the test that kills; 50 by hand."""
+
+
+def test_fsck_passes_over_http(tmp_path):
+    folder = fill(tmp_path)
+    ledger = open_for_reading(folder)
+    tree = ledger.log.checkpoint().checkpoint
+    with serving(folder, "--read-only") as (url, _):
+        found = peers.fsck(url, ledger.log.keys[0].format(), tmp_path)
+        assert found == (tree.size, tree.root_hash.hex())
+
+
+def test_it_answers_head_and_unknown_paths_and_stops_with_0(tmp_path):
+    folder = fill(tmp_path)
+    with serving(folder, "--read-only") as (url, process):
+        whole = httpx.get(f"{url}/docs")
+        head = httpx.head(f"{url}/docs")
+        assert (head.content, head.headers["content-length"]) == (b"", str(len(whole.content)))
+        found = httpx.get(f"{url}/v1/entries/../../etc/passwd")
+        assert (found.status_code, found.json()["type"]) == (404, "/problems/not-found")
+        assert httpx.get(f"{url}/v1/history", params={"model": "../../etc/passwd"}).status_code == 200
+        process.terminate()
+        _, err = process.communicate(timeout=40)
+    assert process.returncode == 0, err
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert any({"method": "GET", "route": "/docs", "status": 200}.items() <= line.items() for line in lines)
+    assert b"passwd" not in err  # names of strangers are not in the log of the service
+
+
+def test_an_address_that_is_taken_is_said_so(tmp_path):
+    folder = fill(tmp_path)
+    with serving(folder, "--read-only") as (url, _):
+        listen = url.removeprefix("http://")
+        command = [sys.executable, "-m", "cli.main", "serve", str(folder), "--read-only", "--listen", listen]
+        done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
+    assert done.returncode == 51
+    assert b"Choose another with --listen" in done.stderr
+
+
+# Writing
+
+
+def client(folder, url):
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30)
+
+
+def new_ledger(tmp_path):
+    folder = tmp_path / "ledger"
+    init(folder, origin="log.example/models", hub="hub.example", now=lambda: AT)
+    return folder
+
+
+def test_fsck_passes_on_a_log_that_is_being_written(tmp_path):
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        for batch in range(3):
+            sent = [body(f"u-{batch}-{n}", revision=f"r{batch}-{n}") for n in range(200)]
+            answers = hub.post(
+                "/v1/events/batch", content=lines(*sent), headers={"content-type": "application/x-ndjson"}
+            )
+            assert all("proof" in json.loads(line) for line in answers.text.splitlines())
+            size = int(hub.get("/checkpoint").text.split("\n")[1])
+            vkey = hub.get("/v1/log").json()["logKeys"][0]
+            found = peers.fsck(url, vkey, tmp_path)
+            assert found is not None
+            assert found[0] >= size
+
+
+def test_it_answers_what_it_accepted_before_it_stops(tmp_path):
+    folder = new_ledger(tmp_path)
+    settings = folder / "hubledger.toml"
+    settings.write_text(settings.read_text().replace("publish_interval = 1.0", "publish_interval = 3.0"))
+    with serving(folder) as (url, process), client(folder, url) as hub:
+        assert hub.post("/v1/events", json=body("u-0")).status_code == 201
+        with ThreadPoolExecutor(8) as pool:
+            sent = [
+                pool.submit(hub.post, "/v1/events", json=body(f"u-{n}", revision=f"r{n}"))
+                for n in range(1, 9)
+            ]
+            peers.wait_until(lambda: hub.get("/health/ready").json()["durable"] >= 3)
+            process.terminate()  # their checkpoint is seconds away
+            found = [each.result() for each in sent]
+        answered = [each for each in found if each.status_code == 201]
+        assert len(answered) >= 2
+        assert all(each.json()["proof"] for each in answered)
+        assert process.wait(timeout=40) == 0
+
+
+def load(url, token, worker, acknowledged, over):
+    """Send events one after the other until told to stop; remember what was answered, and every checkpoint seen."""
+    with httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=5) as hub:
+        for number in itertools.count():
+            if over.is_set():
+                return
+            event_id = f"{worker}-{number}"
+            try:
+                found = hub.post(
+                    "/v1/events", json=body(event_id, revision=event_id), params={"wait": "durable"}
+                )
+                if found.status_code == 201:
+                    acknowledged[event_id] = found.json()["leafIndex"]
+            except httpx.TransportError:
+                return
+
+
+def test_a_kill_under_load_loses_no_event_that_was_answered_and_forks_nothing(tmp_path):
+    folder = new_ledger(tmp_path)
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    acknowledged, checkpoints = {}, []
+    for round_ in range(KILLS):
+        over = threading.Event()
+        with serving(folder) as (url, process):
+            workers = [
+                threading.Thread(target=load, args=(url, token, f"{round_}-{n}", acknowledged, over))
+                for n in range(4)
+            ]
+            for each in workers:
+                each.start()
+            wanted = len(acknowledged) + 20 * (1 + round_ % 3)
+            peers.wait_until(lambda wanted=wanted: len(acknowledged) > wanted)
+            checkpoints.append(httpx.get(f"{url}/checkpoint").content)
+            process.kill()
+            over.set()
+            for each in workers:
+                each.join()
+    with serving(folder) as (url, _), httpx.Client(base_url=url) as hub:
+        hub.headers["authorization"] = f"Bearer {token}"
+        again = hub.post("/v1/events", json=body("last"))
+        assert again.status_code == 201
+        checkpoints.append(again.json()["checkpoint"].encode())
+        for event_id, leaf_index in acknowledged.items():
+            found = hub.post("/v1/events", json=body(event_id, revision=event_id), params={"wait": "durable"})
+            assert (found.status_code, found.json()["leafIndex"]) == (200, leaf_index), event_id
+    log = open_for_reading(folder).log
+    shown = [verify_checkpoint(each, origin=log.origin, keys=log.keys).checkpoint for each in checkpoints]
+    for old, new in itertools.pairwise(shown):
+        verify_consistency(
+            old_size=old.size,
+            old_root=old.root_hash,
+            new_size=new.size,
+            new_root=new.root_hash,
+            proof=log.prove_consistency(old.size, new.size),
+        )
+    ids = [
+        json.loads(parse_entry(entry).payload)["predicate"]["eventId"]
+        for entry in log.read(0, shown[-1].size, size=shown[-1].size)
+    ]
+    assert len(ids) == len(set(ids))
+    assert set(acknowledged) <= set(ids)
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(tmp_path):
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        command = [sys.executable, "-m", "cli.main", "serve", str(folder)]
+        command += ["--listen", f"127.0.0.1:{peers.free_port()}"]
+        done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
+        assert done.returncode == 52, done.stderr
+        with serving(folder, "--read-only") as (other, _):
+            hub.post("/v1/events", json=body("u-1"))
+            assert httpx.get(f"{other}/v1/history", params={"model": "acme/new"}).status_code == 200
+            assert httpx.post(f"{other}/v1/events", json=body("u-2")).status_code == 403
+
+
+def test_a_restored_directory_refuses_to_serve(tmp_path):
+    folder = new_ledger(tmp_path)
+    shutil.copytree(folder, tmp_path / "old")
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        (tmp_path / "kept").write_text(hub.post("/v1/events", json=body("u-1")).json()["checkpoint"])
+    command = [
+        sys.executable,
+        "-m",
+        "cli.main",
+        "serve",
+        str(tmp_path / "old"),
+        "--not-older-than",
+        str(tmp_path / "kept"),
+    ]
+    command += ["--listen", f"127.0.0.1:{peers.free_port()}"]
+    done = subprocess.run(command, capture_output=True, timeout=60, cwd=peers.REPOSITORY)
+    assert done.returncode == 62, done.stderr
+
+
+def test_the_spool_of_a_hub_outlives_an_outage_of_the_ledger(tmp_path, hubledger):
+    folder = new_ledger(tmp_path)
+    token = tmp_path / "token"
+    token.write_text(TokenFile(folder).create(scopes=("record",), label="", now=AT) + "\n")
+    token.chmod(0o600)
+    spool = Spool(tmp_path / "spool")
+    for number in range(20):
+        spool.put(body(f"u-{number}", revision=f"r{number}"))
+    nowhere = f"http://127.0.0.1:{peers.free_port()}"
+    drain = ("spool", "drain", tmp_path / "spool", "--token-file", token, "--url")
+    assert hubledger(*drain, nowhere)[0] == 51
+    assert "20 events wait, the oldest since 20" in hubledger("spool", "status", tmp_path / "spool")[1]
+    with serving(folder) as (url, _):
+        with Recorder(url, token.read_text().strip(), tmp_path / "spool") as recorder:
+            recorder.record(body("u-20", revision="r20"))
+            peers.wait_until(lambda: recorder.spool.state().waiting == 0)
+        assert "Sent 0 events; 0 wait" in hubledger(*drain, url)[1]
+        with httpx.Client(base_url=url) as hub:
+            peers.wait_until(lambda: len(history(hub, "acme/new")) == 21)
+            assert [each["revision"] for each in history(hub, "acme/new")] == [f"r{n}" for n in range(21)]
+        served = tmp_path / "served"
+        served.write_bytes(b'{"model":"acme/new","revision":"r3"}\n{"model":"acme/new","revision":"none"}\n')
+        code, out, _ = hubledger("hub", "reconcile", url, "--revisions", served)
+        assert (code, out) == (34, "acme/new\tnone\n")
+
+
+def history(hub, name):
+    found = hub.get("/v1/history", params={"model": name})
+    return found.json()["events"] if found.status_code == 200 else []
+
+
+def test_the_upload_of_the_guide_is_recorded(tmp_path):
+    if shutil.which("bash") is None or shutil.which("curl") is None:
+        missing("no bash or curl")
+    guide = (peers.REPOSITORY / "docs/guides/serve.md").read_text(encoding="utf-8")
+    (script,) = (each for each in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "curl" in each)
+    folder = new_ledger(tmp_path)
+    token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
+    with serving(folder) as (url, _):
+        script = script.replace("http://127.0.0.1:8470", url)
+        script = re.sub(r"export TOKEN=\S+.*", f"export TOKEN={token}", script)
+        done = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    receipt, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert (receipt["eventId"], receipt["decision"]) == ("upload-1", "observed")
+    assert json.loads(done.stdout[end:])["events"][0]["eventId"] == "upload-1"
