@@ -114,7 +114,7 @@ class View:
         ledger = open_for_reading(directory)
         log = ledger.log
         self.ledger: ReadLedger = replace(
-            ledger, log=_SeenLog(ledger.layout.public, log.fetch, origin=log.origin, keys=log.keys)
+            ledger, published=_SeenLog(ledger.layout.public, log.fetch, origin=log.origin, keys=log.keys)
         )
         self._own = threading.local()
 

@@ -16,8 +16,8 @@ from typing import Any
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger
 from ledger.errors import LedgerError, StorageError
-from ledger.log.group import interrupted
-from ledger.log.local import MAX_BATCH_ENTRIES
+from ledger.log.group import MAX_BATCH_ENTRIES, interrupted
+from ledger.log.local import LocalLog
 from ledger.recorder import Facts, Receipt
 from ledger.server.intake import parse_upload
 from ledger.server.problems import Refusal, busy
@@ -294,9 +294,10 @@ class _Session:
                 return
 
     def _publish(self) -> None:
-        checkpoint = self._ledger.recorder.publish()
-        if self._writer.awaited():
-            self._writer.published(self._ledger, Prover(self._ledger.log.published, checkpoint))
+        checkpoint, log = self._ledger.publish(), self._ledger.log
+        # A ledger in Rekor is not served: opening it for readers refused before.
+        if self._writer.awaited() and checkpoint is not None and isinstance(log, LocalLog):
+            self._writer.published(self._ledger, Prover(log.published, checkpoint))
         self._shown.set()
 
     def _mirror(self) -> None:
