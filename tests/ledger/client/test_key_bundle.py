@@ -372,7 +372,7 @@ def test_an_entry_for_a_statement_is_none_for_a_file():
     file, payload = sign_file(log), sign_payload(log)
     file["verificationMaterial"]["tlogEntries"] = payload["verificationMaterial"]["tlogEntries"]
     result = check(file, log)
-    assert (result.log, result.failure.step) == (LogResult.CANNOT_CHECK, "kind of the log entry")
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "body of the log entry")
 
 
 @pytest.mark.parametrize(
