@@ -557,6 +557,34 @@ def test_a_failure_to_keep_statements_stops_the_outbox(scene):
     assert scene.shards[0].sent == []
 
 
+def test_a_damaged_entry_stops_the_outbox_and_is_not_sent(scene):
+    scene.record(2)
+    scene.store._connection.execute(
+        """UPDATE accepted SET entry = CAST('{"payload":""}' AS BLOB) WHERE number = 1"""
+    )
+    with scene.dispatching(), pytest.raises(CorruptError):
+        scene.outbox.wait_for([1], timeout=TIMEOUT)
+    assert len(scene.shards[0].sent) < 2
+
+
+def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
+    class Broken:
+        shard = scene.shards[0].shard
+
+        async def submit(self, signed):
+            raise ZeroDivisionError
+
+        async def close(self):
+            pass
+
+    scene.record(1)
+    with scene.dispatching(connect=lambda _: Broken()):
+        wait_until(lambda: scene.outbox.pending([0])[0].attempts)
+    assert scene.outbox.pending([0])[0].code == "ZeroDivisionError"
+    assert "a bug while number 0 was submitted" in caplog.text
+    assert scene.drain()[0].receipts
+
+
 def test_answers_carry_numbers(scene):
     entry = scene.record(1)[0].entry
     assert scene.outbox.append([Submission(entry=entry)]) == [Committed(leaf_index=1)]
