@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import pathlib
+import random
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -463,6 +464,45 @@ def test_a_barrier_waits_for_what_was_refused_until_that_is_dropped(scene):
 def test_a_model_that_is_called_like_a_statement_about_keys_holds_nobody_up(scene):
     scene.record(3, name=f'"predicateType":"{HUB_KEY}"')
     assert scene.store._rows("SELECT count(*) FROM pending WHERE barrier") == [(0,)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_log_does_each_event_is_logged_once(tmp_path, seed):
+    """Callers from several threads, a log of changing moods, restarts of the dispatcher and of the outbox."""
+    chance, shards = random.Random(seed), [FakeShard(0), FakeShard(1)]
+    scene = Scene(tmp_path, shards=shards)
+
+    def moods(answer, shard):
+        def moody(signed):
+            shard.down, shard.loses = chance.random() < 0.2, int(chance.random() < 0.2)
+            shard.frozen = shard.shard.order == 1 and chance.random() < 0.02
+            return answer(signed)
+
+        return moody
+
+    for each in shards:
+        each.answer = moods(each.answer, each)
+    with scene.stack:
+        scene.open()
+        for round_ in range(3):
+            with scene.dispatching(grace=chance.choice([0.0, 5.0])):
+                callers = [
+                    threading.Thread(target=scene.record, args=(10,), kwargs={"start": 40 * round_ + 10 * at})
+                    for at in range(4)
+                ]
+                for each in callers:
+                    each.start()
+                for each in callers:
+                    each.join()
+            scene.reopen()
+        fates = scene.drain()
+        logged = [body for shard in shards for body in shard.bodies]
+        assert set(logged) == set(bodies(scene, range(120)))
+        assert all(fate.receipts for fate in fates.values())
+        # Only a change of shards may log a statement twice, each in another shard.
+        assert all(len(shard.bodies) == len(set(shard.bodies)) for shard in shards)
+        _, heads = scene.outbox.lookup([], ["name:acme/tiny"])
+        assert heads["name:acme/tiny"].sequence == 119
 
 
 # Receipts
