@@ -8,6 +8,7 @@ import pytest
 
 from cli.main import run
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
+from tests.system.rekor_v1 import backend
 
 
 class Hub:
@@ -122,3 +123,26 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
         hub.call("outbox", "retry", hub.directory, "--seconds", "30")
         assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1)]
         assert hub.audit()["logged"] == 3
+
+
+def test_a_ledger_in_a_real_rekor_v1_survives_an_outage(hub, tmp_path):
+    with backend() as machinery:
+        with machinery.server() as server:
+            hub.init(*server.write_trust(tmp_path), kind="rekor-v1")
+            receipt = hub.record("r1")
+            assert (receipt["state"], receipt["shardOrder"]) == ("logged", 0)
+            assert receipt["integratedTime"] > 0
+            assert hub.record("r1")["repeated"]
+            trust, bundle = str(tmp_path / "ledger/trust.toml"), str(tmp_path / "e.json")
+            hub.call("proof", hub.directory, "1", "-o", bundle)
+            assert (
+                hub.call("verify", "--bundle", bundle, "--trust", trust, "--log-only")["log"]
+                == "INCLUDED_ONLY"
+            )
+            key, tree, port = server.key, server.tree, server.port
+        for number in range(2, 12):
+            assert hub.record(f"r{number}", "--no-wait")["state"] == "pending"
+        assert hub.call("outbox", "retry", hub.directory, "--seconds", "1", code=50)["logged"] == 0
+        with machinery.server(key=key, tree=tree, port=port):
+            assert hub.call("outbox", "retry", hub.directory, "--seconds", "60")["logged"] == 10
+        assert hub.audit()["logged"] == 12
