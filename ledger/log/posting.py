@@ -2,8 +2,11 @@
 
 import asyncio
 import urllib.request
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from ledger.errors import LimitError, SourceError
@@ -44,18 +47,17 @@ class Poster:
         from ledger.log.wire import WireTransport
 
         tls = httpx.create_ssl_context()
-        if transport is None and not urllib.request.getproxies():
-            transport = WireTransport(max_bytes=max_bytes, tls=tls)
         self._max_bytes = max_bytes
-        self.client = httpx.AsyncClient(
-            timeout=max(timeout, MIN_TIMEOUT),
-            follow_redirects=False,
-            transport=transport,
-            limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight),
-            verify=tls,
-            headers={"Accept-Encoding": "identity"},
-        )
-        self._turn = asyncio.Semaphore(in_flight)
+        self._timeout = httpx.Timeout(max(timeout, MIN_TIMEOUT)).as_dict()
+        self._turn = _Turns(in_flight)
+        self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
+        if transport is None and urllib.request.getproxies():
+            client = httpx.AsyncClient(verify=tls, follow_redirects=False)
+            self._send, self._close = partial(client.send, stream=True), client.aclose
+        else:
+            # Without a client in between, which has cookies and redirects to think of.
+            transport = transport or WireTransport(max_bytes=max_bytes, tls=tls)
+            self._send, self._close = transport.handle_async_request, transport.aclose
 
     async def post(
         self,
@@ -74,10 +76,17 @@ class Poster:
 
         from ledger.log.wire import TooLargeError
 
-        body, headers = bytearray(), {"Content-Type": media_type}
+        body, headers = bytearray(), {"Content-Type": media_type, "Accept-Encoding": "identity"}
         async with self._turn:
             try:
-                async with self.client.stream("POST", url, content=content, headers=headers) as response:
+                request = httpx.Request(
+                    "POST",
+                    _parse_url(url),
+                    headers=headers,
+                    content=content,
+                    extensions={"timeout": self._timeout},
+                )
+                async with aclosing(await self._send(request)) as response:
                     async for chunk in response.aiter_raw():
                         body += chunk
                         if len(body) > self._max_bytes:
@@ -95,4 +104,48 @@ class Poster:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.client.aclose()
+        await self._close()
+
+
+@lru_cache(maxsize=64)
+def _parse_url(url: str) -> "httpx.URL":
+    """Parse an address once, and not for each of a thousand requests. Raises httpx.InvalidURL."""
+    import httpx
+
+    return httpx.URL(url)
+
+
+class _Turns:
+    """Lets a number of callers in at once, the others in the order in which they came.
+
+    asyncio's semaphore looks through those that it woke already, each time: with thousands that wait and a thousand
+    answers that arrive together, that is most of the work.
+    """
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # it was our turn already, and nobody takes it
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
