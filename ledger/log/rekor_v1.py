@@ -111,8 +111,8 @@ class RekorV1:
         # 1. Submit. The very same body may be there already, from a try whose answer was lost.
         url = self.shard.write_url.rstrip("/") + ENTRIES
         answer = await self._ask(Ask(url=url, body=propose(kind, signed)))
-        said = message_of(answer) or ""
-        if answer.status == 400 and f"entry kind '{kind}' is not enabled" in said:
+        said = message_of(answer) or "" if answer.status == 400 else ""
+        if f"entry kind '{kind}' is not enabled" in said:
             raise _KindRefused(RejectedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said))
         data = body_of(answer, 201, 409)
         if answer.status == 409:
