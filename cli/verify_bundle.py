@@ -12,9 +12,10 @@ from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from cli.verify_output import MARKS, check_facts, explain, failure_facts
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import DIGESTS, AnyBundle, SignedFile, parse_any_bundle
+from ledger.client.bundle_result import BundleResult
 from ledger.client.result import CheckResult, LogResult, ModelResult
 from ledger.client.roots import MAX_ROOT_BYTES, production_root
-from ledger.client.sigstore_bundle import BundleResult, check_bundle, hashes_needed
+from ledger.client.sigstore_bundle import check_bundle, hashes_needed
 from ledger.errors import NotFoundError, UsageError
 
 _CHUNK = 1 << 20

@@ -363,15 +363,37 @@ def verify_envelope(parsed, spki):
     return payload
 
 
-def proof(data, vkey):
-    """Verify a proof file under a log's Ed25519 key; returns (index, size, root, entry)."""
+def rekor_leaf(data, spki):
+    """The leaf of Rekor v2 about an entry by this key."""
+    parsed = entry(data, None)
+    need(parsed[0] == "envelope" and parsed[1] == sha256(spki), "an envelope by this key")
+    signed = b"DSSEv1 28 application/vnd.in-toto+json %d " % len(parsed[2]) + parsed[2]
+    verifier = {"keyDetails": "PKIX_ECDSA_P256_SHA_256", "publicKey": {"rawBytes": base64_of(spki)}}
+    body = {
+        "data": {"algorithm": "SHA2_256", "digest": base64_of(hashlib.sha256(signed).digest())},
+        "signature": {"content": base64_of(parsed[3]), "verifier": verifier},
+    }
+    return canonical({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": body}})
+
+
+def base64_of(data):
+    return base64.b64encode(data).decode()
+
+
+def proof(data, vkey, spki=None):
+    """Verify a proof file under a log's Ed25519 key; returns (index, size, root, entry).
+
+    ``spki`` is the hub's key where the log is Rekor v2.
+    """
     head, _, note = data.partition(b"\n\n")
     lines = head.decode("ascii").split("\n")
     need(lines[0] == "c2sp.org/tlog-proof@v1" and lines[1].startswith("extra "), "header")
     extra = unbase64(lines[1].removeprefix("extra "))
     need(len(extra) <= 49146, "extra")
     value = load(extra, 49146)
-    found = canonical(value["entry"]) if "consistency" in value else extra
+    found = canonical(value["entry"]) if "entry" in value else extra
+    need(("entry" in value and value.get("kind") == "hashedrekord 0.0.2") == (spki is not None), "kind")
+    leaf = found if spki is None else rekor_leaf(found, spki)
     need(re.fullmatch(r"index (0|[1-9]\d*)", lines[2]), "index")
     index, path = int(lines[2][6:]), [unbase64(line) for line in lines[3:]]
     text, _, signatures = note.partition(b"\n\n")
@@ -390,7 +412,7 @@ def proof(data, vkey):
                 raise RefusedError("signature of the checkpoint") from error
             good = True
     need(good, "no signature of the log")
-    need(fold(hashlib.sha256(b"\0" + found).digest(), index, int(size), path) == unbase64(root), "inclusion")
+    need(fold(hashlib.sha256(b"\0" + leaf).digest(), index, int(size), path) == unbase64(root), "inclusion")
     return index, int(size), unbase64(root).hex(), found
 
 

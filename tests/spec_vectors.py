@@ -4,7 +4,9 @@ import base64
 import json
 from dataclasses import replace
 
+from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
+from ledger.client.proof_leaf import HASHEDREKORD
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae
 from ledger.event import PlainStatement, escape_name, facts_digest, format_statement
@@ -364,6 +366,42 @@ def proofs():
     ]
 
 
+def rekor_proofs():
+    spki = world.spki_of(world.p256_key("hub"))
+    data = [signed(format_statement(events.event(events.key(name), event_id=name))) for name in "ab"]
+    bodies = [_body(each, spki) for each in data]
+    leaves = [leaf_hash(each) for each in bodies]
+    root = node_hash(*leaves)
+    log = world.Ed25519NoteSigner("rekor.example", world.ed25519_key("log"))
+    note = sign_note(format_checkpoint(Checkpoint(origin="rekor.example", size=2, root_hash=root)), [log])
+
+    def file(**changes):
+        known = {"entry": data[1], "kind": HASHEDREKORD} | changes
+        extra = format_extra(ProofExtra(**known))
+        return format_proof(TlogProof(index=1, hashes=(leaves[0],), checkpoint_note=note, extra=extra))
+
+    common = {"vkey": log.verifier.format(), "spki": base64.b64encode(spki).decode()}
+    sha = events.hashlib.sha256(data[1]).hexdigest()
+    good = common | {"index": 1, "size": 2, "rootHash": root.hex(), "entrySha256": sha}
+    link = Consistency(size=1, hashes=(leaves[1],))
+    bad = [
+        file(kind=None),
+        file(kind="hashedrekord 0.0.1"),
+        file(entry=data[0]),
+        file().replace(b"index 1", b"index 0"),
+    ]
+    return [
+        {"proof": file().decode(), "leaf": bodies[1].decode(), **good},
+        {"proof": file(consistency=link).decode(), "leaf": bodies[1].decode(), **good},
+        *({"proof": each.decode(), "refuse": True, **common} for each in bad),
+    ]
+
+
+def _body(entry, spki):
+    made = SignedPayload.of_entry(json.loads(entry), spki)
+    return hashedrekord_v2(made.digest, made.signature, made.verifier)
+
+
 VECTORS = {
     "names": names,
     "identities": identities,
@@ -372,6 +410,7 @@ VECTORS = {
     "bundles": bundles,
     "manifests": manifests,
     "proofs": proofs,
+    "rekor-proofs": rekor_proofs,
 }
 
 

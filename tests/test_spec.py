@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ledger.bundle import NotVerifiedError, parse_bundle
 from ledger.client.proof_extra import parse_extra
-from ledger.client.trust import load_hub_key
+from ledger.client.proof_leaf import leaf_of
+from ledger.client.trust import HubKey, TrustedLog, TrustFile, load_hub_key
 from ledger.encoding import format_canonical_json, parse_base64
 from ledger.entry import Entry, keyid_of, parse_entry, verify_entry
 from ledger.errors import LedgerError
@@ -22,6 +23,7 @@ from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import VerifierKey
+from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from tests import second_reader as second
 from tests.spec_vectors import SPEC, files
 
@@ -155,6 +157,46 @@ def test_proofs(case):
     index, size, root, entry = ours()
     assert (index, size, root) == (case["index"], case["size"], case["rootHash"])
     assert second.sha256(entry) == case["entrySha256"]
+
+
+@pytest.mark.parametrize("case", cases("rekor-proofs"))
+def test_proofs_of_rekor(case):
+    data, spki = case["proof"].encode(), parse_base64(case["spki"])
+    key = VerifierKey.parse(case["vkey"])
+    shard = TrustedLog(origin=key.name, keys=(key,))
+    trust = TrustFile(
+        version=1,
+        ledger="log.example/models",
+        origin="",
+        policy=TrustPolicy(logs=(LogKey(key=key),)),
+        hub="hub.example",
+        hub_keys=(HubKey(spki=spki),),
+        shards=(shard,),
+    )
+
+    def ours():
+        proof = parse_proof(data)
+        shown = verify_checkpoint(proof.checkpoint_note, origin=key.name, keys=[key]).checkpoint
+        extra = parse_extra(proof.extra)
+        leaf = leaf_of(extra, trust)
+        verify_inclusion(
+            leaf_hash(leaf), index=proof.index, size=shown.size, proof=proof.hashes, root=shown.root_hash
+        )
+        return (proof.index, shown.size, shown.root_hash.hex(), extra.entry), leaf
+
+    if case.get("refuse"):
+        with pytest.raises(LedgerError):
+            ours()
+        with pytest.raises(second.RefusedError):
+            second.proof(data, case["vkey"], spki)
+        return
+    found, leaf = ours()
+    assert found == second.proof(data, case["vkey"], spki)
+    assert leaf == second.rekor_leaf(found[3], spki) == case["leaf"].encode()
+    assert found[:3] == (case["index"], case["size"], case["rootHash"])
+    assert second.sha256(found[3]) == case["entrySha256"]
+    with pytest.raises(second.RefusedError):
+        second.proof(data, case["vkey"])  # as a proof of a tile log
 
 
 def test_the_text_names_every_field_of_every_type():

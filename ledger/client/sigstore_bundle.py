@@ -7,85 +7,38 @@ bundle is the one that its proven log entry names and that made the signature, a
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
 from ledger.bundle.any_key import ED25519_PH, HASHES_BY_NAME, AnyVerifier
 from ledger.bundle.log_entry import ProvenEntry
-from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promised
-from ledger.bundle.subjects import Subjects, parse_subjects
+from ledger.bundle.logged import UnknownKindError, key_in_entry, prove_entries, verify_promised
+from ledger.bundle.subjects import parse_subjects
+from ledger.client.bundle_result import (
+    ARTIFACT_STEP,
+    PROMISE_STEP,
+    PROMISED,
+    BundleResult,
+    BundleState,
+    artifact_differs,
+    explain,
+    explain_bundle,
+    no_artifact,
+    nobody_expected,
+)
 from ledger.client.expect import Expectation
-from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.result import LogResult, ModelResult
 from ledger.client.roots import Root, parse_root
 from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected
 from ledger.errors import (
     ConfigError,
-    InputError,
     LedgerError,
 )
 from ledger.identity import KeyFacts, SignerFacts, fingerprint
 from ledger.log.timestamping import verify_timestamp
 
-ARTIFACT_STEP = "artifact"
-PROMISE_STEP = "inclusion promise"
 _NAMES = {each.name: name for name, each in HASHES_BY_NAME.items()}
 SUBJECT_HASHES = {"sha256": "SHA2_256", "sha384": "SHA2_384", "sha512": "SHA2_512"}
 """By in-toto's name of a hash. An artifact is held against those that a statement has and we know."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleResult:
-    """Both results and everything they rest on.
-
-    ``signature`` uses the words for models: ``ACCEPTED`` is a signature by somebody whom the caller expects, over the
-    artifact that was given, or over a statement that the bundle itself carries. ``entries`` are proven; ``promised`` is
-    what a log promised and nobody proved. ``signer`` is there only if both results rest on a signature that holds.
-    """
-
-    log: LogResult
-    signature: ModelResult
-    satisfied: bool
-    checks: tuple[Check, ...]
-    content: SignedEnvelope | SignedFile
-    digest: bytes | None
-    failure: Failure | None = None
-    entries: tuple[ProvenEntry, ...] = ()
-    promised: tuple[Promised, ...] = ()
-    timestamps: tuple[datetime, ...] = ()
-    signer: Signer | None = None
-    subjects: Subjects | None = None
-
-    @property
-    def skipped(self) -> tuple[Check, ...]:
-        """The steps that were not checked, and why."""
-        return tuple(each for each in self.checks if each.passed is None)
-
-
-@dataclass(slots=True)
-class _State:
-    """What has been established so far, step by step."""
-
-    checks: list[Check] = field(default_factory=list)
-    failure: Failure | None = None
-    digest: bytes | None = None
-    entries: list[ProvenEntry] = field(default_factory=list)
-    promised: list[Promised] = field(default_factory=list)
-    timestamps: list[datetime] = field(default_factory=list)
-    signer: Signer | None = None
-    subjects: Subjects | None = None
-
-    def passed(self, step: str, against: str) -> None:
-        self.checks.append(Check(step=step, passed=True, against=against))
-
-    def skipped(self, step: str, why: str) -> None:
-        self.checks.append(Check(step=step, passed=None, against=why))
-
-    def failed(self, failure: Failure) -> None:
-        self.checks.append(
-            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
-        )
-        self.failure = self.failure or failure
 
 
 def hashes_needed(bundle: AnyBundle) -> tuple[str, ...]:
@@ -111,14 +64,14 @@ def check_bundle(
     Raises:
         ConfigError: the root cannot be used; everything about the bundle is in the result.
     """
-    state = _State()
+    state = BundleState()
     log = LogResult.INVALID
     trusted = parse_root(root)
     try:
         log = _check_bundle(bundle, trusted, root, artifact, state)
     except UnknownKindError as error:
         log = LogResult.CANNOT_CHECK
-        state.failed(_explain(error, "the bundle is of a kind that is newer, or older, than this version"))
+        state.failed(explain(error, "the bundle is of a kind that is newer, or older, than this version"))
     except ConfigError:
         raise
     except LedgerError as error:
@@ -150,7 +103,7 @@ def _check_bundle(
     trusted: Root,
     root: bytes,
     artifact: Mapping[str, bytes] | None,
-    state: _State,
+    state: BundleState,
 ) -> LogResult:
     """Everything that can be wrong with the bundle itself.
 
@@ -179,7 +132,7 @@ def _check_bundle(
         state.timestamps.append(at)
         state.passed("timestamp", f"{at.isoformat()}, by an authority of the trusted root")
     if state.promised:
-        state.failed(_PROMISED)
+        state.failed(PROMISED)
         return LogResult.CANNOT_CHECK
     state.signer = Signer(facts=_signer_facts(bundle, verifier, root, digest, state))
     return LogResult.INCLUDED_ONLY
@@ -206,15 +159,6 @@ def _no_entry(found: str) -> UnknownKindError:
         actual=found,
         next_step="Ask whoever signed for a bundle with a log entry",
     )
-
-
-_PROMISED = Failure(
-    step="inclusion",
-    expected="a proof that the entry is in the log",
-    actual="promised, not proven: the log said that it would include the entry, and nothing shows that it did",
-    causes=("the bundle was made before proofs were part of it (version 0.1)",),
-    next_step="Ask whoever signed for a newer bundle, or fetch the entry's proof from the log",
-)
 
 
 def _verifier(bundle: AnyBundle) -> AnyVerifier:
@@ -255,20 +199,20 @@ def _what(content: SignedEnvelope | SignedFile) -> str:
     return "the statement in it" if isinstance(content, SignedEnvelope) else "the digest of a file"
 
 
-def _add_proven(proven: ProvenEntry, state: _State) -> None:
+def _add_proven(proven: ProvenEntry, state: BundleState) -> None:
     state.entries.append(proven)
     tree = proven.tree
     state.passed("checkpoint signature", f"log {tree.origin} of the trusted root")
     state.passed("inclusion", f"leaf {proven.leaf_index} in the signed tree of {tree.size}")
     if proven.integrated_time is None:
-        state.skipped(PROMISE_STEP, "this log makes none")
+        state.skipped(PROMISE_STEP, "none given; the index is the proven one")
     else:
         state.passed(PROMISE_STEP, f"the log's signature over index {proven.index} and its time")
     state.passed("log entry", f"{' '.join(proven.kind)} about this signature, key and content, byte for byte")
 
 
 def _signer_facts(
-    bundle: AnyBundle, verifier: AnyVerifier, root: bytes, digest: bytes, state: _State
+    bundle: AnyBundle, verifier: AnyVerifier, root: bytes, digest: bytes, state: BundleState
 ) -> SignerFacts:
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:
@@ -296,7 +240,7 @@ def _check_who_and_what(
     *,
     expect_all: bool,
     log_only: bool,
-    state: _State,
+    state: BundleState,
 ) -> ModelResult:
     """Hold the signer against those who are expected, and what was signed against the artifact."""
     signer = _check_signer(expected, expect_all=expect_all, log_only=log_only, state=state)
@@ -309,7 +253,7 @@ def _check_who_and_what(
 
 
 def _check_signer(
-    expected: Sequence[Expectation], *, expect_all: bool, log_only: bool, state: _State
+    expected: Sequence[Expectation], *, expect_all: bool, log_only: bool, state: BundleState
 ) -> bool | None:
     """Say whether the signer is expected; None where nobody is."""
     signer = state.signer
@@ -317,7 +261,7 @@ def _check_signer(
         if log_only:
             state.skipped(SIGNER_STEP, f"none given; signed by {signer}")
         else:
-            state.failed(_nobody_expected(str(signer)))
+            state.failed(nobody_expected(str(signer)))
         return None
     met = [signer.meets(one) for one in expected]
     if all(met) if expect_all else any(met):
@@ -329,22 +273,12 @@ def _check_signer(
     return False
 
 
-def _nobody_expected(signer: str) -> Failure:
-    return Failure(
-        step=SIGNER_STEP,
-        expected="somebody whom you expect",
-        actual=f"nobody given; signed by {signer}",
-        causes=("anybody can sign anything with a key or account of their own",),
-        next_step="Say whom you expect: --public-key, or --expect-signer and --expect-issuer; --log-only asks about the log alone",
-    )
-
-
 def _check_artifact(
     content: SignedEnvelope | SignedFile,
     artifact: Mapping[str, bytes] | None,
     *,
     log_only: bool,
-    state: _State,
+    state: BundleState,
 ) -> bool | None:
     """Say whether the artifact is what was signed; None where that is not known and matters."""
     if isinstance(content, SignedFile):
@@ -361,12 +295,12 @@ def _check_artifact(
     if named:
         state.passed(ARTIFACT_STEP, "a subject of the signed statement has its digest")
         return True
-    state.failed(_differs(str(state.subjects), artifact))
+    state.failed(artifact_differs(str(state.subjects), artifact))
     return False
 
 
 def _check_file(
-    content: SignedFile, artifact: Mapping[str, bytes] | None, *, log_only: bool, state: _State
+    content: SignedFile, artifact: Mapping[str, bytes] | None, *, log_only: bool, state: BundleState
 ) -> bool | None:
     shown = "" if state.digest is None else state.digest.hex()
     if artifact is None:
@@ -374,52 +308,12 @@ def _check_file(
         if log_only:
             state.skipped(ARTIFACT_STEP, why)
         else:
-            state.failed(_no_artifact(shown))
+            state.failed(no_artifact(shown))
         return None
     if state.digest in artifact.values() and (
         content.algorithm is None or artifact.get(content.algorithm) == state.digest
     ):
         state.passed(ARTIFACT_STEP, f"its digest is the signed one, {shown}")
         return True
-    state.failed(_differs(f"a file with the digest {shown}", artifact))
+    state.failed(artifact_differs(f"a file with the digest {shown}", artifact))
     return False
-
-
-def _no_artifact(digest: str) -> Failure:
-    return Failure(
-        step=ARTIFACT_STEP,
-        expected=f"a file with the signed digest {digest}",
-        actual="none given, so the digest was compared with nothing",
-        causes=("--artifact was left out",),
-        next_step="Name the signed file with --artifact, or ask about the log alone with --log-only",
-    )
-
-
-def _differs(signed: str, artifact: Mapping[str, bytes]) -> Failure:
-    return Failure(
-        step=ARTIFACT_STEP,
-        expected=signed,
-        actual=", ".join(each.hex() for each in artifact.values()),
-        causes=("the file is another one, or another version of it", "the file was changed after signing"),
-        next_step="Do not use the file; get it again, with its bundle, from whoever signed it",
-    )
-
-
-def explain_bundle(error: LedgerError) -> Failure:
-    """Return what to say about a bundle that does not hold."""
-    cause = (
-        "the bundle is damaged or was changed"
-        if isinstance(error, InputError)
-        else "the bundle was changed, or the trusted root is of another Sigstore instance"
-    )
-    return _explain(error, cause, "Get the bundle again; if it fails again, do not use what it signs")
-
-
-def _explain(error: LedgerError, cause: str, next_step: str | None = None) -> Failure:
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=(cause,),
-        next_step=next_step or error.next_step,
-    )

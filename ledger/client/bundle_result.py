@@ -1,0 +1,139 @@
+"""What a check of any Sigstore bundle says: its two results, the steps that led to them, and for a failure what to do.
+
+As in ``result``, no text here suggests a way around a check.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ledger.bundle.any_bundle import SignedEnvelope, SignedFile
+from ledger.bundle.log_entry import ProvenEntry
+from ledger.bundle.logged import Promised
+from ledger.bundle.subjects import Subjects
+from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.signers import SIGNER_STEP, Signer
+from ledger.errors import InputError, LedgerError
+
+ARTIFACT_STEP = "artifact"
+PROMISE_STEP = "inclusion promise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleResult:
+    """Both results and everything they rest on.
+
+    ``signature`` uses the words for models: ``ACCEPTED`` is a signature by somebody whom the caller expects, over the
+    artifact that was given, or over a statement that the bundle itself carries. ``entries`` are proven; ``promised`` is
+    what a log promised and nobody proved. ``signer`` is there only if both results rest on a signature that holds.
+    """
+
+    log: LogResult
+    signature: ModelResult
+    satisfied: bool
+    checks: tuple[Check, ...]
+    content: SignedEnvelope | SignedFile
+    digest: bytes | None
+    failure: Failure | None = None
+    entries: tuple[ProvenEntry, ...] = ()
+    promised: tuple[Promised, ...] = ()
+    timestamps: tuple[datetime, ...] = ()
+    signer: Signer | None = None
+    subjects: Subjects | None = None
+
+    @property
+    def skipped(self) -> tuple[Check, ...]:
+        """The steps that were not checked, and why."""
+        return tuple(each for each in self.checks if each.passed is None)
+
+
+@dataclass(slots=True)
+class BundleState:
+    """What has been established so far, step by step."""
+
+    checks: list[Check] = field(default_factory=list)
+    failure: Failure | None = None
+    digest: bytes | None = None
+    entries: list[ProvenEntry] = field(default_factory=list)
+    promised: list[Promised] = field(default_factory=list)
+    timestamps: list[datetime] = field(default_factory=list)
+    signer: Signer | None = None
+    subjects: Subjects | None = None
+
+    def passed(self, step: str, against: str) -> None:
+        """Add a step that held."""
+        self.checks.append(Check(step=step, passed=True, against=against))
+
+    def skipped(self, step: str, why: str) -> None:
+        """Add a step that was not checked, and why."""
+        self.checks.append(Check(step=step, passed=None, against=why))
+
+    def failed(self, failure: Failure) -> None:
+        """Add a step that failed; the first failure is the one that is explained."""
+        self.checks.append(
+            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
+        )
+        self.failure = self.failure or failure
+
+
+PROMISED = Failure(
+    step="inclusion",
+    expected="a proof that the entry is in the log",
+    actual="promised, not proven: the log said that it would include the entry, and nothing shows that it did",
+    causes=("the bundle was made before proofs were part of it (version 0.1)",),
+    next_step="Ask whoever signed for a newer bundle, or fetch the entry's proof from the log",
+)
+
+
+def nobody_expected(signer: str) -> Failure:
+    """Return what to say where the caller expects nobody."""
+    return Failure(
+        step=SIGNER_STEP,
+        expected="somebody whom you expect",
+        actual=f"nobody given; signed by {signer}",
+        causes=("anybody can sign anything with a key or account of their own",),
+        next_step="Say whom you expect: --public-key, or --expect-signer and --expect-issuer; --log-only asks about the log alone",
+    )
+
+
+def no_artifact(digest: str) -> Failure:
+    """Return what to say about the signature of a file that was not given."""
+    return Failure(
+        step=ARTIFACT_STEP,
+        expected=f"a file with the signed digest {digest}",
+        actual="none given, so the digest was compared with nothing",
+        causes=("--artifact was left out",),
+        next_step="Name the signed file with --artifact, or ask about the log alone with --log-only",
+    )
+
+
+def artifact_differs(signed: str, artifact: Mapping[str, bytes]) -> Failure:
+    """Return what to say about an artifact that is not what was signed."""
+    return Failure(
+        step=ARTIFACT_STEP,
+        expected=signed,
+        actual=", ".join(each.hex() for each in artifact.values()),
+        causes=("the file is another one, or another version of it", "the file was changed after signing"),
+        next_step="Do not use the file; get it again, with its bundle, from whoever signed it",
+    )
+
+
+def explain_bundle(error: LedgerError) -> Failure:
+    """Return what to say about a bundle that does not hold."""
+    cause = (
+        "the bundle is damaged or was changed"
+        if isinstance(error, InputError)
+        else "the bundle was changed, or the trusted root is of another Sigstore instance"
+    )
+    return explain(error, cause, "Get the bundle again; if it fails again, do not use what it signs")
+
+
+def explain(error: LedgerError, cause: str, next_step: str | None = None) -> Failure:
+    """Return what to say about an error, with its likely cause."""
+    return Failure(
+        step=error.what,
+        expected=str(error.expected),
+        actual=str(error.actual),
+        causes=(cause,),
+        next_step=next_step or error.next_step,
+    )
