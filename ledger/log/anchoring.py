@@ -87,9 +87,19 @@ class AnchoringConfig:
     log_keys: Sequence[VerifierKey]
 
 
+def lacks_entry(anchor: StoredAnchor, config: AnchoringConfig) -> bool:
+    """Whether the log's answer is to come; one that was meant for another log than today's is not waited for."""
+    return anchor.wants_log and anchor.new.log == config.log
+
+
+def lacks_stamps(anchor: StoredAnchor, config: AnchoringConfig) -> bool:
+    """Whether timestamps are to come, and the settings still ask for them."""
+    return anchor.wants_stamps and config.timestamps
+
+
 def lacks(anchor: StoredAnchor, config: AnchoringConfig) -> bool:
-    """Whether anything is to come that the settings still ask for; of another log than today's, nothing is."""
-    return (anchor.wants_log and anchor.new.log == config.log) or (anchor.wants_stamps and config.timestamps)
+    """Whether anything is to come."""
+    return lacks_entry(anchor, config) or lacks_stamps(anchor, config)
 
 
 def has_work(store: AnchorStore, config: AnchoringConfig, size: int, *, now: int) -> bool:
@@ -202,17 +212,19 @@ class Anchoring:
         )
 
     async def _send(self, anchor: StoredAnchor) -> list[LedgerError]:
-        """Ask for what one anchor lacks, each independently of the other; returns what went wrong."""
+        """Ask for what one anchor lacks, both at once, so that neither waits for the other; returns what went wrong."""
         signed = verify_envelope(anchor.new.envelope, self._anchor_keys)
+        asked = [
+            self._in_time(ask(anchor.new.name, signed))
+            for wanted, ask in ((lacks_entry, self._log), (lacks_stamps, self._stamp))
+            if wanted(anchor, self._config)
+        ]
         failures: list[LedgerError] = []
-        for wanted, ask in ((anchor.wants_log, self._log), (anchor.wants_stamps, self._stamp)):
-            try:
-                if wanted:
-                    await self._in_time(ask(anchor.new.name, signed))
-            except StorageError:
-                raise
-            except LedgerError as error:
-                failures.append(error)
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(answer, LedgerError) and not isinstance(answer, StorageError):
+                failures.append(answer)
+            elif answer is not None:
+                raise answer
         return failures
 
     async def _log(self, name: str, signed: SignedPayload) -> None:

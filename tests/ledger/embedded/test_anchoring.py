@@ -117,6 +117,50 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_anchor_pending(ledger, 
     assert ledger.anchor().pending == 0
 
 
+def test_the_authority_is_asked_while_the_log_says_nothing(ledger):
+    class Silent:
+        async def submit(self, signed):
+            await asyncio.Event().wait()
+
+    class Clock:
+        asked = 0
+
+        async def stamp(self, signature):
+            self.asked += 1
+            return (b"a response",)
+
+    clock = Clock()
+    outcome = ledger.configure(timestamps=True).anchor(budget=0.1, open_outside=outside(Silent(), clock))
+    assert (outcome.pending, clock.asked) == (1, 1)
+    assert ledger.store.newest().timestamps == (b"a response",)
+
+
+def test_what_another_log_did_not_take_is_not_sent_to_this_one(ledger):
+    """Its timestamp is still to come, and is asked for."""
+
+    class Log:
+        def __init__(self):
+            self.sent = 0
+
+        async def submit(self, signed):
+            self.sent += 1
+            raise SourceError("the log", expected="an answer", actual="none")
+
+    class Clock:
+        async def stamp(self, signature):
+            if first.sent == 1:
+                raise SourceError("the clock", expected="an answer", actual="none")
+            return (b"a response",)
+
+    first, second = Log(), Log()
+    ledger.configure(timestamps=True)
+    assert len(ledger.anchor(open_outside=outside(first, Clock())).failures) == 2
+    first.sent = 0
+    ledger.configure(log="rekor-v1")
+    assert ledger.anchor(open_outside=outside(second, Clock())).failures == ()
+    assert (second.sent, ledger.store.newest().timestamps) == (0, (b"a response",))
+
+
 def outside(remote, stamper=None):
     """What ``[anchor]`` would open, of a log that the test brings along."""
     import contextlib
