@@ -1,8 +1,10 @@
 """A ledger in a real Rekor: recorded, drained, audited, through restarts, an outage and a rotation of shards."""
 
+import contextlib
 import json
 import pathlib
 import signal
+import sqlite3
 
 import pytest
 
@@ -113,6 +115,16 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
         settings.write_text(text)
         receipt = hub.record("r1")
         assert (receipt["shard"], receipt["timestamps"]) == ("old.example", 1)
+        database = pathlib.Path(hub.directory, "outbox.db")
+        kept = database.read_bytes()
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            # The timestamp of another signature.
+            connection.execute(
+                "UPDATE receipts SET timestamps = (SELECT timestamps FROM receipts WHERE number = 0)"
+            )
+            connection.commit()
+        assert "timestamp" in hub.call("log", "audit", hub.directory, code=61)["message"]
+        database.write_bytes(kept)
         old.freeze()
         assert hub.record("r2", "--wait-seconds", "3")["lastError"]["error"] == "FrozenError"
         # The operator publishes a new trust root, in which the old shard stays: positions count from it.
