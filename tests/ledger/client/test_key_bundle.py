@@ -407,6 +407,14 @@ def test_what_is_no_trusted_root_ends_the_check(root):
         check_bundle(parse_any_bundle(json.dumps(bundle).encode()), root=root)
 
 
+def test_a_log_without_a_beginning_is_refused():
+    log, bundle = make("a file in Rekor v2")
+    root = json.loads(trusted_root(log))
+    del root["tlogs"][0]["publicKey"]["validFor"]["start"]
+    with pytest.raises(ConfigError, match="trusted root"):
+        check_bundle(parse_any_bundle(json.dumps(bundle).encode()), root=json.dumps(root).encode())
+
+
 def test_a_client_trust_config_holds_a_trusted_root():
     log, bundle = make("a file in Rekor v2")
     config = {
