@@ -396,7 +396,7 @@ def open_for_recording(
             from ledger.embedded import remote
 
             remote.refuse_own_log_options(not_older_than, start_unchecked=start_unchecked)
-            instance, trust = remote.load_rekor(config, directory), load_trust(layout)
+            instance, trust = remote.load_rekor(config, directory, refresh=True), load_trust(layout)
             stack.enter_context(writer_lock(directory / "lock"))
             evidence = _open_evidence(layout, config)
             log = remote.open_outbox(layout.outbox, instance, trust, evidence, stack=stack)
