@@ -75,12 +75,12 @@ class Feeds:
                     actual="one that no event names",
                     next_step="Events name identities with their digests: see `signers` of /v1/standings",
                 )
-            leaves = [each for each in self._view.index.by_signer(identity) if each < size]
+            leaves = self._view.index.newest_by_signer(identity, before=size, limit=MAX_ENTRIES)
             title, about = f"Signed by {shown}", f"signer:{signer}"
         else:
-            leaves = list(range(max(0, size - MAX_ENTRIES), size))
+            leaves = list(range(max(0, size - MAX_ENTRIES), size))[::-1]
             title, about = f"Events of {ledger.config.hub}", "all"
-        items = tuple(self._item(each, size) for each in leaves[::-1][:MAX_ENTRIES])
+        items = tuple(self._item(each, size) for each in leaves)
         return Feed(ledger=ledger.config.ledger, title=title, about=about, items=items)
 
     def _of_model(self, request: Request) -> Feed:

@@ -143,12 +143,11 @@ class Models:
             )
         before = min(size, request.number("before", size))
         limit = max(1, request.number("limit", 50))
-        leaves = [each for each in index.by_signer(identity) if each < before]
-        page = leaves[::-1][:limit]
+        leaves = index.newest_by_signer(identity, before=before, limit=limit + 1)
+        page = leaves[:limit]
         facts: dict[str, Any] = {
             "identity": request.captured,
             "name": shown,
-            "count": len(leaves),
             "events": [event_facts(self._view.ledger, each, size) for each in page],
         }
         if len(leaves) > limit:
