@@ -86,7 +86,7 @@ class Feeds:
     def _of_model(self, request: Request) -> Feed:
         history = self._histories.asked(request)
         items = []
-        for row in history.rows[::-1][:MAX_ENTRIES]:
+        for row in self._histories.derive(history.name)[::-1][:MAX_ENTRIES]:
             standing, event = standing_of(row), row.statement
             if standing is None or not isinstance(event, VerificationEvent):
                 items.append(self._item(row.leaf_index, self._view.size))

@@ -14,6 +14,7 @@ import time
 
 import httpx
 
+from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import init, open_for_recording
 from ledger.server.tokens import TokenFile
 from tests.bench.measure import ENTRIES, row, scratch
@@ -81,6 +82,7 @@ def build(folder, entries):
             ledger.log.publish()
         ledger.recorder.publish()
         ledger.recorder.flush_index()
+        mirror_digests(ledger)
 
 
 @contextlib.contextmanager
