@@ -27,10 +27,14 @@ _Value = TypeVar("_Value")
 
 
 class Remembered(Generic[_Value]):
-    """A bounded memory of what was made last, safe for threads; the longest unused goes first."""
+    """A bounded memory of what was made last, safe for threads; the longest unused goes first.
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
+    ``most`` bounds the sum of what ``weigh`` says of each value; without it, their number.
+    """
+
+    def __init__(self, most: int, *, weigh: Callable[[_Value], int] = lambda _: 1) -> None:
+        self._most, self._weigh, self._lock = most, weigh, threading.Lock()
+        self._weight = 0
         self._values: OrderedDict[object, _Value] = OrderedDict()
 
     def get(self, key: object) -> _Value | None:
@@ -41,12 +45,15 @@ class Remembered(Generic[_Value]):
             return value
 
     def put(self, key: object, value: _Value) -> None:
-        """Remember a value."""
+        """Remember a value in the place of the one before; one that is too heavy alone is not remembered."""
         with self._lock:
+            if (old := self._values.pop(key, None)) is not None:
+                self._weight -= self._weigh(old)
             self._values[key] = value
-            self._values.move_to_end(key)
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
+            self._weight += self._weigh(value)
+            while self._weight > self._most:
+                _, gone = self._values.popitem(last=False)
+                self._weight -= self._weigh(gone)
 
 
 MAX_BUNDLES = 16_384

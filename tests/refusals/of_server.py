@@ -666,6 +666,13 @@ SPOOL = (
 )
 
 SUBMITTING = (
+    turned(
+        MalformedError,
+        "body: expected 7 bytes, as announced, got 2 bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda scene: _ask(
+            scene, "/v1/standings", method="POST", data=b"{}", headers={"content-length": "7"}
+        ),
+    ),
     refused(
         MalformedError,
         'body: expected {"entries": […]} with 1 to 100, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it',

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -255,3 +256,20 @@ def test_the_upload_of_the_guide_is_recorded(tmp_path):
     receipt, end = json.JSONDecoder().raw_decode(done.stdout)
     assert (receipt["eventId"], receipt["decision"]) == ("upload-1", "observed")
     assert json.loads(done.stdout[end:])["events"][0]["eventId"] == "upload-1"
+
+
+def test_half_a_batch_is_not_taken_for_a_batch(tmp_path):
+    """A connection that breaks after a line: what came is whole lines, and not what was announced."""
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        whole = lines(body("u-1"), body("u-2", revision="r2"))
+        head = (
+            "POST /v1/events/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
+            f"authorization: {hub.headers['authorization']}\r\ncontent-length: {len(whole)}\r\n\r\n"
+        )
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + whole[: whole.index(b"\n") + 1])
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)  # refused, or closed
+        assert hub.post("/v1/events", json=body("u-3", revision="r3")).json()["leafIndex"] == 1
