@@ -15,8 +15,8 @@ from ledger.server.messages import Request
 from ledger.server.views import Remembered, View
 from ledger.server.words import Standing, newest, signers_of, standing_of
 
-MAX_REMEMBERED_BYTES = 48 << 20
-"""Of histories as they are sent: those of some 15,000 events."""
+MAX_REMEMBERED_BYTES = 24 << 20
+"""Of histories as they are sent: those of some 6,000 events."""
 _Print = tuple[tuple[str, tuple[int, ...]], ...]
 
 

@@ -9,7 +9,7 @@ from ledger.server.messages import Request, Response
 from ledger.server.views import Remembered, View
 from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, EntryBundle, Tile, parse_path
 
-MAX_REMEMBERED_BYTES = 32 << 20
+MAX_REMEMBERED_BYTES = 16 << 20
 """Objects kept in memory: tiles of 8 KiB, bundles of some 500, packed ones of some 200."""
 _LEVEL = 1
 """Of gzip: digests and signatures do not shrink, the JSON around them does at once."""

@@ -17,7 +17,7 @@ from ledger.digests import DigestIndex
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.index import Index
 from ledger.log.fetch import Fetch
-from ledger.log.published import PublishedLog
+from ledger.log.published import MAX_BUNDLE_BYTES, PublishedLog
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.merkle import HASH_BYTES, leaf_hash
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
@@ -88,9 +88,7 @@ class _SeenLog(PublishedLog):
             return
         offsets = self._offsets.get(bundle)
         if offsets is None:
-            offsets = array("L", [0])
-            for each in self.bundle(EntryBundle(index=bundle)):
-                offsets.append(offsets[-1] + 2 + len(each))
+            offsets = _offsets_of(self.fetch(EntryBundle(index=bundle).path, max_bytes=MAX_BUNDLE_BYTES))
             self._offsets.put(bundle, offsets)
         first, past = offsets[at], offsets[at + 1]
         entry = _read_at(self._folder / EntryBundle(index=bundle).path, first + 2, past - first - 2)
@@ -100,6 +98,15 @@ class _SeenLog(PublishedLog):
             yield from super().read(start, end, size=size)
             return
         yield entry
+
+
+def _offsets_of(data: bytes) -> "array[int]":
+    """Return where each entry of a full bundle begins, and where the last ends; of a damaged one anything: hashes tell."""
+    offsets, at = array("L", [0]), 0
+    for _ in range(TILE_WIDTH):
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
+        offsets.append(at)
+    return offsets
 
 
 def _read_at(path: pathlib.Path, offset: int, length: int) -> bytes:
