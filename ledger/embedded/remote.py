@@ -22,13 +22,13 @@ from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
-from ledger.errors import ConfigError, LimitError, NotFoundError, SourceError, UsageError
+from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.outbox import Fate, Outbox, fate_of
 from ledger.log.receipts import Prover, bodies_of
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
 from ledger.log.trusted_root import MAX_TRUST_BYTES, Instance, fetch_public, load_instance
-from ledger.storage.directory import write_file_durably
+from ledger.storage.directory import read_file, write_file_durably
 from ledger.storage.evidence import Evidence
 from ledger.storage.outbox import OutboxStore, StoredReceipt, pages
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
@@ -78,21 +78,10 @@ class RekorSource:
         if copied:
             (root / TRUST_FOLDER).mkdir(mode=0o755)
         for name, target in copied.items():
-            write_file_durably(root / target, _read(files[name] or root), mode=0o644)
+            write_file_durably(
+                root / target, read_file(files[name] or root, max_bytes=MAX_TRUST_BYTES), mode=0o644
+            )
         return config
-
-
-def _read(path: pathlib.Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TRUST_BYTES + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
-        ) from error
-    if len(data) > MAX_TRUST_BYTES:
-        raise LimitError(f"file {path}", expected=f"at most {MAX_TRUST_BYTES} bytes", actual="more")
-    return data
 
 
 def load_rekor(config: Config, root: pathlib.Path, *, refresh: bool = False) -> Instance:
