@@ -74,12 +74,13 @@ class _Lines(logging.Handler):
 
     def _drain(self) -> None:
         while (line := self._lines.get()) is not None:
-            self._write(line)
             if self._left_out:
                 left_out, self._left_out = self._left_out, 0
-                self._write(
-                    json.dumps({"level": "warning", "message": f"{left_out} lines were left out"}) + "\n"
-                )
+                line += json.dumps({"level": "warning", "message": f"{left_out} lines were left out"}) + "\n"
+            try:
+                self._write(line)
+            except OSError:  # its disk is full: the service goes on, and so does its log when there is room
+                self._left_out += 1
 
     def stop(self) -> None:
         """Write what waits, as far as somebody reads it. Not ``close``: whoever configures logging anew calls that."""

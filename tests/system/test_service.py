@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from ledger.client.spool import Recorder, Spool
+from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_reading
 from ledger.entry import parse_entry
 from ledger.server.tokens import TokenFile
@@ -291,3 +293,24 @@ def test_a_log_that_nobody_reads_stops_nobody(tmp_path):
         lines = process.communicate(timeout=40)[1].splitlines()
     assert len(lines) >= 1500
     assert process.returncode == 0
+
+
+def test_a_disk_without_room_is_503_and_goes_on_when_there_is_room_again(tmp_path):
+    """The limit on the size of files stands for a full disk: every write fails until it is lifted, without a restart."""
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, process), client(folder, url) as hub:
+        assert hub.post("/v1/events", json=body("before")).status_code == 201
+        peers.wait_until(lambda: history(hub, "acme/new"))
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
+        refused = [hub.post("/v1/events", json=body(f"u-{n}", revision=f"r{n}")) for n in range(5)]
+        assert {each.status_code for each in refused} == {503}
+        assert all(each.headers["retry-after"] for each in refused)
+        assert hub.get("/health/ready").status_code == 503
+        assert history(hub, "acme/new")  # whoever reads is served meanwhile
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        peers.wait_until(lambda: hub.get("/health/ready").status_code == 200, running=process)
+        again = [hub.post("/v1/events", json=body(f"u-{n}", revision=f"r{n}")) for n in range(5)]
+        assert [each.status_code for each in again] == [201] * 5
+        assert hub.post("/v1/events", json=body("before")).json()["repeated"]
+    assert audit_ledger(folder, progress=lambda *_: None, workers=1)["size"] == 7
