@@ -198,7 +198,7 @@ def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str,
     with open_for_recording(directory) as ledger:
         outbox, _ = outbox_of(ledger)
         # Whoever meets its digest in a later statement's chain finds the statement.
-        ledger.evidence.put([outbox.signed(next(outbox.read(number, number + 1))).payload])
+        ledger.evidence.put([outbox.signed(outbox.fate(number).entry).payload])
         outbox.drop(number, reason=reason)
         fate = outbox.fate(number)
     return _event_facts(open_for_reading(directory), number) | fate_facts(fate)

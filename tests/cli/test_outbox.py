@@ -242,6 +242,12 @@ def test_a_refused_event_is_retried_or_dropped_by_a_person(hub):
     assert hub.audit()["dropped"] == 1
 
 
+def test_a_number_that_was_not_accepted_is_not_dropped(hub):
+    for number in ("2", "99"):
+        gone = ("outbox", "drop", hub.directory, number, "--reason", "typo")
+        assert f"number {number}" in hub.call(*gone, code=NotFoundError.exit_code)["message"]
+
+
 def test_one_event_may_be_retried_alone(hub):
     for number in range(3):
         hub.record(f"r{number}", "--no-wait")
