@@ -4,10 +4,11 @@ import json
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.embedded.submitting import drop_event
-from ledger.errors import MalformedError, NotFoundError
+from ledger.errors import MalformedError, MisbehaviourError, NotFoundError
+from ledger.log import Submission
 from tests.refusals.of_bundles import AGAIN
-from tests.refusals.of_outbox import _ledger
-from tests.refusals.table import refused
+from tests.refusals.of_outbox import _ledger, _outbox
+from tests.refusals.table import refused, turned
 from tests.sigstore_world import RekorTwo, sign_payload
 
 
@@ -17,7 +18,19 @@ def _half_a_character(_):
     return parse_any_bundle(json.dumps(bundle).encode())
 
 
+def _two_trees(scene):
+    """A log that was set back signs another entry at a place that it has proven before."""
+    outbox = _outbox(scene, count=1)
+    outbox.outbox.append([Submission(entry=next(iter(outbox.outbox.read(0, 1))))])
+    outbox.drain()
+
+
 CASES = (
+    turned(
+        MisbehaviourError,
+        "index 0 of shard0.example: expected the entry that the log has proven to be there, of number 0, got number 1, proven as well: the log has shown two trees. Keep both as evidence, and send them to the monitors of this log",
+        _two_trees,
+    ),
     refused(
         MalformedError,
         f"payload type of the bundle: expected UTF-8, got \\xd83d. {AGAIN}",

@@ -285,6 +285,19 @@ def test_an_entry_that_fails_waits_longer_each_time(scene):
     assert len(shard.sent) == 4, "it was not due"
 
 
+def test_a_clock_that_was_ahead_puts_nothing_off_for_good(scene):
+    scene.ticking = False
+    scene.record(2)
+    scene.shards[0].down = True
+    scene.now += 10 * 365 * 86_400
+    with scene.dispatching(backoff=Backoff(first=10.0, most=50.0, chance=lambda: 1.0)):
+        wait_until(lambda: all(each.attempts for each in scene.outbox.pending([0, 1]).values()))
+    scene.now -= 10 * 365 * 86_400
+    scene.shards[0].down = False
+    assert scene.store.due(scene.now, 1, set()) == [0]
+    assert all(fate.receipts for fate in scene.drain().values())
+
+
 def wait_until(condition):
     done = threading.Event()
     for _ in range(10_000):
@@ -503,6 +516,33 @@ def test_the_same_statement_at_several_places_is_one_event_the_lowest_first(scen
         (0, at) for at in range(4)
     ]
     assert scene.outbox.counts().logged == 2
+
+
+def test_a_log_that_was_set_back_stops_nobody_else(scene):
+    """It signs other entries at places that it has proven before; what it says of new places is stored all the same."""
+    scene.record(2)
+    scene.drain()
+    before = scene.places()
+    shard = scene.shards[0]
+    older = FakeShard()
+    shard.bodies, shard.levels, shard.places = older.bodies, older.levels, older.places
+    scene.record(5, start=2)
+    fates = scene.drain()
+    lost = [number for number, fate in fates.items() if not fate.receipts]
+    assert len(lost) == 2
+    for number in lost:
+        assert (fates[number].pending.refused, fates[number].pending.code) == (True, "MisbehaviourError")
+        assert "two trees" in fates[number].pending.text
+    assert scene.places()[:2] == before
+    assert scene.record(1, start=9), "the outbox goes on"
+
+
+def test_one_answer_places_two_entries_at_one_index(scene):
+    """Identical entries, which nobody admits, are one leaf: the second of them is not said to be logged there."""
+    (entry,) = [each.entry for each in scene.record(1)]
+    scene.outbox.append([Submission(entry=entry)])
+    fates = scene.drain()
+    assert sorted(bool(fate.receipts) for fate in fates.values()) == [False, True]
 
 
 def test_one_place_belongs_to_one_event(scene):
