@@ -20,7 +20,8 @@ from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
-from ledger.errors import ConfigError, LimitError, NotFoundError, UsageError
+from ledger.errors import ConfigError, LimitError, NotFoundError, RestoredError, UsageError
+from ledger.index import Index
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.outbox import Fate, Outbox, fate_of
 from ledger.log.receipts import Prover, bodies_of
@@ -138,6 +139,22 @@ def open_outbox(
             pass
 
     return Outbox(store, _prover(instance, trust), keep)
+
+
+def refuse_old_copy(outbox: Outbox, index: Index) -> None:
+    """Refuse an outbox that is older than the index beside it: the index only ever mirrors what was accepted.
+
+    Raises:
+        RestoredError: it is. Its next event would be chained to heads that are not the last ones.
+    """
+    if (mirrored := index.position()) > outbox.size:
+        raise RestoredError(
+            "entries in outbox.db",
+            expected=f"at least {mirrored}, which are in index.db",
+            actual=outbox.size,
+            next_step="Restore the newest copy of outbox.db: recording into this one would fork histories. If there is none, "
+            "`hubledger index rebuild --scan` says what Rekor v2 has and this one has not",
+        )
 
 
 def _prover(instance: Instance, trust: TrustFile) -> Prover:

@@ -218,7 +218,7 @@ def _add(directory: pathlib.Path, scan: _Scan) -> int:
     found = list(scan.places())
     if not found:
         return 0
-    with open_for_recording(directory) as ledger:
+    with open_for_recording(directory, scanned=True) as ledger:
         outbox, _ = outbox_of(ledger)
         for start in range(0, len(found), _BATCH):
             outbox.add_receipts([scan.prove(*each) for each in found[start : start + _BATCH]])

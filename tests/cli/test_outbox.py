@@ -454,6 +454,17 @@ def test_a_scan_tells_an_old_copy_of_the_outbox(hub, tmp_path):
     assert "old copy" in hub.text("index", "rebuild", hub.directory, "--scan", code=RestoredError.exit_code)
 
 
+def test_an_outbox_that_is_older_than_the_index_is_not_recorded_into(hub, tmp_path):
+    whole = tmp_path / "ledger/outbox.db"
+    hub.record("r1", "--no-wait")
+    kept = whole.read_bytes()
+    hub.record("r2")
+    whole.write_bytes(kept)
+    assert "index.db" in hub.record("r3", code=RestoredError.exit_code)["message"]
+    found = scanned(hub, code=RestoredError.exit_code)
+    assert (found["added"], found["withoutStatementCount"]) == (2, 1), "places are still stored"
+
+
 def test_a_scan_tells_a_log_that_shows_another_tree(hub):
     hub.record("r1")
     other = FakeRekor()

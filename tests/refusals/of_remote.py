@@ -4,10 +4,10 @@ import json
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.embedded.submitting import drop_event
-from ledger.errors import MalformedError, MisbehaviourError, NotFoundError
+from ledger.errors import MalformedError, MisbehaviourError, NotFoundError, RestoredError
 from ledger.log import Submission
 from tests.refusals.of_bundles import AGAIN
-from tests.refusals.of_outbox import _ledger, _outbox
+from tests.refusals.of_outbox import _ledger, _outbox, _record
 from tests.refusals.table import refused, turned
 from tests.sigstore_world import RekorTwo, sign_payload
 
@@ -25,7 +25,20 @@ def _two_trees(scene):
     outbox.drain()
 
 
+def _old_outbox(scene):
+    directory = _ledger(scene)
+    kept = (directory / "outbox.db").read_bytes()
+    _record(scene, directory, wait=0.0)
+    (directory / "outbox.db").write_bytes(kept)
+    _record(scene, scene.watch(directory), wait=0.0)
+
+
 CASES = (
+    refused(
+        RestoredError,
+        "entries in outbox.db: expected at least 2, which are in index.db, got 1. Restore the newest copy of outbox.db: recording into this one would fork histories. If there is none, `hubledger index rebuild --scan` says what Rekor v2 has and this one has not",
+        _old_outbox,
+    ),
     turned(
         MisbehaviourError,
         "index 0 of shard0.example: expected the entry that the log has proven to be there, of number 0, got number 1, proven as well: the log has shown two trees. Keep both as evidence, and send them to the monitors of this log",
