@@ -442,6 +442,14 @@ def test_a_scan_finds_what_was_logged_and_has_no_receipt(hub, tmp_path):
     assert scanned(hub)["withoutEntry"] == 1
 
 
+def test_a_log_cannot_say_that_the_hubs_key_signed_what_it_did_not(hub):
+    hub.record("r1")
+    reader = open_for_reading(hub.folder / "ledger")
+    signed = reader.accepted.prover.signed(next(reader.read(1, 2, size=2)))
+    hub.rekor.tree.append(hashedrekord_v2(bytes(32), signed.signature, signed.verifier))
+    assert scanned(hub)["withoutStatementCount"] == 0
+
+
 def test_a_scan_tells_an_old_copy_of_the_outbox(hub, tmp_path):
     whole = tmp_path / "ledger/outbox.db"
     kept = whole.read_bytes()
