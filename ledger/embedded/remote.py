@@ -162,6 +162,7 @@ def _prover(instance: Instance, trust: TrustFile) -> Prover:
         shards=instance.shards,
         keys=instance.keys,
         hub_keys={each.keyid: each.spki for each in trust.hub_keys},
+        authorities=instance.authorities,
     )
 
 

@@ -317,12 +317,12 @@ CASES = (
     ),
     refused(
         CorruptError,
-        "receipt of number 0: expected one that holds, as when it was stored, got shard of the receipt: expected one of the trusted root, got 7. Restore the newest copy of outbox.db; what is logged stays logged",
+        "receipt of number 0: expected one that holds, as when it was stored, got shard of the receipt: expected one of the trusted root, got 7. If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else restore the newest copy of outbox.db: what is logged stays logged",
         lambda scene: _receipt(scene, shard=7),
     ),
     refused(
         CorruptError,
-        "receipt of number 0: expected one that holds, as when it was stored, got index of the receipt: expected 7, got 0. Restore the newest copy of outbox.db; what is logged stays logged",
+        "receipt of number 0: expected one that holds, as when it was stored, got index of the receipt: expected 7, got 0. If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else restore the newest copy of outbox.db: what is logged stays logged",
         lambda scene: _receipt(scene, log_index=7),
     ),
     refused(

@@ -561,6 +561,7 @@ def test_one_place_belongs_to_one_event(scene):
         "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
         "UPDATE receipts SET shard = 1",
         "UPDATE receipts SET timestamps = CAST('[7]' AS BLOB)",
+        "UPDATE receipts SET timestamps = CAST('[\"QUJD\"]' AS BLOB)",
     ],
 )
 def test_a_receipt_on_the_disk_is_not_believed(scene, statement):
