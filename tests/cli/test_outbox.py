@@ -11,6 +11,7 @@ import pytest
 
 from cli.main import run
 from ledger.bundle.bodies import hashedrekord_v2
+from ledger.client.trust import format_trust, parse_trust, shard_key
 from ledger.embedded.directory import open_for_reading
 from ledger.errors import (
     ConfigError,
@@ -27,6 +28,7 @@ from ledger.errors import (
 from ledger.log.receipts import twin
 from tests.fakes.rekor import FakeRekor, problem
 from tests.fakes.rekor_v1 import FakeRekorV1
+from tests.fakes.remote_log import FakeShard
 from tests.system.rekor import TrustedLog, write_trust
 from tests.system.rekor_v1 import write_trust as write_v1_trust
 
@@ -286,6 +288,22 @@ def test_the_audit_finds_what_was_changed(hub, tmp_path):
     assert hub.call("index", "rebuild", hub.directory)["leaves"] == 4
     assert hub.call("index", "check", hub.directory)["differences"] == []
     hub.audit()
+
+
+def test_the_audit_finds_a_shard_that_readers_do_not_know(hub, tmp_path):
+    hub.record("r1")
+    path = tmp_path / "ledger/trust.toml"
+    trust = parse_trust(path.read_bytes())
+    (known,) = trust.shards
+    older = FakeShard(origin="older.example").shard
+    other = replace(known, origin=older.origin, keys=(shard_key(older.origin, older.spki),))
+    for shards in ((other,), (other, known)):
+        path.write_bytes(format_trust(replace(trust, shards=shards)))
+        problem = hub.audit(code=ConfigError.exit_code)["message"]
+        assert "shard 0 of trust.toml: expected rekor.example" in problem
+        assert "got older.example" in problem
+    path.write_bytes(format_trust(replace(trust, shards=(known, other))))
+    assert hub.audit()["logged"] == 2
 
 
 def test_a_statement_that_is_logged_must_be_kept(hub, tmp_path):

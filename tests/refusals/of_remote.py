@@ -3,9 +3,12 @@
 import json
 
 from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.remote_audit import check_listed
 from ledger.embedded.submitting import drop_event
-from ledger.errors import MalformedError, MisbehaviourError, NotFoundError, RestoredError
+from ledger.errors import ConfigError, MalformedError, MisbehaviourError, NotFoundError, RestoredError
 from ledger.log import Submission
+from tests.fakes.remote_log import FakeShard
 from tests.refusals.of_bundles import AGAIN
 from tests.refusals.of_outbox import _ledger, _outbox, _record
 from tests.refusals.table import refused, turned
@@ -33,7 +36,17 @@ def _old_outbox(scene):
     _record(scene, scene.watch(directory), wait=0.0)
 
 
+def _unlisted_shard(scene):
+    trust = open_for_reading(_ledger(scene)).trust
+    check_listed(trust, FakeShard(1).shard)
+
+
 CASES = (
+    refused(
+        ConfigError,
+        "shard 1 of trust.toml: expected shard1.example, as in the trusted root, got none. List it there, in this place, raise `version`, and give the file to those who verify: they go by it",
+        _unlisted_shard,
+    ),
     refused(
         RestoredError,
         "entries in outbox.db: expected at least 2, which are in index.db, got 1. Restore the newest copy of outbox.db: recording into this one would fork histories. If there is none, `hubledger index rebuild --scan` says what Rekor v2 has and this one has not",
