@@ -23,6 +23,7 @@ from ledger.encoding import format_base64
 from ledger.errors import ConfigError, LimitError, NotFoundError, RestoredError, UsageError
 from ledger.index import Index
 from ledger.log.dispatch import DispatchConfig, Dispatcher
+from ledger.log.fetch import fetch_from_url
 from ledger.log.outbox import Fate, Outbox, fate_of
 from ledger.log.receipts import Prover, bodies_of
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
@@ -34,6 +35,8 @@ from ledger.tlog.trust_policy import LogKey, TrustPolicy
 
 TRUST_FOLDER = "trust"
 PROOF_SUFFIX = ".tlog-proof"
+READ_SECONDS = 5.0
+"""How long one object of a log may take to be read."""
 _WRITERS = 32
 """Statements that are written at once."""
 
@@ -179,6 +182,8 @@ def dispatching(outbox: Outbox, config: Config, instance: Instance, **changes: A
             shard,
             instance.keys,
             in_flight=config.rekor.in_flight,
+            # One try of a few seconds: the outbox tries again, and whoever waits for it has said for how long.
+            fetch=fetch_from_url(shard.read_url, timeout=READ_SECONDS, tries=1),
             tsa_urls=instance.tsa_urls if stamping else (),
             authorities=instance.authorities if stamping else (),
         )

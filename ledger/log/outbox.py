@@ -253,7 +253,7 @@ class Outbox:
             while any(not each.refused for each in self._store.pending(numbers).values()):
                 self._check()
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._settled.wait(left):
+                if left <= 0 or not self._settled.wait(min(left, threading.TIMEOUT_MAX)):
                     break
         return {number: self.fate(number) for number in numbers}
 

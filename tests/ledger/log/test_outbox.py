@@ -490,6 +490,12 @@ def test_a_pending_receipt_becomes_a_full_one(scene):
     assert scene.outbox.fate(0).receipts[0].proven.leaf_index == 0
 
 
+def test_who_waits_for_ever_waits_until_it_is_logged(scene):
+    scene.record(1)
+    with scene.dispatching():
+        assert scene.outbox.wait_for([0], timeout=float("inf"))[0].receipts
+
+
 def test_who_closes_the_dispatcher_waits_for_what_is_under_way(scene):
     shard = scene.shards[0]
     shard.gate = threading.Event()

@@ -5,7 +5,9 @@ import base64
 import copy
 import dataclasses
 import json
+import queue
 import re
+import threading
 
 import httpx
 import pytest
@@ -31,7 +33,7 @@ from ledger.errors import (
 from ledger.log import Committed, Submission
 from ledger.log.fetch import fetch_from_url
 from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
-from ledger.log.rekor_v2 import LOOKS, RekorV2
+from ledger.log.rekor_v2 import LOOKS, LOOKS_AT_ONCE, RekorV2
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import verify_consistency, verify_inclusion
 from ledger.tlog.signed_note import Ed25519NoteSigner, sign_note
@@ -63,9 +65,8 @@ class World:
             more.pop("keys", self.server.tree.keys),
             pause=self.pause,
             transport=more.pop("transport", self.server.transport()),
-            fetch=fetch_from_url(
-                shard.read_url, transport=self.server.transport(), pause=lambda seconds: None
-            ),
+            fetch=more.pop("fetch", None)
+            or fetch_from_url(shard.read_url, transport=self.server.transport(), pause=lambda seconds: None),
             **self.client | more,
         )
 
@@ -178,6 +179,33 @@ def test_a_duplicate_that_is_nowhere_says_nothing(world, headers, reason):
     world.server.fail = (409, headers, b"{}")
     with pytest.raises(SourceError, match=re.escape(reason)):
         world.submit()
+
+
+def test_a_read_address_that_hangs_does_not_hold_up_everything_else(world):
+    """The outbox writes receipts in threads of the same loop: some are left, however many duplicates are looked for."""
+    world.server.fail = (409, {"x-log-index": "0"}, b"{}")
+    hanging, looking, begun = threading.Event(), [], queue.Queue()
+
+    def hang(name, *, max_bytes):
+        looking.append(name)
+        begun.put(name)
+        hanging.wait(20)
+        raise SourceError(name, expected="an answer", actual="none")
+
+    async def run():
+        log = world.log(fetch=hang)
+        asked = [asyncio.ensure_future(log.submit(signed_payload(f"e{at}"))) for at in range(50)]
+        try:
+            await asyncio.to_thread(begun.get)
+            await asyncio.gather(*(asyncio.to_thread(len, "") for _ in range(50)))
+            assert len(looking) <= LOOKS_AT_ONCE
+        finally:
+            hanging.set()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            await log.close()
+        assert {type(each) for each in answers} == {SourceError}
+
+    asyncio.run(asyncio.wait_for(run(), 15))
 
 
 def test_a_duplicate_in_a_log_whose_objects_are_gone_says_nothing(world):

@@ -316,7 +316,7 @@ def test_an_answer_that_drips_is_given_up_whatever_carries_it(monkeypatch):
     class Drip(httpx.AsyncByteStream):
         async def __aiter__(self):
             while True:
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
                 yield b"x"
 
     async def main():
