@@ -319,7 +319,7 @@ def format_logged(fate: Fate, prover: Prover, *, name: str) -> bytes:
             f"proof of number {fate.number}",
             expected="a place in the log",
             actual=f"none, it is {state_of(fate)}",
-            next_step="`hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+            next_step="`hubledger outbox status` says why; what is pending is submitted by `hubledger outbox retry`",
         )
     spki = signed.verifier.der
     if name.endswith(PROOF_SUFFIX):

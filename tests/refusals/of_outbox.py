@@ -192,7 +192,7 @@ CASES = (
     ),
     refused(
         NotFoundError,
-        "proof of number 0: expected a place in the log, got none, it is pending. `hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+        "proof of number 0: expected a place in the log, got none, it is pending. `hubledger outbox status` says why; what is pending is submitted by `hubledger outbox retry`",
         lambda scene: write_proof(_ledger(scene), "0", since=None, output=scene.folder / "proof"),
     ),
     refused(

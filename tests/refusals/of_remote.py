@@ -63,6 +63,11 @@ CASES = (
         _half_a_character,
     ),
     refused(
+        MalformedError,
+        "--reason: expected a code of at most 40 letters, digits and hyphens, got Too large. Give lower-case words joined by hyphens, such as log-refuses-it",
+        lambda scene: drop_event(scene.watch(_ledger(scene)), "0", reason="Too large"),
+    ),
+    refused(
         NotFoundError,
         "number 99: expected a number below 1, got one that was not accepted. Check the name, and that it has been recorded and published",
         lambda scene: drop_event(scene.watch(_ledger(scene)), "99", reason="code"),
