@@ -5,6 +5,7 @@ where. Both are configuration of the operator, or come through Sigstore's TUF; n
 """
 
 import hashlib
+import logging
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ from ledger.log.remote import Shard
 from ledger.log.timestamping import Authority
 from ledger.tlog.merkle import HASH_BYTES
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, KeyType, parse_note
+
+_logger = logging.getLogger(__name__)
 
 MAX_TRUST_BYTES = 4 << 20
 """Sigstore's own trusted root is seven kilobytes."""
@@ -158,12 +161,23 @@ def _refuse(where: object, expected: str, actual: object) -> ConfigError:
 
 
 def _fetch_public() -> bytes:
-    """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it."""
+    """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it.
+
+    While nobody answers there, what the last update brought counts, and before the first one what sigstore embeds: such an
+    outage stops nobody who records or reads. An answer that does not verify is refused.
+    """
     from sigstore.errors import Error
     from sigstore.models import ClientTrustConfig
+    from tuf.api.exceptions import DownloadError
 
     try:
-        config = ClientTrustConfig.production()
+        try:
+            config = ClientTrustConfig.production()
+        except Error as error:
+            if not isinstance(error.__cause__, DownloadError):
+                raise
+            _logger.warning("%s: %s; going on with what the last update brought", _PUBLIC, error.__cause__)
+            config = ClientTrustConfig.production(offline=True)
         return config._inner.to_json().encode()  # noqa: SLF001 - nothing public shows the keys of the logs
     except (Error, OSError, ValueError) as error:
         raise SourceError(

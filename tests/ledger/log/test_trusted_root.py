@@ -231,6 +231,17 @@ def test_sigstores_public_instance_as_it_comes_with_sigstore(monkeypatch, tmp_pa
     assert found.authorities
 
 
+def test_an_outage_of_sigstores_repository_stops_nobody(monkeypatch, tmp_path, caplog):
+    """Nobody listens where the only way to it leads: what was there last counts, at first what is inside of the package."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    found = load_instance(RekorConfig(), pathlib.Path())
+    assert found.shards[0].origin == "rekor.sigstore.dev"
+    assert "going on with what the last update brought" in caplog.text
+
+
 @pytest.mark.needs_samples
 def test_sigstores_own_trusted_root_proves_its_own_entry(vectors):
     folder = vectors / "vectors/rekor-bundles/rekor2-dsse-happy-path"
