@@ -123,7 +123,7 @@ def _prove_run(
         if places:
             tally.logged += 1
             for each in places:
-                check_listed(ledger.trust, each.shard)
+                check_listed(ledger.trust, each.shard, place=accepted.prover.shards.index(each.shard))
             signed = accepted.prover.signed(run[number - start])
             # Who says that a key counts from some position on means the lowest of an entry.
             order, index = places[0].position
@@ -143,16 +143,16 @@ def _prove_run(
             )
 
 
-def check_listed(trust: TrustFile, shard: Shard) -> None:
-    """Return if the trust file has a shard in the place in which positions count it.
+def check_listed(trust: TrustFile, shard: Shard, *, place: int) -> None:
+    """Return if the trust file has a shard in its place among those that can be used.
 
     Raises:
         ConfigError: it has another there, or none: whoever goes by it refuses every proof from this shard.
     """
-    listed = trust.shards[shard.order : shard.order + 1]
+    listed = trust.shards[place : place + 1]
     if not listed or listed[0].log_id != shard.log_id:
         raise ConfigError(
-            f"shard {shard.order} of trust.toml",
+            f"shard {place} of trust.toml",
             expected=f"{shard.origin}, as in the trusted root",
             actual=listed[0].origin if listed else "none",
             next_step="List it there, in this place, raise `version`, and give the file to those who verify: they go by it",

@@ -36,6 +36,8 @@ MAX_CERTIFICATE_BYTES = 1 << 16
 ORIGIN_FIELD = "{origin}"
 """Stands for a shard's origin in ``read_url``."""
 _V2_PATH = "/api/v2"
+_VERSIONS = (0, 1, 2)
+"""Of Rekor's interface; protobuf writes an unset one as 0, or not at all."""
 _PUBLIC = "Sigstore's TUF repository"
 
 
@@ -112,7 +114,12 @@ def read_instance(
     """Return the instance of a trusted root and a signing config, both read as JSON. Raises as ``load_instance``."""
     try:
         logs = [_parse_log(each) for each in _listed(root, "tlogs")]
-        services = [_parse_service(each) for each in _listed(signing, "rekorTlogUrls")]
+        # A service of a version to come is none for us, as Sigstore asks of its clients.
+        services = [
+            each
+            for each in map(_parse_service, _listed(signing, "rekorTlogUrls"))
+            if each.version in _VERSIONS
+        ]
         authorities = tuple(_parse_authority(each) for each in _listed(root, "timestampAuthorities"))
         stamping = [_parse_service(each) for each in _listed(signing, "tsaUrls")]
         logs = sorted(logs, key=lambda log: log.valid_from)  # stable: then by the place in the root

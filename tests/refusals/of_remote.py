@@ -38,7 +38,7 @@ def _old_outbox(scene):
 
 def _unlisted_shard(scene):
     trust = open_for_reading(_ledger(scene)).trust
-    check_listed(trust, FakeShard(1).shard)
+    check_listed(trust, FakeShard(1).shard, place=1)
 
 
 CASES = (

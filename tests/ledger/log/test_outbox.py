@@ -604,6 +604,18 @@ def test_a_failure_to_keep_statements_stops_the_outbox(scene):
     assert scene.shards[0].sent == []
 
 
+def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):
+    def fail(*_):
+        raise RuntimeError("nobody expected this")
+
+    scene.record(1)
+    scene.outbox.take = fail
+    with scene.dispatching() as dispatcher:
+        dispatcher._thread.join(TIMEOUT)
+    assert "a bug: submitting stopped" in caplog.text
+    assert "nobody expected this" in caplog.text
+
+
 def test_answers_carry_numbers(scene):
     entry = scene.record(1)[0].entry
     assert scene.outbox.append([Submission(entry=entry)]) == [Committed(leaf_index=1)]

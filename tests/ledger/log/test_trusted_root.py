@@ -128,6 +128,16 @@ def test_a_place_to_write_that_no_log_has_is_refused():
         instance(FakeTree(), services=[service("https://a.example"), service("https://b.example")])
 
 
+def test_a_service_of_a_version_to_come_is_left_alone():
+    tree = FakeTree()
+    root, signing = trust_of(tree)
+    known = read_instance(root, signing, where="").shards
+    for url in (f"https://{tree.origin}", "https://rekor3.example"):
+        later = {"url": url, "majorApiVersion": 3, "validFor": {"start": "2026-01-02T03:04:05Z"}}
+        both = signing | {"rekorTlogUrls": [later, *signing["rekorTlogUrls"]]}
+        assert read_instance(root, both, where="").shards == known
+
+
 def test_a_shard_takes_entries_while_both_its_key_and_its_service_are_valid():
     (shard,) = instance(
         FakeTree(),
