@@ -166,6 +166,7 @@ def _prover(instance: Instance, trust: TrustFile) -> Prover:
         keys=instance.keys,
         hub_keys={each.keyid: each.spki for each in trust.hub_keys},
         authorities=instance.authorities,
+        key_counts=trust.key_counts,
     )
 
 
@@ -313,7 +314,11 @@ def format_logged(fate: Fate, prover: Prover, *, name: str) -> bytes:
     """
     signed = prover.signed(fate.entry)
     # A stranger's copy with the twin of the signature is a place of the event, and no proof of these bytes.
-    own = [each for each in fate.receipts if each.proven.body in bodies_of(signed, each.proven.kind)[:1]]
+    own = [
+        each
+        for each in prover.counting_first(signed.keyid, fate.receipts)
+        if each.proven.body in bodies_of(signed, each.proven.kind)[:1]
+    ]
     if not own:
         raise NotFoundError(
             f"proof of number {fate.number}",

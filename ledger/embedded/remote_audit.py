@@ -125,8 +125,8 @@ def _prove_run(
             for each in places:
                 check_listed(ledger.trust, each.shard, place=accepted.prover.shards.index(each.shard))
             signed = accepted.prover.signed(run[number - start])
-            # Who says that a key counts from some position on means the lowest of an entry.
-            order, index = places[0].position
+            # Who says that a key counts from some position on means the lowest of an entry that is not before it.
+            order, index = accepted.prover.counting_first(signed.keyid, places)[0].position
             ledger.trust.check_key(signed.keyid, index, shard=order)
             _check_statement(evidence, statements[number], number)
             tally.statements += 1

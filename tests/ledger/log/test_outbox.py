@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import pathlib
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
+from ledger.embedded.remote import format_logged
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.entry import keyid_of
 from ledger.errors import (
@@ -549,6 +551,29 @@ def test_one_answer_places_two_entries_at_one_index(scene):
     scene.outbox.append([Submission(entry=entry)])
     fates = scene.drain()
     assert sorted(bool(fate.receipts) for fate in fates.values()) == [False, True]
+
+
+def test_a_copy_in_an_older_shard_takes_nothing_from_an_event_of_a_later_key(tmp_path):
+    """Anybody can send our entry to an older shard that is still open, where the key that signed it does not count."""
+    old, new = FakeShard(0), FakeShard(1)
+    scene = Scene(tmp_path, shards=[old, new])
+    with scene.stack:
+        scene.open()
+        scene.record(1)
+        scene.drain()
+        scene.outbox.add_receipts([(0, old.receipt(old.add(body_of(scene, 0))))])
+        later = replace(
+            scene.prover, key_counts=lambda keyid, at: keyid == keyid_of(HUB_SPKI) and at >= (1, 0)
+        )
+        fate = scene.outbox.fate(0)
+        assert [each.position for each in fate.receipts] == [(0, 0), (1, 0)], "the lowest is shown"
+        bundle = json.loads(format_logged(fate, later, name="e.json"))
+        (entry,) = bundle["verificationMaterial"]["tlogEntries"]
+        assert entry["logId"]["keyId"] == format_base64(new.log_id)
+        (entry,) = json.loads(format_logged(fate, scene.prover, name="e.json"))["verificationMaterial"][
+            "tlogEntries"
+        ]
+        assert entry["logId"]["keyId"] == format_base64(old.log_id)
 
 
 def test_one_place_belongs_to_one_event(scene):
