@@ -106,6 +106,20 @@ def load_rekor(config: Config, root: pathlib.Path) -> Instance:
     return instance
 
 
+def check_stamping(config: Config, instance: Instance) -> None:
+    """Refuse to go without the timestamps that the settings ask for. Raises ConfigError."""
+    if config.rekor.timestamps and config.log != "rekor-v2":
+        raise ConfigError(
+            "rekor.timestamps",
+            expected=f"false in {config.log}, which gives each entry a time of its own",
+            actual="true",
+        )
+    if config.rekor.timestamps and not instance.tsa_urls:
+        raise ConfigError(
+            "timestamp authorities", expected="one in the signing config, for rekor.timestamps", actual="none"
+        )
+
+
 def first_trust(config: Config, instance: Instance, spki: bytes) -> TrustFile:
     """Return the first trust file of a ledger in Rekor: its shards in order, its hub key from the first position on."""
     shards = tuple(

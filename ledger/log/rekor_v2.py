@@ -201,7 +201,7 @@ class RekorV2:
         for url in self._tsa_urls[:-1]:
             try:
                 return await self._ask(url, signature)
-            except SourceError:
+            except LedgerError:  # also one whose timestamp does not verify
                 continue
         return await self._ask(self._tsa_urls[-1], signature)
 

@@ -1,9 +1,12 @@
 """Refusals of a ledger in Rekor that strangers and mishaps bring about: halves of characters, numbers of nothing."""
 
 import json
+from dataclasses import replace
 
 from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.config import load_config
 from ledger.embedded.directory import open_for_reading
+from ledger.embedded.remote import check_stamping, load_rekor
 from ledger.embedded.remote_audit import check_listed
 from ledger.embedded.submitting import drop_event
 from ledger.errors import ConfigError, MalformedError, MisbehaviourError, NotFoundError, RestoredError
@@ -36,12 +39,38 @@ def _old_outbox(scene):
     _record(scene, scene.watch(directory), wait=0.0)
 
 
+def _stamped(scene, log="rekor-v2"):
+    directory = _ledger(scene)
+    settings = directory / "hubledger.toml"
+    text = settings.read_text().replace("timestamps = false", "timestamps = true", 1)
+    settings.write_text(text)
+    config = replace(load_config(directory), log=log)
+    check_stamping(config, load_rekor(load_config(directory), directory))
+
+
+def _stamped_recording(scene):
+    directory = _ledger(scene)
+    settings = directory / "hubledger.toml"
+    settings.write_text(settings.read_text().replace("timestamps = false", "timestamps = true", 1))
+    _record(scene, scene.watch(directory), wait=0.0)
+
+
 def _unlisted_shard(scene):
     trust = open_for_reading(_ledger(scene)).trust
     check_listed(trust, FakeShard(1).shard, place=1)
 
 
 CASES = (
+    refused(
+        ConfigError,
+        "rekor.timestamps: expected false in rekor-v1, which gives each entry a time of its own, got true. Correct what is named, and try again",
+        lambda scene: _stamped(scene, log="rekor-v1"),
+    ),
+    refused(
+        ConfigError,
+        "timestamp authorities: expected one in the signing config, for rekor.timestamps, got none. Correct what is named, and try again",
+        _stamped_recording,
+    ),
     refused(
         ConfigError,
         "shard 1 of trust.toml: expected shard1.example, as in the trusted root, got none. List it there, in this place, raise `version`, and give the file to those who verify: they go by it",

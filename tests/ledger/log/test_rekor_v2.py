@@ -34,10 +34,12 @@ from ledger.log import Committed, Submission
 from ledger.log.fetch import fetch_from_url
 from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
 from ledger.log.rekor_v2 import LOOKS, LOOKS_AT_ONCE, RekorV2
+from ledger.log.timestamping import Authority
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import verify_consistency, verify_inclusion
 from ledger.tlog.signed_note import Ed25519NoteSigner, sign_note
 from tests.fakes.rekor import FakeRekor, FakeTree, body_of, problem, signed_payload
+from tests.fakes.timestamp import CHAIN, RESPONSE
 from tests.world import ed25519_key, p256_key, spki_of
 
 URL = "http://rekor.example/api/v2/log/entries"
@@ -206,6 +208,28 @@ def test_a_read_address_that_hangs_does_not_hold_up_everything_else(world):
         assert {type(each) for each in answers} == {SourceError}
 
     asyncio.run(asyncio.wait_for(run(), 15))
+
+
+def test_an_authority_whose_timestamps_do_not_verify_is_passed_over(world):
+    """The first one answers with a timestamp over something else, the second not at all: both were asked."""
+    real, asked = world.server.transport(), []
+
+    class Authorities(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            if not request.url.host.startswith("stamps"):
+                return await real.handle_async_request(request)
+            asked.append(request.url.host)
+            answer = (200, RESPONSE) if request.url.host == "stamps1.example" else (500, b"")
+            kind = {"content-type": "application/timestamp-reply"}
+            return httpx.Response(answer[0], headers=kind, stream=httpx.ByteStream(answer[1]))
+
+    with pytest.raises(SourceError, match="stamps2"):
+        world.submit(
+            transport=Authorities(),
+            tsa_urls=["http://stamps1.example", "http://stamps2.example"],
+            authorities=[Authority(chain=CHAIN)],
+        )
+    assert asked == ["stamps1.example", "stamps2.example"]
 
 
 def test_a_duplicate_in_a_log_whose_objects_are_gone_says_nothing(world):
