@@ -4,18 +4,20 @@ import json
 from dataclasses import replace
 
 from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.bundle.export import format_sigstore_bundle
 from ledger.config import load_config
 from ledger.embedded.directory import open_for_reading
 from ledger.embedded.remote import check_stamping, load_rekor
 from ledger.embedded.remote_audit import check_listed
 from ledger.embedded.submitting import drop_event
+from ledger.entry import MapCommit, format_map_commit
 from ledger.errors import ConfigError, MalformedError, MisbehaviourError, NotFoundError, RestoredError
 from ledger.log import Submission
 from tests.fakes.remote_log import FakeShard
 from tests.refusals.of_bundles import AGAIN
 from tests.refusals.of_outbox import _ledger, _outbox, _record
 from tests.refusals.table import refused, turned
-from tests.sigstore_world import RekorTwo, sign_payload
+from tests.sigstore_world import HUB_SPKI, RekorTwo, sign_payload
 
 
 def _half_a_character(_):
@@ -85,6 +87,13 @@ CASES = (
         MisbehaviourError,
         "index 0 of shard0.example: expected the entry that the log has proven to be there, of number 0, got number 1, proven as well: the log has shown two trees. Keep both as evidence, and send them to the monitors of this log",
         _two_trees,
+    ),
+    refused(
+        MalformedError,
+        f"entry for a bundle: expected an envelope, got a map commit. {AGAIN}",
+        lambda _: format_sigstore_bundle(
+            format_map_commit(MapCommit(covers=0, root=bytes(32))), spki=HUB_SPKI, log_entries=()
+        ),
     ),
     refused(
         MalformedError,
