@@ -21,7 +21,7 @@ from ledger.embedded.remote_audit import runs
 from ledger.embedded.submitting import outbox_of
 from ledger.encoding import format_base64
 from ledger.entry import pae
-from ledger.errors import LedgerError, UsageError
+from ledger.errors import LedgerError, NotFoundError, SourceError, UsageError
 from ledger.index.staging import writing
 from ledger.log.authentic import AuthenticLog
 from ledger.log.fetch import fetch_from_url
@@ -111,7 +111,7 @@ class _Scan:
         log = AuthenticLog(
             PublishedLog(fetch_from_url(shard.read_url), origin=shard.origin, keys=[note_key(shard)])
         )
-        checkpoint = log.checkpoint()
+        checkpoint = _checkpoint(log)
         tree, count = checkpoint.checkpoint, 0
         self._logs[shard.order] = log, checkpoint
         needles = [format_base64(spki).encode() for spki in self._accepted.prover.hub_keys.values()]
@@ -205,6 +205,18 @@ class _Scan:
             "SELECT count(*) FROM known WHERE number NOT IN (SELECT number FROM found WHERE number IS NOT NULL)"
         ).fetchone()
         return int(count)
+
+
+def _checkpoint(log: AuthenticLog) -> VerifiedCheckpoint:
+    try:
+        return log.checkpoint()
+    except (NotFoundError, SourceError) as error:
+        raise SourceError(
+            error.what,
+            expected="the checkpoint of the shard",
+            actual=error.actual,
+            next_step="Say in `rekor.read_url` of hubledger.toml where its checkpoint and tiles are served",
+        ) from error
 
 
 def _add(directory: pathlib.Path, scan: _Scan) -> int:

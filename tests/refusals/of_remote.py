@@ -9,10 +9,19 @@ from ledger.config import load_config
 from ledger.embedded.directory import open_for_reading
 from ledger.embedded.remote import check_stamping, load_rekor
 from ledger.embedded.remote_audit import check_listed
+from ledger.embedded.scanning import scan_ledger
 from ledger.embedded.submitting import drop_event
 from ledger.entry import MapCommit, format_map_commit
-from ledger.errors import ConfigError, MalformedError, MisbehaviourError, NotFoundError, RestoredError
+from ledger.errors import (
+    ConfigError,
+    MalformedError,
+    MisbehaviourError,
+    NotFoundError,
+    RestoredError,
+    SourceError,
+)
 from ledger.log import Submission
+from tests.fakes.rekor import FakeRekor
 from tests.fakes.remote_log import FakeShard
 from tests.refusals.of_bundles import AGAIN
 from tests.refusals.of_outbox import _ledger, _outbox, _record
@@ -62,7 +71,21 @@ def _unlisted_shard(scene):
     check_listed(trust, FakeShard(1).shard, place=1)
 
 
+def _scanned_elsewhere(scene):
+    directory = _ledger(scene)
+    server = FakeRekor()
+    with server.serve() as url:
+        settings = directory / "hubledger.toml"
+        settings.write_text(settings.read_text().replace('read_url = ""', f'read_url = "{url}/elsewhere"'))
+        scan_ledger(directory, progress=lambda _d, _t: None)
+
+
 CASES = (
+    refused(
+        SourceError,
+        "http://<any>/elsewhere/checkpoint: expected the checkpoint of the shard, got 404. Say in `rekor.read_url` of hubledger.toml where its checkpoint and tiles are served",
+        _scanned_elsewhere,
+    ),
     refused(
         ConfigError,
         "rekor.timestamps: expected false in rekor-v1, which gives each entry a time of its own, got true. Correct what is named, and try again",
