@@ -163,7 +163,7 @@ def _parse_content(value: Mapping[str, Any]) -> SignedEnvelope | SignedFile:
         case {"payload": str(payload), "signatures": [{"sig": str(signature)} as one]}, None:
             return SignedEnvelope(
                 payload=parse_base64(payload, what="payload of the bundle"),
-                payload_type=str(envelope.get("payloadType") or ""),
+                payload_type=_parse_payload_type(envelope.get("payloadType")),
                 signature=_parse_signature(signature),
                 keyid=str(one.get("keyid") or ""),
             )
@@ -174,6 +174,16 @@ def _parse_content(value: Mapping[str, Any]) -> SignedEnvelope | SignedFile:
         expected="one DSSE envelope with one signature, or one signature of a file",
         actual="something else",
     )
+
+
+def _parse_payload_type(value: Any) -> str:
+    """Return the type, whose bytes are signed: JSON can hold half a character, which has none."""
+    text = str(value or "")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedError("payload type of the bundle", expected="UTF-8", actual=text) from error
+    return text
 
 
 def _parse_signature(text: str) -> bytes:

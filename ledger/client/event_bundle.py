@@ -75,7 +75,7 @@ def check_event_bundle(
 
 
 def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:
-    """Return the entry that the bundle's envelope is, proven at its lowest position."""
+    """Return the entry that the bundle's envelope is, proven at its lowest position that counts."""
     content = bundle.content
     if (
         not isinstance(content, SignedEnvelope)
@@ -98,8 +98,10 @@ def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:
     digest = verifier.digest(content.message)
     root = RootLogs(keys=_keys(trust.shards), spans=_always(trust.shards))
     proven = prove_entries(bundle.log_entries, bundle, verifier, digest=digest, root=root)
-    # One statement at several positions is one event, at the lowest (architecture section 4).
-    _report(min((_Placed(each, trust) for each in proven), key=lambda each: each.position), state)
+    # One statement at several positions is one event, at the lowest (architecture section 4) at which its key counts:
+    # anybody can copy it into an older shard.
+    placed = sorted((_Placed(each, trust) for each in proven), key=lambda each: each.position)
+    _report(min(placed, key=lambda each: not trust.key_counts(keyid, each.position)), state)
     if bundle.timestamps:
         state.skipped("timestamps", "the trust file names no authority")
     return format_entry(content.payload, keyid=keyid, signature=content.signature)

@@ -228,6 +228,11 @@ class TrustFile:
             actual=_place(shard, leaf_index),
         )
 
+    def key_counts(self, keyid: str, position: tuple[int, int]) -> bool:
+        """Whether a hub key of this id counts at (order of the shard, index)."""
+        shard, index = position
+        return any(key.keyid == keyid and key.covers(index, shard=shard) for key in self.hub_keys)
+
     def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
         """Load the key that ``check_key`` allows. Raises SignatureError."""
         return load_hub_key(self.check_key(keyid, leaf_index).spki)

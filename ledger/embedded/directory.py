@@ -244,15 +244,17 @@ def open_for_recording(
     *,
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
+    scanned: bool = False,
     now: Callable[[], str] = utc_now,
 ) -> Iterator[OpenLedger]:
     """Open a ledger for writing, as its only writer.
 
     ``not_older_than`` names checkpoint files that were kept elsewhere: a directory older than one of them refuses
-    to write.
+    to write. ``scanned``: what is written is places that a scan found, which an old outbox may be told.
 
     Raises:
         WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
+        RestoredError: it is older than what was shown, or an outbox older than the index beside it.
         UsageError: a way to tell old copies that a ledger in Rekor does not have.
     """
     config = load_config(directory)
@@ -275,11 +277,14 @@ def open_for_recording(
 
             remote.refuse_own_log_options(not_older_than, start_unchecked=start_unchecked)
             instance, trust = remote.load_rekor(config, directory, refresh=True), load_trust(layout)
+            remote.check_stamping(config, instance)
             stack.enter_context(writer_lock(directory / "lock"))
             evidence = _open_evidence(layout, config)
             log = remote.open_outbox(layout.outbox, instance, trust, evidence, stack=stack)
         index = Index(layout.index)
         stack.callback(index.close)
+        if not isinstance(log, LocalLog) and not scanned:
+            remote.refuse_old_copy(log, index)
         digests = DigestIndex(layout.digests)
         stack.callback(digests.close)
         recorder = Recorder(

@@ -22,8 +22,10 @@ from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
-from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError
+from ledger.errors import ConfigError, NotFoundError, RestoredError, SourceError, UsageError
+from ledger.index import Index
 from ledger.log.dispatch import DispatchConfig, Dispatcher
+from ledger.log.fetch import fetch_from_url
 from ledger.log.outbox import Fate, Outbox, fate_of
 from ledger.log.receipts import Prover, bodies_of
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
@@ -39,6 +41,8 @@ TRUST_FOLDER = "trust"
 PROOF_SUFFIX = ".tlog-proof"
 _PUBLIC = f"{TRUST_FOLDER}/public.json"
 _REFRESH_SECONDS = 3600
+READ_SECONDS = 5.0
+"""How long one object of a log may take to be read."""
 _WRITERS = 32
 """Statements that are written at once."""
 
@@ -128,6 +132,20 @@ def _age(path: pathlib.Path) -> float:
     return time.time() - path.stat().st_mtime  # noqa: TID251 - how old a file is
 
 
+def check_stamping(config: Config, instance: Instance) -> None:
+    """Refuse to go without the timestamps that the settings ask for. Raises ConfigError."""
+    if config.rekor.timestamps and config.log != "rekor-v2":
+        raise ConfigError(
+            "rekor.timestamps",
+            expected=f"false in {config.log}, which gives each entry a time of its own",
+            actual="true",
+        )
+    if config.rekor.timestamps and not instance.tsa_urls:
+        raise ConfigError(
+            "timestamp authorities", expected="one in the signing config, for rekor.timestamps", actual="none"
+        )
+
+
 def first_trust(config: Config, instance: Instance, spki: bytes) -> TrustFile:
     """Return the first trust file of a ledger in Rekor: its shards in order, its hub key from the first position on."""
     shards = tuple(
@@ -166,12 +184,29 @@ def open_outbox(
     return Outbox(store, _prover(instance, trust), keep)
 
 
+def refuse_old_copy(outbox: Outbox, index: Index) -> None:
+    """Refuse an outbox that is older than the index beside it: the index only ever mirrors what was accepted.
+
+    Raises:
+        RestoredError: it is. Its next event would be chained to heads that are not the last ones.
+    """
+    if (mirrored := index.position()) > outbox.size:
+        raise RestoredError(
+            "entries in outbox.db",
+            expected=f"at least {mirrored}, which are in index.db",
+            actual=outbox.size,
+            next_step="Restore the newest copy of outbox.db: recording into this one would fork histories. If there is none, "
+            "`hubledger index rebuild --scan` says what Rekor v2 has and this one has not",
+        )
+
+
 def _prover(instance: Instance, trust: TrustFile) -> Prover:
     return Prover(
         shards=instance.shards,
         keys=instance.keys,
         hub_keys={each.keyid: each.spki for each in trust.hub_keys},
         authorities=instance.authorities,
+        key_counts=trust.key_counts,
     )
 
 
@@ -188,6 +223,8 @@ def dispatching(outbox: Outbox, config: Config, instance: Instance, **changes: A
             shard,
             instance.keys,
             in_flight=config.rekor.in_flight,
+            # One try of a few seconds: the outbox tries again, and whoever waits for it has said for how long.
+            fetch=fetch_from_url(shard.read_url, timeout=READ_SECONDS, tries=1),
             tsa_urls=instance.tsa_urls if stamping else (),
             authorities=instance.authorities if stamping else (),
         )
@@ -317,13 +354,17 @@ def format_logged(fate: Fate, prover: Prover, *, name: str) -> bytes:
     """
     signed = prover.signed(fate.entry)
     # A stranger's copy with the twin of the signature is a place of the event, and no proof of these bytes.
-    own = [each for each in fate.receipts if each.proven.body in bodies_of(signed, each.proven.kind)[:1]]
+    own = [
+        each
+        for each in prover.counting_first(signed.keyid, fate.receipts)
+        if each.proven.body in bodies_of(signed, each.proven.kind)[:1]
+    ]
     if not own:
         raise NotFoundError(
             f"proof of number {fate.number}",
             expected="a place in the log",
             actual=f"none, it is {state_of(fate)}",
-            next_step="`hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+            next_step="`hubledger outbox status` says why; what is pending is submitted by `hubledger outbox retry`",
         )
     spki = signed.verifier.der
     if name.endswith(PROOF_SUFFIX):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from ledger.client.trust import TrustFile
 from ledger.embedded import chains
 from ledger.embedded.directory import ReadLedger
 from ledger.embedded.evidence_audit import NamedEvidence
@@ -18,10 +19,10 @@ from ledger.embedded.examining import Examine
 from ledger.embedded.indexing import index_problems
 from ledger.embedded.remote import AcceptedLog
 from ledger.embedded.wording import plural
-from ledger.errors import CorruptError
+from ledger.errors import ConfigError, CorruptError
 from ledger.index import Rows, read_entry
 from ledger.index.staging import Staged, Staging
-from ledger.log.remote import LogReceipt
+from ledger.log.remote import LogReceipt, Shard
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
 
@@ -51,6 +52,7 @@ def audit_remote(
 
     Raises:
         CorruptError, ProofError, SignatureError, ChainError, MalformedError: what does not hold, and where.
+        ConfigError: the trust file does not list a shard that was used.
     """
     tally = _Tally()
     with tempfile.TemporaryDirectory(prefix="hubledger-audit-") as name, accepted.store.snapshot():
@@ -120,9 +122,11 @@ def _prove_run(
         tally.shards.update(each.shard.origin for each in places)
         if places:
             tally.logged += 1
+            for each in places:
+                check_listed(ledger.trust, each.shard, place=accepted.prover.shards.index(each.shard))
             signed = accepted.prover.signed(run[number - start])
-            # Who says that a key counts from some position on means the lowest of an entry.
-            order, index = places[0].position
+            # Who says that a key counts from some position on means the lowest of an entry that is not before it.
+            order, index = accepted.prover.counting_first(signed.keyid, places)[0].position
             ledger.trust.check_key(signed.keyid, index, shard=order)
             _check_statement(evidence, statements[number], number)
             tally.statements += 1
@@ -137,6 +141,22 @@ def _prove_run(
                 actual="none of them",
                 next_step="Restore the newest copy of outbox.db; `hubledger index rebuild --scan` finds what is logged",
             )
+
+
+def check_listed(trust: TrustFile, shard: Shard, *, place: int) -> None:
+    """Return if the trust file has a shard in its place among those that can be used.
+
+    Raises:
+        ConfigError: it has another there, or none: whoever goes by it refuses every proof from this shard.
+    """
+    listed = trust.shards[place : place + 1]
+    if not listed or listed[0].log_id != shard.log_id:
+        raise ConfigError(
+            f"shard {place} of trust.toml",
+            expected=f"{shard.origin}, as in the trusted root",
+            actual=listed[0].origin if listed else "none",
+            next_step="List it there, in this place, raise `version`, and give the file to those who verify: they go by it",
+        )
 
 
 def prove_places(

@@ -19,13 +19,13 @@ from ledger.embedded.directory import ReadLedger, open_for_reading, open_for_rec
 from ledger.embedded.remote import AcceptedLog
 from ledger.embedded.remote_audit import runs
 from ledger.embedded.submitting import outbox_of
-from ledger.encoding import format_base64, parse_base64, parse_canonical_json
+from ledger.encoding import format_base64
 from ledger.entry import pae
-from ledger.errors import InputError, LedgerError, UsageError
+from ledger.errors import LedgerError, NotFoundError, SourceError, UsageError
 from ledger.index.staging import writing
 from ledger.log.authentic import AuthenticLog
 from ledger.log.fetch import fetch_from_url
-from ledger.log.hashedrekord import KIND, MAX_ANSWER_BYTES, prove_entry
+from ledger.log.hashedrekord import KIND, prove_entry, signed_by
 from ledger.log.published import PublishedLog
 from ledger.log.receipts import bodies_of
 from ledger.log.rekor_v2 import note_key
@@ -111,7 +111,7 @@ class _Scan:
         log = AuthenticLog(
             PublishedLog(fetch_from_url(shard.read_url), origin=shard.origin, keys=[note_key(shard)])
         )
-        checkpoint = log.checkpoint()
+        checkpoint = _checkpoint(log)
         tree, count = checkpoint.checkpoint, 0
         self._logs[shard.order] = log, checkpoint
         needles = [format_base64(spki).encode() for spki in self._accepted.prover.hub_keys.values()]
@@ -128,15 +128,9 @@ class _Scan:
         return {"order": shard.order, "origin": shard.origin, "size": tree.size, "byTheHubsKey": count}
 
     def _digest_of(self, body: bytes) -> bytes | None:
-        """Return what a hub key signed in an entry; None for what is none of its signatures."""
-        try:
-            value = parse_canonical_json(body, what="entry of the log", max_bytes=MAX_ANSWER_BYTES)
-            spec = value["spec"]["hashedRekordV002"]
-            spki = parse_base64(spec["signature"]["verifier"]["publicKey"]["rawBytes"])
-            digest = parse_base64(spec["data"]["digest"])
-        except (InputError, KeyError, TypeError):
-            return None  # somebody else's entry in which the key is mentioned
-        return digest if spki in self._accepted.prover.hub_keys.values() else None
+        """Return what a hub key signed in an entry; None for somebody else's, in which a key is only mentioned."""
+        signed = (signed_by(spki, body) for spki in self._accepted.prover.hub_keys.values())
+        return next((digest for digest in signed if digest is not None), None)
 
     def _number_of(self, digest: bytes, body: bytes) -> int | None:
         row = self._notes.execute("SELECT number FROM known WHERE digest = ?", (digest,)).fetchone()
@@ -213,12 +207,24 @@ class _Scan:
         return int(count)
 
 
+def _checkpoint(log: AuthenticLog) -> VerifiedCheckpoint:
+    try:
+        return log.checkpoint()
+    except (NotFoundError, SourceError) as error:
+        raise SourceError(
+            error.what,
+            expected="the checkpoint of the shard",
+            actual=error.actual,
+            next_step="Say in `rekor.read_url` of hubledger.toml where its checkpoint and tiles are served",
+        ) from error
+
+
 def _add(directory: pathlib.Path, scan: _Scan) -> int:
     """Store the places that are new, as receipts; returns how many."""
     found = list(scan.places())
     if not found:
         return 0
-    with open_for_recording(directory) as ledger:
+    with open_for_recording(directory, scanned=True) as ledger:
         outbox, _ = outbox_of(ledger)
         for start in range(0, len(found), _BATCH):
             outbox.add_receipts([scan.prove(*each) for each in found[start : start + _BATCH]])

@@ -8,7 +8,7 @@ from typing import Any
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.reading import find_leaf, read_statement_at
 from ledger.embedded.remote import dispatching, fate_facts, format_logged
-from ledger.errors import UsageError
+from ledger.errors import MalformedError, UsageError
 from ledger.event import VerificationEvent
 from ledger.event.fields import CODE
 from ledger.log.outbox import Outbox
@@ -192,13 +192,21 @@ def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str,
     Raises:
         MalformedError: the reason is no code. NotFoundError: no such event. UsageError: it is not pending.
     """
-    CODE.check(reason, "--reason")
+    try:
+        CODE.check(reason, "--reason")
+    except MalformedError as error:
+        raise MalformedError(
+            error.what,
+            expected=error.expected,
+            actual=error.actual,
+            next_step="Give lower-case words joined by hyphens, such as log-refuses-it",
+        ) from error
     reader = open_for_reading(directory)
     number = find_leaf(reader, event)
     with open_for_recording(directory) as ledger:
         outbox, _ = outbox_of(ledger)
         # Whoever meets its digest in a later statement's chain finds the statement.
-        ledger.evidence.put([outbox.signed(next(outbox.read(number, number + 1))).payload])
+        ledger.evidence.put([outbox.signed(outbox.fate(number).entry).payload])
         outbox.drop(number, reason=reason)
         fate = outbox.fate(number)
     return _event_facts(open_for_reading(directory), number) | fate_facts(fate)

@@ -9,23 +9,18 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-
-from ledger.bundle.bodies import Verifier, hashedrekord_v2
 from ledger.bundle.log_entry import LogKeys
-from ledger.encoding import format_base64, parse_base64, parse_json
-from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES
-from ledger.errors import InputError, LedgerError, RestoredError, SourceError
+from ledger.encoding import format_base64
+from ledger.errors import LedgerError, RestoredError, SourceError
 from ledger.log.anchor_proofs import verify_envelope, verify_logged
 from ledger.log.authentic import AuthenticLog
 from ledger.log.freshness import Hint, RootAt, compare
+from ledger.log.hashedrekord import signed_by
 from ledger.log.remote import Shard
 from ledger.storage.anchors import AnchorStore
 from ledger.tlog.checkpoint import Checkpoint, verify_checkpoint
 from ledger.tlog.signed_note import VerifierKey
-from ledger.tlog.tiles import MAX_ENTRY_BYTES, TILE_WIDTH
+from ledger.tlog.tiles import TILE_WIDTH
 
 _logger = logging.getLogger(__name__)
 
@@ -149,7 +144,7 @@ class AnchorMemory:
     def _by_our_keys(self, entry: bytes) -> Iterator[bytes]:
         for spki in self.anchor_keys.values():
             # Most entries are somebody else's: their bytes do not even hold our key.
-            if format_base64(spki).encode() in entry and (digest := _signed_by(spki, entry)) is not None:
+            if format_base64(spki).encode() in entry and (digest := signed_by(spki, entry)) is not None:
                 yield digest
 
     def _known(self) -> Iterator[bytes]:
@@ -161,31 +156,3 @@ _NEXT_STEP = (
     "This directory is older than what was anchored: restore the newest copy of all of it. If you are sure that only the "
     "folder anchors was lost, or that the key signed something else, run `hubledger log anchor --start-unchecked` once"
 )
-
-
-def _signed_by(spki: bytes, entry: bytes) -> bytes | None:
-    """Return the digest that an entry of kind hashedrekord 0.0.2 says the key signed, None where the key did not.
-
-    A log that is not honest could name our key over anything; and (r, n-s) of one of our anchors has its digest.
-    """
-    verifier = Verifier(spki)
-    try:
-        match parse_json(entry, what="entry of the shard", max_bytes=MAX_ENTRY_BYTES):
-            case {
-                "spec": {
-                    "hashedRekordV002": {
-                        "data": {"digest": str(said)},
-                        "signature": {"content": str(content)},
-                    }
-                }
-            }:
-                digest = parse_base64(said, what="digest of the entry")
-                signature = parse_base64(content, what="signature", max_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
-            case _:
-                return None
-        if hashedrekord_v2(digest, signature, verifier) != entry:
-            return None
-        verifier.key.verify(signature, digest, ec.ECDSA(Prehashed(verifier.algorithm)))
-    except (InputError, InvalidSignature, ValueError):
-        return None
-    return digest

@@ -104,6 +104,8 @@ class Dispatcher:
             asyncio.run(self._main())
         except LedgerError as error:
             _logger.error("submitting stopped: %s", error)  # noqa: TRY400 - not a bug: the message is whole
+        except Exception:  # the outermost edge of this thread: nobody else would see it
+            _logger.exception("a bug: submitting stopped")
         finally:
             self._ready.set()
 

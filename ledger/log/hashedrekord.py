@@ -6,7 +6,11 @@ there is not the log that we think we speak with.
 
 from typing import Any
 
-from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from ledger.bundle.bodies import SignedPayload, Verifier, hashedrekord_v2
 from ledger.bundle.log_entry import (
     LogEntry,
     LogKeys,
@@ -16,10 +20,12 @@ from ledger.bundle.log_entry import (
     prove_log_entry,
 )
 from ledger.encoding import Json, format_base64, format_canonical_json, parse_base64, parse_json
+from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES
 from ledger.errors import InputError, MalformedError, ProofError, SignatureError, SourceError
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_BYTES
+from ledger.tlog.tiles import MAX_ENTRY_BYTES
 
 KIND = ("hashedrekord", "0.0.2")
 MAX_ANSWER_BYTES = 1 << 20
@@ -116,3 +122,31 @@ def _check_beside(value: Any, tree: Checkpoint) -> None:
         raise MalformedError(
             "time of the answer", expected="none, as Rekor v2 gives none", actual=value.get("integratedTime")
         )
+
+
+def signed_by(spki: bytes, entry: bytes) -> bytes | None:
+    """Return the digest that an entry says the key signed, None where the key did not.
+
+    A log that is not honest could name our key over anything; and (r, n-s) of a signature of ours has its digest.
+    """
+    verifier = Verifier(spki)
+    try:
+        match parse_json(entry, what="entry of the log", max_bytes=MAX_ENTRY_BYTES):
+            case {
+                "spec": {
+                    "hashedRekordV002": {
+                        "data": {"digest": str(said)},
+                        "signature": {"content": str(content)},
+                    }
+                }
+            }:
+                digest = parse_base64(said, what="digest of the entry")
+                signature = parse_base64(content, what="signature", max_bytes=MAX_ANCHOR_SIGNATURE_BYTES)
+            case _:
+                return None
+        if hashedrekord_v2(digest, signature, verifier) != entry:
+            return None
+        verifier.key.verify(signature, digest, ec.ECDSA(Prehashed(verifier.algorithm)))
+    except (InputError, InvalidSignature, ValueError):
+        return None
+    return digest

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from ledger.bundle.bodies import SignedPayload
 from ledger.encoding import parse_audited_json, parse_base64
 from ledger.entry import Entry, parse_entry
-from ledger.errors import LedgerError, MalformedError, NotFoundError, StorageError, UsageError
+from ledger.errors import (
+    LedgerError,
+    MalformedError,
+    MisbehaviourError,
+    NotFoundError,
+    StorageError,
+    UsageError,
+)
 from ledger.event.schemas import HUB_KEY
 from ledger.log import Committed, Submission
 from ledger.log.admission import Admissions, Found
@@ -172,9 +179,48 @@ class Outbox:
         return None if at is None else max(0.0, at - self._clock())
 
     def settle(self, receipts: Sequence[tuple[int, LogReceipt]], failures: Sequence[Failure]) -> None:
-        """Store how attempts ended, in one transaction; then tell those who wait."""
+        """Store how attempts ended, in one transaction; then tell those who wait.
+
+        A place that the log has proven for another entry before is none: that entry waits for a person.
+        """
+        with self._writer:
+            self._check()
+            with self._stopping("storing receipts"):
+                fitting, contradicting = self._sort_out(receipts)
+                self._store.settle(self._stored(fitting), [*failures, *contradicting])
+        # If we stop before this line, what was stored is found again, and what was not is submitted again.
+        self._settled_now()
+
+    def _sort_out(
+        self, receipts: Sequence[tuple[int, LogReceipt]]
+    ) -> tuple[list[tuple[int, LogReceipt]], list[Failure]]:
+        """Return the receipts whose places are free or known to be theirs, and what is to be said of the others.
+
+        Each was proven: a log that signed two entries at one place has shown two trees, as one does that was restored
+        from a backup. The others are none the worse for it.
+        """
+        fitting: list[tuple[int, LogReceipt]] = []
+        contradicting: list[Failure] = []
+        taken: dict[tuple[int, int], int] = {}
+        for number, each in receipts:
+            known = self._store.number_at(*each.position)
+            owner = taken.setdefault(each.position, number if known is None else known)
+            if owner == number:
+                fitting.append((number, each))
+                continue
+            error = MisbehaviourError(
+                f"index {each.position[1]} of {each.shard.origin}",
+                expected=f"the entry that the log has proven to be there, of number {owner}",
+                actual=f"number {number}, proven as well: the log has shown two trees",
+            )
+            contradicting.append(
+                Failure(number=number, code=type(error).__name__, text=error.finding, next_attempt=None)
+            )
+        return fitting, contradicting
+
+    def _stored(self, receipts: Sequence[tuple[int, LogReceipt]]) -> list[StoredReceipt]:
         now = int(self._clock())
-        stored = [
+        return [
             StoredReceipt(
                 number=number,
                 shard=each.position[0],
@@ -185,12 +231,6 @@ class Outbox:
             )
             for number, each in receipts
         ]
-        with self._writer:
-            self._check()
-            with self._stopping("storing receipts"):
-                self._store.settle(stored, failures)
-        # If we stop before this line, what was stored is found again, and what was not is submitted again.
-        self._settled_now()
 
     def signed(self, entry: bytes) -> SignedPayload:
         """Read an accepted entry as what is submitted.
@@ -222,7 +262,7 @@ class Outbox:
             while any(not each.refused for each in self._store.pending(numbers).values()):
                 self._check()
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._settled.wait(left):
+                if left <= 0 or not self._settled.wait(min(left, threading.TIMEOUT_MAX)):
                     break
         return {number: self.fate(number) for number in numbers}
 
@@ -291,8 +331,16 @@ class Outbox:
         self._wake()
 
     def add_receipts(self, found: Sequence[tuple[int, LogReceipt]]) -> None:
-        """Store further places of entries, each proven, as a scan of a shard finds them."""
-        self.settle(found, ())
+        """Store further places of entries, each proven, as a scan of a shard finds them.
+
+        Raises:
+            CorruptError: a place that another entry has.
+        """
+        with self._writer:
+            self._check()
+            with self._stopping("storing receipts"):
+                self._store.settle(self._stored(found), ())
+        self._settled_now()
 
 
 _PAGE = 500

@@ -48,7 +48,10 @@ class Poster:
 
         tls = httpx.create_ssl_context()
         self._max_bytes = max_bytes
-        self._timeout = httpx.Timeout(max(timeout, MIN_TIMEOUT)).as_dict()
+        seconds = max(timeout, MIN_TIMEOUT)
+        self._timeout = httpx.Timeout(seconds).as_dict()
+        # httpx's own timeout begins again with every byte: a server that drips could hold us for ever.
+        self._longest = 2 * seconds
         self._turn = _Turns(in_flight)
         self._send: Callable[[httpx.Request], Awaitable[httpx.Response]]
         if transport is None and urllib.request.getproxies():
@@ -86,7 +89,7 @@ class Poster:
                     content=content,
                     extensions={"timeout": self._timeout},
                 )
-                async with aclosing(await self._send(request)) as response:
+                async with asyncio.timeout(self._longest), aclosing(await self._send(request)) as response:
                     async for chunk in response.aiter_raw():
                         body += chunk
                         if len(body) > self._max_bytes:
@@ -94,7 +97,7 @@ class Poster:
                     return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
             except TooLargeError as error:
                 raise self._too_large(what) from error
-            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
                 raise SourceError(
                     f"POST {url}", expected="an answer", actual=str(error) or type(error).__name__
                 ) from error

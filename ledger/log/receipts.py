@@ -6,7 +6,7 @@ leaf hash.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -29,12 +29,22 @@ _DSSE = ("dsse", "0.0.1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prover:
-    """What receipts are proven with: shards and their keys, timestamp authorities, and the hub's keys (SPKI by key id)."""
+    """What receipts are proven with: the shards and their keys, the hub's keys (SubjectPublicKeyInfo by key id), and the
+    authorities whose timestamps count. ``key_counts`` says whether the key of a key id counts at a position.
+    """
 
     shards: Sequence[Shard]
     keys: LogKeys
     hub_keys: Mapping[str, bytes]
     authorities: Sequence[Authority] = ()
+    key_counts: Callable[[str, tuple[int, int]], bool] = lambda _keyid, _position: True
+
+    def counting_first(self, keyid: str, receipts: Iterable[LogReceipt]) -> list[LogReceipt]:
+        """Return the places of an entry, those at which its key counts before the others, else in their order.
+
+        Anybody can copy an entry into an older shard, where a later key does not count: that takes nothing from it.
+        """
+        return sorted(receipts, key=lambda each: not self.key_counts(keyid, each.position))
 
     def signed(self, entry: bytes) -> SignedPayload:
         """Read an accepted entry. Raises CorruptError, SignatureError: a key that is none of the hub's."""
@@ -67,7 +77,8 @@ class Prover:
                 f"receipt of number {stored.number}",
                 expected="one that holds, as when it was stored",
                 actual=error.finding,
-                next_step="Restore the newest copy of outbox.db; what is logged stays logged",
+                next_step="If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else "
+                "restore the newest copy of outbox.db: what is logged stays logged",
             ) from error
 
     def _prove(self, entry: bytes, stored: StoredReceipt) -> LogReceipt:

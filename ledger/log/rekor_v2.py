@@ -54,6 +54,8 @@ LOOKS = 8
 """How often a duplicate is looked for: the checkpoint that covers it may be younger than the answer."""
 LOOK_PAUSE = 2.0
 """Seconds between two looks: with ``LOOKS``, longer than the ten seconds between two checkpoints of the public log."""
+LOOKS_AT_ONCE = 2
+"""Each of them holds a thread of those in which an outbox is written, too, and a read address may be slow."""
 MAX_REASON_BYTES = 1 << 16
 _LOG_INDEX = "x-log-index"
 _FINAL = (400, 413, 422)
@@ -93,6 +95,7 @@ class RekorV2:
         self._signer = signer
         self._tsa_urls, self._authorities = tuple(tsa_urls), tuple(authorities)
         self._pause = pause
+        self._looking = asyncio.Semaphore(LOOKS_AT_ONCE)
         source = fetch or fetch_from_url(shard.read_url)
         self._log = AuthenticLog(PublishedLog(source, origin=shard.origin, keys=[note_key(shard)]))
 
@@ -147,7 +150,8 @@ class RekorV2:
         for attempt in range(LOOKS):
             if attempt:
                 await self._pause(LOOK_PAUSE)
-            found = await asyncio.to_thread(self._look, body, near)
+            async with self._looking:
+                found = await asyncio.to_thread(self._look, body, near)
             if found is not None:
                 return found
         raise SourceError(
@@ -197,7 +201,7 @@ class RekorV2:
         for url in self._tsa_urls[:-1]:
             try:
                 return await self._ask(url, signature)
-            except SourceError:
+            except LedgerError:  # also one whose timestamp does not verify
                 continue
         return await self._ask(self._tsa_urls[-1], signature)
 
@@ -227,7 +231,8 @@ class RekorV2:
 
     async def _append(self, entries: Sequence[bytes], signer: Verifier) -> list[Committed | LedgerError]:
         here = copy(self)
-        here._poster = self._open()  # noqa: SLF001 - connections cannot leave their event loop
+        # Connections and turns cannot leave their event loop.
+        here._poster, here._looking = self._open(), asyncio.Semaphore(LOOKS_AT_ONCE)  # noqa: SLF001
         try:
             return list(await asyncio.gather(*(here._append_one(entry, signer) for entry in entries)))  # noqa: SLF001
         finally:

@@ -5,6 +5,7 @@ where. Both are configuration of the operator, or come through Sigstore's TUF; n
 """
 
 import hashlib
+import logging
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,8 @@ from ledger.log.timestamping import Authority
 from ledger.tlog.merkle import HASH_BYTES
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, KeyType, parse_note
 
+_logger = logging.getLogger(__name__)
+
 MAX_TRUST_BYTES = 4 << 20
 """Sigstore's own trusted root is seven kilobytes."""
 MAX_KEY_BYTES = 4096
@@ -33,6 +36,8 @@ MAX_CERTIFICATE_BYTES = 1 << 16
 ORIGIN_FIELD = "{origin}"
 """Stands for a shard's origin in ``read_url``."""
 _V2_PATH = "/api/v2"
+_VERSIONS = (0, 1, 2)
+"""Of Rekor's interface; protobuf writes an unset one as 0, or not at all."""
 _PUBLIC = "Sigstore's TUF repository"
 
 
@@ -109,7 +114,12 @@ def read_instance(
     """Return the instance of a trusted root and a signing config, both read as JSON. Raises as ``load_instance``."""
     try:
         logs = [_parse_log(each) for each in _listed(root, "tlogs")]
-        services = [_parse_service(each) for each in _listed(signing, "rekorTlogUrls")]
+        # A service of a version to come is none for us, as Sigstore asks of its clients.
+        services = [
+            each
+            for each in map(_parse_service, _listed(signing, "rekorTlogUrls"))
+            if each.version in _VERSIONS
+        ]
         authorities = tuple(_parse_authority(each) for each in _listed(root, "timestampAuthorities"))
         stamping = [_parse_service(each) for each in _listed(signing, "tsaUrls")]
         logs = sorted(logs, key=lambda log: log.valid_from)  # stable: then by the place in the root
@@ -160,13 +170,23 @@ def _refuse(where: object, expected: str, actual: object) -> ConfigError:
 def fetch_public() -> bytes:
     """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it.
 
+    While nobody answers there, what the last update brought counts, and before the first one what sigstore embeds: such an
+    outage stops nobody who records or reads. An answer that does not verify is refused.
+
     Returns a client trust config as JSON. Raises SourceError.
     """
     from sigstore.errors import Error
     from sigstore.models import ClientTrustConfig
+    from tuf.api.exceptions import DownloadError
 
     try:
-        config = ClientTrustConfig.production()
+        try:
+            config = ClientTrustConfig.production()
+        except Error as error:
+            if not isinstance(error.__cause__, DownloadError):
+                raise
+            _logger.warning("%s: %s; going on with what the last update brought", _PUBLIC, error.__cause__)
+            config = ClientTrustConfig.production(offline=True)
         return config._inner.to_json().encode()  # noqa: SLF001 - nothing public shows the keys of the logs
     except (Error, OSError, ValueError) as error:
         raise SourceError(

@@ -40,10 +40,13 @@ CREATE TABLE shards(shard INTEGER PRIMARY KEY, kind TEXT NOT NULL, log_id BLOB N
 """
 FOLD_AT = 4096
 """Recent events that are folded into their table at once; they are in memory until then."""
+LONGEST_WAIT = 3600.0
+"""Seconds. Nobody waits longer before the next attempt: one that is further off was written by a clock that was ahead."""
 MAX_TEXT = 500
 """Characters of an error that are kept with an entry: it may quote what a stranger answered."""
 MAX_TIMESTAMPS_BYTES = 1 << 20
 _PAGE = 500
+_NEVER = float("inf")
 _DAMAGED = "Stop the writer, keep the directory, and run `hubledger log audit`"
 
 
@@ -197,6 +200,7 @@ class OutboxStore(HeadStore):
     def due(self, now: float, limit: int, busy: AbstractSet[int]) -> list[int]:
         """Return up to ``limit`` numbers that may be submitted now, those that wait longest first, without ``busy`` ones.
 
+        What is put off for longer than anybody waits comes too: the clock was ahead when that was written.
         A barrier comes alone, when nothing before it is pending, and nothing behind it comes before it is gone.
         """
         (barrier,) = self._row("SELECT min(number) FROM pending WHERE barrier")
@@ -205,14 +209,18 @@ class OutboxStore(HeadStore):
             below = barrier + 1 if first == barrier else barrier
         else:
             below = 1 << 62
-        rows = self._rows(
-            "SELECT number FROM pending WHERE NOT refused AND next_attempt <= ? AND number < ?"
-            " ORDER BY next_attempt, number LIMIT ?",
-            now,
-            below,
-            limit + len(busy),
-        )
-        return [row[0] for row in rows if row[0] not in busy][:limit]
+        found: list[int] = []
+        for first, last in ((now + LONGEST_WAIT, _NEVER), (-_NEVER, now)):
+            rows = self._rows(
+                "SELECT number FROM pending WHERE NOT refused AND next_attempt > ? AND next_attempt <= ?"
+                " AND number < ? ORDER BY next_attempt, number LIMIT ?",
+                first,
+                last,
+                below,
+                limit + len(busy),
+            )
+            found += [row[0] for row in rows if row[0] not in busy]
+        return found[:limit]
 
     def next_attempt(self) -> float | None:
         """Return when the next entry may be tried, in POSIX seconds; None: nothing is going to be."""

@@ -12,6 +12,7 @@ import pytest
 
 from cli.main import run
 from ledger.bundle.bodies import hashedrekord_v2
+from ledger.client.trust import format_trust, parse_trust, shard_key
 from ledger.embedded import remote
 from ledger.embedded.directory import open_for_reading
 from ledger.errors import (
@@ -30,6 +31,7 @@ from ledger.errors import (
 from ledger.log.receipts import twin
 from tests.fakes.rekor import FakeRekor, problem
 from tests.fakes.rekor_v1 import FakeRekorV1
+from tests.fakes.remote_log import FakeShard
 from tests.system.rekor import TrustedLog, write_trust
 from tests.system.rekor_v1 import write_trust as write_v1_trust
 
@@ -245,6 +247,12 @@ def test_a_refused_event_is_retried_or_dropped_by_a_person(hub):
     assert hub.audit()["dropped"] == 1
 
 
+def test_a_number_that_was_not_accepted_is_not_dropped(hub):
+    for number in ("2", "99"):
+        gone = ("outbox", "drop", hub.directory, number, "--reason", "typo")
+        assert f"number {number}" in hub.call(*gone, code=NotFoundError.exit_code)["message"]
+
+
 def test_one_event_may_be_retried_alone(hub):
     for number in range(3):
         hub.record(f"r{number}", "--no-wait")
@@ -283,6 +291,22 @@ def test_the_audit_finds_what_was_changed(hub, tmp_path):
     assert hub.call("index", "rebuild", hub.directory)["leaves"] == 4
     assert hub.call("index", "check", hub.directory)["differences"] == []
     hub.audit()
+
+
+def test_the_audit_finds_a_shard_that_readers_do_not_know(hub, tmp_path):
+    hub.record("r1")
+    path = tmp_path / "ledger/trust.toml"
+    trust = parse_trust(path.read_bytes())
+    (known,) = trust.shards
+    older = FakeShard(origin="older.example").shard
+    other = replace(known, origin=older.origin, keys=(shard_key(older.origin, older.spki),))
+    for shards in ((other,), (other, known)):
+        path.write_bytes(format_trust(replace(trust, shards=shards)))
+        problem = hub.audit(code=ConfigError.exit_code)["message"]
+        assert "shard 0 of trust.toml: expected rekor.example" in problem
+        assert "got older.example" in problem
+    path.write_bytes(format_trust(replace(trust, shards=(known, other))))
+    assert hub.audit()["logged"] == 2
 
 
 def test_a_statement_that_is_logged_must_be_kept(hub, tmp_path):
@@ -439,6 +463,14 @@ def test_a_scan_finds_what_was_logged_and_has_no_receipt(hub, tmp_path):
     assert scanned(hub)["withoutEntry"] == 1
 
 
+def test_a_log_cannot_say_that_the_hubs_key_signed_what_it_did_not(hub):
+    hub.record("r1")
+    reader = open_for_reading(hub.folder / "ledger")
+    signed = reader.accepted.prover.signed(next(reader.read(1, 2, size=2)))
+    hub.rekor.tree.append(hashedrekord_v2(bytes(32), signed.signature, signed.verifier))
+    assert scanned(hub)["withoutStatementCount"] == 0
+
+
 def test_a_scan_tells_an_old_copy_of_the_outbox(hub, tmp_path):
     whole = tmp_path / "ledger/outbox.db"
     kept = whole.read_bytes()
@@ -449,6 +481,17 @@ def test_a_scan_tells_an_old_copy_of_the_outbox(hub, tmp_path):
     statement = tmp_path / "ledger/evidence" / stranger["statementSha256"][:2] / stranger["statementSha256"]
     assert b'"revision":"r1"' in statement.read_bytes()
     assert "old copy" in hub.text("index", "rebuild", hub.directory, "--scan", code=RestoredError.exit_code)
+
+
+def test_an_outbox_that_is_older_than_the_index_is_not_recorded_into(hub, tmp_path):
+    whole = tmp_path / "ledger/outbox.db"
+    hub.record("r1", "--no-wait")
+    kept = whole.read_bytes()
+    hub.record("r2")
+    whole.write_bytes(kept)
+    assert "index.db" in hub.record("r3", code=RestoredError.exit_code)["message"]
+    found = scanned(hub, code=RestoredError.exit_code)
+    assert (found["added"], found["withoutStatementCount"]) == (2, 1), "places are still stored"
 
 
 def test_a_scan_tells_a_log_that_shows_another_tree(hub):

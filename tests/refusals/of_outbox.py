@@ -193,7 +193,7 @@ CASES = (
     ),
     refused(
         NotFoundError,
-        "proof of number 0: expected a place in the log, got none, it is pending. `hubledger outbox retry` submits it; `hubledger outbox status` says why it is not logged",
+        "proof of number 0: expected a place in the log, got none, it is pending. `hubledger outbox status` says why; what is pending is submitted by `hubledger outbox retry`",
         lambda scene: write_proof(_ledger(scene), "0", since=None, output=scene.folder / "proof"),
     ),
     refused(
@@ -318,12 +318,12 @@ CASES = (
     ),
     refused(
         CorruptError,
-        "receipt of number 0: expected one that holds, as when it was stored, got shard of the receipt: expected one of the trusted root, got 7. Restore the newest copy of outbox.db; what is logged stays logged",
+        "receipt of number 0: expected one that holds, as when it was stored, got shard of the receipt: expected one of the trusted root, got 7. If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else restore the newest copy of outbox.db: what is logged stays logged",
         lambda scene: _receipt(scene, shard=7),
     ),
     refused(
         CorruptError,
-        "receipt of number 0: expected one that holds, as when it was stored, got index of the receipt: expected 7, got 0. Restore the newest copy of outbox.db; what is logged stays logged",
+        "receipt of number 0: expected one that holds, as when it was stored, got index of the receipt: expected 7, got 0. If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else restore the newest copy of outbox.db: what is logged stays logged",
         lambda scene: _receipt(scene, log_index=7),
     ),
     refused(

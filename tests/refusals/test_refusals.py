@@ -25,6 +25,7 @@ from tests.refusals import (
     of_outbox,
     of_rekor,
     of_rekor_v1,
+    of_remote,
     of_server,
     of_storage,
     of_tlog,
@@ -49,6 +50,7 @@ CASES = dict(
         of_anchors,
         of_rekor_v1,
         of_demo,
+        of_remote,
         of_server,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)

@@ -5,10 +5,14 @@ import json
 import pathlib
 import signal
 import sqlite3
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
 from cli.main import run
+from ledger.client.trust import TrustedLog, format_trust, parse_trust, shard_key
+from ledger.errors import ConfigError
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
 from tests.system.rekor_v1 import backend
 
@@ -50,8 +54,18 @@ class Hub:
             )
         )
 
-    def audit(self):
-        return self.call("log", "audit", self.directory)
+    def audit(self, code=0):
+        return self.call("log", "audit", self.directory, code=code)
+
+    def add_shard(self, log):
+        """Tell readers of a new shard, at the end of the trust file."""
+        path = pathlib.Path(self.directory, "trust.toml")
+        trust = parse_trust(path.read_bytes())
+        name = urlsplit(log.base_url).hostname
+        added = TrustedLog(origin=name, keys=(shard_key(name, log.spki),))
+        path.write_bytes(
+            format_trust(replace(trust, version=trust.version + 1, shards=(*trust.shards, added)))
+        )
 
     def positions(self):
         rows = self.call("history", self.directory, "acme/tiny")["events"]
@@ -134,6 +148,8 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
             path.replace(path.with_name(f"{name.replace('_', '-')}.json"))
         hub.call("outbox", "retry", hub.directory, "--seconds", "30")
         assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1)]
+        hub.audit(code=ConfigError.exit_code)  # readers are still to be told of the new shard
+        hub.add_shard(new.trusted)
         assert hub.audit()["logged"] == 3
 
 

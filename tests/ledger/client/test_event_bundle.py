@@ -145,6 +145,17 @@ def test_the_lowest_position_of_several_counts():
     assert (result.model, result.checkpoint.checkpoint.origin) == (ModelResult.ACCEPTED, "old.example")
 
 
+def test_the_lowest_position_at_which_the_key_counts_is_the_one():
+    old, new = RekorTwo("old.example"), RekorTwo("new.example")
+    bundle, other = (json.loads(event_bundle(each, SIGNED)) for each in (new, old))
+    bundle["verificationMaterial"]["tlogEntries"] += other["verificationMaterial"]["tlogEntries"]
+    trust = trust_of(old, new, hub_keys=(HubKey(spki=HUB_SPKI, first_shard=1),))
+    result = check(json.dumps(bundle).encode(), trust)
+    assert result.log is LogResult.INCLUDED_ONLY
+    assert result.model is ModelResult.ACCEPTED, result.failure
+    assert result.checkpoint.checkpoint.origin == "new.example"
+
+
 def test_a_shard_that_is_not_in_the_trust_file_proves_nothing():
     log = RekorTwo()
     result = check(event_bundle(log, SIGNED), trust_of(RekorTwo("other.example")))

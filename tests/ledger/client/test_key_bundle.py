@@ -188,6 +188,13 @@ def test_a_payload_of_another_type_is_about_nothing_that_can_be_compared():
     assert check(bundle, log, artifact=None).satisfied
 
 
+def test_a_payload_type_that_has_no_bytes_is_refused():
+    bundle = sign_payload(RekorTwo(), payload=b"any bytes", payload_type="application/octet-stream")
+    bundle["dsseEnvelope"]["payloadType"] = "\ud83d"
+    with pytest.raises(InputError, match="payload type"):
+        check(bundle, RekorTwo())
+
+
 @pytest.mark.parametrize(
     "payload",
     [

@@ -48,6 +48,12 @@ def test_the_untouched_ledger_holds_without_network(ledger):
     assert (ledger.problems(), report.exit_code, report.evidence) == ([], 0, None)
 
 
+def test_a_time_that_no_calendar_has_is_listed_all_the_same(ledger):
+    name = ledger.list().anchors[0].name
+    rewrite(ledger.folder / "anchors" / name / "anchor.json", lambda value: value.update(madeAt=2**53 - 1))
+    assert ledger.list().anchors[0].as_json()["madeAt"] == f"second {2**53 - 1}"
+
+
 def rewrite(path, change):
     value = json.loads(path.read_bytes())
     change(value)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import pathlib
 import random
 import threading
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ledger.bundle.bodies import SignedPayload, hashedrekord_v2
+from ledger.embedded.remote import format_logged
 from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.entry import keyid_of
 from ledger.errors import (
@@ -286,6 +288,19 @@ def test_an_entry_that_fails_waits_longer_each_time(scene):
     assert len(shard.sent) == 4, "it was not due"
 
 
+def test_a_clock_that_was_ahead_puts_nothing_off_for_good(scene):
+    scene.ticking = False
+    scene.record(2)
+    scene.shards[0].down = True
+    scene.now += 10 * 365 * 86_400
+    with scene.dispatching(backoff=Backoff(first=10.0, most=50.0, chance=lambda: 1.0)):
+        wait_until(lambda: all(each.attempts for each in scene.outbox.pending([0, 1]).values()))
+    scene.now -= 10 * 365 * 86_400
+    scene.shards[0].down = False
+    assert scene.store.due(scene.now, 1, set()) == [0]
+    assert all(fate.receipts for fate in scene.drain().values())
+
+
 def wait_until(condition):
     done = threading.Event()
     for _ in range(10_000):
@@ -517,6 +532,12 @@ def test_a_pending_receipt_becomes_a_full_one(scene):
     assert scene.outbox.fate(0).receipts[0].proven.leaf_index == 0
 
 
+def test_who_waits_for_ever_waits_until_it_is_logged(scene):
+    scene.record(1)
+    with scene.dispatching():
+        assert scene.outbox.wait_for([0], timeout=float("inf"))[0].receipts
+
+
 def test_who_closes_the_dispatcher_waits_for_what_is_under_way(scene):
     shard = scene.shards[0]
     shard.gate = threading.Event()
@@ -545,6 +566,56 @@ def test_the_same_statement_at_several_places_is_one_event_the_lowest_first(scen
     assert scene.outbox.counts().logged == 2
 
 
+def test_a_log_that_was_set_back_stops_nobody_else(scene):
+    """It signs other entries at places that it has proven before; what it says of new places is stored all the same."""
+    scene.record(2)
+    scene.drain()
+    before = scene.places()
+    shard = scene.shards[0]
+    older = FakeShard()
+    shard.bodies, shard.levels, shard.places = older.bodies, older.levels, older.places
+    scene.record(5, start=2)
+    fates = scene.drain()
+    lost = [number for number, fate in fates.items() if not fate.receipts]
+    assert len(lost) == 2
+    for number in lost:
+        assert (fates[number].pending.refused, fates[number].pending.code) == (True, "MisbehaviourError")
+        assert "two trees" in fates[number].pending.text
+    assert scene.places()[:2] == before
+    assert scene.record(1, start=9), "the outbox goes on"
+
+
+def test_one_answer_places_two_entries_at_one_index(scene):
+    """Identical entries, which nobody admits, are one leaf: the second of them is not said to be logged there."""
+    (entry,) = [each.entry for each in scene.record(1)]
+    scene.outbox.append([Submission(entry=entry)])
+    fates = scene.drain()
+    assert sorted(bool(fate.receipts) for fate in fates.values()) == [False, True]
+
+
+def test_a_copy_in_an_older_shard_takes_nothing_from_an_event_of_a_later_key(tmp_path):
+    """Anybody can send our entry to an older shard that is still open, where the key that signed it does not count."""
+    old, new = FakeShard(0), FakeShard(1)
+    scene = Scene(tmp_path, shards=[old, new])
+    with scene.stack:
+        scene.open()
+        scene.record(1)
+        scene.drain()
+        scene.outbox.add_receipts([(0, old.receipt(old.add(body_of(scene, 0))))])
+        later = replace(
+            scene.prover, key_counts=lambda keyid, at: keyid == keyid_of(HUB_SPKI) and at >= (1, 0)
+        )
+        fate = scene.outbox.fate(0)
+        assert [each.position for each in fate.receipts] == [(0, 0), (1, 0)], "the lowest is shown"
+        bundle = json.loads(format_logged(fate, later, name="e.json"))
+        (entry,) = bundle["verificationMaterial"]["tlogEntries"]
+        assert entry["logId"]["keyId"] == format_base64(new.log_id)
+        (entry,) = json.loads(format_logged(fate, scene.prover, name="e.json"))["verificationMaterial"][
+            "tlogEntries"
+        ]
+        assert entry["logId"]["keyId"] == format_base64(old.log_id)
+
+
 def test_one_place_belongs_to_one_event(scene):
     scene.record(2)
     scene.drain()
@@ -561,6 +632,7 @@ def test_one_place_belongs_to_one_event(scene):
         "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
         "UPDATE receipts SET shard = 1",
         "UPDATE receipts SET timestamps = CAST('[7]' AS BLOB)",
+        "UPDATE receipts SET timestamps = CAST('[\"QUJD\"]' AS BLOB)",
     ],
 )
 def test_a_receipt_on_the_disk_is_not_believed(scene, statement):
@@ -623,6 +695,18 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
     assert scene.outbox.pending([0])[0].code == "ZeroDivisionError"
     assert "a bug while number 0 was submitted" in caplog.text
     assert scene.drain()[0].receipts
+
+
+def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):
+    def fail(*_):
+        raise RuntimeError("nobody expected this")
+
+    scene.record(1)
+    scene.outbox.take = fail
+    with scene.dispatching() as dispatcher:
+        dispatcher._thread.join(TIMEOUT)
+    assert "a bug: submitting stopped" in caplog.text
+    assert "nobody expected this" in caplog.text
 
 
 def test_answers_carry_numbers(scene):

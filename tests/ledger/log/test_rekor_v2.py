@@ -5,7 +5,9 @@ import base64
 import copy
 import dataclasses
 import json
+import queue
 import re
+import threading
 
 import httpx
 import pytest
@@ -31,11 +33,13 @@ from ledger.errors import (
 from ledger.log import Committed, Submission
 from ledger.log.fetch import fetch_from_url
 from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
-from ledger.log.rekor_v2 import LOOKS, RekorV2
+from ledger.log.rekor_v2 import LOOKS, LOOKS_AT_ONCE, RekorV2
+from ledger.log.timestamping import Authority
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import verify_consistency, verify_inclusion
 from ledger.tlog.signed_note import Ed25519NoteSigner, sign_note
 from tests.fakes.rekor import FakeRekor, FakeTree, body_of, problem, signed_payload
+from tests.fakes.timestamp import CHAIN, RESPONSE
 from tests.world import ed25519_key, p256_key, spki_of
 
 URL = "http://rekor.example/api/v2/log/entries"
@@ -63,9 +67,8 @@ class World:
             more.pop("keys", self.server.tree.keys),
             pause=self.pause,
             transport=more.pop("transport", self.server.transport()),
-            fetch=fetch_from_url(
-                shard.read_url, transport=self.server.transport(), pause=lambda seconds: None
-            ),
+            fetch=more.pop("fetch", None)
+            or fetch_from_url(shard.read_url, transport=self.server.transport(), pause=lambda seconds: None),
             **self.client | more,
         )
 
@@ -178,6 +181,55 @@ def test_a_duplicate_that_is_nowhere_says_nothing(world, headers, reason):
     world.server.fail = (409, headers, b"{}")
     with pytest.raises(SourceError, match=re.escape(reason)):
         world.submit()
+
+
+def test_a_read_address_that_hangs_does_not_hold_up_everything_else(world):
+    """The outbox writes receipts in threads of the same loop: some are left, however many duplicates are looked for."""
+    world.server.fail = (409, {"x-log-index": "0"}, b"{}")
+    hanging, looking, begun = threading.Event(), [], queue.Queue()
+
+    def hang(name, *, max_bytes):
+        looking.append(name)
+        begun.put(name)
+        hanging.wait(20)
+        raise SourceError(name, expected="an answer", actual="none")
+
+    async def run():
+        log = world.log(fetch=hang)
+        asked = [asyncio.ensure_future(log.submit(signed_payload(f"e{at}"))) for at in range(50)]
+        try:
+            await asyncio.to_thread(begun.get)
+            await asyncio.gather(*(asyncio.to_thread(len, "") for _ in range(50)))
+            assert len(looking) <= LOOKS_AT_ONCE
+        finally:
+            hanging.set()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            await log.close()
+        assert {type(each) for each in answers} == {SourceError}
+
+    asyncio.run(asyncio.wait_for(run(), 15))
+
+
+def test_an_authority_whose_timestamps_do_not_verify_is_passed_over(world):
+    """The first one answers with a timestamp over something else, the second not at all: both were asked."""
+    real, asked = world.server.transport(), []
+
+    class Authorities(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request):
+            if not request.url.host.startswith("stamps"):
+                return await real.handle_async_request(request)
+            asked.append(request.url.host)
+            answer = (200, RESPONSE) if request.url.host == "stamps1.example" else (500, b"")
+            kind = {"content-type": "application/timestamp-reply"}
+            return httpx.Response(answer[0], headers=kind, stream=httpx.ByteStream(answer[1]))
+
+    with pytest.raises(SourceError, match="stamps2"):
+        world.submit(
+            transport=Authorities(),
+            tsa_urls=["http://stamps1.example", "http://stamps2.example"],
+            authorities=[Authority(chain=CHAIN)],
+        )
+    assert asked == ["stamps1.example", "stamps2.example"]
 
 
 def test_a_duplicate_in_a_log_whose_objects_are_gone_says_nothing(world):

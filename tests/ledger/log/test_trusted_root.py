@@ -128,6 +128,16 @@ def test_a_place_to_write_that_no_log_has_is_refused():
         instance(FakeTree(), services=[service("https://a.example"), service("https://b.example")])
 
 
+def test_a_service_of_a_version_to_come_is_left_alone():
+    tree = FakeTree()
+    root, signing = trust_of(tree)
+    known = read_instance(root, signing, where="").shards
+    for url in (f"https://{tree.origin}", "https://rekor3.example"):
+        later = {"url": url, "majorApiVersion": 3, "validFor": {"start": "2026-01-02T03:04:05Z"}}
+        both = signing | {"rekorTlogUrls": [later, *signing["rekorTlogUrls"]]}
+        assert read_instance(root, both, where="").shards == known
+
+
 def test_a_shard_takes_entries_while_both_its_key_and_its_service_are_valid():
     (shard,) = instance(
         FakeTree(),
@@ -229,6 +239,17 @@ def test_sigstores_public_instance_as_it_comes_with_sigstore(monkeypatch, tmp_pa
     ]
     assert found.tsa_urls == ("https://timestamp.sigstore.dev/api/v1/timestamp",)
     assert found.authorities
+
+
+def test_an_outage_of_sigstores_repository_stops_nobody(monkeypatch, tmp_path, caplog):
+    """Nobody listens where the only way to it leads: what was there last counts, at first what is inside of the package."""
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    found = load_instance(RekorConfig(), pathlib.Path())
+    assert found.shards[0].origin == "rekor.sigstore.dev"
+    assert "going on with what the last update brought" in caplog.text
 
 
 @pytest.mark.needs_samples

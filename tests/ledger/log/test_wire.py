@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import re
 import ssl
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,9 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ledger.errors import LimitError, SourceError
+from ledger.errors import LedgerError, LimitError, SourceError
+from ledger.log import posting
 from ledger.log.posting import Poster, _Turns
+from ledger.log.rekor_v1 import RekorV1
 from ledger.log.wire import MAX_HEAD_BYTES, WireTransport
+from tests.fakes.rekor import signed_payload
+from tests.fakes.rekor_v1 import FakeRekorV1
 
 LIMIT = 1000
 
@@ -286,6 +291,44 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch):
 
     assert run(server, use).status == 201
     assert server.requests[0][0].startswith(b"POST http://rekor.example/api HTTP/1.1")
+
+
+def test_a_proxy_of_the_environment_is_used_for_rekor_v1_too(monkeypatch):
+    server, fake = Server(plain()), FakeRekorV1()
+
+    async def use(client, url):
+        monkeypatch.setenv("HTTP_PROXY", url)
+        shard = replace(fake.shard(), write_url="http://rekor.example", read_url="http://rekor.example")
+        log = RekorV1(shard, fake.keys)
+        try:
+            await log.submit(signed_payload("one"))
+        finally:
+            await log.close()
+
+    with pytest.raises(LedgerError):
+        run(server, use)
+    assert server.requests[0][0].startswith(b"POST http://rekor.example/api/v1/log/entries HTTP/1.1")
+
+
+def test_an_answer_that_drips_is_given_up_whatever_carries_it(monkeypatch):
+    monkeypatch.setattr(posting, "MIN_TIMEOUT", 0.02)
+
+    class Drip(httpx.AsyncByteStream):
+        async def __aiter__(self):
+            while True:
+                await asyncio.sleep(0)
+                yield b"x"
+
+    async def main():
+        answer = httpx.MockTransport(lambda _: httpx.Response(201, stream=Drip()))
+        poster = Poster(1, max_bytes=1 << 20, timeout=0.02, transport=answer)
+        try:
+            await poster.post("http://rekor.example/api", content=b"")
+        finally:
+            await poster.close()
+
+    with pytest.raises(SourceError, match="got TimeoutError"):
+        asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_a_redirect_is_not_followed():
