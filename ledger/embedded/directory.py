@@ -278,7 +278,7 @@ def open_for_recording(
             remote.refuse_own_log_options(not_older_than, start_unchecked=start_unchecked)
             instance, trust = remote.load_rekor(config, directory, refresh=True), load_trust(layout)
             remote.check_stamping(config, instance)
-            stack.enter_context(writer_lock(directory / "lock"))
+            stack.enter_context(writer_lock(directory / "lock", wait=remote.LOCK_SECONDS))
             evidence = _open_evidence(layout, config)
             log = remote.open_outbox(layout.outbox, instance, trust, evidence, stack=stack)
         index = Index(layout.index)

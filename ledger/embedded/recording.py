@@ -123,27 +123,27 @@ def record_revision(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
-        logged = _log_receipt(ledger, receipt, proof_out, wait)
+        logged = _log_receipt(ledger, receipt, proof_out)
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
+    # From here on without the writer's lock: others record while this one waits.
     if config.log == "local":
-        # Without the writer's lock: others record while this one waits.
         anchor_if_due(directory, config, now=posix_of(now()))
+    else:
+        from ledger.embedded.submitting import DEFAULT_WAIT, submit_event
+
+        seconds = DEFAULT_WAIT if wait is None else wait
+        logged = submit_event(directory, receipt.leaf_index, wait=seconds, proof_out=proof_out)
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt) | logged | ({"withheld": withheld} if withheld else {})
 
 
-def _log_receipt(
-    ledger: OpenLedger, receipt: Receipt, proof_out: pathlib.Path | None, wait: float | None
-) -> dict[str, Any]:
-    """Publish what was recorded, or submit it; returns where it is as JSON facts."""
+def _log_receipt(ledger: OpenLedger, receipt: Receipt, proof_out: pathlib.Path | None) -> dict[str, Any]:
+    """Publish what was recorded, where the log is our own; returns where it is as JSON facts."""
     checkpoint = ledger.publish()
     mirror_digests(ledger)
     if checkpoint is None or not isinstance(ledger.log, LocalLog):
-        from ledger.embedded.submitting import DEFAULT_WAIT, submit_event
-
-        seconds = DEFAULT_WAIT if wait is None else wait
-        return submit_event(ledger, receipt.leaf_index, wait=seconds, proof_out=proof_out)
+        return {}
     if proof_out is not None:
         write_file_durably(
             proof_out, make_proof(ledger.log.published, receipt.leaf_index, receipt.entry), mode=0o644

@@ -43,6 +43,10 @@ _PUBLIC = f"{TRUST_FOLDER}/public.json"
 _REFRESH_SECONDS = 3600
 READ_SECONDS = 5.0
 """How long one object of a log may take to be read."""
+TURN_SECONDS = 25.0
+"""For how long whoever submits keeps others from recording: Rekor answers within twenty seconds, or not at all."""
+LOCK_SECONDS = 40.0
+"""How long a recording waits for its turn."""
 _WRITERS = 32
 """Statements that are written at once."""
 
@@ -123,6 +127,7 @@ def _keep_public(root: pathlib.Path, *, refresh: bool) -> None:
         if not known:
             raise
         _logger.warning("going on with the trust root that was kept: %s", error.finding)
+        path.touch()  # not asked again at every turn: that would hold up whoever records
         return
     path.parent.mkdir(mode=0o755, exist_ok=True)
     write_file_durably(path, data, mode=0o644)

@@ -1,17 +1,19 @@
 """Waiting for Rekor: what a recording is told, and the commands of the outbox (``hubledger outbox``)."""
 
+import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.reading import find_leaf, read_statement_at
-from ledger.embedded.remote import dispatching, fate_facts, format_logged
+from ledger.embedded.remote import TURN_SECONDS, AcceptedLog, dispatching, fate_facts, format_logged
 from ledger.errors import MalformedError, UsageError
 from ledger.event import VerificationEvent
 from ledger.event.fields import CODE
-from ledger.log.outbox import Outbox
+from ledger.log.outbox import Fate, Outbox
+from ledger.log.receipts import Prover
 from ledger.log.trusted_root import Instance
 from ledger.storage.directory import write_file_durably
 from ledger.storage.outbox import OutboxStore, Pending
@@ -19,28 +21,79 @@ from ledger.storage.outbox import OutboxStore, Pending
 Progress = Callable[[int, int], None]
 DEFAULT_WAIT = 60.0
 """Seconds that a recording waits for its place in Rekor: several checkpoints of the public log."""
-_TURN = 0.5
+_LOOK = 0.5
 """Seconds between two looks at how much is left."""
+_BREATH = 0.25
+"""Seconds between two turns, at least: others look for the lock more often than that."""
 MAX_SHOWN = 1000
 """Entries that one answer lists; the whole number is beside them."""
 
 
 def submit_event(
-    ledger: OpenLedger, number: int, *, wait: float, proof_out: pathlib.Path | None
+    directory: pathlib.Path, number: int, *, wait: float, proof_out: pathlib.Path | None
 ) -> dict[str, Any]:
     """Drain the outbox until an entry is logged, for ``wait`` seconds at most; returns what became of it as JSON facts.
 
     With no time to wait nothing is submitted: the next recording, or ``outbox retry``, does it. ``proof_out`` is written
-    if the entry is logged by then.
+    if the entry is logged by then. Others record between two turns.
     """
-    outbox, instance = outbox_of(ledger)
-    fate = outbox.fate(number)
-    if wait > 0 and fate.pending is not None and not fate.pending.refused:
-        with dispatching(outbox, ledger.config, instance):
-            fate = outbox.wait_for([number], timeout=wait)[number]
+    if wait <= 0:
+        accepted = _accepted(open_for_reading(directory))
+        fate, prover = accepted.fate(number), accepted.prover
+    else:
+        fate, prover = _submit_in_turns(directory, number, wait=wait)
     if proof_out is not None and fate.receipts:
-        write_file_durably(proof_out, format_logged(fate, outbox.prover, name=proof_out.name), mode=0o644)
+        write_file_durably(proof_out, format_logged(fate, prover, name=proof_out.name), mode=0o644)
     return fate_facts(fate)
+
+
+def _submit_in_turns(directory: pathlib.Path, number: int, *, wait: float) -> tuple[Fate, Prover]:
+    with contextlib.closing(_turns(directory, wait)) as turns:
+        for ledger, left in turns:
+            outbox, instance = outbox_of(ledger)
+            fate = outbox.fate(number)
+            if left > 0 and _may_be_logged(fate):
+                with dispatching(outbox, ledger.config, instance):
+                    fate = _await(outbox, fate, seconds=left)
+            if not _may_be_logged(fate) or left <= 0:
+                break
+        return fate, outbox.prover
+
+
+def _may_be_logged(fate: Fate) -> bool:
+    return fate.pending is not None and not fate.pending.refused
+
+
+def _await(outbox: Outbox, fate: Fate, *, seconds: float) -> Fate:
+    """Wait until an entry is logged, an attempt failed, or the time is up."""
+    deadline, attempts = time.monotonic() + seconds, 0 if fate.pending is None else fate.pending.attempts
+    while (left := deadline - time.monotonic()) > 0:
+        fate = outbox.wait_for([fate.number], timeout=min(left, _LOOK))[fate.number]
+        if fate.pending is None or fate.pending.refused or fate.pending.attempts > attempts:
+            break
+    return fate
+
+
+def _turns(directory: pathlib.Path, seconds: float) -> Generator[tuple[OpenLedger, float], None, None]:
+    """Yield the ledger, open, for one turn after the other, each with the seconds that it may take; the last has none.
+
+    Between two turns the ledger is nobody's, at least until an entry may be tried again: others record meanwhile.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        with open_for_recording(directory) as ledger:
+            left = deadline - time.monotonic()
+            yield ledger, max(0.0, min(left, TURN_SECONDS))
+            if left <= 0:
+                return
+            again = outbox_of(ledger)[0].next_attempt() or 0.0
+        time.sleep(max(0.0, min(max(again, _BREATH), deadline - time.monotonic())))
+
+
+def _accepted(ledger: ReadLedger) -> AcceptedLog:
+    if ledger.accepted is None:
+        raise _not_in_rekor(ledger.config.ledger)
+    return ledger.accepted
 
 
 def outbox_of(ledger: OpenLedger) -> tuple[Outbox, Instance]:
@@ -66,9 +119,7 @@ def outbox_status(directory: pathlib.Path, *, now: float) -> dict[str, Any]:
         UsageError: a ledger with a log of its own.
     """
     ledger = open_for_reading(directory)
-    if ledger.accepted is None:
-        raise _not_in_rekor(ledger.config.ledger)
-    store = ledger.accepted.store
+    store = _accepted(ledger).store
     counts = store.counts()
     oldest = next(iter(store.pending_from(0)), None)
     next_attempt = store.next_attempt()
@@ -153,12 +204,16 @@ def retry_outbox(
     """
     numbers = [find_leaf(open_for_reading(directory), each) for each in events] or None
     with open_for_recording(directory) as ledger:
-        outbox, instance = outbox_of(ledger)
-        before = outbox.counts()
-        tried = outbox.retry(numbers)
-        with dispatching(outbox, ledger.config, instance):
-            _drain(outbox, numbers, before.pending, seconds=seconds, progress=progress)
-        after = outbox.counts()
+        outbox, _ = outbox_of(ledger)
+        before, tried = outbox.counts(), outbox.retry(numbers)
+    with contextlib.closing(_turns(directory, seconds)) as turns:
+        for ledger, left in turns:
+            outbox, instance = outbox_of(ledger)
+            with dispatching(outbox, ledger.config, instance):
+                waiting = _drain(outbox, numbers, before.pending, seconds=left, progress=progress)
+            after = outbox.counts()
+            if not waiting or left <= 0:
+                break
     return {
         "tried": tried,
         "logged": after.logged - before.logged,
@@ -169,21 +224,22 @@ def retry_outbox(
 
 def _drain(
     outbox: Outbox, numbers: Sequence[int] | None, pending: int, *, seconds: float, progress: Progress
-) -> None:
-    """Wait until nothing is pending that may still be logged; more may be accepted meanwhile only by this process."""
+) -> int:
+    """Wait until nothing is pending that may still be logged, nothing may be tried, or the time is up; how many wait."""
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
+    while True:
+        left = deadline - time.monotonic()
         if numbers is not None:
-            outbox.wait_for(numbers, timeout=min(left, _TURN))
+            outbox.wait_for(numbers, timeout=max(0.0, min(left, _LOOK)))
             waiting = sum(not each.refused for each in outbox.pending(numbers).values())
         else:
-            outbox.wait_settled(timeout=min(left, _TURN))
+            outbox.wait_settled(timeout=max(0.0, min(left, _LOOK)))
             counts = outbox.counts()
             waiting = counts.pending - counts.refused
         total = len(numbers) if numbers is not None else pending
-        progress(total - waiting, total)
-        if not waiting:
-            return
+        progress(max(0, total - waiting), total)
+        if not waiting or left <= 0 or (outbox.next_attempt() or 0.0) > _LOOK:
+            return waiting
 
 
 def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str, Any]:

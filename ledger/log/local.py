@@ -402,8 +402,10 @@ def _outgrown(published: int, target: int) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def writer_lock(path: pathlib.Path) -> Iterator[None]:
+def writer_lock(path: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold the directory for one writing process, as long as the process lives.
+
+    ``wait`` is for how many seconds another process may go on holding it.
 
     Raises:
         WriterLockedError: another process holds it.
@@ -418,15 +420,29 @@ def writer_lock(path: pathlib.Path) -> Iterator[None]:
             next_step="Make the directory writable for this user",
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WriterLockedError(
-                f"writer of {path.parent.name}",
-                expected="no other writer",
-                actual="another process holds the lock",
-                next_step="Stop the other process, or let it do the writing",
-            ) from error
+        deadline = time.monotonic() + wait
+        while not _locked(descriptor):
+            if time.monotonic() >= deadline:
+                raise WriterLockedError(
+                    f"writer of {path.parent.name}",
+                    expected="no other writer",
+                    actual="another process holds the lock",
+                    next_step="Stop the other process, or let it do the writing",
+                )
+            time.sleep(_LOCK_PAUSE)
         yield
     finally:
         os.close(descriptor)
+
+
+_LOCK_PAUSE = 0.05
+"""Seconds between two looks at a lock that another process holds."""
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock if nobody holds it; whether it was taken."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -6,6 +6,8 @@ import os
 import pathlib
 import shutil
 import sqlite3
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,7 @@ from ledger.bundle.bodies import hashedrekord_v2
 from ledger.client.trust import format_trust, parse_trust, shard_key
 from ledger.embedded import remote
 from ledger.embedded.directory import open_for_reading
+from ledger.embedded.submitting import retry_outbox
 from ledger.errors import (
     ConfigError,
     ConflictError,
@@ -576,3 +579,24 @@ def test_the_public_instance_is_kept_and_needs_no_network_to_accept(tmp_path, ca
         assert len(fetched) == 3
         hub.audit()
         assert len(fetched) == 3, "who only reads asks nobody"
+
+
+def test_whoever_waits_for_rekor_keeps_nobody_from_recording(hub, tmp_path):
+    hub.rekor.fail = problem(503, "later")
+    waiting = threading.Thread(
+        target=retry_outbox, args=(tmp_path / "ledger", ()), kwargs={"seconds": 6.0, "progress": _count}
+    )
+    waiting.start()
+    began = time.monotonic()
+    states = [hub.record(f"r{number}", "--no-wait")["state"] for number in range(3)]
+    assert states == ["pending"] * 3
+    assert waiting.is_alive(), "they were accepted while the other one waited"
+    hub.rekor.fail = None
+    waiting.join(60)
+    assert time.monotonic() - began < 60
+    assert hub.call("outbox", "retry", hub.directory)["pending"] == 0
+    assert hub.audit()["logged"] == 4
+
+
+def _count(_done, _total):
+    """Nobody looks at the progress."""
