@@ -190,7 +190,10 @@ def test_a_restart_in_the_middle_of_submissions_loses_none_and_doubles_none(tmp_
         assert len({each.position for each in again}) == 200
         for one, other in zip(first, again, strict=True):
             if not isinstance(one, Exception):
-                assert one.position == other.position
+                # A server that was killed may have forgotten what it had answered, and log it again; never before that.
+                assert one.position == other.position or (
+                    how == signal.SIGKILL and one.position < other.position
+                )
         log = client_of(instance)
         size = log.checkpoint().checkpoint.size
         bodies = list(log.read(0, size))
