@@ -43,7 +43,7 @@ REFUSED = {
         ("require =", "requires ="),
         (
             "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, "
-            "log, hub, got unknown"
+            "update_key, log, hub, got unknown"
         ),
     ),
     "unknown setting of the log": (
