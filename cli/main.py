@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "proof": "Write the proof that an event is in the log.",
     "verify": "Check a proof, and a model, against a trust file. Offline.",
     "trust": "Add, compare, update or sign the trust files that checks rely on.",
+    "pins": "Show or forget what checks remember of logs and histories.",
     "log": "Show the signed checkpoint, audit a whole log, or anchor it in another.",
     "evidence": "Show, export, withdraw or collect what events name by digest.",
     "identity": "Open or erase identities that were recorded as commitments.",
