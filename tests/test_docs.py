@@ -225,7 +225,7 @@ def test_every_command_and_option_is_in_the_reference():
     for name, command in known.items():
         described, _ = section(text, f"## {name}")
         rows = [row[0] for row in read_tables(described)]
-        named = {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)}
+        named = {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", row)}
         options = {word for each in command.params if isinstance(each, click.Option) for word in each.opts}
         assert named == options - {"--json"}, name
         arguments = [

@@ -5,6 +5,8 @@ import hashlib
 import httpx
 
 from cli.main import group
+from ledger.client.pins import Pins, check_history, check_link, verify_pin
+from ledger.client.result import LogResult
 from ledger.client.trust import format_trust, parse_trust
 from ledger.client.trust_signature import sign_trust, signed_text, verify_signed, verify_update
 from ledger.client.trust_source import open_source, read_local, versions_at
@@ -12,9 +14,11 @@ from ledger.client.trust_store import Origin, TrustStore
 from ledger.embedded.directory import Layout
 from ledger.embedded.trust_versions import publish_trust, read_trust, read_trust_signature
 from ledger.errors import (
+    ChainError,
     ConfigError,
     ConflictError,
     CorruptError,
+    MisbehaviourError,
     NotFoundError,
     SignatureError,
     SourceError,
@@ -23,6 +27,7 @@ from ledger.errors import (
 )
 from ledger.log.fetch import fetch_from_url
 from ledger.tlog.signed_note import Ed25519NoteSigner, sign_note
+from tests.ledger.client.test_pins import event_pin, linked_event, tree
 from tests.refusals.table import refused
 from tests.world import World, ed25519_key
 
@@ -100,6 +105,34 @@ def _existing_key(scene):
     group.main(args=["trust", "key", str(path), "--name", "n"], standalone_mode=False)
 
 
+def _pins(scene, *moves):
+    pins = Pins(scene.folder / "data")
+    for each in moves:
+        each(pins)
+    scene.watch(scene.folder)
+    return pins
+
+
+def _damaged_pin(scene):
+    Pins(scene.folder / "data").move_history(event_pin())
+    (path,) = (scene.folder / "data/pins").glob("*.json")
+    path.write_bytes(b"{}")
+    Pins(scene.folder / "data").known()
+
+
+def _forked(scene):
+    world = World().grow(10)
+    pins = _pins(scene, lambda pins: pins.move_log(world.trust(), tree(10, world), linked_to=None))
+    pins.move_log(world.trust(), tree(10, world.fork(9).grow(1, word="fork")), linked_to=None)
+
+
+def _other_key(scene):
+    world = World().grow(10)
+    pins = _pins(scene)
+    verify_pin(pins.move_log(world.trust(), tree(10, world), linked_to=None), World(log_key="other").trust())
+
+
+EXPLAIN = "Keep the copy that you have, and ask the hub for an explanation in public"
 BROKEN = (
     "trust file <folder>/data/trust/<hex>.json: expected what hubledger wrote, got {}. "
     "Restore the file, or remove it: what it remembered is then forgotten"
@@ -256,5 +289,46 @@ CASES = (
         "KEY <folder>/a.key: expected a new file, got one that exists. Name another: a key that is replaced can sign no "
         "update any more",
         _existing_key,
+    ),
+    # pins
+    refused(
+        CorruptError,
+        "pin <folder>/data/pins/<hex>.json: expected what hubledger wrote, got another object. Restore the file, or "
+        "remove it: what it remembered is then forgotten",
+        _damaged_pin,
+    ),
+    refused(
+        NotFoundError,
+        "pin of acme: expected a ledger, a log or a history that is remembered, got none such. `hubledger pins list` "
+        "shows what is",
+        lambda scene: _pins(scene, lambda pins: pins.move_history(event_pin())).forget("acme"),
+    ),
+    refused(
+        MisbehaviourError,
+        "two signed checkpoints of size 10: expected root <hex>, remembered, got <hex>. Keep both as evidence, and send "
+        "them to the monitors of this log",
+        _forked,
+    ),
+    refused(
+        SignatureError,
+        "remembered checkpoint of log.example/models: signatures of the note: expected one by <vkey>, got <vkey>. If "
+        "the log changed its key, compare its checkpoint with a monitor's, then `hubledger pins forget`",
+        _other_key,
+    ),
+    refused(
+        ChainError,
+        f"event 3 of name:acme/tiny: expected <hex>, which you saw at leaf 3, got <hex> at leaf 3. {EXPLAIN}",
+        lambda _: check_history(event_pin(), event_pin(3, "other")),
+    ),
+    refused(
+        ChainError,
+        "what is proven of name:acme/tiny: expected COMPLETE, as before, got INCLUDED_ONLY. Ask the hub for the proof "
+        "that it gave before; the log may hold back later events",
+        lambda _: check_history(event_pin(3, level=LogResult.COMPLETE), event_pin(4, "b")),
+    ),
+    refused(
+        ChainError,
+        f"event 4 of name:acme/tiny: expected one that follows <hex>, which you saw, got one that follows <hex>. {EXPLAIN}",
+        lambda _: check_link(event_pin(), linked_event(4, bytes(32))),
     ),
 )
