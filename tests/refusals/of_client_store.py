@@ -128,8 +128,8 @@ def _forked(scene):
 
 def _other_key(scene):
     world = World().grow(10)
-    pins = _pins(scene)
-    verify_pin(pins.move_log(world.trust(), tree(10, world), linked_to=None), World(log_key="other").trust())
+    pin = Pins(scene.folder / "data").move_log(world.trust(), tree(10, world), linked_to=None)
+    verify_pin(pin, World(log_key="other").trust())
 
 
 EXPLAIN = "Keep the copy that you have, and ask the hub for an explanation in public"
