@@ -15,6 +15,8 @@ FORMAT = "hubledger-proof-bundle/v1"
 MAX_BUNDLE_BYTES = 4 << 20
 """A proof, and what the hub says of some ten thousand events."""
 MAX_CLAIMS = 10_000
+_MAX_TIME = 253_402_300_799
+"""The last second of the year 9999, beyond which no calendar here goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,12 @@ def parse_bundle(data: bytes) -> ProofBundle:
             "proof": str(proof),
             "claims": list(claims),
             "fetchedAt": fetched,
-        } if len(value) == 5 and len(claims) <= MAX_CLAIMS and len(proof) <= MAX_PROOF_BYTES:
+        } if (
+            len(value) == 5
+            and len(claims) <= MAX_CLAIMS
+            and len(proof) <= MAX_PROOF_BYTES
+            and parse_whole(fetched, what="fetchedAt") <= _MAX_TIME
+        ):
             rows = [Claim.of(each) for each in claims]
             return ProofBundle(
                 name=name,
