@@ -130,8 +130,8 @@ def _read(
     return files, findings
 
 
-def check_model_at(
-    path: pathlib.Path,
+def check(
+    path: str | pathlib.Path,
     *,
     name: str,
     revision: str | None = None,
@@ -160,7 +160,7 @@ def check_model_at(
     else:
         name = name.removeprefix(trust.trust.hub + "/")
     question = Question(
-        path=path,
+        path=pathlib.Path(path),
         name=name,
         revision=revision,
         expected=expected,
@@ -177,15 +177,32 @@ def check_model_at(
     return found
 
 
-async def check_model_at_async(
-    path: pathlib.Path,
+async def check_async(
+    path: str | pathlib.Path,
     *,
     name: str,
     revision: str | None = None,
     trust: StoredTrust | None = None,
     expected: Sequence[Expectation] = (),
+    expect_all: bool = False,
+    public_keys: Sequence[bytes] = (),
+    trusted_root: bytes | None = None,
+    proof_file: pathlib.Path | None = None,
+    url: str | None = None,
+    offline: bool = False,
 ) -> NamedResult:
-    """Do the same in a thread, for programs that must not wait. Raises as ``check_model_at``."""
+    """Do the same in a thread, for programs that must not wait. Raises as ``check``."""
     return await asyncio.to_thread(
-        check_model_at, path, name=name, revision=revision, trust=trust, expected=expected
+        check,
+        path,
+        name=name,
+        revision=revision,
+        trust=trust,
+        expected=expected,
+        expect_all=expect_all,
+        public_keys=public_keys,
+        trusted_root=trusted_root,
+        proof_file=proof_file,
+        url=url,
+        offline=offline,
     )
