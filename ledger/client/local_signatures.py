@@ -48,6 +48,8 @@ def _compare(here: SignatureFact, hub: SignatureFact, why: str) -> Check | Failu
         return _contradicts("one that verifies, as the hub says", why or here.outcome)
     if here.outcome in _BROKEN:
         return _skipped(f"{here.location}: {here.outcome}, and the hub recorded {hub.outcome}")
+    if here.outcome == "UNKNOWN_KEY":
+        return _skipped(f"{here.location}: could not be checked here without its key; --public-key names one")
     return _skipped(f"could not be checked here: {why or here.outcome}")
 
 

@@ -15,6 +15,7 @@ from ledger.client.result import LocalFiles
 from ledger.client.trust_source import is_address, open_source, read_local
 from ledger.client.trust_store import StoredTrust
 from ledger.client.user_store import UserFolder, file_name
+from ledger.encoding import Json
 from ledger.errors import InputError, NotFoundError, SourceError, UsageError, WriteError
 from ledger.log.fetch import Fetch
 from ledger.tlog.checkpoint import parse_checkpoint
@@ -74,14 +75,29 @@ def ask(fetch: Fetch, wanted: Wanted, stored: StoredTrust, pins: Pins, *, now: i
 
 
 class ProofCache:
-    """Proofs that were fetched, one for each model and each of its revisions or contents that was asked for."""
+    """Proofs that were fetched: the last of each model, and of each of its revisions or contents that was asked for."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = UserFolder(folder / "proofs", what="kept proof", max_bytes=2 * MAX_BUNDLE_BYTES)
 
     def get(self, wanted: Wanted, stored: StoredTrust) -> ProofBundle | None:
-        """Return the proof that was kept, or None. Raises CorruptError."""
-        name = _file(wanted, stored)
+        """Return the proof that was kept of these files or this revision, else of the model, or None. Raises CorruptError.
+
+        The proof of other files is of use: it says that these are not the ones.
+        """
+        found = self._read(_file(wanted, stored))
+        if found is None and wanted.revision is None:
+            found = self._read(_file(Wanted(name=wanted.name), stored))
+        return found
+
+    def put(self, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> None:
+        """Keep a proof in the place of the one before. Raises WriteError, LimitError."""
+        value: dict[str, Json] = {"bundle": bundle.format().decode()}
+        with self._folder.changing():
+            for each in (wanted, Wanted(name=wanted.name)):
+                self._folder.write(_file(each, stored), value)
+
+    def _read(self, name: str) -> ProofBundle | None:
         match self._folder.read(name):
             case None:
                 return None
@@ -91,11 +107,6 @@ class ProofCache:
                 except InputError as error:
                     raise self._folder.damaged(name, str(error)) from error
         raise self._folder.damaged(name, "another object")
-
-    def put(self, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> None:
-        """Keep a proof in the place of the one before. Raises WriteError, LimitError."""
-        with self._folder.changing():
-            self._folder.write(_file(wanted, stored), {"bundle": bundle.format().decode()})
 
 
 def _file(wanted: Wanted, stored: StoredTrust) -> str:

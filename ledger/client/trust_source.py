@@ -21,7 +21,12 @@ def is_address(source: str) -> bool:
     return "://" in source
 
 
-def open_source(url: str, *, connect: Callable[[str], Fetch] = fetch_from_url) -> Fetch:
+def _connect(url: str) -> Fetch:
+    """Try twice: somebody waits for the answer, and what was kept may do."""
+    return fetch_from_url(url, tries=2)
+
+
+def open_source(url: str, *, connect: Callable[[str], Fetch] = _connect) -> Fetch:
     """Return what fetches from a hub's address. Redirects are not followed, to whomever they lead.
 
     Raises:
