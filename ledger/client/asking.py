@@ -30,15 +30,14 @@ def fetch_bundle(
     Raises:
         NotFoundError: the hub shows no event of this name, or of this revision. SourceError, LimitError, MalformedError.
     """
-    claims = _read_claims(fetch, name)
+    try:
+        claims = _read_claims(fetch, name)
+    except NotFoundError as error:
+        raise _unknown(name, "no event of this name") from error
     chosen = choose(claims, revision=revision, content=content, manifest=manifest)
     if chosen is None:
-        raise NotFoundError(
-            f"event of {name}" + ("" if revision is None else f" at {revision}"),
-            expected="one that the hub shows",
-            actual=f"none among {len(claims)} events of this name",
-            next_step="Check name and revision; what was uploaded just now is there within seconds",
-        )
+        what = name if revision is None else f"{name} at {revision}"
+        raise _unknown(what, f"none among {len(claims)} events of this name")
     query = f"?since={since}" if since else ""
     proof = fetch(f"v1/entries/{chosen.leaf_index}/proof{query}", max_bytes=MAX_PROOF_BYTES)
     try:
@@ -46,6 +45,15 @@ def fetch_bundle(
     except UnicodeDecodeError as error:
         raise _strange("a proof", str(error)) from error
     return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
+
+
+def _unknown(what: str, actual: str) -> NotFoundError:
+    return NotFoundError(
+        f"event of {what}",
+        expected="one that the hub shows",
+        actual=actual,
+        next_step="Check name and revision; what was uploaded just now is there within seconds",
+    )
 
 
 def _read_claims(fetch: Fetch, name: str) -> tuple[Claim, ...]:
