@@ -5,19 +5,26 @@ import hashlib
 import httpx
 
 from cli.main import group
+from ledger.client.asking import fetch_bundle
+from ledger.client.checking import CheckFailedError, check
 from ledger.client.pins import Pins, check_history, check_link, verify_pin
+from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, Claim, ProofBundle
+from ledger.client.proof_source import ProofCache, Wanted, find_proof, read_bundle, service_of
 from ledger.client.result import LogResult
 from ledger.client.trust import format_trust, parse_trust
 from ledger.client.trust_signature import sign_trust, signed_text, verify_signed, verify_update
 from ledger.client.trust_source import open_source, read_local, versions_at
-from ledger.client.trust_store import Origin, TrustStore
-from ledger.embedded.directory import Layout
+from ledger.client.trust_store import Origin, StoredTrust, TrustStore
+from ledger.embedded.directory import Layout, open_for_reading
+from ledger.embedded.recording import make_proof
 from ledger.embedded.trust_versions import publish_trust, read_trust, read_trust_signature
 from ledger.errors import (
     ChainError,
     ConfigError,
     ConflictError,
     CorruptError,
+    LimitError,
+    MalformedError,
     MisbehaviourError,
     NotFoundError,
     SignatureError,
@@ -132,7 +139,91 @@ def _other_key(scene):
     verify_pin(pin, World(log_key="other").trust())
 
 
+def _cli(*arguments):
+    group.main(args=["verify", *map(str, arguments)], standalone_mode=False)
+
+
+HISTORY = "/v1/history?model=acme%2Ftiny&as=recorded&limit=1000"
+EVENT = (
+    '{"leafIndex":%d,"revision":"r1","contentSha256":"' + "a" * 64 + '","manifestSha256":"' + "b" * 64 + '"}'
+)
+
+
+def _history(*, events="", following="", name="acme/tiny"):
+    return f'{{"model":"{name}","events":[{events}]{following}}}'.encode()
+
+
+def _fetch(answers, **wanted):
+    fetch_bundle(_hub(answers), "acme/tiny", now=0, **wanted)
+
+
+def _stored(source="https://hub.example"):
+    trust = WORLD.trust()
+    return StoredTrust(data=format_trust(trust), trust=trust, source=source, origin=Origin.CONFIRMED)
+
+
+def _bundle(**changes):
+    made = {"name": "acme/tiny", "proof": b"", "claims": (), "fetched_at": 0} | changes
+    return ProofBundle(**made)
+
+
+def _kept(scene, data):
+    cache = ProofCache(scene.folder / "data")
+    wanted = Wanted(name="acme/tiny")
+    cache.put(wanted, _stored(), _bundle())
+    (path,) = (scene.folder / "data/proofs").glob("*.json")
+    path.write_bytes(data)
+    scene.watch(scene.folder)
+    cache.get(wanted, _stored())
+
+
+def _nothing_kept(scene):
+    scene.watch(scene.folder)
+    find_proof(
+        Wanted(name="acme/tiny"),
+        _stored(),
+        pins=Pins(scene.folder / "data"),
+        cache=ProofCache(scene.folder / "data"),
+        now=0,
+        offline=True,
+    )
+
+
+def _many_claims():
+    claim = Claim(leaf_index=1, revision="r" * 256, content_sha256=bytes(32), manifest_sha256=bytes(32))
+    _bundle(claims=(claim,) * (MAX_BUNDLE_BYTES // 300)).format()
+
+
+def _too_many_events():
+    import ledger.client.asking as module
+
+    most, module.MAX_CLAIMS = module.MAX_CLAIMS, 1
+    try:
+        _fetch({HISTORY: _history(events=",".join([EVENT % 1, EVENT % 2]))})
+    finally:
+        module.MAX_CLAIMS = most
+
+
+def _check_other_files(scene):
+    """A sound proof of other files than those that are here."""
+    ledger = scene.ledger()
+    trust = parse_trust((ledger / "trust.toml").read_bytes())
+    log = open_for_reading(ledger).log
+    raw = next(log.read(1, 2, size=log.checkpoint().checkpoint.size))
+    path = scene.write("proof.json", _bundle(proof=make_proof(log, 1, raw)).format())
+    (scene.folder / "model/weights").write_bytes(b"other")
+    stored = StoredTrust(data=b"", trust=trust, source="a", origin=Origin.CONFIRMED)
+    check(scene.folder / "model", name="acme/tiny", trust=stored, proof_file=path)
+
+
 EXPLAIN = "Keep the copy that you have, and ask the hub for an explanation in public"
+SOON = "Check name and revision; what was uploaded just now is there within seconds"
+SERVICE = "Check that the address is that of a hubledger service; else tell whoever runs it"
+HELP = "Compare with the command's --help"
+KEPT = (
+    "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Restore the file, or remove it: "
+    "what it remembered is then forgotten"
+)
 BROKEN = (
     "trust file <folder>/data/trust/<hex>.json: expected what hubledger wrote, got {}. "
     "Restore the file, or remove it: what it remembered is then forgotten"
@@ -330,5 +421,115 @@ CASES = (
         ChainError,
         f"event 4 of name:acme/tiny: expected one that follows <hex>, which you saw, got one that follows <hex>. {EXPLAIN}",
         lambda _: check_link(event_pin(), linked_event(4, bytes(32))),
+    ),
+    # proofs
+    refused(
+        NotFoundError,
+        f"event of acme/tiny: expected one that the hub shows, got no event of this name. {SOON}",
+        lambda _: _fetch({}),
+    ),
+    refused(
+        NotFoundError,
+        f"event of acme/tiny at r9: expected one that the hub shows, got none among 1 events of this name. {SOON}",
+        lambda _: _fetch({HISTORY: _history(events=EVENT % 1)}, revision="r9"),
+    ),
+    refused(
+        LimitError,
+        "events of acme/tiny: expected at most 1, got more. Ask the hub for the proof of the event, and check it with "
+        "hubledger verify --proof",
+        lambda _: _too_many_events(),
+    ),
+    refused(
+        SourceError,
+        f"answer of the ledger's service: expected the history of acme/tiny, got another answer. {SERVICE}",
+        lambda _: _fetch({HISTORY: _history(name="acme/other")}),
+    ),
+    refused(
+        SourceError,
+        f"answer of the ledger's service: expected the next page of a history, got page 1 after 1. {SERVICE}",
+        lambda _: _fetch(
+            {HISTORY: _history(following=',"next":1'), f"{HISTORY}&after=1": _history(following=',"next":1')}
+        ),
+    ),
+    refused(
+        SourceError,
+        f"answer of the ledger's service: expected a proof, got <any>. {SERVICE}",
+        lambda _: _fetch({HISTORY: _history(events=EVENT % 1), "/v1/entries/1/proof": b"\xff"}),
+    ),
+    refused(
+        MalformedError,
+        "event of a history: expected one as /v1/history has it, got another. Get it again from where it came; if it "
+        "stays the same, tell whoever wrote it",
+        lambda _: _fetch({HISTORY: _history(events="{}")}),
+    ),
+    refused(
+        LimitError,
+        f"proof bundle: expected at most {MAX_BUNDLE_BYTES} bytes, got <number> bytes. Check that it is what you meant: "
+        "the limit cannot be changed",
+        lambda _: _many_claims(),
+    ),
+    refused(
+        MalformedError,
+        "proof bundle: expected a file of hubledger fetch-proof (hubledger-proof-bundle/v1), got another. Fetch it again "
+        "with hubledger fetch-proof",
+        lambda scene: read_bundle(scene.write("p.json", b"{}")),
+    ),
+    refused(
+        UsageError,
+        "service of hub.example: expected an address, got a trust file that came from a file. Name the service with "
+        "--url, or a file of `hubledger fetch-proof` with --from",
+        lambda _: service_of(_stored(source="/trust.toml"), None),
+    ),
+    refused(
+        NotFoundError,
+        "kept proof of acme/tiny: expected one that was fetched before, got none. Check it once with the network, or "
+        "name a file of `hubledger fetch-proof` with --from",
+        _nothing_kept,
+    ),
+    refused(CorruptError, KEPT.format("another object"), lambda scene: _kept(scene, b"{}")),
+    refused(
+        CorruptError,
+        KEPT.format("proof bundle: expected <any>"),
+        lambda scene: _kept(scene, b'{"bundle":"{}"}'),
+    ),
+    refused(
+        CheckFailedError,
+        "model acme/tiny: log INCLUDED_ONLY, model CONTENT_DIFFERS: files: expected content sha256:<hex>, got "
+        "sha256:<hex>. Download acme/tiny at r1 again into an empty folder and check it",
+        _check_other_files,
+    ),
+    # the command
+    refused(
+        UsageError,
+        "hubledger verify: expected --name with MODEL, --revision, --from, --offline and --url; else --model names the "
+        f"files, got --offline without --name. {HELP}",
+        lambda _: _cli("--proof", "p", "--offline"),
+    ),
+    refused(
+        UsageError,
+        "--name: expected MODEL, or --log-only, got neither. Name the folder of the model's files",
+        lambda _: _cli("--name", "hub.example/a"),
+    ),
+    refused(
+        UsageError,
+        f"--log-only: expected no --expect options, got both. {HELP}",
+        lambda _: _cli("--name", "hub.example/a", "--log-only", "--expect-key", "a" * 64),
+    ),
+    refused(
+        UsageError,
+        f"--expect-all: expected at least one expectation, got none. {HELP}",
+        lambda _: _cli("m", "--name", "hub.example/a", "--expect-all"),
+    ),
+    refused(
+        UsageError,
+        f"--name: expected one of --from, --offline and --url, got more. {HELP}",
+        lambda _: _cli("m", "--name", "hub.example/a", "--offline", "--url", "u"),
+    ),
+    refused(
+        UsageError,
+        f"--name: expected hub.example/…, the hub of the trust file, got other.example/a. {HELP}",
+        lambda scene: _cli(
+            "m", "--name", "other.example/a", "--trust", scene.write("t.toml", format_trust(WORLD.trust()))
+        ),
     ),
 )
