@@ -9,7 +9,7 @@ from cli.output import echo_json, json_option, printable
 
 
 @click.command()
-@click.argument("name", metavar="HUB/NAMESPACE/MODEL")
+@click.argument("name")
 @click.option("--revision", help="This revision; default: the one with the latest event.")
 @click.option("--url", help="The hub's service, if not where its trust file came from.")
 @click.option(
@@ -35,7 +35,7 @@ def command(
     *,
     as_json: bool,
 ) -> None:
-    """Fetch the proof of the latest event of a model, for `hubledger verify --name … --from FILE`.
+    """Fetch the proof of the latest event of NAME, which is HUB/NAMESPACE/MODEL, for `hubledger verify --name … --from FILE`.
 
     Nothing is verified here: that is done where the file is used, against the trust file that is there.
     """

@@ -532,4 +532,10 @@ CASES = (
             "m", "--name", "other.example/a", "--trust", scene.write("t.toml", format_trust(WORLD.trust()))
         ),
     ),
+    refused(
+        NotFoundError,
+        "pin of nowhere.invalid: expected a ledger, a log or a history that is remembered, got none such. `hubledger "
+        "pins list` shows what is",
+        lambda _: group.main(args=["pins", "show", "nowhere.invalid"], standalone_mode=False),
+    ),
 )
