@@ -12,18 +12,25 @@ from ledger.client.expect import Expectation
 from ledger.client.files import links_outside
 from ledger.client.named import Asked, NamedResult, check_named
 from ledger.client.opening import Opening
+from ledger.client.partial import PartialFiles
 from ledger.client.pins import Pins
-from ledger.client.proof_source import ProofCache, Sourced, Wanted, find_proof, read_bundle
+from ledger.client.proof_bundle import choose
+from ledger.client.proof_source import ProofCache, Sourced, Wanted, find_proof, read_bundle, service_of
 from ledger.client.result import LocalFiles
 from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.client.user_store import default_folder
 from ledger.errors import VerificationError
 from ledger.event import escape_name
+from ledger.manifest import parse_manifest
 
 if TYPE_CHECKING:
     from ledger.bundle.signature import TrustMaterial
     from ledger.verification import Findings
     from ledger.verification.reading import Progress
+
+
+MAX_MANIFEST_BYTES = 64 << 20
+"""Of a model of some 500,000 files: a service decides what is read into memory here."""
 
 
 class CheckFailedError(VerificationError):
@@ -46,7 +53,8 @@ class Question:
     """What is asked of one model. ``name`` and ``revision`` are as the hub calls them, without the hub's id.
 
     ``path`` None: the log alone. ``proof_file`` is of `hubledger fetch-proof`; ``url`` is the service, where it is not the
-    address that the trust file came from.
+    address that the trust file came from. ``partial``: some of the files are enough, and the service says what the rest is;
+    the signatures are over all files, and are not checked here then.
     """
 
     path: pathlib.Path | None
@@ -58,11 +66,17 @@ class Question:
     proof_file: pathlib.Path | None = None
     url: str | None = None
     offline: bool = False
+    partial: bool = False
 
 
 def user_folder() -> pathlib.Path:
     """Return where this user's trust files, pins and proofs are."""
     return default_folder(os.environ, pathlib.Path.home())
+
+
+def posix_now() -> int:
+    """Return the time in POSIX seconds."""
+    return int(time.time())  # noqa: TID251 - the edge that asks the clock
 
 
 def answer(
@@ -79,11 +93,12 @@ def answer(
     Raises:
         LedgerError: the check did not take place: files that cannot be read, a hub that is away, a damaged store.
     """
-    files, findings = _read(question.path, material, progress)
+    whole, findings = (None, None) if question.partial else _read(question.path, material, progress)
     revision = None if question.revision is None else escape_name(question.revision)
-    wanted = Wanted(name=escape_name(question.name), revision=revision, files=files)
+    wanted = Wanted(name=escape_name(question.name), revision=revision, files=whole)
     pins = Pins(folder)
     found = _proof(question, wanted, stored, pins=pins, folder=folder, now=now)
+    files = _read_partial(question, wanted, stored, found) if question.partial else whole
     asked = Asked(
         name=wanted.name,
         revision=revision,
@@ -111,6 +126,21 @@ def _proof(
         url=question.url,
         offline=question.offline,
     )
+
+
+def _read_partial(
+    question: Question, wanted: Wanted, stored: StoredTrust, found: Sourced
+) -> PartialFiles | None:
+    """Read some of the files of a model, and get the manifest that says what the rest is, which the event names."""
+    if question.path is None:
+        return None
+    from ledger.verification import read_content
+
+    claim = choose(found.bundle.claims, revision=wanted.revision, content=None)
+    digest = claim.manifest_sha256.hex() if claim else ""
+    data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
+    return PartialFiles(manifest=manifest, present=read_content(question.path).manifest.items)
 
 
 def _read(
@@ -170,8 +200,7 @@ def check(
         offline=offline,
     )
     material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)
-    now = int(time.time())  # noqa: TID251 - the edge that asks the clock
-    found = answer(question, trust, material=material, folder=folder, now=now)
+    found = answer(question, trust, material=material, folder=folder, now=posix_now())
     if not found.result.satisfied:
         raise CheckFailedError(found)
     return found

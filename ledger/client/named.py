@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ledger.client.expect import Expectation
-from ledger.client.local_signatures import compare_signatures
+from ledger.client.local_signatures import LOCAL_STEP, compare_signatures
 from ledger.client.opening import Opening
+from ledger.client.partial import PartialFiles
 from ledger.client.pins import (
     LEVELS,
     HistoryPin,
@@ -49,11 +50,12 @@ class Asked:
     """What somebody wants to know of a model. ``name`` and ``revision`` are as they are recorded.
 
     ``files`` and ``findings`` come from one reading of the model's files; both are None where the log alone is asked for.
+    Of a part of the files there are no findings, because signatures are over all of them.
     """
 
     name: str
     revision: str | None = None
-    files: LocalFiles | None = None
+    files: LocalFiles | PartialFiles | None = None
     findings: Findings | None = None
     expected: Sequence[Expectation] = ()
     expect_all: bool = False
@@ -174,6 +176,12 @@ def _check_event(found: _Found, asked: Asked, stored: StoredTrust, pins: Pins) -
                 found.fail(each, model=ModelResult.NOT_ACCEPTED)
             else:
                 found.add(each)
+    elif asked.files is not None:
+        found.add(
+            Check(
+                step=LOCAL_STEP, passed=None, against="signatures are over all files, and some are not here"
+            )
+        )
     _check_pins(found, event, stored, pins)
 
 
