@@ -24,6 +24,7 @@ from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.errors import ConfigError, SourceError, UsageError
 
 _COMMIT = re.compile("[0-9a-f]{40}")
+_ELSE = "For all else call huggingface_hub itself: nothing of it is checked then"
 _METADATA = (".cache", "huggingface")
 """What the hub's library keeps in a ``local_dir`` beside the files."""
 
@@ -89,7 +90,9 @@ def hf_hub_download(
     _refuse(options)
     relative = pathlib.PurePosixPath(subfolder or "") / filename
     if ".." in relative.parts or relative.is_absolute():
-        raise UsageError("filename", expected="a path inside the model", actual=str(relative))
+        raise UsageError(
+            "filename", expected="a path inside the model", actual=str(relative), next_step=_ELSE
+        )
     path = _library().hf_hub_download(
         repo_id, filename, subfolder=subfolder, revision=revision, local_dir=local_dir, **options
     )
@@ -118,9 +121,11 @@ def _library() -> Any:
 def _refuse(options: dict[str, Any]) -> None:
     """Refuse what the ledger has no events of. Raises UsageError."""
     if options.get("repo_type") not in (None, "model"):
-        raise UsageError("repo_type", expected="a model", actual=options["repo_type"])
+        raise UsageError("repo_type", expected="a model", actual=str(options["repo_type"]), next_step=_ELSE)
     if options.get("dry_run"):
-        raise UsageError("dry_run", expected="a download, which can be checked", actual="none")
+        raise UsageError(
+            "dry_run", expected="a download, which can be checked", actual="none", next_step=_ELSE
+        )
 
 
 def _commit(revision: str | None) -> str | None:

@@ -1,12 +1,15 @@
 """Refusals of what a client keeps: trust files, pins, and where they come from."""
 
 import hashlib
+import pathlib
+import sys
 
 import httpx
 
 from cli.main import group
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import CheckFailedError, check
+from ledger.client.huggingface import _real_files, hf_hub_download, snapshot_download
 from ledger.client.pins import Pins, check_history, check_link, verify_pin
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, Claim, ProofBundle
 from ledger.client.proof_source import ProofCache, Wanted, find_proof, read_bundle, service_of
@@ -216,6 +219,30 @@ def _check_other_files(scene):
     check(scene.folder / "model", name="acme/tiny", trust=stored, proof_file=path)
 
 
+def _without_library(_):
+    kept = sys.modules.get("huggingface_hub")
+    sys.modules["huggingface_hub"] = None
+    try:
+        snapshot_download("acme/tiny")
+    finally:
+        del sys.modules["huggingface_hub"]
+        if kept is not None:
+            sys.modules["huggingface_hub"] = kept
+
+
+def _cached(scene):
+    """A model's part of a download cache, with one file."""
+    folder = scene.folder / "models--acme--tiny/snapshots/1"
+    folder.mkdir(parents=True)
+    (folder / "weights").symlink_to(scene.write("elsewhere", b""))
+    return folder
+
+
+def _real(folder, *names):
+    with _real_files(folder, [pathlib.Path(each) for each in names], in_cache=True):
+        pass
+
+
 EXPLAIN = "Keep the copy that you have, and ask the hub for an explanation in public"
 SOON = "Check name and revision; what was uploaded just now is there within seconds"
 SERVICE = "Check that the address is that of a hubledger service; else tell whoever runs it"
@@ -224,6 +251,7 @@ KEPT = (
     "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Restore the file, or remove it: "
     "what it remembered is then forgotten"
 )
+ELSE = "For all else call huggingface_hub itself: nothing of it is checked then"
 BROKEN = (
     "trust file <folder>/data/trust/<hex>.json: expected what hubledger wrote, got {}. "
     "Restore the file, or remove it: what it remembered is then forgotten"
@@ -537,5 +565,39 @@ CASES = (
         "pin of nowhere.invalid: expected a ledger, a log or a history that is remembered, got none such. `hubledger "
         "pins list` shows what is",
         lambda _: group.main(args=["pins", "show", "nowhere.invalid"], standalone_mode=False),
+    ),
+    # downloads
+    refused(
+        ConfigError,
+        "package huggingface_hub: expected installed, got missing. Install hubledger with the extra hf: pip install "
+        "'hubledger[hf]'",
+        _without_library,
+    ),
+    refused(
+        UsageError,
+        f"repo_type: expected a model, got dataset. {ELSE}",
+        lambda _: snapshot_download("acme/tiny", repo_type="dataset"),
+    ),
+    refused(
+        UsageError,
+        f"dry_run: expected a download, which can be checked, got none. {ELSE}",
+        lambda _: snapshot_download("acme/tiny", dry_run=True),
+    ),
+    refused(
+        UsageError,
+        f"filename: expected a path inside the model, got ../x. {ELSE}",
+        lambda _: hf_hub_download("acme/tiny", "../x"),
+    ),
+    refused(
+        SourceError,
+        "link <folder>/models--acme--tiny/snapshots/1/weights: expected a file in <folder>/models--acme--tiny/blobs, got "
+        "<folder>/elsewhere. Remove the model from the download cache and download it again",
+        lambda scene: _real(_cached(scene), "weights"),
+    ),
+    refused(
+        SourceError,
+        "files in <folder>/models--acme--tiny/snapshots/1: expected readable files, got No such file or directory. "
+        "Download the model again, into a folder that this user can write",
+        lambda scene: _real(_cached(scene), "none"),
     ),
 )
