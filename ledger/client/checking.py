@@ -19,7 +19,7 @@ from ledger.client.proof_source import ProofCache, Sourced, Wanted, find_proof, 
 from ledger.client.result import LocalFiles
 from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.client.user_store import default_folder
-from ledger.errors import VerificationError
+from ledger.errors import UsageError, VerificationError
 from ledger.event import escape_name
 from ledger.manifest import parse_manifest
 
@@ -112,6 +112,13 @@ def answer(
     return check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
 
 
+def require(found: NamedResult) -> NamedResult:
+    """Return a result that satisfies the trust file. Raises CheckFailedError."""
+    if not found.result.satisfied:
+        raise CheckFailedError(found)
+    return found
+
+
 def _proof(
     question: Question, wanted: Wanted, stored: StoredTrust, *, pins: Pins, folder: pathlib.Path, now: int
 ) -> Sourced:
@@ -134,6 +141,13 @@ def _read_partial(
     """Read some of the files of a model, and get the manifest that says what the rest is, which the event names."""
     if question.path is None:
         return None
+    if question.offline or question.proof_file is not None:
+        raise UsageError(
+            "some of the files",
+            expected="the service, which has the manifest of all",
+            actual="a check without network",
+            next_step="Check the whole model, or use hubledger verify --proof with --partial and --manifest",
+        )
     from ledger.verification import read_content
 
     claim = choose(found.bundle.claims, revision=wanted.revision, content=None)
@@ -200,10 +214,7 @@ def check(
         offline=offline,
     )
     material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)
-    found = answer(question, trust, material=material, folder=folder, now=posix_now())
-    if not found.result.satisfied:
-        raise CheckFailedError(found)
-    return found
+    return require(answer(question, trust, material=material, folder=folder, now=posix_now()))
 
 
 async def check_async(

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.client.checking import CheckFailedError, Question, answer, posix_now, user_folder
+from ledger.client.checking import Question, answer, posix_now, require, user_folder
 from ledger.client.expect import Expectation
 from ledger.client.named import NamedResult
 from ledger.client.trust_store import StoredTrust, TrustStore
@@ -63,7 +63,7 @@ def snapshot_download(
             downloaded is no model, or nothing is.
     """
     # The options are those of whichever version of the library is installed: they go to it as they are.
-    _refuse(options)
+    _check_options(options)
     folder = _library().snapshot_download(repo_id, revision=revision, local_dir=local_dir, **options)
     partial = any(options.get(each) is not None for each in ("allow_patterns", "ignore_patterns"))
     root = pathlib.Path(folder)
@@ -87,7 +87,7 @@ def hf_hub_download(
 
     It is checked against the manifest of the whole model, which the hub's event names. Raises as ``snapshot_download``.
     """
-    _refuse(options)
+    _check_options(options)
     relative = pathlib.PurePosixPath(subfolder or "") / filename
     if ".." in relative.parts or relative.is_absolute():
         raise UsageError(
@@ -118,7 +118,7 @@ def _library() -> Any:
     return huggingface_hub
 
 
-def _refuse(options: dict[str, Any]) -> None:
+def _check_options(options: dict[str, Any]) -> None:
     """Refuse what the ledger has no events of. Raises UsageError."""
     if options.get("repo_type") not in (None, "model"):
         raise UsageError("repo_type", expected="a model", actual=str(options["repo_type"]), next_step=_ELSE)
@@ -157,10 +157,7 @@ def _check(
         partial=partial,
     )
     material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
-    found = answer(question, stored, material=material, folder=folder, now=posix_now())
-    if not found.result.satisfied:
-        raise CheckFailedError(found)
-    return found
+    return require(answer(question, stored, material=material, folder=folder, now=posix_now()))
 
 
 def _host(options: dict[str, Any]) -> str:

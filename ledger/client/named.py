@@ -43,6 +43,7 @@ from ledger.verification import Findings
 NAME_STEP = "name and revision"
 HISTORY_STEP = "what you saw before"
 TRUST_STEP = "trust file"
+CLAIMS_STEP = "events of this model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ def check_named(
     if pin is not None:
         verify_pin(pin, trust)
     found = _Found(_check_proof(bundle, asked, stored, pin, now))
-    found.rows = [_trust_row(stored), Check(step="source", passed=True, against=source)]
+    found.rows = [_trust_row(stored), Check(step="source", passed=True, against=source), _claims_row(bundle)]
     if found.result.log in LEVELS or found.result.log is LogResult.STALE:
         _check_event(found, asked, stored, pins)
     if found.holds and found.result.log in LEVELS:
@@ -152,6 +153,12 @@ def _trust_row(stored: StoredTrust) -> Check:
             f"hubledger trust confirm {trust.hub}",
         )
     return Check(step=TRUST_STEP, passed=True, against=f"{what}, confirmed by you")
+
+
+def _claims_row(bundle: ProofBundle) -> Check:
+    last = max((each.leaf_index for each in bundle.claims), default=None)
+    shown = "none" if last is None else f"{len(bundle.claims)} that the hub shows, the last at leaf {last}"
+    return Check(step=CLAIMS_STEP, passed=None, against=f"{shown}: its word, which nothing proves")
 
 
 def _check_event(found: _Found, asked: Asked, stored: StoredTrust, pins: Pins) -> None:

@@ -122,15 +122,18 @@ def parse_bundle(data: bytes) -> ProofBundle:
 def choose(
     claims: tuple[Claim, ...], *, revision: str | None, content: bytes | None, manifest: bytes | None = None
 ) -> Claim | None:
-    """Return the latest event of a revision; without one, of this content; and else the latest of all.
+    """Return the latest event of a revision; without one, of the latest revision with this content; and else of all.
 
-    The last is for a refusal that says what the hub knows instead.
+    The event that was found by its content may not be the last word on its revision: the hub may have looked again. The
+    last of all is for a refusal that says what the hub knows instead.
     """
-    if revision is not None:
-        fits = [each for each in claims if each.revision == revision]
-        return max(fits, key=_place, default=None)
-    same = [each for each in claims if each.content_sha256 == content or each.manifest_sha256 == manifest]
-    return max(same or claims, key=_place, default=None)
+    if revision is None:
+        same = [each for each in claims if each.content_sha256 == content or each.manifest_sha256 == manifest]
+        found = max(same or claims, key=_place, default=None)
+        if found is None:
+            return None
+        revision = found.revision
+    return max((each for each in claims if each.revision == revision), key=_place, default=None)
 
 
 def _place(claim: Claim) -> int:

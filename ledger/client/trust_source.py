@@ -13,6 +13,8 @@ WELL_KNOWN = ".well-known/hubledger/trust"
 SIGNATURE = f"{WELL_KNOWN}.sig"
 SUFFIX = ".sig"
 """What is added to a trust file's name for that of its signature."""
+MAX_SECONDS = 60.0
+"""For the whole of one answer, however it trickles."""
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -22,8 +24,8 @@ def is_address(source: str) -> bool:
 
 
 def _connect(url: str) -> Fetch:
-    """Try twice: somebody waits for the answer, and what was kept may do."""
-    return fetch_from_url(url, tries=2)
+    """Try twice, and not for long: somebody waits for the answer, and what was kept may do."""
+    return fetch_from_url(url, timeout=10.0, tries=2, seconds=MAX_SECONDS)
 
 
 def open_source(url: str, *, connect: Callable[[str], Fetch] = _connect) -> Fetch:

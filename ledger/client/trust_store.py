@@ -108,7 +108,7 @@ class TrustStore:
                 if each.data == data and each.trust.ledger == new.trust.ledger:
                     new = replace(each, origin=max(each.origin, new.origin, key=_ORDER.index))
                 elif each.trust.ledger == new.trust.ledger or each.trust.hub == new.trust.hub:
-                    raise _other(each, new)
+                    raise _conflicting(each, new)
             self._write(new)
         return new
 
@@ -189,7 +189,7 @@ def _compared(found: StoredTrust, sha256: bytes | None) -> StoredTrust:
     return replace(found, origin=Origin.CONFIRMED)
 
 
-def _other(known: StoredTrust, new: StoredTrust) -> ConflictError:
+def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:
     return ConflictError(
         f"trust file of {new.trust.hub}",
         expected=f"the one that you have, of {known.trust.ledger}, version {known.trust.version}",

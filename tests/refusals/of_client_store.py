@@ -7,8 +7,9 @@ import sys
 import httpx
 
 from cli.main import group
+from ledger.bundle.signature import TrustMaterial
 from ledger.client.asking import fetch_bundle
-from ledger.client.checking import CheckFailedError, check
+from ledger.client.checking import CheckFailedError, Question, answer, check
 from ledger.client.huggingface import _real_files, hf_hub_download, snapshot_download
 from ledger.client.pins import Pins, check_history, check_link, verify_pin
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, Claim, ProofBundle
@@ -241,6 +242,20 @@ def _cached(scene):
 def _real(folder, *names):
     with _real_files(folder, [pathlib.Path(each) for each in names], in_cache=True):
         pass
+
+
+def _part_offline(scene):
+    path = scene.write("proof.json", _bundle().format())
+    question = Question(path=scene.folder, name="acme/tiny", proof_file=path, partial=True)
+    answer(question, _stored(), material=TrustMaterial(), folder=scene.folder / "data", now=0)
+
+
+def _trickle(_):
+    clock = iter((0, 61))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(b"x")))
+    fetch_from_url("https://hub.example", transport=transport, seconds=60, clock=lambda: next(clock))(
+        "checkpoint", max_bytes=10
+    )
 
 
 EXPLAIN = "Keep the copy that you have, and ask the hub for an explanation in public"
@@ -599,5 +614,17 @@ CASES = (
         "files in <folder>/models--acme--tiny/snapshots/1: expected readable files, got No such file or directory. "
         "Download the model again, into a folder that this user can write",
         lambda scene: _real(_cached(scene), "none"),
+    ),
+    refused(
+        UsageError,
+        "some of the files: expected the service, which has the manifest of all, got a check without network. Check the "
+        "whole model, or use hubledger verify --proof with --partial and --manifest",
+        _part_offline,
+    ),
+    refused(
+        SourceError,
+        "GET https://hub.example/checkpoint: expected the whole answer within 60 s, got more to come. Try again later, or "
+        "use another mirror",
+        _trickle,
     ),
 )

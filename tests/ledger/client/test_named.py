@@ -70,6 +70,14 @@ def check(world, pins, index=4, *, stored=None, name=NAME, proof=None, since=Non
     return check_named(bundle, question, stored=stored or trusted(world), pins=pins, source="test", now=NOW)
 
 
+def test_how_many_events_the_hub_shows_is_said_as_its_word(world, pins):
+    bundle = ProofBundle(name=NAME, proof=world.proof(4), claims=(claim(3), claim(4, "r2")), fetched_at=NOW)
+    question = Asked(name=NAME, files=local())
+    found = check_named(bundle, question, stored=trusted(world), pins=pins, source="test", now=NOW)
+    row = step(found, "events of this model")
+    assert (row.passed, row.against.startswith("2 that the hub shows, the last at leaf 4")) == (None, True)
+
+
 def step(found, name):
     return next(each for each in found.result.checks if each.step == name)
 
@@ -331,3 +339,5 @@ def test_the_latest_event_of_what_was_asked_is_chosen():
     assert choose(claims, revision=None, content=digest("none")) == claim(4, "r3", "newest")
     assert choose(claims, revision="r9", content=digest("content new")) is None
     assert choose((), revision=None, content=None) is None
+    again = claim(5, "r2", "looked again")
+    assert choose((*claims, again), revision=None, content=digest("content new")) == again
