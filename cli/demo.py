@@ -172,7 +172,7 @@ def _prove(stage: _Stage) -> None:
 def _verify(stage: _Stage, proof: bytes, model: pathlib.Path) -> tuple[str, str, str]:
     from ledger.client.trust import parse_trust
     from ledger.client.verify import Expectation, LocalFiles, check_proof
-    from ledger.embedded.directory import posix_now
+    from ledger.embedded.clock import posix_now
     from ledger.verification import read_content
 
     found = read_content(model)

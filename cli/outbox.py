@@ -23,7 +23,7 @@ def command() -> None:
 @json_option
 def status(directory: pathlib.Path, *, as_json: bool) -> None:
     """Say how much of the ledger in DIRECTORY is logged, what waits and why, and when it is tried again."""
-    from ledger.embedded.directory import posix_now
+    from ledger.embedded.clock import posix_now
     from ledger.embedded.submitting import outbox_status
 
     facts = outbox_status(directory, now=posix_now())

@@ -1,10 +1,13 @@
 """`hubledger serve`: the service over HTTP."""
 
+import contextlib
 import json
 import logging
 import pathlib
+import queue
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -35,32 +38,69 @@ def command(
     from ledger.config import load_config
     from ledger.server.serving import Start, serve
 
-    log_to(sys.stderr.write, requests=load_config(directory).serve.access_log)
     start = Start(
         listen=listen, read_only=read_only, not_older_than=not_older_than, start_unchecked=start_unchecked
     )
-    serve(directory, start, ready=lambda url: click.echo(f"Answering at {url} (every address: {url}/docs)"))
+    with log_to(sys.stderr.write, requests=load_config(directory).serve.access_log):
+        serve(
+            directory, start, ready=lambda url: click.echo(f"Answering at {url} (every address: {url}/docs)")
+        )
+
+
+MAX_LINES = 10_000
+"""Lines that wait to be written; more are left out and counted: nobody's request waits for whoever reads the log."""
 
 
 class _Lines(logging.Handler):
-    """One JSON object a line: the facts of a request, or what the program says."""
+    """One JSON object a line: the facts of a request, or what the program says. Written by a thread of its own."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__()
         self._write = write
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_LINES)
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
+        self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
+        """Hand a line to the thread."""
         facts = getattr(record, "facts", None)
         if facts is None:
             facts = {"level": record.levelname.lower(), "message": self.format(record)}
-        self._write(json.dumps({"at": round(record.created, 3), **facts}) + "\n")
+        try:
+            self._lines.put_nowait(json.dumps({"at": round(record.created, 3), **facts}) + "\n")
+        except queue.Full:
+            self._left_out += 1
+
+    def _drain(self) -> None:
+        while (line := self._lines.get()) is not None:
+            if self._left_out:
+                left_out, self._left_out = self._left_out, 0
+                line += json.dumps({"level": "warning", "message": f"{left_out} lines were left out"}) + "\n"
+            try:
+                self._write(line)
+            except OSError:  # its disk is full: the service goes on, and so does its log when there is room
+                self._left_out += 1
+
+    def stop(self) -> None:
+        """Write what waits, as far as somebody reads it. Not ``close``: whoever configures logging anew calls that."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=1)
+            self._thread.join(timeout=5)
+        self.close()
 
 
-def log_to(write: Callable[[str], object], *, requests: bool = True) -> None:
-    """Send what the program says, and each request where wanted, to ``write``."""
-    root = logging.getLogger("ledger")
-    root.handlers[:] = [_Lines(write)]
+@contextlib.contextmanager
+def log_to(write: Callable[[str], object], *, requests: bool = True) -> Iterator[None]:
+    """Send what the program says, and each request where wanted, to ``write`` meanwhile."""
+    root, lines = logging.getLogger("ledger"), _Lines(write)
+    before = root.handlers[:], root.level, root.propagate
+    root.handlers[:], root.propagate = [lines], False
     root.setLevel(logging.INFO)
-    root.propagate = False
     logging.getLogger("ledger.server.access").setLevel(logging.INFO if requests else logging.WARNING)
+    try:
+        yield
+    finally:
+        root.handlers[:], level, root.propagate = before
+        root.setLevel(level)
+        lines.stop()

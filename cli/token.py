@@ -30,7 +30,7 @@ _DIRECTORY = click.argument("directory", type=click.Path(path_type=pathlib.Path)
 def create(directory: pathlib.Path, scopes: tuple[str, ...], label: str, *, as_json: bool) -> None:
     """Make a token and print it, once: only its hash is kept, in tokens.json of DIRECTORY."""
     from ledger.config import load_config
-    from ledger.embedded.directory import utc_now
+    from ledger.embedded.clock import utc_now
     from ledger.server.tokens import TokenFile
 
     load_config(directory)  # a token of a directory that is no ledger would be of no use
@@ -70,7 +70,7 @@ def list_tokens(directory: pathlib.Path, *, as_json: bool) -> None:
 def revoke(directory: pathlib.Path, token_id: str, *, as_json: bool) -> None:
     """Revoke the token ID of DIRECTORY for good; a running service refuses it from the next request on."""
     from ledger.config import load_config
-    from ledger.embedded.directory import utc_now
+    from ledger.embedded.clock import utc_now
     from ledger.server.tokens import TokenFile
 
     load_config(directory)

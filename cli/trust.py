@@ -258,7 +258,7 @@ def open_store() -> "TrustStore":
 
 
 def _read_key(path: pathlib.Path) -> "Ed25519NoteSigner":
-    from ledger.embedded.directory import load_note_key
+    from ledger.embedded.keys import load_note_key
 
     return load_note_key(path)
 

@@ -134,6 +134,8 @@ def prove_log_entry(entry: LogEntry, keys: LogKeys) -> ProvenEntry:
 def parse_log_entry(value: Any) -> LogEntry:
     """Parse protobuf's JSON of a ``TransparencyLogEntry`` (Sigstore protobuf-specs), already read as JSON.
 
+    Writers leave out what is 0 or empty: the indices of the first entry of a log, and the hashes of the only one.
+
     Raises:
         MalformedError, LimitError: a field of another form, or no inclusion proof with a checkpoint.
         SignatureError: a promise without a signature.
@@ -141,15 +143,10 @@ def parse_log_entry(value: Any) -> LogEntry:
     match value:
         case {
             "logId": {"keyId": str(key_id)},
-            "logIndex": index,
             "kindVersion": {"kind": str(kind), "version": str(version)},
             "canonicalizedBody": str(body),
-            "inclusionProof": {
-                "logIndex": proof_index,
-                "checkpoint": {"envelope": str(note)},
-                "hashes": list(listed),
-            },
-        }:
+            "inclusionProof": {"checkpoint": {"envelope": str(note)}, **proof},
+        } if isinstance(listed := proof.get("hashes", []), list):
             pass
         case _:
             raise MalformedError(
@@ -158,12 +155,12 @@ def parse_log_entry(value: Any) -> LogEntry:
     try:
         return LogEntry(
             log_id=parse_base64(key_id, what="log id", max_bytes=HASH_BYTES),
-            index=_parse_number(index, "index of the entry"),
+            index=_parse_number(value.get("logIndex", 0), "index of the entry"),
             kind=(kind, version),
             body=parse_base64(body, what="entry body", max_bytes=MAX_BODY_BYTES),
             integrated_time=_parse_number(value.get("integratedTime") or 0, "time of the entry"),
             promise=_parse_promise(value.get("inclusionPromise")),
-            proof_index=_parse_number(proof_index, "index of the inclusion proof"),
+            proof_index=_parse_number(proof.get("logIndex", 0), "index of the inclusion proof"),
             hashes=[parse_base64(each, what="hash of the proof", max_bytes=HASH_BYTES) for each in listed],
             note=note.encode(),
         )

@@ -83,7 +83,8 @@ def _parse(logs: Iterable[Any], authorities: Iterable[Any]) -> Root:
             keys[log_id] = serialization.load_der_public_key(spki)
         except (ValueError, UnsupportedAlgorithm):
             continue
-        spans[log_id] = _span(log["publicKey"].get("validFor"))
+        # When a log begins to count is part of what a root says; a root without it says too little.
+        spans[log_id] = _span(log["publicKey"]["validFor"])
     return Root(
         logs=RootLogs(keys=LogKeys(keys), spans=spans),
         authorities=tuple(_authority(each) for each in authorities),
@@ -91,13 +92,15 @@ def _parse(logs: Iterable[Any], authorities: Iterable[Any]) -> Root:
 
 
 def _span(value: Any) -> Span:
-    ends = value or {}
-    return Span(first=_time(ends.get("start")) or 0, last=_time(ends.get("end")))
+    return Span(first=_time(value["start"]), last=_time(value["end"]) if value.get("end") else None)
 
 
-def _time(text: str | None) -> int | None:
+def _time(text: str) -> int:
     """Parse protobuf's JSON of a time, which is RFC 3339; fractions of a second are dropped."""
-    return None if text is None else math.floor(datetime.fromisoformat(text).timestamp())
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"a time without its zone: {text}")
+    return math.floor(time.timestamp())
 
 
 def _authority(value: Any) -> Authority:
@@ -105,5 +108,5 @@ def _authority(value: Any) -> Authority:
         parse_base64(each["rawBytes"], what="certificate of a timestamp authority", max_bytes=64 << 10)
         for each in value["certChain"]["certificates"]
     )
-    valid = _span(value.get("validFor"))
+    valid = _span(value["validFor"])
     return Authority(chain=chain, valid_from=valid.first, valid_until=valid.last)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.bundle.log_entry import HASHES
-from ledger.embedded.directory import MAX_KEY_BYTES, format_key, read_secret
+from ledger.embedded.keys import MAX_KEY_BYTES, format_key, read_secret
 from ledger.errors import ConfigError, CorruptError
 from ledger.log.anchor_proofs import AnchorSigner
 from ledger.storage.directory import write_file_durably

@@ -17,7 +17,8 @@ from typing import Any
 from ledger.bundle.log_entry import LogKeys, parse_log_entry
 from ledger.config import AnchorConfig, Config
 from ledger.embedded.anchor_key import load_or_make, public_keys
-from ledger.embedded.directory import Layout, ReadLedger, open_for_reading, posix_now
+from ledger.embedded.clock import posix_now
+from ledger.embedded.directory import Layout, ReadLedger, open_for_reading
 from ledger.encoding import parse_json
 from ledger.errors import ConfigError, LedgerError, SourceError, WriteError, WriterLockedError
 from ledger.log.anchor_memory import AnchorMemory, is_time_to_ask, stored_hint

@@ -14,24 +14,22 @@ A ledger in Rekor has ``outbox.db`` in the place of ``ledger.db`` and ``log/``; 
 import contextlib
 import os
 import pathlib
-import shlex
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, format_trust, parse_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
+from ledger.embedded.clock import posix_of, utc_now
+from ledger.embedded.keys import Keys, format_key, load_hub_key, load_keys, spki_of
 from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
-from ledger.errors import ConfigError, MalformedError, NotEmptyError, UsageError, WriteError
+from ledger.errors import ConfigError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Hint, Source, from_file, from_url
@@ -45,31 +43,13 @@ from ledger.storage.evidence import Evidence
 from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, format_checkpoint
-from ledger.tlog.cosignature import Cosigner, add_cosignatures
-from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey, parse_note, sign_note
+from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint
+from ledger.tlog.signed_note import Ed25519NoteSigner
 
 if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
     from ledger.embedded.remote import AcceptedLog, RekorSource
     from ledger.log.outbox import Outbox
     from ledger.log.trusted_root import Instance
-
-MAX_KEY_BYTES = 64 << 10
-
-
-def utc_now() -> str:
-    """Return the time as statements carry it: RFC 3339, UTC, whole seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - the edge that asks the clock
-
-
-def posix_now() -> int:
-    """Return the time as cosignatures carry it: POSIX seconds."""
-    return int(time.time())  # noqa: TID251 - the edge that asks the clock
-
-
-def posix_of(time: str) -> int:
-    """Return a time of ``utc_now`` in POSIX seconds."""
-    return int(datetime.fromisoformat(time).timestamp())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +164,7 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
     write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
     write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
-    keys = _load_keys(root, config)
+    keys = load_keys(root, config)
     trust = TrustFile.for_new_ledger(
         ledger=config.ledger,
         log_keys=(keys.verifier,),
@@ -236,109 +216,6 @@ def _build_in_rekor(
     return trust
 
 
-def spki_of(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return the public key as DER SubjectPublicKeyInfo."""
-    return key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """The private keys of one ledger; never shown, never logged."""
-
-    log: Ed25519NoteSigner
-    cosigner: Ed25519NoteSigner
-    hub: ec.EllipticCurvePrivateKey
-
-    @property
-    def clock(self) -> Cosigner:
-        """The log's own timestamped cosigner: a key of its own under the log's name."""
-        return Cosigner(name=self.cosigner.verifier.name, key=self.cosigner.key)
-
-    @property
-    def verifier(self) -> VerifierKey:
-        """The log's public key."""
-        return self.log.verifier
-
-    @property
-    def spki(self) -> bytes:
-        """The hub's public key as DER SubjectPublicKeyInfo."""
-        return spki_of(self.hub)
-
-    def sign(self, checkpoint: Checkpoint) -> bytes:
-        """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
-        signed = parse_note(sign_note(format_checkpoint(checkpoint), [self.log]))
-        timestamp = posix_now()
-        return add_cosignatures(signed, [self.clock.cosign(checkpoint, timestamp=timestamp)])
-
-
-def _load_keys(root: pathlib.Path, config: Config) -> Keys:
-    """Load the private keys. Raises ConfigError, which names the file and never repeats what is in it."""
-    hub = _load_hub_key(root / config.hub_key)
-    return Keys(
-        log=load_note_key(root / config.log_key),
-        cosigner=load_note_key(root / config.cosigner_key),
-        hub=hub,
-    )
-
-
-def _load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(read_secret(path), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it wants a password
-        raise _unusable(path, expected=_HUB_KEY, actual="something else") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise _unusable(path, expected=_HUB_KEY, actual=type(key).__name__)
-    return key
-
-
-def load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
-    """Load a private note key. Raises ConfigError, which names the file and never repeats what is in it."""
-    # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
-    text = read_secret(path).decode("ascii", "replace").strip()
-    try:
-        return Ed25519NoteSigner.parse_private(text)
-    except MalformedError:  # whatever it repeats of the file, a name or an id, may be misplaced
-        raise _unusable(path, expected=_NOTE_KEY, actual="something else") from None
-
-
-_NOTE_KEY = "PRIVATE+KEY+<name>+<key id>+<base64>, as init wrote it"
-_HUB_KEY = "an ECDSA P-256 private key in PEM, without a password"
-
-
-def _unusable(path: pathlib.Path, *, expected: object, actual: object) -> ConfigError:
-    return ConfigError(
-        f"private key {path}",
-        expected=expected,
-        actual=actual,
-        next_step="Restore the key file from its backup: another key would be another signer",
-    )
-
-
-def read_secret(path: pathlib.Path) -> bytes:
-    """Read a private key that only its owner can read. Raises ConfigError."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise ConfigError(
-                    f"permissions of {path}",
-                    expected="readable by its owner only",
-                    actual="readable by others",
-                    next_step=f"Run `chmod 600 {shlex.quote(str(path))}` and consider the key as seen",
-                )
-            return file.read(MAX_KEY_BYTES)
-    except OSError as error:
-        raise ConfigError(f"private key {path}", expected="a readable file", actual=error.strerror) from error
-
-
-def format_key(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Format a private key as PEM (PKCS#8), without a password."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenLedger:
     """A ledger that this process writes. ``instance`` is the Sigstore instance of one in Rekor."""
@@ -380,11 +257,11 @@ def open_for_recording(
     """
     config = load_config(directory)
     layout = Layout(root=directory)
-    hub_key = _load_hub_key(directory / config.hub_key)
+    hub_key = load_hub_key(directory / config.hub_key)
     with contextlib.ExitStack() as stack:
         instance = None
         if config.log == "local":
-            keys = _load_keys(directory, config)
+            keys = load_keys(directory, config)
             sources = [from_file(path) for path in not_older_than]
             if config.public_url:
                 sources.append(from_url(config.public_url))
@@ -397,7 +274,7 @@ def open_for_recording(
             from ledger.embedded import remote
 
             remote.refuse_own_log_options(not_older_than, start_unchecked=start_unchecked)
-            instance, trust = remote.load_rekor(config, directory), load_trust(layout)
+            instance, trust = remote.load_rekor(config, directory, refresh=True), load_trust(layout)
             stack.enter_context(writer_lock(directory / "lock"))
             evidence = _open_evidence(layout, config)
             log = remote.open_outbox(layout.outbox, instance, trust, evidence, stack=stack)

@@ -83,8 +83,14 @@ def _is_digest(what: str) -> bool:
     return len(what) == 64 and all(c in "0123456789abcdef" for c in what)
 
 
-def describe_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
-    """Say what a digest is, whether its bytes are here and who names it. Raises NotFoundError."""
+def describe_digest(
+    ledger: ReadLedger, sha256: bytes, *, most: int = MAX_NAMINGS_SHOWN, inside: bool = True
+) -> dict[str, Any]:
+    """Say what a digest is, whether its bytes are here and who names it; at most so many, and no manifest read unless ``inside``.
+
+    Raises:
+        NotFoundError: neither stored nor named.
+    """
     evidence = open_evidence(ledger)
     index = DigestIndex(ledger.layout.digests, read_only=True)
     try:
@@ -106,11 +112,11 @@ def describe_digest(ledger: ReadLedger, sha256: bytes) -> dict[str, Any]:
         )
     size = ledger.size()
     facts = piece.as_json() | {
-        "namedBy": [_naming_facts(ledger, each, size) for each in namings[:MAX_NAMINGS_SHOWN]],
+        "namedBy": [_naming_facts(ledger, each, size) for each in namings[:most]],
         "namedByCount": len(namings),
         "mirrored": mirrored,
     }
-    if piece.state == "stored" and Use.MANIFEST.value in uses:
+    if inside and piece.state == "stored" and Use.MANIFEST.value in uses:
         facts |= describe_manifest(evidence.read(sha256))
     return facts
 

@@ -11,9 +11,10 @@ from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.signature import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.config import Config, load_config
+from ledger.embedded.clock import posix_of, utc_now
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, open_for_recording, posix_of, utc_now
+from ledger.embedded.directory import OpenLedger, open_for_recording
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
@@ -24,7 +25,7 @@ from ledger.log.local import LocalLog
 from ledger.log.published import PublishedLog
 from ledger.manifest import Manifest, parse_listing, read_items
 from ledger.recorder import Facts, Receipt
-from ledger.storage.directory import write_file_durably
+from ledger.storage.directory import read_file, write_file_durably
 from ledger.storage.sqlite import event_key
 from ledger.tlog.proof import TlogProof, format_proof
 from ledger.verification import Explanation, Findings, judge, verify_revision
@@ -107,9 +108,11 @@ def record_revision(
     if request.private and config.private == "skip":
         return {"skipped": True, "name": escape_name(request.name), "revision": escape_name(request.revision)}
     trust = TrustMaterial(
-        public_keys=[_read(path, MAX_PEM_BYTES) for path in request.public_keys],
-        anchors=[_read(path, MAX_PEM_BYTES) for path in request.anchors],
-        sigstore_json=_read(request.trust_config, MAX_TRUST_CONFIG_BYTES) if request.trust_config else None,
+        public_keys=[read_file(path, max_bytes=MAX_PEM_BYTES) for path in request.public_keys],
+        anchors=[read_file(path, max_bytes=MAX_PEM_BYTES) for path in request.anchors],
+        sigstore_json=read_file(request.trust_config, max_bytes=MAX_TRUST_CONFIG_BYTES)
+        if request.trust_config
+        else None,
     )
     _ = trust.keys, trust.anchor_certificates  # refuse unusable material before anything is written
     if trust.sigstore_json is not None:
@@ -321,19 +324,6 @@ def escape_parents(parents: Sequence[str]) -> tuple[str, ...] | Overflow | None:
     escaped = tuple(escape_name(each) for each in parents)
     fits = len(escaped) <= MAX_PARENTS and sum(len(each) + 3 for each in escaped) + 2 <= PARENTS_CAP
     return escaped if fits else overflow_value(list(escaped))
-
-
-def _read(path: pathlib.Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
-        ) from error
-    if len(data) > max_bytes:
-        raise LimitError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
-    return data
 
 
 def make_proof(log: PublishedLog, leaf_index: int, entry: bytes, *, since: int | None = None) -> bytes:

@@ -9,30 +9,36 @@ Everything else is where a ledger with a log of its own has it; there is no ``lo
 """
 
 import contextlib
+import logging
 import pathlib
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
-from ledger.errors import ConfigError, LimitError, NotFoundError, UsageError
+from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.outbox import Fate, Outbox, fate_of
 from ledger.log.receipts import Prover, bodies_of
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
-from ledger.log.trusted_root import MAX_TRUST_BYTES, Instance, load_instance
-from ledger.storage.directory import write_file_durably
+from ledger.log.trusted_root import MAX_TRUST_BYTES, Instance, fetch_public, load_instance
+from ledger.storage.directory import read_file, write_file_durably
 from ledger.storage.evidence import Evidence
 from ledger.storage.outbox import OutboxStore, StoredReceipt, pages
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 
+_logger = logging.getLogger(__name__)
+
 TRUST_FOLDER = "trust"
 PROOF_SUFFIX = ".tlog-proof"
+_PUBLIC = f"{TRUST_FOLDER}/public.json"
+_REFRESH_SECONDS = 3600
 _WRITERS = 32
 """Statements that are written at once."""
 
@@ -72,26 +78,25 @@ class RekorSource:
         if copied:
             (root / TRUST_FOLDER).mkdir(mode=0o755)
         for name, target in copied.items():
-            write_file_durably(root / target, _read(files[name] or root), mode=0o644)
+            write_file_durably(
+                root / target, read_file(files[name] or root, max_bytes=MAX_TRUST_BYTES), mode=0o644
+            )
         return config
 
 
-def _read(path: pathlib.Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_TRUST_BYTES + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
-        ) from error
-    if len(data) > MAX_TRUST_BYTES:
-        raise LimitError(f"file {path}", expected=f"at most {MAX_TRUST_BYTES} bytes", actual="more")
-    return data
+def load_rekor(config: Config, root: pathlib.Path, *, refresh: bool = False) -> Instance:
+    """Read the instance of a ledger in Rekor, Sigstore's public one from the copy that was kept when it was last fetched.
 
+    ``refresh``: fetch it again if that was an hour ago. An event is accepted also where that fails.
 
-def load_rekor(config: Config, root: pathlib.Path) -> Instance:
-    """Read the instance of a ledger in Rekor. Raises ConfigError: it has no shard of this kind; SourceError."""
-    instance = load_instance(config.rekor, root)
+    Raises:
+        ConfigError: it has no shard of this kind. SourceError: the public instance was never fetched, and cannot be.
+    """
+    rekor = config.rekor
+    if not rekor.trust_config and not rekor.trusted_root:
+        _keep_public(root, refresh=refresh)
+        rekor = replace(rekor, trust_config=_PUBLIC)
+    instance = load_instance(rekor, root)
     kinds = {each.kind for each in instance.shards}
     if config.log not in kinds:
         raise ConfigError(
@@ -100,6 +105,27 @@ def load_rekor(config: Config, root: pathlib.Path) -> Instance:
             actual=", ".join(sorted(kinds)) or "none",
         )
     return instance
+
+
+def _keep_public(root: pathlib.Path, *, refresh: bool) -> None:
+    """Fetch the public instance into the ledger's directory, if there is none or it is old."""
+    path = root / _PUBLIC
+    known = path.is_file()
+    if known and not (refresh and _age(path) >= _REFRESH_SECONDS):
+        return
+    try:
+        data = fetch_public()
+    except SourceError as error:
+        if not known:
+            raise
+        _logger.warning("going on with the trust root that was kept: %s", error.finding)
+        return
+    path.parent.mkdir(mode=0o755, exist_ok=True)
+    write_file_durably(path, data, mode=0o644)
+
+
+def _age(path: pathlib.Path) -> float:
+    return time.time() - path.stat().st_mtime  # noqa: TID251 - how old a file is
 
 
 def first_trust(config: Config, instance: Instance, spki: bytes) -> TrustFile:
@@ -145,6 +171,7 @@ def _prover(instance: Instance, trust: TrustFile) -> Prover:
         shards=instance.shards,
         keys=instance.keys,
         hub_keys={each.keyid: each.spki for each in trust.hub_keys},
+        authorities=instance.authorities,
     )
 
 

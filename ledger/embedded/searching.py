@@ -35,10 +35,12 @@ def events_with_content(directory: pathlib.Path, sha256: bytes) -> dict[str, Any
         index.close()
 
 
-def find_content(ledger: ReadLedger, index: DigestIndex, sha256: bytes) -> dict[str, Any]:
-    """As ``events_with_content``, of a ledger that is open."""
+def find_content(
+    ledger: ReadLedger, index: DigestIndex, sha256: bytes, *, most: int = MAX_EVENTS
+) -> dict[str, Any]:
+    """As ``events_with_content``, of a ledger that is open; at most so many are listed."""
     leaves = {each.leaf_index for each in index.namings(sha256) if each.use in (Use.CONTENT, Use.MANIFEST)}
-    return _answer(ledger, index, leaves, f"content {sha256.hex()}")
+    return _answer(ledger, index, leaves, f"content {sha256.hex()}", most)
 
 
 def events_with_file(directory: pathlib.Path, sha256: bytes) -> dict[str, Any]:
@@ -57,18 +59,22 @@ def events_with_file(directory: pathlib.Path, sha256: bytes) -> dict[str, Any]:
         index.close()
 
 
-def find_file(ledger: ReadLedger, index: DigestIndex, sha256: bytes) -> dict[str, Any]:
-    """As ``events_with_file``, of a ledger that is open."""
+def find_file(
+    ledger: ReadLedger, index: DigestIndex, sha256: bytes, *, most: int = MAX_EVENTS
+) -> dict[str, Any]:
+    """As ``events_with_file``, of a ledger that is open; at most so many are listed."""
     leaves = {
         each.leaf_index
         for manifest in index.manifests_with(sha256)
         for each in index.namings(manifest)
         if each.use is Use.MANIFEST
     }
-    return _answer(ledger, index, leaves, f"file {sha256.hex()}")
+    return _answer(ledger, index, leaves, f"file {sha256.hex()}", most)
 
 
-def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what: str) -> dict[str, Any]:
+def _answer(
+    ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what: str, most: int
+) -> dict[str, Any]:
     size = ledger.size()
     mirrored = index.position()
     found = sorted(each for each in leaves if each < size)
@@ -81,7 +87,7 @@ def _answer(ledger: ReadLedger, index: DigestIndex, leaves: Iterable[int], what:
             next_step="Run `hubledger index rebuild`" if behind else "Digests are SHA-256, as in a manifest",
         )
     return {
-        "events": [event_facts(ledger, each, size) for each in found[:MAX_EVENTS]],
+        "events": [event_facts(ledger, each, size) for each in found[:most]],
         "count": len(found),
         "mirrored": mirrored,
         "size": size,

@@ -227,6 +227,14 @@ class Index:
         )
         return [row[0] for row in self._all(statement, identity)]
 
+    def newest_by_signer(self, identity: bytes, *, before: int, limit: int) -> list[int]:
+        """Return the newest ``limit`` leaf indices below ``before`` that a verified identity signed, newest first."""
+        statement = (
+            "SELECT DISTINCT leaf_index FROM signers WHERE identity = ? AND verified = 1 AND leaf_index < ? "
+            "ORDER BY leaf_index DESC LIMIT ?"
+        )
+        return [row[0] for row in self._all(statement, identity, before, limit)]
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

@@ -166,7 +166,7 @@ class _Work:
             await self._shards.close()
         await storing
         for each in ends:
-            if isinstance(each, LedgerError):
+            if isinstance(each, Exception):  # whoever was cancelled is none
                 raise each
 
     async def _finish(self, workers: Sequence["asyncio.Task[None]"]) -> None:

@@ -193,8 +193,17 @@ class Outbox:
         self._settled_now()
 
     def signed(self, entry: bytes) -> SignedPayload:
-        """Read an accepted entry as what is submitted."""
-        return self.prover.signed(entry)
+        """Read an accepted entry as what is submitted.
+
+        Raises:
+            CorruptError: it is damaged, and the outbox stops. SignatureError: by a key that is none of the hub's.
+        """
+        try:
+            return self.prover.signed(entry)
+        except StorageError as error:
+            self._failure = error
+            self._settled_now()
+            raise
 
     def _check(self) -> None:
         if self._failure:

@@ -17,6 +17,7 @@ from ledger.encoding import parse_canonical_json, parse_json
 from ledger.entry import MAX_ENTRY_BYTES
 from ledger.errors import CorruptError, InputError, LedgerError, ProofError, SignatureError
 from ledger.log.remote import LogReceipt, Shard
+from ledger.log.timestamping import Authority, verify_timestamp
 from ledger.storage.outbox import StoredReceipt
 
 MAX_LOG_ENTRY_BYTES = 2 << 20
@@ -28,11 +29,12 @@ _DSSE = ("dsse", "0.0.1")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prover:
-    """What receipts are proven with: the shards and their keys, and the hub's keys (SubjectPublicKeyInfo by key id)."""
+    """What receipts are proven with: shards and their keys, timestamp authorities, and the hub's keys (SPKI by key id)."""
 
     shards: Sequence[Shard]
     keys: LogKeys
     hub_keys: Mapping[str, bytes]
+    authorities: Sequence[Authority] = ()
 
     def signed(self, entry: bytes) -> SignedPayload:
         """Read an accepted entry. Raises CorruptError, SignatureError: a key that is none of the hub's."""
@@ -77,7 +79,10 @@ class Prover:
         value = parse_json(stored.log_entry, what="log entry", max_bytes=MAX_LOG_ENTRY_BYTES)
         proven = prove_log_entry(parse_log_entry(value), self.keys)
         check_shard(proven, shard)
-        check_body(proven, self.signed(entry))
+        signed = self.signed(entry)
+        check_body(proven, signed)
+        for each in stored.timestamps:
+            verify_timestamp(each, signed.signature, authorities=self.authorities)
         receipt = LogReceipt(
             shard=shard, log_entry=stored.log_entry, proven=proven, timestamps=stored.timestamps
         )

@@ -98,7 +98,7 @@ def load_instance(
         root = _parse(_read_file(root_path), root_path)
         signing, where = _parse(_read_file(signing_path), signing_path), str(root_path)
     else:
-        both, where = _parse(_fetch_public(), _PUBLIC), _PUBLIC
+        both, where = _parse(fetch_public(), _PUBLIC), _PUBLIC
         root, signing = both["trustedRoot"], both["signingConfig"]
     return read_instance(root, signing, where=where, read_url=config.read_url, open_url=open_url)
 
@@ -157,8 +157,11 @@ def _refuse(where: object, expected: str, actual: object) -> ConfigError:
     return ConfigError(f"trust of the log, {where}", expected=expected, actual=actual)
 
 
-def _fetch_public() -> bytes:
-    """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it."""
+def fetch_public() -> bytes:
+    """Update from Sigstore's TUF repository through sigstore-python, which verifies all of it.
+
+    Returns a client trust config as JSON. Raises SourceError.
+    """
     from sigstore.errors import Error
     from sigstore.models import ClientTrustConfig
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ledger.encoding import parse_decimal, parse_form
-from ledger.errors import LedgerError, LimitError
+from ledger.errors import LedgerError, LimitError, MalformedError
 from ledger.server import problems
 from ledger.server.messages import Request, Response
 from ledger.server.routes import MAX_QUERY_CHARS, Route, Router
@@ -137,24 +137,34 @@ class App:
         request.wanted = parse_form(request.query, max_chars=MAX_QUERY_CHARS)
         route.check(request.wanted)
         if route.body:
-            self._check_head(request, route)
+            announced = _check_head(request, route)
             if not route.streamed:
                 request.data = await read_whole(
                     request.body, most=route.max_body, seconds=self._limits.body_seconds
                 )
+                _check_whole(request.data, announced)
         if route.name in self._recorders:
             return await self._recorders[route.name](request)
         return await self.pool.run(lambda: self._handlers[route.name](request))
 
-    @staticmethod
-    def _check_head(request: Request, route: Route) -> None:
-        """Refuse a body before it is read. Raises Refusal, LimitError, MalformedError."""
-        media = (route.body or ("", ""))[0]
-        if str(request.headers.get("content-type", "")).partition(";")[0].strip().lower() != media:
-            raise problems.Refusal(problems.UNSUPPORTED_MEDIA, f"The body must be {media}")
-        announced = request.headers.get("content-length")
-        if announced is not None:
-            _check_size(parse_decimal(str(announced), what="content-length"), route.max_body)
+
+def _check_head(request: Request, route: Route) -> int | None:
+    """Refuse a body before it is read; return the size that it is said to have. Raises Refusal, LimitError, MalformedError."""
+    media = (route.body or ("", ""))[0]
+    if str(request.headers.get("content-type", "")).partition(";")[0].strip().lower() != media:
+        raise problems.Refusal(problems.UNSUPPORTED_MEDIA, f"The body must be {media}")
+    announced = request.headers.get("content-length")
+    if announced is None:
+        return None
+    size = parse_decimal(str(announced), what="content-length")
+    _check_size(size, route.max_body)
+    return size
+
+
+def _check_whole(data: bytes, announced: int | None) -> None:
+    """Refuse a body that ended early: the web server does not say so, and half a batch is a batch too."""
+    if announced is not None and announced != len(data):
+        raise MalformedError("body", expected=f"{announced} bytes, as announced", actual=f"{len(data)} bytes")
 
 
 def _finish(request: Request, response: Response, route: Route | None) -> None:

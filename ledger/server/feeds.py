@@ -75,18 +75,18 @@ class Feeds:
                     actual="one that no event names",
                     next_step="Events name identities with their digests: see `signers` of /v1/standings",
                 )
-            leaves = [each for each in self._view.index.by_signer(identity) if each < size]
+            leaves = self._view.index.newest_by_signer(identity, before=size, limit=MAX_ENTRIES)
             title, about = f"Signed by {shown}", f"signer:{signer}"
         else:
-            leaves = list(range(max(0, size - MAX_ENTRIES), size))
+            leaves = list(range(max(0, size - MAX_ENTRIES), size))[::-1]
             title, about = f"Events of {ledger.config.hub}", "all"
-        items = tuple(self._item(each, size) for each in leaves[::-1][:MAX_ENTRIES])
+        items = tuple(self._item(each, size) for each in leaves)
         return Feed(ledger=ledger.config.ledger, title=title, about=about, items=items)
 
     def _of_model(self, request: Request) -> Feed:
         history = self._histories.asked(request)
         items = []
-        for row in history.rows[::-1][:MAX_ENTRIES]:
+        for row in self._histories.derive(history.name)[::-1][:MAX_ENTRIES]:
             standing, event = standing_of(row), row.statement
             if standing is None or not isinstance(event, VerificationEvent):
                 items.append(self._item(row.leaf_index, self._view.size))

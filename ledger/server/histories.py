@@ -1,7 +1,7 @@
 """The histories that handlers ask for, derived once and remembered as long as nothing is added to them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from ledger.embedded.reading import history_rows, row_facts
@@ -13,50 +13,76 @@ from ledger.history import Row, repo_key
 from ledger.index import Index
 from ledger.server.messages import Request
 from ledger.server.views import Remembered, View
-from ledger.server.words import newest, signers_of, standing_of
+from ledger.server.words import Standing, newest, signers_of, standing_of
 
-MAX_REMEMBERED = 2000
-"""Histories; one of twenty events is some 150 kB in memory."""
+MAX_REMEMBERED_BYTES = 24 << 20
+"""Of histories as they are sent: those of some 6,000 events."""
 _Print = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelHistory:
-    """The rows of one model; ``print_`` is which leaves they came from."""
+    """The history of one model as it is sent: bytes, because the statements themselves take ten times the room.
+
+    ``print_`` is which leaves it was made from. ``rows`` are the events with their leaf index, ``standings`` how each
+    revision stands by its newest event, ``standing`` how the model does, ``badge`` the same in words.
+    """
 
     name: str
     print_: _Print
-    rows: tuple[Row, ...]
-
-    @cached_property
-    def parts(self) -> tuple[bytes, ...]:
-        """Each row as JSON: most answers are asked for more than once."""
-        return tuple(format_canonical_json(self._facts(row)) for row in self.rows)
-
-    @cached_property
-    def standing(self) -> bytes:
-        """How the model stands now, as JSON."""
-        row = newest(list(self.rows))
-        return b"null" if row is None else format_canonical_json(revision_standing(self, row))
+    rows: tuple[tuple[int, bytes], ...]
+    standings: Mapping[str, bytes]
+    standing: bytes
+    badge: Standing | None
 
     @property
     def etag(self) -> str:
         """What changes with every statement that is added: how many leaves, and the last."""
         return "-".join(f"{len(leaves)}.{leaves[-1]}" for _, leaves in self.print_ if leaves)
 
-    @staticmethod
-    def _facts(row: Row) -> dict[str, Any]:
-        facts = row_facts(row)
-        event = row.statement
-        if isinstance(event, VerificationEvent):
-            facts |= {
-                "standing": str(standing_of(row)),
-                "manifestSha256": event.manifest.sha256.hex(),
-                "contentSha256": event.manifest.content_sha256.hex(),
-            }
-            if event.uploader_account is not None:
-                facts["uploadedBy"] = event.uploader_account
-        return facts
+    @property
+    def weight(self) -> int:
+        """About how many bytes of memory it takes."""
+        return (
+            1000
+            + sum(200 + len(data) for _, data in self.rows)
+            + sum(200 + len(data) for data in self.standings.values())
+        )
+
+
+def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
+    changes = [row for row in rows if row.change is not None]
+    standings = {
+        row.statement.model.revision: format_canonical_json(revision_standing(row.statement, row, changes))
+        for row in rows
+        if isinstance(row.statement, VerificationEvent)
+    }
+    now = newest(rows)
+    standing = b"null"
+    if now is not None and isinstance(now.statement, VerificationEvent):
+        standing = format_canonical_json(revision_standing(now.statement, now, changes))
+    return ModelHistory(
+        name=name,
+        print_=print_,
+        rows=tuple((row.leaf_index, format_canonical_json(_facts(row))) for row in rows),
+        standings=standings,
+        standing=standing,
+        badge=None if now is None else standing_of(now),
+    )
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    facts = row_facts(row)
+    event = row.statement
+    if isinstance(event, VerificationEvent):
+        facts |= {
+            "standing": str(standing_of(row)),
+            "manifestSha256": event.manifest.sha256.hex(),
+            "contentSha256": event.manifest.content_sha256.hex(),
+        }
+        if event.uploader_account is not None:
+            facts["uploadedBy"] = event.uploader_account
+    return facts
 
 
 class Histories:
@@ -64,7 +90,9 @@ class Histories:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._known: Remembered[ModelHistory] = Remembered(MAX_REMEMBERED)
+        self._known: Remembered[ModelHistory] = Remembered(
+            MAX_REMEMBERED_BYTES, weigh=lambda history: history.weight
+        )
 
     def asked(self, request: Request) -> ModelHistory:
         """Return the history of the model that a request names. Raises NotFoundError, MalformedError."""
@@ -90,16 +118,18 @@ class Histories:
             (each, _leaves(index, each, size)) for each, _ in known.print_
         ):
             return known
-        rows = history_rows(self._view.ledger, index, key, size=size)
+        rows = self.derive(name)
         if not rows:
             return None
         events = [row.statement for row in rows if isinstance(row.statement, VerificationEvent)]
         keys = [key, *sorted({repo for each in events if (repo := repo_key(each)) is not None})]
-        made = ModelHistory(
-            name=name, print_=tuple((each, _leaves(index, each, size)) for each in keys), rows=tuple(rows)
-        )
+        made = _make(name, tuple((each, _leaves(index, each, size)) for each in keys), rows)
         self._known.put(name, made)
         return made
+
+    def derive(self, name: str) -> list[Row]:
+        """Return the rows of a recorded name, which are not remembered; none where nothing is published."""
+        return history_rows(self._view.ledger, self._view.index, f"name:{name}", size=self._view.size)
 
 
 def _leaves(index: Index, key: str, size: int) -> tuple[int, ...]:
@@ -119,11 +149,8 @@ def as_recorded(raw: bytes) -> str:
     return text
 
 
-def revision_standing(history: ModelHistory, row: Row) -> dict[str, Any]:
-    """Say how one revision stands: what the list page of a hub shows."""
-    event = row.statement
-    if not isinstance(event, VerificationEvent):
-        raise TypeError(type(event).__name__)
+def revision_standing(event: VerificationEvent, row: Row, changes: Sequence[Row]) -> dict[str, Any]:
+    """Say how one revision stands: what the list page of a hub shows. ``changes`` are the rows with one."""
     facts: dict[str, Any] = {
         "model": event.model.name,
         "revision": event.model.revision,
@@ -136,9 +163,8 @@ def revision_standing(history: ModelHistory, row: Row) -> dict[str, Any]:
     }
     if event.uploader_account is not None:
         facts["uploadedBy"] = event.uploader_account
-    changes = [each for each in history.rows if each.change is not None and each.leaf_index <= row.leaf_index]
-    if changes:
-        last = changes[-1]
+    last = next((each for each in reversed(changes) if each.leaf_index <= row.leaf_index), None)
+    if last is not None:
         facts["changed"] = {"leafIndex": last.leaf_index, "change": last.change}
         if last.statement.common is not None:
             facts["changed"]["since"] = last.statement.common.recorded_at

@@ -5,13 +5,12 @@ from typing import Any
 from ledger.embedded.searching import event_facts
 from ledger.encoding import Json, format_canonical_json, parse_json
 from ledger.errors import LimitError, MalformedError, NotFoundError
-from ledger.event import VerificationEvent, escape_name
+from ledger.event import escape_name
 from ledger.server.badge import draw
-from ledger.server.histories import Histories, as_recorded, revision_standing
+from ledger.server.histories import Histories, as_recorded
 from ledger.server.messages import AT_ONCE, Request, Response, json_response
 from ledger.server.routes import MAX_PAIRS_BYTES
 from ledger.server.views import View
-from ledger.server.words import newest, standing_of
 
 MAX_PAIRS = 100
 
@@ -68,29 +67,27 @@ class Models:
         found = self._histories.asked(request)
         limit = max(1, request.number("limit", 100))
         after = request.number("after", -1)
-        places = [at for at, row in enumerate(found.rows) if row.leaf_index > after]
-        page = places[:limit]
+        later = [each for each in found.rows if each[0] > after]
+        page = later[:limit]
         pieces = [
             b'{"model":',
             format_canonical_json(found.name),
             b',"standing":',
             found.standing,
             b',"events":[',
-            b",".join([found.parts[at] for at in page]),
+            b",".join([data for _, data in page]),
             b'],"count":',
             str(len(found.rows)).encode(),
         ]
-        if len(places) > limit:
-            pieces += [b',"next":', str(found.rows[page[-1]].leaf_index).encode()]
+        if len(later) > limit:
+            pieces += [b',"next":', str(page[-1][0]).encode()]
         pieces += [b',"asOf":', format_canonical_json(self._as_of(self._view.size)["asOf"]), b"}"]
         return Response(body=b"".join(pieces), etag=f"{found.etag}-{after}-{limit}", weak=True)
 
     def badge(self, request: Request) -> Response:
         """Draw how the model stands."""
         found = self._histories.asked(request)
-        row = newest(list(found.rows))
-        standing = None if row is None else standing_of(row)
-        if standing is None:
+        if found.badge is None:
             raise NotFoundError(
                 f"badge of {found.name}",
                 expected="a recorded revision",
@@ -98,7 +95,7 @@ class Models:
                 next_step="A model has a badge from its first event on",
             )
         return Response(
-            body=draw(standing),
+            body=draw(found.badge),
             content_type="image/svg+xml",
             etag=found.etag,
             weak=True,
@@ -109,25 +106,20 @@ class Models:
     def standings(self, request: Request) -> Response:
         """Say how each of up to 100 revisions stands."""
         pairs, recorded = _parse_pairs(request.data)
-        answers = [self._standing(model, revision, recorded=recorded) for model, revision in pairs]
-        return json_response({"standings": answers} | self._as_of(self._view.size))
+        pieces = [self._standing(model, revision, recorded=recorded) for model, revision in pairs]
+        as_of = format_canonical_json(self._as_of(self._view.size)["asOf"])
+        return Response(body=b"".join((b'{"standings":[', b",".join(pieces), b'],"asOf":', as_of, b"}")))
 
-    def _standing(self, model: str, revision: str, *, recorded: bool) -> dict[str, Any]:
+    def _standing(self, model: str, revision: str, *, recorded: bool) -> bytes:
         if recorded:
-            name, wanted = as_recorded(model.encode()), as_recorded(revision.encode())
+            name, wanted = (as_recorded(each.encode("utf-8", "surrogatepass")) for each in (model, revision))
         else:
             name, wanted = escape_name(model), escape_name(revision)
         history = self._histories.find(name)
-        rows = [] if history is None else history.rows
-        for row in reversed(rows):
-            event = row.statement
-            if (
-                isinstance(event, VerificationEvent)
-                and event.model.revision == wanted
-                and history is not None
-            ):
-                return revision_standing(history, row)
-        return {"model": name, "revision": wanted, "standing": "Not recorded"}
+        found = None if history is None else history.standings.get(wanted)
+        if found is not None:
+            return found
+        return format_canonical_json({"model": name, "revision": wanted, "standing": "Not recorded"})
 
     def signer(self, request: Request) -> Response:
         """Return what an identity signed, newest first."""
@@ -143,12 +135,11 @@ class Models:
             )
         before = min(size, request.number("before", size))
         limit = max(1, request.number("limit", 50))
-        leaves = [each for each in index.by_signer(identity) if each < before]
-        page = leaves[::-1][:limit]
+        leaves = index.newest_by_signer(identity, before=before, limit=limit + 1)
+        page = leaves[:limit]
         facts: dict[str, Any] = {
             "identity": request.captured,
             "name": shown,
-            "count": len(leaves),
             "events": [event_facts(self._view.ledger, each, size) for each in page],
         }
         if len(leaves) > limit:

@@ -15,12 +15,15 @@ from ledger.event import VerificationEvent
 from ledger.event.digests import Use
 from ledger.server import messages, problems
 from ledger.server.messages import FOREVER, Request, Response, json_response
-from ledger.server.views import View
+from ledger.server.views import Remembered, View
 from ledger.storage.evidence import Evidence
 from ledger.tlog.merkle import leaf_hash
 
 _TELLING = (Use.BUNDLE, Use.MORE)
 """Pieces that say who signed."""
+MAX_LISTED = 200
+"""Statements that one answer lists; each is read from the log. The whole number is beside them."""
+MAX_REMEMBERED = 4096
 _WHOLE_BYTES = 16 << 20
 """Larger pieces are read twice, once to check them, and never held whole."""
 
@@ -30,6 +33,7 @@ class Pieces:
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self._told: Remembered[bool] = Remembered(MAX_REMEMBERED)
 
     def entry(self, request: Request) -> Response:
         """Return what a leaf says."""
@@ -78,17 +82,23 @@ class Pieces:
 
     def content(self, request: Request) -> Response:
         """Return the events with a content."""
-        return json_response(find_content(self._view.ledger, self._view.digests, _digest(request)))
+        return json_response(
+            find_content(self._view.ledger, self._view.digests, _digest(request), most=MAX_LISTED)
+        )
 
     def file(self, request: Request) -> Response:
         """Return the events with a file."""
-        return json_response(find_file(self._view.ledger, self._view.digests, _digest(request)))
+        return json_response(
+            find_file(self._view.ledger, self._view.digests, _digest(request), most=MAX_LISTED)
+        )
 
     # Evidence
 
     def naming(self, request: Request) -> Response:
         """Say what a piece is and who names it."""
-        return json_response(describe_digest(self._view.ledger, _digest(request)))
+        return json_response(
+            describe_digest(self._view.ledger, _digest(request), most=MAX_LISTED, inside=False)
+        )
 
     def evidence(self, request: Request) -> Response:
         """Return the bytes of a piece that a published statement names, unless they are withdrawn or held back.
@@ -123,7 +133,7 @@ class Pieces:
 
     def _check_named(self, sha256: bytes) -> None:
         """Refuse what no published statement names, and what tells of a signer who is held back."""
-        ledger, size = self._view.ledger, self._view.size
+        size = self._view.size
         namings = [
             each
             for each in self._view.digests.namings(sha256)
@@ -136,13 +146,17 @@ class Pieces:
                 actual="none such",
                 next_step="/v1/entries/{leaf} shows the digests that a statement names",
             )
-        for each in namings:
-            if each.use in _TELLING:
-                statement = read_statement_at(ledger, each.leaf_index, size)
-                if isinstance(statement, VerificationEvent) and holds_back(ledger, statement):
-                    raise problems.Refusal(
-                        problems.WITHHELD, "This piece may name a signer whom the ledger holds back"
-                    )
+        # Whoever is held back once stays so; whoever is not may be from the next event on, so that is asked every time.
+        telling = (each.leaf_index for each in namings if each.use in _TELLING)
+        if self._told.get(sha256) or any(self._holds_back(each, size) for each in telling):
+            self._told.put(sha256, value=True)
+            raise problems.Refusal(
+                problems.WITHHELD, "This piece may name a signer whom the ledger holds back"
+            )
+
+    def _holds_back(self, leaf_index: int, size: int) -> bool:
+        statement = read_statement_at(self._view.ledger, leaf_index, size)
+        return isinstance(statement, VerificationEvent) and holds_back(self._view.ledger, statement)
 
 
 def _chunks(evidence: Evidence, sha256: bytes) -> Iterator[bytes]:

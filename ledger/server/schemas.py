@@ -161,7 +161,6 @@ def schemas() -> dict[str, Any]:
             {
                 "identity": _HEX,
                 "name": _STRING,
-                "count": _NUMBER,
                 "events": _list({"type": "object"}),
                 "asOf": _AS_OF,
             },

@@ -9,8 +9,8 @@ from ledger.server.messages import Request, Response
 from ledger.server.views import Remembered, View
 from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, EntryBundle, Tile, parse_path
 
-MAX_REMEMBERED = 256
-"""Objects kept in memory: tiles of 8 KiB, bundles of some 200, packed ones of some 100."""
+MAX_REMEMBERED_BYTES = 16 << 20
+"""Objects kept in memory: tiles of 8 KiB, bundles of some 500, packed ones of some 200."""
 _LEVEL = 1
 """Of gzip: digests and signatures do not shrink, the JSON around them does at once."""
 _GZIP = 31
@@ -22,7 +22,7 @@ class Tiles:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._objects: Remembered[bytes] = Remembered(MAX_REMEMBERED)
+        self._objects: Remembered[bytes] = Remembered(MAX_REMEMBERED_BYTES, weigh=len)
 
     def checkpoint(self, request: Request) -> Response:
         """Return the newest checkpoint; asked for again every time, because it is what changes."""

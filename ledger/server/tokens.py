@@ -179,20 +179,10 @@ class TokenFile:
     def _load(self) -> dict[str, Token]:
         """Read the file where it changed. No file: no token, so nobody may write."""
         try:
-            with self._path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                seen = (found.st_ino, found.st_mtime_ns, found.st_size)
-                if seen == self._seen:
-                    return self._tokens
-                if found.st_mode & 0o077:
-                    raise ConfigError(
-                        f"permissions of {FILE_NAME}",
-                        expected="readable by its owner only",
-                        actual="readable by others",
-                        next_step="Run `chmod 600` on it; the hashes in it cannot be used to write",
-                    )
-                self._tokens = {each.id: each for each in parse_tokens(file.read(MAX_TOKENS_BYTES + 1))}
-                self._seen = seen
+            found = self._path.stat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen != self._seen:
+                self._tokens, self._seen = self._read(), seen
         except FileNotFoundError:
             self._seen, self._tokens = None, {}
         except OSError as error:
@@ -200,6 +190,17 @@ class TokenFile:
                 f"file {FILE_NAME}", expected="a readable file", actual=error.strerror
             ) from error
         return self._tokens
+
+    def _read(self) -> dict[str, Token]:
+        with self._path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ConfigError(
+                    f"permissions of {FILE_NAME}",
+                    expected="readable by its owner only",
+                    actual="readable by others",
+                    next_step="Run `chmod 600` on it; the hashes in it cannot be used to write",
+                )
+            return {each.id: each for each in parse_tokens(file.read(MAX_TOKENS_BYTES + 1))}
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:

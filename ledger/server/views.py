@@ -17,7 +17,7 @@ from ledger.digests import DigestIndex
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.index import Index
 from ledger.log.fetch import Fetch
-from ledger.log.published import PublishedLog
+from ledger.log.published import MAX_BUNDLE_BYTES, PublishedLog
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.merkle import HASH_BYTES, leaf_hash
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
@@ -27,10 +27,14 @@ _Value = TypeVar("_Value")
 
 
 class Remembered(Generic[_Value]):
-    """A bounded memory of what was made last, safe for threads; the longest unused goes first."""
+    """A bounded memory of what was made last, safe for threads; the longest unused goes first.
 
-    def __init__(self, most: int) -> None:
-        self._most, self._lock = most, threading.Lock()
+    ``most`` bounds the sum of what ``weigh`` says of each value; without it, their number.
+    """
+
+    def __init__(self, most: int, *, weigh: Callable[[_Value], int] = lambda _: 1) -> None:
+        self._most, self._weigh, self._lock = most, weigh, threading.Lock()
+        self._weight = 0
         self._values: OrderedDict[object, _Value] = OrderedDict()
 
     def get(self, key: object) -> _Value | None:
@@ -41,12 +45,15 @@ class Remembered(Generic[_Value]):
             return value
 
     def put(self, key: object, value: _Value) -> None:
-        """Remember a value."""
+        """Remember a value in the place of the one before; one that is too heavy alone is not remembered."""
         with self._lock:
+            if (old := self._values.pop(key, None)) is not None:
+                self._weight -= self._weigh(old)
             self._values[key] = value
-            self._values.move_to_end(key)
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
+            self._weight += self._weigh(value)
+            while self._weight > self._most:
+                _, gone = self._values.popitem(last=False)
+                self._weight -= self._weigh(gone)
 
 
 MAX_BUNDLES = 16_384
@@ -81,9 +88,7 @@ class _SeenLog(PublishedLog):
             return
         offsets = self._offsets.get(bundle)
         if offsets is None:
-            offsets = array("L", [0])
-            for each in self.bundle(EntryBundle(index=bundle)):
-                offsets.append(offsets[-1] + 2 + len(each))
+            offsets = _offsets_of(self.fetch(EntryBundle(index=bundle).path, max_bytes=MAX_BUNDLE_BYTES))
             self._offsets.put(bundle, offsets)
         first, past = offsets[at], offsets[at + 1]
         entry = _read_at(self._folder / EntryBundle(index=bundle).path, first + 2, past - first - 2)
@@ -93,6 +98,15 @@ class _SeenLog(PublishedLog):
             yield from super().read(start, end, size=size)
             return
         yield entry
+
+
+def _offsets_of(data: bytes) -> "array[int]":
+    """Return where each entry of a full bundle begins, and where the last ends; of a damaged one anything: hashes tell."""
+    offsets, at = array("L", [0]), 0
+    for _ in range(TILE_WIDTH):
+        at += 2 + int.from_bytes(data[at : at + 2], "big")
+        offsets.append(at)
+    return offsets
 
 
 def _read_at(path: pathlib.Path, offset: int, length: int) -> bytes:

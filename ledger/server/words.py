@@ -1,5 +1,6 @@
 """How a revision stands, in the words of every interface: "Signed by", "Signer changed", "Unsigned", "Could not verify"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ def standing_of(row: Row) -> Standing | None:
     return Standing(UNVERIFIED if event.signatures else UNSIGNED)
 
 
-def newest(rows: list[Row]) -> Row | None:
+def newest(rows: Sequence[Row]) -> Row | None:
     """Return the last event that speaks for the model: no proposal, and not the word of an observer."""
     return next(
         (

@@ -266,6 +266,20 @@ def _open_regular(path: pathlib.Path) -> BinaryIO:
     raise OSError(errno.EINVAL, "not a regular file")
 
 
+def read_file(path: pathlib.Path, *, max_bytes: int) -> bytes:
+    """Read a file that somebody named. Raises NotFoundError, LimitError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
+        ) from error
+    if len(data) > max_bytes:
+        raise LimitError(f"file {path}", expected=f"at most {max_bytes} bytes", actual="more")
+    return data
+
+
 def write_file_durably(path: pathlib.Path, data: bytes, *, mode: int) -> None:
     """Write a file and its name durably, in the place of a regular file or of nothing.
 

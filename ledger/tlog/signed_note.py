@@ -248,6 +248,7 @@ class VerifiedNote:
     signers: tuple[VerifierKey, ...]
 
 
+_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE = re.compile("\u2014 ([^ ]+) ([A-Za-z0-9+/=]+)")
 
 
@@ -266,7 +267,7 @@ def parse_note(data: bytes) -> Note:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedError("signed note", expected="UTF-8", actual=str(error)) from error
-    if any(byte < 0x20 and byte != 0x0A for byte in data):
+    if _CONTROL.search(data):
         raise MalformedError("signed note", expected="no control character but newline", actual="one")
     body, blank, lines = text.rpartition("\n\n")
     if not blank or not lines.endswith("\n"):

@@ -96,8 +96,14 @@ def _by_us(server, folder, many, *, in_flight):
 
     async def submit():
         log = RekorV2(instance.shards[-1], instance.keys, in_flight=in_flight)
+        waiting, receipts = iter(many), []
+
+        async def drain():
+            for signed in waiting:
+                receipts.append(await log.submit(signed))
+
         start, used = time.perf_counter(), time.process_time()
-        receipts = await asyncio.gather(*map(log.submit, many))
+        await asyncio.gather(*(drain() for _ in range(in_flight)))
         seconds, used = time.perf_counter() - start, time.process_time() - used
         await log.close()
         return seconds, used / len(many) * 1e6, receipts

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 
 from cli.main import run
 from ledger.bundle.bodies import hashedrekord_v2
+from ledger.embedded import remote
 from ledger.embedded.directory import open_for_reading
 from ledger.errors import (
     ConfigError,
@@ -21,6 +23,7 @@ from ledger.errors import (
     ProofError,
     RejectedError,
     RestoredError,
+    SourceError,
     UnavailableError,
     UsageError,
 )
@@ -492,3 +495,41 @@ def test_a_ledger_in_rekor_v1_is_the_same(tmp_path, capsys):
         hub.call(
             "proof", hub.directory, "1", "-o", str(tmp_path / "e.tlog-proof"), code=MalformedError.exit_code
         )
+
+
+def test_the_public_instance_is_kept_and_needs_no_network_to_accept(tmp_path, capsys, monkeypatch):
+    hub, fetched = Hub(tmp_path, capsys), []
+
+    def fetch():
+        fetched.append(1)
+        if not hub.published:
+            raise SourceError("TUF", expected="an answer", actual="none")
+        return hub.published
+
+    monkeypatch.setattr(remote, "fetch_public", fetch)
+    hub.published = None
+    make = (
+        "init",
+        hub.directory,
+        "--origin",
+        "log.example/models",
+        "--hub",
+        "hub.example",
+        "--log",
+        "rekor-v2",
+    )
+    with hub.rekor.serve() as url:
+        hub.call(*make, code=SourceError.exit_code)
+        tree = hub.rekor.tree
+        log = TrustedLog(base_url=f"http://{tree.origin}", spki=tree.spki, log_id=tree.log_id, write_url=url)
+        root, signing = write_trust(tmp_path, [log])
+        hub.published = b'{"trustedRoot":%s,"signingConfig":%s}' % (root.read_bytes(), signing.read_bytes())
+        hub.call(*make, "--read-url", f"{url}/read")
+        assert hub.record("r1")["logged"]
+        assert len(fetched) == 2, "once for each init: it is not old"
+        os.utime(tmp_path / "ledger/trust/public.json", (0, 0))
+        hub.published = None
+        assert hub.record("r2")["logged"]
+        assert len(fetched) == 3
+        hub.audit()
+        assert len(fetched) == 3, "who only reads asks nobody"

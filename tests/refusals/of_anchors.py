@@ -12,7 +12,8 @@ from ledger.embedded.anchor_export import export_anchors
 from ledger.embedded.anchor_key import load_or_make, public_keys
 from ledger.embedded.anchor_list import AnchorReport, list_anchors
 from ledger.embedded.anchoring import MEMORY_BUDGET, Authorities, _hasty, _make_folder, anchor, newest_shard
-from ledger.embedded.directory import format_key, open_for_reading
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.keys import format_key
 from ledger.encoding import format_canonical_json
 from ledger.errors import (
     ConfigError,

@@ -240,8 +240,8 @@ ENTRIES = (
     ),
     refused(
         UnknownKindError,
-        "kind of the log entry: expected hashedrekord, dsse or intoto, in a version of Rekor 1 or 2, for what is signed "
-        f"here, got cose 0.0.1. {NEWER}",
+        "kind of the log entry: expected hashedrekord 0.0.2, hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2, got cose 0.0.1. "
+        + NEWER,
         lambda _: _logged_as(b'{"apiVersion":"0.0.1","kind":"cose"}', ("cose", "0.0.1")),
     ),
     refused(

@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 from cli.main import group
+from ledger.bundle.export import format_sigstore_bundle
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_reading, open_for_recording
 from ledger.embedded.reading import write_proof
@@ -392,5 +393,12 @@ CASES = (
         UsageError,
         "what to retry: expected EVENTs or --all, got both. Compare with the command's --help",
         lambda scene: _call("outbox", "retry", _ledger(scene), "0", "--all"),
+    ),
+    refused(
+        MalformedError,
+        "entry for a bundle: expected an envelope, got a map commit. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda _: format_sigstore_bundle(
+            format_map_commit(MapCommit(covers=0, root=bytes(32))), spki=b"", log_entries=[]
+        ),
     ),
 )

@@ -17,8 +17,9 @@ from cli.options import read_token
 from ledger.client.reconcile import find_missing, parse_pairs
 from ledger.client.spool import MAX_EVENT_BYTES, Spool, drain, open_client
 from ledger.config import ServeConfig
-from ledger.embedded.directory import _load_keys, open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading, open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
+from ledger.embedded.keys import load_keys
 from ledger.encoding import parse_form
 from ledger.entry import keyid_of
 from ledger.errors import (
@@ -258,7 +259,7 @@ def _submit(
     """Sign an event as the hub of the scene's ledger does, and append it."""
     folder = scene.ledger()
     with open_for_recording(folder) as opened:
-        keys = _load_keys(folder, opened.config)
+        keys = load_keys(folder, opened.config)
         signer = HubSigner(key=keys.hub, keyid=keyid_of(keys.spki))
         drafter = Drafter(ledger=ledger, hub="hub.example", now=lambda: AT)
         about = _upload(model={"name": "new", "revision": "r"}).facts
@@ -292,7 +293,7 @@ def _submit(
 def _same_id(scene):
     folder = scene.ledger()
     with open_for_recording(folder) as opened:
-        keys = _load_keys(folder, opened.config)
+        keys = load_keys(folder, opened.config)
         signer = HubSigner(key=keys.hub, keyid=keyid_of(keys.spki))
         drafter = Drafter(ledger="log.example/models", hub="hub.example", now=lambda: AT)
         for name in ("one", "two"):
@@ -666,6 +667,13 @@ SPOOL = (
 )
 
 SUBMITTING = (
+    turned(
+        MalformedError,
+        "body: expected 7 bytes, as announced, got 2 bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
+        lambda scene: _ask(
+            scene, "/v1/standings", method="POST", data=b"{}", headers={"content-length": "7"}
+        ),
+    ),
     refused(
         MalformedError,
         'body: expected {"entries": […]} with 1 to 100, got another form. Get it again from where it came; if it stays the same, tell whoever wrote it',

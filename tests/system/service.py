@@ -10,7 +10,10 @@ from tests.system import peers
 
 @contextlib.contextmanager
 def serving(folder, *options, env=None):
-    """Serve a ledger; yields (address, process). It is stopped as a service manager would."""
+    """Serve a ledger; yields (address, process). It is stopped as a service manager would.
+
+    Its log is in ``service.log`` beside the ledger: a pipe that nobody empties would not hold it.
+    """
     port = peers.free_port()
     command = [
         sys.executable,
@@ -22,9 +25,10 @@ def serving(folder, *options, env=None):
         f"127.0.0.1:{port}",
         *options,
     ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=peers.REPOSITORY
-    )
+    with folder.with_name("service.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=log, env=env, cwd=peers.REPOSITORY
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         peers.wait_until(lambda: peers.get(f"{url}/health/live") is not None, running=process)
@@ -32,4 +36,4 @@ def serving(folder, *options, env=None):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=40)
+        process.wait(timeout=40)

@@ -1,13 +1,16 @@
 """A ledger in a real Rekor: recorded, drained, audited, through restarts, an outage and a rotation of shards."""
 
+import contextlib
 import json
 import pathlib
 import signal
+import sqlite3
 
 import pytest
 
 from cli.main import run
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
+from tests.system.rekor_v1 import backend
 
 
 class Hub:
@@ -112,6 +115,16 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
         settings.write_text(text)
         receipt = hub.record("r1")
         assert (receipt["shard"], receipt["timestamps"]) == ("old.example", 1)
+        database = pathlib.Path(hub.directory, "outbox.db")
+        kept = database.read_bytes()
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            # The timestamp of another signature.
+            connection.execute(
+                "UPDATE receipts SET timestamps = (SELECT timestamps FROM receipts WHERE number = 0)"
+            )
+            connection.commit()
+        assert "timestamp" in hub.call("log", "audit", hub.directory, code=61)["message"]
+        database.write_bytes(kept)
         old.freeze()
         assert hub.record("r2", "--wait-seconds", "3")["lastError"]["error"] == "FrozenError"
         # The operator publishes a new trust root, in which the old shard stays: positions count from it.
@@ -122,3 +135,26 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
         hub.call("outbox", "retry", hub.directory, "--seconds", "30")
         assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1)]
         assert hub.audit()["logged"] == 3
+
+
+def test_a_ledger_in_a_real_rekor_v1_survives_an_outage(hub, tmp_path):
+    with backend() as machinery:
+        with machinery.server() as server:
+            hub.init(*server.write_trust(tmp_path), kind="rekor-v1")
+            receipt = hub.record("r1")
+            assert (receipt["state"], receipt["shardOrder"]) == ("logged", 0)
+            assert receipt["integratedTime"] > 0
+            assert hub.record("r1")["repeated"]
+            trust, bundle = str(tmp_path / "ledger/trust.toml"), str(tmp_path / "e.json")
+            hub.call("proof", hub.directory, "1", "-o", bundle)
+            assert (
+                hub.call("verify", "--bundle", bundle, "--trust", trust, "--log-only")["log"]
+                == "INCLUDED_ONLY"
+            )
+            key, tree, port = server.key, server.tree, server.port
+        for number in range(2, 12):
+            assert hub.record(f"r{number}", "--no-wait")["state"] == "pending"
+        assert hub.call("outbox", "retry", hub.directory, "--seconds", "1", code=50)["logged"] == 0
+        with machinery.server(key=key, tree=tree, port=port):
+            assert hub.call("outbox", "retry", hub.directory, "--seconds", "60")["logged"] == 10
+        assert hub.audit()["logged"] == 12

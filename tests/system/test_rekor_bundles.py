@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
@@ -155,33 +155,70 @@ def test_a_proof_file_of_a_real_rekor_verifies(world, hubledger):
     assert counted.verified.checkpoint == receipt.proven.tree
 
 
+def test_we_verify_the_first_entry_of_an_empty_log(tmp_path, hubledger):
+    """cosign leaves out what is 0 or empty: the indices, and the hashes of the proof."""
+    tool("cosign")
+    with rekor_v2(tmp_path / "rekor") as server:
+        root, config = write_trust(tmp_path, [server.trusted])
+        (tmp_path / "weights").write_bytes(b"weights")
+        cosign(tmp_path, "generate-key-pair", "--output-key-prefix", str(tmp_path / "cosign"))
+        bundle = tmp_path / "first.sigstore.json"
+        cosign(
+            tmp_path,
+            *("sign-blob", "--key", str(tmp_path / "cosign.key"), "--bundle", str(bundle), "--yes"),
+            *("--signing-config", str(config), "--trusted-root", str(root), str(tmp_path / "weights")),
+        )
+    assert "logIndex" not in bundle.read_text()
+    code, out, err = hubledger(
+        *("verify", "--bundle", bundle, "--trusted-root", root, "--artifact", tmp_path / "weights"),
+        *("--public-key", tmp_path / "cosign.pub", "--json"),
+    )
+    assert (code, json.loads(out)["logEntries"][0]["leafIndex"]) == (0, 0), out + err
+
+
 SIGN = {
     "a file": ("sign-blob", ()),
     "a statement": ("attest-blob", ("--type", "https://example.org/p/v1", "--predicate", "predicate.json")),
 }
 
 
-def test_we_verify_a_bundle_of_cosign_with_an_rsa_key(world, hubledger):
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    (world.folder / "rsa.pem").write_bytes(
-        private.private_bytes(
+KEYS = {
+    "RSA": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
+}
+"""Keys that cosign imports and signs with; with Ed25519 its own check of what it signed fails."""
+
+
+@pytest.mark.parametrize("what", SIGN)
+@pytest.mark.parametrize("kind", KEYS)
+def test_we_verify_what_cosign_signs_with_another_kind_of_key(world, hubledger, kind, what):
+    command, more = SIGN[what]
+    (world.folder / "predicate.json").write_text('{"n": 1}')
+    (world.folder / "other.pem").write_bytes(
+        KEYS[kind]().private_bytes(
             serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
     )
+    for old in world.folder.glob("other.[kp]??"):
+        if old.suffix != ".pem":
+            old.unlink()
     cosign(
         world.folder,
-        *("import-key-pair", "--key", world.path("rsa.pem"), "--output-key-prefix", world.path("rsa")),
+        *("import-key-pair", "--key", world.path("other.pem"), "--output-key-prefix", world.path("other")),
     )
-    bundle = world.path("rsa.sigstore.json")
+    bundle = world.path("other.sigstore.json")
     cosign(
         world.folder,
-        *("sign-blob", "--key", world.path("rsa.key"), "--bundle", bundle, "--yes"),
-        *("--signing-config", str(world.config), "--trusted-root", str(world.root), world.path("weights")),
+        *(command, "--key", world.path("other.key"), "--bundle", bundle, "--yes"),
+        *("--signing-config", str(world.config), "--trusted-root", str(world.root)),
+        *(world.path(word) if word.endswith(".json") else word for word in more),
+        world.path("weights"),
     )
     known = ("verify", "--bundle", bundle, "--trusted-root", world.root, "--artifact", world.path("weights"))
-    code, out, err = hubledger(*known, "--public-key", world.path("rsa.pub"))
+    code, out, err = hubledger(*known, "--public-key", world.path("other.pub"))
     assert code == 0, out + err
 
 

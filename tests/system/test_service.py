@@ -4,7 +4,9 @@ import itertools
 import json
 import os
 import re
+import resource
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from ledger.client.spool import Recorder, Spool
+from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_reading
 from ledger.entry import parse_entry
 from ledger.server.tokens import TokenFile
@@ -47,8 +50,8 @@ def test_it_answers_head_and_unknown_paths_and_stops_with_0(tmp_path):
         assert (found.status_code, found.json()["type"]) == (404, "/problems/not-found")
         assert httpx.get(f"{url}/v1/history", params={"model": "../../etc/passwd"}).status_code == 200
         process.terminate()
-        _, err = process.communicate(timeout=40)
-    assert process.returncode == 0, err
+        assert process.wait(timeout=40) == 0
+    err = folder.with_name("service.log").read_bytes()
     lines = [json.loads(line) for line in err.splitlines()]
     assert any({"method": "GET", "route": "/docs", "status": 200}.items() <= line.items() for line in lines)
     assert b"passwd" not in err  # names of strangers are not in the log of the service
@@ -255,3 +258,59 @@ def test_the_upload_of_the_guide_is_recorded(tmp_path):
     receipt, end = json.JSONDecoder().raw_decode(done.stdout)
     assert (receipt["eventId"], receipt["decision"]) == ("upload-1", "observed")
     assert json.loads(done.stdout[end:])["events"][0]["eventId"] == "upload-1"
+
+
+def test_half_a_batch_is_not_taken_for_a_batch(tmp_path):
+    """A connection that breaks after a line: what came is whole lines, and not what was announced."""
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, _), client(folder, url) as hub:
+        whole = lines(body("u-1"), body("u-2", revision="r2"))
+        head = (
+            "POST /v1/events/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n"
+            f"authorization: {hub.headers['authorization']}\r\ncontent-length: {len(whole)}\r\n\r\n"
+        )
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(head.encode() + whole[: whole.index(b"\n") + 1])
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)  # refused, or closed
+        assert hub.post("/v1/events", json=body("u-3", revision="r3")).json()["leafIndex"] == 1
+
+
+def test_a_log_that_nobody_reads_stops_nobody(tmp_path):
+    folder = new_ledger(tmp_path)
+    port = peers.free_port()
+    command = [sys.executable, "-m", "cli.main", "serve", str(folder), "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=peers.REPOSITORY
+    ) as process:
+        url = f"http://127.0.0.1:{port}"
+        peers.wait_until(lambda: peers.get(f"{url}/health/live") is not None, running=process)
+        with httpx.Client(base_url=url, timeout=30) as reader:
+            for _ in range(1500):  # some 150 bytes each, into a pipe of 64 KiB
+                assert reader.get("/health/live").status_code == 200
+        process.terminate()
+        lines = process.communicate(timeout=40)[1].splitlines()
+    assert len(lines) >= 1500
+    assert process.returncode == 0
+
+
+def test_a_disk_without_room_is_503_and_goes_on_when_there_is_room_again(tmp_path):
+    """The limit on the size of files stands for a full disk: every write fails until it is lifted, without a restart."""
+    folder = new_ledger(tmp_path)
+    with serving(folder) as (url, process), client(folder, url) as hub:
+        assert hub.post("/v1/events", json=body("before")).status_code == 201
+        peers.wait_until(lambda: history(hub, "acme/new"))
+        _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1, hard))
+        refused = [hub.post("/v1/events", json=body(f"u-{n}", revision=f"r{n}")) for n in range(5)]
+        assert {each.status_code for each in refused} == {503}
+        assert all(each.headers["retry-after"] for each in refused)
+        assert hub.get("/health/ready").status_code == 503
+        assert history(hub, "acme/new")  # whoever reads is served meanwhile
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        peers.wait_until(lambda: hub.get("/health/ready").status_code == 200, running=process)
+        again = [hub.post("/v1/events", json=body(f"u-{n}", revision=f"r{n}")) for n in range(5)]
+        assert [each.status_code for each in again] == [201] * 5
+        assert hub.post("/v1/events", json=body("before")).json()["repeated"]
+    assert audit_ledger(folder, progress=lambda *_: None, workers=1)["size"] == 7

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.any_bundle import parse_any_bundle
+from ledger.bundle.bodies import Verifier, hashedrekord_v2
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.sigstore_bundle import check_bundle
@@ -21,6 +22,7 @@ from tests.sigstore_world import (
     TIME,
     RekorOne,
     RekorTwo,
+    sign,
     sign_file,
     sign_payload,
     trusted_root,
@@ -54,9 +56,9 @@ MADE = {
 
 
 def make(name, **changes):
-    log, sign, known = MADE[name]
+    log, make_bundle, known = MADE[name]
     log = log()
-    return log, sign(log, **known | changes)
+    return log, make_bundle(log, **known | changes)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -202,6 +204,26 @@ def test_a_statement_that_cannot_be_read_is_about_nothing(payload):
     assert not result.subjects.digests
 
 
+def test_the_first_entry_of_a_log_has_no_index_and_no_hashes():
+    """As protobuf's JSON writes them: what is 0 or empty is left out."""
+    log = RekorTwo()
+    log.entries, log.levels = [], [[]]
+    private = p256_key("alice")
+    digest = hashlib.sha256(ARTIFACT).digest()
+    body = hashedrekord_v2(digest, sign(private, ARTIFACT), Verifier(spki_of(private)))
+    log.append(body)
+    entry = log.entry(0) | {"canonicalizedBody": format_base64(body)}
+    del entry["inclusionPromise"], entry["integratedTime"], entry["logIndex"]
+    assert entry["inclusionProof"].pop("logIndex") == "0"
+    assert entry["inclusionProof"].pop("hashes") == []
+    bundle = sign_file(RekorTwo())
+    bundle["messageSignature"]["signature"] = format_base64(sign(private, ARTIFACT))
+    bundle["verificationMaterial"]["tlogEntries"] = [entry]
+    result = check(bundle, log)
+    assert result.satisfied, result.failure
+    assert (result.entries[0].leaf_index, result.entries[0].tree.size) == (0, 1)
+
+
 # Other keys
 
 
@@ -237,10 +259,10 @@ def test_an_ed25519_key_signs_statements_in_rekor_v1(kind):
     assert (result.log, result.failure.step) == (LogResult.INVALID, "signature of the bundle")
 
 
-@pytest.mark.parametrize("sign", [sign_file, sign_payload])
-def test_ed25519ph_cannot_be_checked(sign):
+@pytest.mark.parametrize("make_bundle", [sign_file, sign_payload])
+def test_ed25519ph_cannot_be_checked(make_bundle):
     log = RekorTwo()
-    result = check(sign(log, private=ed25519_key("alice")), log)
+    result = check(make_bundle(log, private=ed25519_key("alice")), log)
     assert (result.log, result.failure.actual) == (LogResult.CANNOT_CHECK, "Ed25519ph")
 
 
@@ -372,7 +394,7 @@ def test_an_entry_for_a_statement_is_none_for_a_file():
     file, payload = sign_file(log), sign_payload(log)
     file["verificationMaterial"]["tlogEntries"] = payload["verificationMaterial"]["tlogEntries"]
     result = check(file, log)
-    assert (result.log, result.failure.step) == (LogResult.CANNOT_CHECK, "kind of the log entry")
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "body of the log entry")
 
 
 @pytest.mark.parametrize(
@@ -383,6 +405,14 @@ def test_what_is_no_trusted_root_ends_the_check(root):
     _, bundle = make("a file in Rekor v2")
     with pytest.raises(ConfigError, match="trusted root"):
         check_bundle(parse_any_bundle(json.dumps(bundle).encode()), root=root)
+
+
+def test_a_log_without_a_beginning_is_refused():
+    log, bundle = make("a file in Rekor v2")
+    root = json.loads(trusted_root(log))
+    del root["tlogs"][0]["publicKey"]["validFor"]["start"]
+    with pytest.raises(ConfigError, match="trusted root"):
+        check_bundle(parse_any_bundle(json.dumps(bundle).encode()), root=json.dumps(root).encode())
 
 
 def test_a_client_trust_config_holds_a_trusted_root():

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import pathlib
+import random
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -465,6 +466,45 @@ def test_a_model_that_is_called_like_a_statement_about_keys_holds_nobody_up(scen
     assert scene.store._rows("SELECT count(*) FROM pending WHERE barrier") == [(0,)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_log_does_each_event_is_logged_once(tmp_path, seed):
+    """Callers from several threads, a log of changing moods, restarts of the dispatcher and of the outbox."""
+    chance, shards = random.Random(seed), [FakeShard(0), FakeShard(1)]
+    scene = Scene(tmp_path, shards=shards)
+
+    def moods(answer, shard):
+        def moody(signed):
+            shard.down, shard.loses = chance.random() < 0.2, int(chance.random() < 0.2)
+            shard.frozen = shard.shard.order == 1 and chance.random() < 0.02
+            return answer(signed)
+
+        return moody
+
+    for each in shards:
+        each.answer = moods(each.answer, each)
+    with scene.stack:
+        scene.open()
+        for round_ in range(3):
+            with scene.dispatching(grace=chance.choice([0.0, 5.0])):
+                callers = [
+                    threading.Thread(target=scene.record, args=(10,), kwargs={"start": 40 * round_ + 10 * at})
+                    for at in range(4)
+                ]
+                for each in callers:
+                    each.start()
+                for each in callers:
+                    each.join()
+            scene.reopen()
+        fates = scene.drain()
+        logged = [body for shard in shards for body in shard.bodies]
+        assert set(logged) == set(bodies(scene, range(120)))
+        assert all(fate.receipts for fate in fates.values())
+        # Only a change of shards may log a statement twice, each in another shard.
+        assert all(len(shard.bodies) == len(set(shard.bodies)) for shard in shards)
+        _, heads = scene.outbox.lookup([], ["name:acme/tiny"])
+        assert heads["name:acme/tiny"].sequence == 119
+
+
 # Receipts
 
 
@@ -555,6 +595,34 @@ def test_a_failure_to_keep_statements_stops_the_outbox(scene):
     with scene.dispatching(), pytest.raises(WriteError):
         scene.outbox.wait_for([0], timeout=TIMEOUT)
     assert scene.shards[0].sent == []
+
+
+def test_a_damaged_entry_stops_the_outbox_and_is_not_sent(scene):
+    scene.record(2)
+    scene.store._connection.execute(
+        """UPDATE accepted SET entry = CAST('{"payload":""}' AS BLOB) WHERE number = 1"""
+    )
+    with scene.dispatching(), pytest.raises(CorruptError):
+        scene.outbox.wait_for([1], timeout=TIMEOUT)
+    assert len(scene.shards[0].sent) < 2
+
+
+def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
+    class Broken:
+        shard = scene.shards[0].shard
+
+        async def submit(self, signed):
+            raise ZeroDivisionError
+
+        async def close(self):
+            pass
+
+    scene.record(1)
+    with scene.dispatching(connect=lambda _: Broken()):
+        wait_until(lambda: scene.outbox.pending([0])[0].attempts)
+    assert scene.outbox.pending([0])[0].code == "ZeroDivisionError"
+    assert "a bug while number 0 was submitted" in caplog.text
+    assert scene.drain()[0].receipts
 
 
 def test_answers_carry_numbers(scene):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ledger.errors import LimitError, SourceError
-from ledger.log.posting import Poster
+from ledger.log.posting import Poster, _Turns
 from ledger.log.wire import MAX_HEAD_BYTES, WireTransport
 
 LIMIT = 1000
@@ -298,6 +298,57 @@ def test_a_redirect_is_not_followed():
     server = Server(plain(head=b"Location: http://elsewhere.example/\r\n", status=b"307 Temporary Redirect"))
     assert run(server, use).status == 307
     assert len(server.requests) == 1
+
+
+def test_turns_are_passed_on_also_by_those_who_give_up():
+    async def main():
+        running, most, order = set(), 0, []
+        release = asyncio.Event()
+
+        async def handle(request):
+            nonlocal most
+            number = int(request.url.path[1:])
+            order.append(number)
+            running.add(number)
+            most = max(most, len(running))
+            try:
+                await release.wait()
+            finally:
+                running.remove(number)
+            return httpx.Response(200, stream=httpx.ByteStream(b""))
+
+        poster = Poster(3, max_bytes=LIMIT, transport=httpx.MockTransport(handle))
+        tasks = [
+            asyncio.ensure_future(poster.post(f"http://log.example/{at}", content=b"")) for at in range(10)
+        ]
+        await asyncio.wait(tasks, timeout=0)
+        for given_up in (1, 5):  # one that has its turn, one that waits
+            tasks[given_up].cancel()
+        await asyncio.wait([tasks[1], tasks[5]])
+        release.set()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        return most, order, [type(each).__name__ for each in answers]
+
+    most, order, answers = asyncio.run(main())
+    assert most == 3
+    assert order == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert answers.count("Answer") == 8
+    assert answers[1] == answers[5] == "CancelledError"
+
+
+def test_a_turn_that_comes_in_the_moment_of_giving_up_is_passed_on():
+    async def main():
+        turns = _Turns(1)
+        await turns.__aenter__()
+        waiting = asyncio.ensure_future(turns.__aenter__())
+        await asyncio.wait([waiting], timeout=0)
+        await turns.__aexit__()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert waiting.cancelled()
+        await asyncio.wait_for(turns.__aenter__(), 5)
+
+    asyncio.run(main())
 
 
 def test_a_failure_names_what_was_asked():

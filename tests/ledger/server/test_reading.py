@@ -177,12 +177,22 @@ def test_standings_answer_for_each_pair_in_order(service):
         b'{"pairs": [], "as": "x"}',
         b'{"pairs": [], "pairs": []}',
         b'{"pairs": [{"model": "", "revision": "r"}]}',
+        b'{"pairs": [{"model": "\\ud800", "revision": "r"}], "as": "recorded"}',
         b"\xff",
     ],
 )
 def test_standings_refuse_another_form(service, body):
     found = service.ask("POST", "/v1/standings", body=body)
     assert (found.status, found.json["type"]) == (400, "/problems/malformed")
+
+
+def test_standings_take_names_that_are_no_text(service):
+    data = (
+        b'{"pairs": [{"model": "\\ud800", "revision": "\\u0000"}, {"model": "\\udc80raw", "revision": "r1"}]}'
+    )
+    first, raw = service.ask("POST", "/v1/standings", body=data).json["standings"]
+    assert (first["model"], first["standing"]) == ("%ED%A0%80", "Not recorded")
+    assert raw["standing"].startswith("Signed by")
 
 
 def test_standings_refuse_too_many_pairs(service):

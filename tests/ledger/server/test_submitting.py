@@ -9,7 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import _load_keys, init
+from ledger.embedded.directory import init
+from ledger.embedded.keys import load_keys
 from ledger.encoding import format_canonical_json
 from ledger.entry import keyid_of
 from ledger.event import ManifestRef, format_statement
@@ -26,7 +27,7 @@ class SigningHub:
     """Decides and signs as a hub does that holds the key."""
 
     def __init__(self, folder, service, *, hub="hub.example", ledger="log.example/models"):
-        keys = _load_keys(folder, service.writer.ledger.config)
+        keys = load_keys(folder, service.writer.ledger.config)
         self.signer = HubSigner(key=keys.hub, keyid=keyid_of(keys.spki))
         self.drafter = Drafter(ledger=ledger, hub=hub, now=lambda: AT)
         self.log, self.service = service.writer.ledger.log, service
