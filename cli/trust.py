@@ -40,12 +40,13 @@ def add(source: str, sha256: str | None, *, as_json: bool) -> None:
     from ledger.client import trust_source
     from ledger.client.trust import MAX_TRUST_BYTES
     from ledger.client.trust_store import Origin
+    from ledger.storage.directory import read_file
 
     if trust_source.is_address(source):
         data, origin = trust_source.fetch_first(trust_source.open_source(source)), Origin.TLS_ONLY
     else:
         path = pathlib.Path(source)
-        data, origin = trust_source.read_local(path, max_bytes=MAX_TRUST_BYTES), Origin.CONFIRMED
+        data, origin = read_file(path, max_bytes=MAX_TRUST_BYTES), Origin.CONFIRMED
         source = str(path.absolute())
     stored = open_store().add(data, source=source, origin=origin, sha256=_digest(sha256))
     if as_json:
@@ -200,12 +201,12 @@ def sign(
     from ledger.client import trust_source
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
     from ledger.client.trust_signature import sign_trust, verify_update
-    from ledger.storage.directory import write_file_durably
+    from ledger.storage.directory import read_file, write_file_durably
 
-    data = trust_source.read_local(file, max_bytes=MAX_TRUST_BYTES)
+    data = read_file(file, max_bytes=MAX_TRUST_BYTES)
     signature = sign_trust(data, [_read_key(each) for each in keys])
     if previous is not None:
-        before = parse_trust(trust_source.read_local(previous, max_bytes=MAX_TRUST_BYTES))
+        before = parse_trust(read_file(previous, max_bytes=MAX_TRUST_BYTES))
         verify_update(before, data, signature)
     written = file.with_name(file.name + trust_source.SUFFIX)
     write_file_durably(written, signature, mode=0o644)
@@ -230,10 +231,11 @@ def publish(directory: pathlib.Path, file: pathlib.Path, *, as_json: bool) -> No
     from ledger.client.trust import MAX_TRUST_BYTES
     from ledger.client.trust_signature import MAX_SIGNATURE_BYTES
     from ledger.embedded.trust_versions import publish_trust
+    from ledger.storage.directory import read_file
 
-    data = trust_source.read_local(file, max_bytes=MAX_TRUST_BYTES)
+    data = read_file(file, max_bytes=MAX_TRUST_BYTES)
     beside = file.with_name(file.name + trust_source.SUFFIX)
-    trust = publish_trust(directory, data, trust_source.read_local(beside, max_bytes=MAX_SIGNATURE_BYTES))
+    trust = publish_trust(directory, data, read_file(beside, max_bytes=MAX_SIGNATURE_BYTES))
     if as_json:
         echo_json({"ledger": trust.ledger, "version": trust.version, "sha256": _hash(data)})
     else:

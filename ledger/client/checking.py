@@ -1,6 +1,5 @@
 """One call before a model is loaded: reads the files, gets the proof, checks all, and raises unless everything holds."""
 
-import asyncio
 import os
 import pathlib
 import time
@@ -232,6 +231,8 @@ async def check_async(
     offline: bool = False,
 ) -> NamedResult:
     """Do the same in a thread, for programs that must not wait. Raises as ``check``."""
+    import asyncio  # only for those who have it anyway: it takes a tenth of the time of a whole check to load
+
     return await asyncio.to_thread(
         check,
         path,

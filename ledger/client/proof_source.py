@@ -12,12 +12,13 @@ from ledger.client.asking import fetch_bundle
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, ProofBundle, parse_bundle
 from ledger.client.result import LocalFiles
-from ledger.client.trust_source import is_address, open_source, read_local
+from ledger.client.trust_source import is_address, open_source
 from ledger.client.trust_store import StoredTrust
 from ledger.client.user_store import UserFolder, file_name
 from ledger.encoding import Json
 from ledger.errors import InputError, NotFoundError, SourceError, UsageError, WriteError
 from ledger.log.fetch import Fetch
+from ledger.storage.directory import read_file
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.signed_note import parse_note
 
@@ -168,7 +169,7 @@ def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofB
 
 def read_bundle(path: pathlib.Path) -> Sourced:
     """Read a file of `hubledger fetch-proof`. Raises NotFoundError, MalformedError, LimitError."""
-    bundle = parse_bundle(read_local(path, max_bytes=MAX_BUNDLE_BYTES))
+    bundle = parse_bundle(read_file(path, max_bytes=MAX_BUNDLE_BYTES))
     return Sourced(bundle=bundle, source=f"file {path}, fetched {_time(bundle)}")
 
 

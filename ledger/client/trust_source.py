@@ -8,6 +8,7 @@ from ledger.client.trust_signature import MAX_SIGNATURE_BYTES
 from ledger.client.trust_store import FetchVersion
 from ledger.errors import NotFoundError, SignatureError, SourceError, UsageError
 from ledger.log.fetch import Fetch, fetch_from_url
+from ledger.storage.directory import read_file
 
 WELL_KNOWN = ".well-known/hubledger/trust"
 SIGNATURE = f"{WELL_KNOWN}.sig"
@@ -48,17 +49,6 @@ def open_source(url: str, *, connect: Callable[[str], Fetch] = _connect) -> Fetc
     if address.userinfo or address.query or address.fragment:
         raise UsageError("address of a trust file", expected="https://host/…", actual="more than that")
     return fetch
-
-
-def read_local(path: pathlib.Path, *, max_bytes: int) -> bytes:
-    """Read a file, one byte more than it may have. Raises NotFoundError."""
-    try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
-    except OSError as error:
-        raise NotFoundError(
-            f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
-        ) from error
 
 
 def fetch_first(fetch: Fetch) -> bytes:
@@ -104,8 +94,8 @@ def versions_at(fetch: Fetch, *, known: int) -> FetchVersion:
 
 def version_in(path: pathlib.Path) -> FetchVersion:
     """Return what offers one file, with its signature beside it. Raises NotFoundError, ConfigError, LimitError."""
-    data = read_local(path, max_bytes=MAX_TRUST_BYTES)
+    data = read_file(path, max_bytes=MAX_TRUST_BYTES)
     parse_trust(data)
-    signature = read_local(path.with_name(path.name + SUFFIX), max_bytes=MAX_SIGNATURE_BYTES)
+    signature = read_file(path.with_name(path.name + SUFFIX), max_bytes=MAX_SIGNATURE_BYTES)
     left = [(data, signature)]
     return lambda _: left.pop() if left else None

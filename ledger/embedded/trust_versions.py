@@ -16,7 +16,7 @@ from ledger.client.trust_signature import MAX_SIGNATURE_BYTES, verify_signed, ve
 from ledger.embedded.directory import Layout, load_trust
 from ledger.errors import ConfigError, NotFoundError
 from ledger.log.local import writer_lock
-from ledger.storage.directory import DirectoryObjects, write_file_durably
+from ledger.storage.directory import DirectoryObjects, read_file, write_file_durably
 
 
 def publish_trust(directory: pathlib.Path, data: bytes, signature: bytes) -> TrustFile:
@@ -33,7 +33,7 @@ def publish_trust(directory: pathlib.Path, data: bytes, signature: bytes) -> Tru
             new = _first_with_key(old, data, signature)
         else:
             new = verify_update(old, data, signature)
-        store.put([(f"{old.version}.toml", layout.trust.read_bytes())])
+        store.put([(f"{old.version}.toml", read_file(layout.trust, max_bytes=MAX_TRUST_BYTES))])
         # If we stop here, an old version can be had under its number: nothing changed for anybody.
         store.replace(f"{new.version}.toml", data)
         store.replace(f"{new.version}.toml.sig", signature)
@@ -60,7 +60,7 @@ def _first_with_key(old: TrustFile, data: bytes, signature: bytes) -> TrustFile:
 
 def read_trust(layout: Layout, version: int | None) -> bytes:
     """Return the trust file that counts, or one version of it. Raises NotFoundError."""
-    current = layout.trust.read_bytes()
+    current = read_file(layout.trust, max_bytes=MAX_TRUST_BYTES)
     newest = parse_trust(current).version
     if version is None or version == newest:
         return current
@@ -69,7 +69,7 @@ def read_trust(layout: Layout, version: int | None) -> bytes:
 
 def read_trust_signature(layout: Layout, version: int | None) -> bytes:
     """Return the signature of the trust file that counts, or of one version. Raises NotFoundError."""
-    newest = parse_trust(layout.trust.read_bytes()).version
+    newest = parse_trust(read_file(layout.trust, max_bytes=MAX_TRUST_BYTES)).version
     wanted = newest if version is None else version
     return _get(layout, wanted, newest, max_bytes=MAX_SIGNATURE_BYTES, suffix=".toml.sig")
 

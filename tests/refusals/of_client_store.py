@@ -17,7 +17,7 @@ from ledger.client.proof_source import ProofCache, Wanted, find_proof, read_bund
 from ledger.client.result import LogResult
 from ledger.client.trust import format_trust, parse_trust
 from ledger.client.trust_signature import sign_trust, signed_text, verify_signed, verify_update
-from ledger.client.trust_source import open_source, read_local, versions_at
+from ledger.client.trust_source import open_source, versions_at
 from ledger.client.trust_store import Origin, StoredTrust, TrustStore
 from ledger.embedded.directory import Layout, open_for_reading
 from ledger.embedded.recording import make_proof
@@ -381,11 +381,6 @@ CASES = (
         UsageError,
         "address of a trust file: expected https://host/…, got more than that. Compare with the command's --help",
         lambda _: open_source("https://a:b@hub.example"),
-    ),
-    refused(
-        NotFoundError,
-        "file <folder>/none: expected a readable file, got No such file or directory. Check the path",
-        lambda scene: read_local(scene.folder / "none", max_bytes=1),
     ),
     refused(
         SignatureError,

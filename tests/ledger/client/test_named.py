@@ -10,12 +10,12 @@ from ledger.client.named import Asked, check_named
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import Claim, ProofBundle, choose, parse_bundle
 from ledger.client.result import LocalFiles, LogResult, ModelResult
-from ledger.client.trust import format_trust
+from ledger.client.trust import HubKey, format_trust
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.errors import InputError, SignatureError
 from ledger.event import HistoryLink, format_statement
 from ledger.verification import Explanation, Findings
-from tests.world import NOW, World, digest, key_signer, make_event, signed_by
+from tests.world import NOW, World, digest, key_signer, make_event, p256_key, signed_by, spki_of
 
 NAME = "acme/model"
 
@@ -341,3 +341,14 @@ def test_the_latest_event_of_what_was_asked_is_chosen():
     assert choose((), revision=None, content=None) is None
     again = claim(5, "r2", "looked again")
     assert choose((*claims, again), revision=None, content=digest("content new")) == again
+
+
+@pytest.mark.parametrize(("end", "accepted"), [(None, True), (5, True), (4, False)])
+def test_an_entry_by_a_stolen_key_is_refused_by_whoever_has_the_update(world, pins, end, accepted):
+    """The event is at leaf 4; the key was stolen, and counts only before ``end``."""
+    stored = trusted(world, hub_keys=(HubKey(spki=spki_of(p256_key("hub")), end=end),))
+    found = check(world, pins, stored=stored)
+    assert found.result.satisfied is accepted
+    if not accepted:
+        assert found.result.model is ModelResult.NOT_ACCEPTED
+        assert all(pin.as_json()["kind"] == "log" for pin in pins.known())
