@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from cli import demo_world
 from ledger.client import CheckFailedError, check, check_async
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
@@ -16,6 +17,7 @@ from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.errors import NotFoundError, SourceError
 from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
 from tests.system.service import serving
+from tests.world import ISSUER, WORKFLOW
 
 NAME = "hub.example/acme/tiny"
 
@@ -288,3 +290,34 @@ def test_without_network_and_without_a_kept_proof_nothing_is_claimed(hubledger, 
     assert verify(hubledger, hub.model, "--offline")[0] == 34
     with pytest.raises(SourceError):
         check(hub.model, name=NAME)
+
+
+# Keyless
+
+
+def test_a_keyless_signature_is_checked_here_against_the_root_that_is_given(hubledger, ledger, tmp_path):
+    instance = demo_world.DemoSigstore()
+    model = tmp_path / "keyless"
+    model.mkdir()
+    write_model(model)
+    signed = instance.sign(demo_world.oms_statement(model), identity=WORKFLOW, issuer=ISSUER)
+    (model / "model.sig").write_bytes(signed)
+    root = tmp_path / "root.json"
+    root.write_bytes(instance.trusted_root())
+    request = RecordRequest(name="acme/tiny", revision="r1", model=model, trust_config=root)
+    assert record_revision(ledger, request)["outcome"] == "VERIFIED"
+    other = tmp_path / "other.json"
+    other.write_bytes(demo_world.DemoSigstore().trusted_root())
+    expected = ("--expect-signer", WORKFLOW, "--expect-issuer", ISSUER)
+    with serving(ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        code, facts = verify(hubledger, model, "--trusted-root", root, *expected)
+        assert (code, row(facts, "signature, checked here")["result"]) == (0, "ok")
+        code, facts = verify(hubledger, model, "--trusted-root", other, *expected)
+        assert (code, facts["model"]) == (20, "NOT_ACCEPTED")
+        assert "the trusted root or key that you gave" in facts["failure"]["causes"][1]
+        lookalike = WORKFLOW.replace("release", "releas\u0435")
+        assert (
+            verify(hubledger, model, "--trusted-root", root, "--expect-signer", lookalike, *expected[2:])[0]
+            == 21
+        )
