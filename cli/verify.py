@@ -10,7 +10,7 @@ import click
 
 from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
-from cli.verify_output import as_facts, as_text
+from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
 from ledger.errors import UsageError, WriteError
 
@@ -154,6 +154,7 @@ Exit codes:
 )
 @click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
 @click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
+@click.option("--explain", is_flag=True, help="Show which bytes each step used.")
 @click.option("--log-only", is_flag=True, help="Check the log alone, without files.")
 @click.option(
     "--evidence-out",
@@ -194,6 +195,7 @@ def command(  # noqa: PLR0917 - click passes each option
     expect_all: bool,
     log_only: bool,
     offline: bool,
+    explain: bool,
     as_json: bool,
     **expected: Any,
 ) -> int:
@@ -234,8 +236,10 @@ def command(  # noqa: PLR0917 - click passes each option
         written = (
             None if named.result.evidence is None else _write_evidence(named.result.evidence, evidence_out)
         )
-        return show_named(named, written, as_json=as_json)
+        return show_named(named, written, explain=explain, as_json=as_json)
     _refuse_without_name(ctx)
+    if explain:
+        refuse_beside(ctx, "--explain", ("--bundle",))
     if trust_file is None and bundle_file is not None:
         from cli.verify_bundle import verify_any
 
@@ -281,9 +285,10 @@ def command(  # noqa: PLR0917 - click passes each option
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
-        echo_json({**as_facts(result), **({"evidence": str(written)} if written else {}), "exitCode": code})
+        facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
+        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, written, columns=columns()))
+        click.echo(as_text(result, written, columns=columns()) + (explained_text(data) if explain else ""))
     return code
 
 
@@ -299,18 +304,21 @@ class _Known(TypedDict):
     openings: "Sequence[Opening]"
 
 
-def show_named(named: "NamedResult", written: pathlib.Path | None, *, as_json: bool) -> int:
+def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: bool, as_json: bool) -> int:
     """Show the result of a check by name; return the exit code."""
     result = named.result
     code = exit_code(result)
     if as_json:
         facts = {"name": named.name, "source": named.source, "trust": named.origin.value, **as_facts(result)}
         facts["changes"] = list(named.changes)
+        facts |= explained_facts(named.proof) if explain else {}
         echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
         return code
     click.echo(as_text(result, written, columns=columns()))
     for each in named.changes:
         click.echo(wrap(f"Since last time: {printable(each)}.", columns=columns()))
+    if explain:
+        click.echo(explained_text(named.proof))
     return code
 
 

@@ -66,13 +66,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedResult:
-    """The result of a check by name. ``source``: where the proof came from; ``changes``: what is new since last time."""
+    """The result of a check by name. ``source``: where the proof came from; ``changes``: what is new since last time.
+
+    ``proof``: the bytes that were checked.
+    """
 
     result: CheckResult
     name: str
     source: str
     origin: Origin
     changes: tuple[str, ...] = ()
+    proof: bytes = b""
 
 
 def check_named(
@@ -99,7 +103,12 @@ def check_named(
             return check_named(bundle, asked, stored=stored, pins=pins, source=source, now=now)
     result = replace(found.result, checks=(*found.rows, *found.result.checks))
     return NamedResult(
-        result=result, name=asked.name, source=source, origin=stored.origin, changes=tuple(found.changes)
+        result=result,
+        name=asked.name,
+        source=source,
+        origin=stored.origin,
+        changes=tuple(found.changes),
+        proof=bundle.proof,
     )
 
 
