@@ -6,6 +6,7 @@ over TLS alone is ``TLS_ONLY`` until somebody compared its digest; an update nev
 
 import hashlib
 import pathlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,7 +15,7 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
 from ledger.client.trust_signature import verify_update
 from ledger.client.user_store import UserFolder, file_name
 from ledger.encoding import Json
-from ledger.errors import ConflictError, InputError, NotFoundError, SignatureError
+from ledger.errors import ConfigError, ConflictError, InputError, NotFoundError, SignatureError
 
 MAX_UPDATES = 1000
 """Versions that one update goes through: each is one signature, and a server decides how many there are."""
@@ -98,11 +99,12 @@ class TrustStore:
         """Store a first trust file of a ledger; with the digest that the publisher shows elsewhere it is confirmed.
 
         Raises:
-            ConfigError, LimitError: no trust file. SignatureError: another digest than ``sha256``.
+            ConfigError, LimitError: no trust file, or one with an id that no hub has. SignatureError: another digest.
             ConflictError: there is one of this ledger, or of this hub, with other bytes. WriteError, CorruptError.
         """
         new = StoredTrust(data=data, trust=parse_trust(data), source=source, origin=origin)
         new = _compared(new, sha256)
+        _check_ids(new.trust)
         with self._folder.changing():
             for each in self.list():
                 if each.data == data and each.trust.ledger == new.trust.ledger:
@@ -187,6 +189,18 @@ def _compared(found: StoredTrust, sha256: bytes | None) -> StoredTrust:
             next_step="Do not use it: ask the publisher which one is theirs",
         )
     return replace(found, origin=Origin.CONFIRMED)
+
+
+def _check_ids(trust: TrustFile) -> None:
+    """Refuse ids that no ledger can have (see ``ledger.config``): one with a look-alike letter would be taken for another."""
+    for what, value in (("hub.id", trust.hub), ("ledger", trust.ledger)):
+        if not re.fullmatch(r"[\x21-\x7e]{1,128}", value):
+            raise ConfigError(
+                f"setting {what} of the trust file",
+                expected="at most 128 printable ASCII characters without spaces",
+                actual=ascii(value),
+                next_step="Do not use it: a name that only looks like another hub's is made to be mistaken",
+            )
 
 
 def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:

@@ -622,4 +622,12 @@ CASES = (
         "use another mirror",
         _trickle,
     ),
+    refused(
+        ConfigError,
+        "setting hub.id of the trust file: expected at most 128 printable ASCII characters without spaces, got "
+        "'hub.ex\\u0430mple'. Do not use it: a name that only looks like another hub's is made to be mistaken",
+        lambda scene: _store(scene).add(
+            _version(1, hub="hub.ex\u0430mple"), source="b", origin=Origin.TLS_ONLY
+        ),
+    ),
 )

@@ -233,6 +233,13 @@ def test_an_update_that_fails_keeps_what_was_reached(store):
     assert store.get(HUB).trust.version == 2
 
 
+@pytest.mark.parametrize("hub", ["hub.ex\u0430mple", "hub.example\u202e", "hub example", "", "h" * 129])
+def test_a_hub_that_only_looks_like_another_is_not_added(store, hub):
+    with pytest.raises(ConfigError, match="setting hub"):
+        store.add(version(1, hub=hub), source="https://hub.example", origin=Origin.TLS_ONLY)
+    assert store.list() == []
+
+
 def test_what_is_removed_is_gone(store):
     store.add(version(1), source="a", origin=Origin.CONFIRMED)
     assert store.remove(HUB).trust.hub == HUB
