@@ -1,7 +1,8 @@
 """The `hubledger` command: which commands there are, and how every failure is shown.
 
 A command's module is imported when that command runs, never before, so `--help` stays quick and a command
-pays only for what it uses. Each module `cli.<name>` holds one click command or group named `command`.
+pays only for what it uses. Each module `cli.<name>` (`_` for `-`) holds one click command or group named
+`command`.
 """
 
 import gc
@@ -19,7 +20,10 @@ COMMANDS: dict[str, str] = {
     "record": "Verify one model revision and record what was found.",
     "history": "Show a model's events, with a marker where the signer changed.",
     "proof": "Write the proof that an event is in the log.",
-    "verify": "Check a proof, and a model, against a trust file. Offline.",
+    "verify": "Check a model before it is loaded, by its name, a proof or a bundle.",
+    "fetch-proof": "Fetch all that a check without network needs, into one file.",
+    "trust": "Add, compare, update or sign the trust files that checks rely on.",
+    "pins": "Show or forget what checks remember of logs and histories.",
     "log": "Show the signed checkpoint, audit a whole log, or anchor it in another.",
     "evidence": "Show, export, withdraw or collect what events name by digest.",
     "identity": "Open or erase identities that were recorded as commitments.",
@@ -54,7 +58,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        loaded = importlib.import_module(f"cli.{cmd_name}").command
+        loaded = importlib.import_module(f"cli.{cmd_name.replace('-', '_')}").command
         if not isinstance(loaded, click.Command):
             raise TypeError(f"cli.{cmd_name}.command is {type(loaded).__name__}")
         return loaded

@@ -1,4 +1,4 @@
-"""`hubledger verify`: check a proof, and a model, against a trust file, or a Sigstore bundle. Offline."""
+"""`hubledger verify`: check a model by its name, or a proof or Sigstore bundle at hand, against a trust file."""
 
 import pathlib
 import time
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
-from cli.output import columns, echo_json, json_option
+from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
-from cli.verify_output import as_facts, as_text
+from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
 from ledger.errors import UsageError, WriteError
 
 if TYPE_CHECKING:
     from ledger.client.expect import Expectation
+    from ledger.client.named import NamedResult
     from ledger.client.opening import Opening
     from ledger.client.partial import PartialFiles
     from ledger.client.result import LocalFiles
@@ -98,6 +99,19 @@ Exit codes:
 
 
 @click.command(cls=_Ordered, epilog=_EPILOG)
+@click.argument("path", metavar="[MODEL]", type=click.Path(path_type=pathlib.Path), required=False)
+@click.option(
+    "--name",
+    help="The model at a hub that you trust, as HUB/NAMESPACE/MODEL: its event is fetched and checked.",
+)
+@click.option(
+    "--revision", help="With --name: this revision; default: the latest with the content that is here."
+)
+@click.option(
+    "--from", "proof_bundle", type=_FILE, help="With --name: a file of fetch-proof, for no network."
+)
+@click.option("--offline", is_flag=True, help="With --name: only what was fetched before.")
+@click.option("--url", help="With --name: the hub's service, if not where its trust file came from.")
 @click.option("--proof", "proof_file", type=_FILE, help="The .tlog-proof file.")
 @click.option(
     "--bundle", "bundle_file", type=_FILE, help="A Sigstore bundle instead of a proof, ours or any other."
@@ -140,6 +154,7 @@ Exit codes:
 )
 @click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
 @click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
+@click.option("--explain", is_flag=True, help="Show which bytes each step used.")
 @click.option("--log-only", is_flag=True, help="Check the log alone, without files.")
 @click.option(
     "--evidence-out",
@@ -159,6 +174,11 @@ Exit codes:
 def command(  # noqa: PLR0917 - click passes each option
     ctx: click.Context,
     /,
+    path: pathlib.Path | None,
+    name: str | None,
+    revision: str | None,
+    proof_bundle: pathlib.Path | None,
+    url: str | None,
     proof_file: pathlib.Path | None,
     bundle_file: pathlib.Path | None,
     trust_file: pathlib.Path | None,
@@ -174,10 +194,16 @@ def command(  # noqa: PLR0917 - click passes each option
     partial: bool,
     expect_all: bool,
     log_only: bool,
+    offline: bool,
+    explain: bool,
     as_json: bool,
-    **_expected: Any,
+    **expected: Any,
 ) -> int:
-    """Check offline that an event is in the log, and that the files are what the hub verified.
+    """Check that an event is in the log, and that the files are what the hub verified.
+
+    With --name the files in MODEL are checked against the hub's latest event for them, which is fetched; what was seen of
+    log and model is remembered, and neither may go back. With --proof or --bundle all is offline, and the files are
+    --model.
 
     Exit code 0 only if both results satisfy the trust file; each other result has its own.
     """
@@ -189,6 +215,31 @@ def command(  # noqa: PLR0917 - click passes each option
     if evidence_file is not None:
         _refuse_beside_evidence(ctx)
     _check_given(ctx)
+    if name is not None:
+        from cli.verify_named import Options, verify_named
+
+        options = Options(
+            path=path,
+            name=name,
+            revision=revision,
+            proof_file=proof_bundle,
+            url=url,
+            offline=offline,
+            trust_file=trust_file,
+            trusted_root=trusted_root,
+            public_keys=tuple(expected["public_key"]),
+            opening=opening,
+            expect_all=expect_all,
+            log_only=log_only,
+        )
+        named = verify_named(ctx, options, quiet=as_json)
+        written = (
+            None if named.result.evidence is None else _write_evidence(named.result.evidence, evidence_out)
+        )
+        return show_named(named, written, explain=explain, as_json=as_json)
+    _refuse_without_name(ctx)
+    if explain:
+        refuse_beside(ctx, "--explain", ("--bundle",))
     if trust_file is None and bundle_file is not None:
         from cli.verify_bundle import verify_any
 
@@ -234,9 +285,10 @@ def command(  # noqa: PLR0917 - click passes each option
     written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
-        echo_json({**as_facts(result), **({"evidence": str(written)} if written else {}), "exitCode": code})
+        facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
+        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, written, columns=columns()))
+        click.echo(as_text(result, written, columns=columns()) + (explained_text(data) if explain else ""))
     return code
 
 
@@ -252,19 +304,51 @@ class _Known(TypedDict):
     openings: "Sequence[Opening]"
 
 
+def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: bool, as_json: bool) -> int:
+    """Show the result of a check by name; return the exit code."""
+    result = named.result
+    code = exit_code(result)
+    if as_json:
+        facts = {"name": named.name, "source": named.source, "trust": named.origin.value, **as_facts(result)}
+        facts["changes"] = list(named.changes)
+        facts |= explained_facts(named.proof) if explain else {}
+        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
+        return code
+    click.echo(as_text(result, written, columns=columns()))
+    for each in named.changes:
+        click.echo(wrap(f"Since last time: {printable(each)}.", columns=columns()))
+    if explain:
+        click.echo(explained_text(named.proof))
+    return code
+
+
+def _refuse_without_name(ctx: click.Context) -> None:
+    """Options that only a check by name has would be ignored without one. Raises UsageError."""
+    named = ("--revision", "--from", "--offline", "--url")
+    beside = [each for each in named if given_on(ctx, each)]
+    if ctx.params["path"] is not None:
+        beside.insert(0, "MODEL")
+    if beside:
+        raise UsageError(
+            "hubledger verify",
+            expected="--name with MODEL, --revision, --from, --offline and --url; else --model names the files",
+            actual=f"{beside[0]} without --name",
+        )
+
+
 def _check_given(ctx: click.Context) -> None:
-    given = [each for each in ("--proof", "--bundle", "--evidence") if given_on(ctx, each)]
+    given = [each for each in ("--name", "--proof", "--bundle", "--evidence") if given_on(ctx, each)]
     if len(given) != 1:
         raise UsageError(
             "hubledger verify",
-            expected="one of --proof, --bundle and --evidence",
+            expected="one of --name, --proof, --bundle and --evidence",
             actual=" and ".join(given) or "none",
         )
 
 
 def _refuse_beside_evidence(ctx: click.Context) -> None:
     """Evidence is checked against a trust file alone: every other option would be ignored, so it is refused."""
-    others = [each.opts[0] for each in ctx.command.params]
+    others = [each.opts[0] for each in ctx.command.params if isinstance(each, click.Option)]
     allowed = ("--evidence", "--trust", "--json")
     beside = [each for each in others if each not in allowed and given_on(ctx, each)]
     if beside:

@@ -129,3 +129,20 @@ def explain(failure: Failure) -> list[str]:
     lines = [f"Failed: {failure.step}: expected {failure.expected}, got {failure.actual}"]
     lines += [f"  possible: {cause}" for cause in failure.causes]
     return [*lines, f"  next: {failure.next_step}"]
+
+
+def explained_facts(proof: bytes) -> dict[str, Any]:
+    """Return which bytes each step used as JSON facts."""
+    from ledger.client.explaining import explain_proof
+
+    return {"explained": [{"step": each.step, "used": list(each.lines)} for each in explain_proof(proof)]}
+
+
+def explained_text(proof: bytes) -> str:
+    """Return the same as text: lines stay whole, so that they can be copied."""
+    from ledger.client.explaining import explain_proof
+
+    lines = [""]
+    for each in explain_proof(proof):
+        lines += ["", each.step, *(f"  {printable(line)}" for line in each.lines)]
+    return "\n".join(lines)

@@ -28,6 +28,14 @@ def vectors() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_user_data(tmp_path_factory):
+    """No test reads or writes what the user who runs the tests has; those that keep something name a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUBLEDGER_DATA", str(tmp_path_factory.mktemp("user") / "data"))
+        yield
+
+
 @pytest.fixture
 def hubledger(capsys):
     """Run a command in this process; returns (exit code, standard output, standard error in one line)."""

@@ -225,7 +225,7 @@ def test_every_command_and_option_is_in_the_reference():
     for name, command in known.items():
         described, _ = section(text, f"## {name}")
         rows = [row[0] for row in read_tables(described)]
-        named = {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", row)}
+        named = {word for row in rows for word in re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", row)}
         options = {word for each in command.params if isinstance(each, click.Option) for word in each.opts}
         assert named == options - {"--json"}, name
         arguments = [
@@ -272,9 +272,20 @@ def test_every_result_is_in_the_reference(heading, known):
 
 def test_every_exit_code_of_verify_is_in_the_reference():
     text, _ = section(read_reference("results.md"), "## Exit codes")
-    described = {int(row[0]): row[1].strip("`") for row in read_tables(text)}
+    described = {int(row[0]): row[1].strip("`") for row in read_tables(text.partition("\n### ")[0])}
     assert described.pop(0) == "satisfied"
     assert described == {each.value: each.name for each in cli.verify.ExitCode}
+
+
+def test_every_outcome_names_a_test_that_exists():
+    text, _ = section(read_reference("results.md"), "### What is printed, and a test of each")
+    rows = read_tables(text.partition("\n## ")[0])
+    for row in rows:
+        path, _, name = row[2].strip("`").partition("::")
+        assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8"), name
+    codes = {int(code) for row in rows for code in row[0].split(", ")}
+    reached = {each.value for each in cli.verify.ExitCode} - {cli.verify.ExitCode.NOT_LOGGED}
+    assert reached <= codes
 
 
 # Links

@@ -14,9 +14,12 @@ from ledger.bundle.signature import TrustMaterial, claimed_signer, verify_signat
 from ledger.bundle.statement import parse_signed_files
 from ledger.bundle.statement import parse_statement as parse_signed_statement
 from ledger.client.event_bundle import check_event_bundle
+from ledger.client.proof_bundle import Claim, ProofBundle
+from ledger.client.proof_bundle import parse_bundle as parse_proof_bundle
 from ledger.client.roots import parse_root
 from ledger.client.sigstore_bundle import check_bundle
 from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust_signature import verify_update
 from ledger.client.verify import check_proof
 from ledger.config import Config, format_config, parse_config
 from ledger.encoding import parse_base64, parse_canonical_json, parse_decimal, parse_hex, parse_json
@@ -34,8 +37,15 @@ from ledger.tlog.checkpoint import verify_checkpoint
 from tests import events, oms, sigstore_world, world
 from tests.fakes.rekor import FakeTree, body_of
 from tests.ledger.tlog.test_canonical import DOCUMENTS, LOG, TRUST
-from tests.refusals import of_anchors, of_bundle
+from tests.refusals import of_anchors, of_bundle, of_client_store
 
+NEXT = of_client_store._version(2)
+BUNDLE = ProofBundle(
+    name="acme/tiny",
+    proof=LOG.proof(5),
+    claims=(Claim(leaf_index=5, revision="r", content_sha256=bytes(32), manifest_sha256=bytes(32)),),
+    fetched_at=1,
+).format()
 SPLICES = [
     b"",
     b"\0",
@@ -152,6 +162,11 @@ PARSERS = DOCUMENTS | {
     ),
     "a bundle of an event": (sigstore_world.event_bundle(TWO), check_event(TWO)),
     "a trusted root": (sigstore_world.trusted_root(ONE, TWO), parse_root),
+    "a file of fetch-proof": (BUNDLE, parse_proof_bundle),
+    "the signature of a trust file": (
+        of_client_store._signed(NEXT, "first"),
+        lambda data: verify_update(parse_trust(of_client_store._version(1)), NEXT, data),
+    ),
     "a trust file of Rekor": (format_trust(sigstore_world.trust_of(ONE, TWO)), parse_trust),
     "a proof to check": (LOG.proof(5, since=3), check),
     "a stored anchor": (ANCHOR, read_stored),

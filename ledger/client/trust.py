@@ -132,7 +132,8 @@ class TrustFile:
 
     ``version`` rises by one with every change; ``max_age`` is in seconds and judges claims about "latest" and
     "complete" only; ``monitors`` are the keys whose statements count for ``require = "audited"``. ``shards`` are those of a
-    ledger in Rekor, oldest first; then ``origin`` is empty and the policy asks for no witness.
+    ledger in Rekor, oldest first; then ``origin`` is empty and the policy asks for no witness. ``update_key`` is the
+    file's own offline key, by which the next version is known; without one no update is taken.
     """
 
     version: int
@@ -145,6 +146,7 @@ class TrustFile:
     max_age: int | None = None
     monitors: tuple[VerifierKey, ...] = ()
     shards: tuple[TrustedLog, ...] = ()
+    update_key: VerifierKey | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.version <= MAX_SAFE_INTEGER:
@@ -159,6 +161,25 @@ class TrustFile:
             raise ConfigError("hub keys of the trust file", expected="at least one", actual="none")
         if self.require not in REQUIRE:
             raise ConfigError("require", expected="one of " + ", ".join(REQUIRE), actual=self.require)
+        self._check_update_key()
+
+    def _check_update_key(self) -> None:
+        """Refuse a key that is on some server anyway: whoever broke in there could hand out trust files."""
+        if self.update_key is None:
+            return
+        if self.update_key.kind is not KeyType.ED25519:
+            raise ConfigError("update_key", expected="an Ed25519 key", actual=self.update_key.kind.name)
+        online = (
+            *(key for each in self.logs for key in each.keys),
+            *(each.key for each in self.policy.witnesses),
+            *self.monitors,
+        )
+        if any(each.public_key == self.update_key.public_key for each in online):
+            raise ConfigError(
+                "update_key",
+                expected="a key of its own, which is kept offline",
+                actual="the key of a log, a witness or a monitor",
+            )
 
     @classmethod
     def for_new_ledger(
@@ -246,6 +267,7 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
         "require": str,
         "max_age": int,
         "monitors": list,
+        "update_key": str,
         "log": dict,
         "hub": dict,
     },
@@ -255,7 +277,7 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
     "hub.key": {"spki": str, "first": int, "end": int, "first_shard": int, "end_shard": int},
 }
 _OPTIONAL: Mapping[str, frozenset[str]] = {
-    "": frozenset(("require", "max_age", "monitors")),
+    "": frozenset(("require", "max_age", "monitors", "update_key")),
     "log": frozenset(("kind", "origin", "policy", "shard")),
     "log.shard": frozenset(("vkey", "spki")),
     "hub": frozenset(),
@@ -304,6 +326,7 @@ def parse_trust(data: bytes) -> TrustFile:
             require=table.get("require", "included"),
             max_age=table.get("max_age"),
             monitors=tuple(_monitor(each) for each in table.get("monitors", [])),
+            update_key=VerifierKey.parse(table["update_key"]) if "update_key" in table else None,
         )
     except ConfigError:
         raise
@@ -414,6 +437,7 @@ def format_trust(trust: TrustFile) -> bytes:
         f'require = "{trust.require}"',
         *([] if trust.max_age is None else [f"max_age = {trust.max_age}"]),
         *_format_monitors(trust.monitors),
+        *([] if trust.update_key is None else [f'update_key = "{_escape(trust.update_key.format())}"']),
         "",
         *_format_log(trust),
         "",

@@ -60,8 +60,8 @@ def load_keys(root: pathlib.Path, config: Config) -> Keys:
     """Load the private keys. Raises ConfigError, which names the file and never repeats what is in it."""
     hub = load_hub_key(root / config.hub_key)
     return Keys(
-        log=_load_note_key(root / config.log_key),
-        cosigner=_load_note_key(root / config.cosigner_key),
+        log=load_note_key(root / config.log_key),
+        cosigner=load_note_key(root / config.cosigner_key),
         hub=hub,
     )
 
@@ -77,7 +77,8 @@ def load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
+def load_note_key(path: pathlib.Path) -> Ed25519NoteSigner:
+    """Load a private note key. Raises ConfigError, which names the file and never repeats what is in it."""
     # Bytes that are not ASCII become characters that no key has: an error of decoding would carry the key.
     text = read_secret(path).decode("ascii", "replace").strip()
     try:

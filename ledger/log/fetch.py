@@ -44,9 +44,17 @@ class _HttpFetch:
     """Reads objects over HTTP(S); thread-safe. Tries again where a server is busy or a connection broke."""
 
     def __init__(
-        self, base: str, client: "httpx.Client", pause: Callable[[float], object], tries: int
+        self,
+        base: str,
+        client: "httpx.Client",
+        *,
+        pause: Callable[[float], object],
+        tries: int,
+        seconds: float | None,
+        clock: Callable[[], float],
     ) -> None:
         self._base, self._client, self._pause, self._tries = base, client, pause, tries
+        self._seconds, self._clock = seconds, clock
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
@@ -78,7 +86,8 @@ class _HttpFetch:
                     )
                     raise _Busy(refusal) if status in _TRY_AGAIN else refusal
                 encoding = response.headers.get("content-encoding", "identity")
-                return _read_body(response.iter_raw(), encoding, name=name, max_bytes=max_bytes)
+                chunks = self._in_time(url, response.iter_raw())
+                return _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             refusal = SourceError(
                 f"GET {url}",
@@ -87,6 +96,19 @@ class _HttpFetch:
                 next_step="Check the address and try again",
             )
             raise _Busy(refusal) from error
+
+    def _in_time(self, url: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield what comes, as long as the whole body comes in time: a byte now and then would keep us for ever."""
+        began = self._clock()
+        for chunk in chunks:
+            if self._seconds is not None and self._clock() - began > self._seconds:
+                raise SourceError(
+                    f"GET {url}",
+                    expected=f"the whole answer within {self._seconds:g} s",
+                    actual="more to come",
+                    next_step="Try again later, or use another mirror",
+                )
+            yield chunk
 
 
 def _next_step(status: int) -> str:
@@ -114,8 +136,11 @@ def fetch_from_url(
     transport: "httpx.BaseTransport | None" = None,
     pause: Callable[[float], object] = time.sleep,
     tries: int = TRIES,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Fetch:
-    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each request; redirects are not followed.
+    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each read, ``seconds`` for a whole body, by
+    ``clock``; redirects are not followed.
 
     Raises:
         UsageError: no address of a web server.
@@ -141,7 +166,7 @@ def fetch_from_url(
         transport=transport,
         headers={"Accept-Encoding": "gzip, identity"},
     )
-    fetch = _HttpFetch(url.rstrip("/"), client, pause, tries)
+    fetch = _HttpFetch(url.rstrip("/"), client, pause=pause, tries=tries, seconds=seconds, clock=clock)
     weakref.finalize(fetch, client.close)
     return fetch
 

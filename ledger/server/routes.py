@@ -154,6 +154,9 @@ _WAIT = Parameter(
     words=("durable", "included", "witnessed"),
     says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof.",
 )
+_VERSION = Parameter(
+    name="version", kind="number", most=_MAX_LEAF, says="This version, not the one that counts now."
+)
 _EVIDENCE = Parameter(
     name="evidence",
     kind="word",
@@ -317,6 +320,22 @@ READ_ROUTES: tuple[Route, ...] = (
         f"Events as a JSON feed. {_FEED_NOTE}",
         ("application/feed+json", "Feed", "jsonfeed.org, version 1.1."),
         parameters=(_MAYBE_MODEL, _AS, _SIGNER),
+        problems=(p.NOT_FOUND,),
+    ),
+    _get(
+        "/.well-known/hubledger/trust",
+        "trust",
+        "The trust file for clients (TOML): `hubledger trust add` takes this address.",
+        (messages.TEXT, "bytes", "A trust file."),
+        parameters=(_VERSION,),
+        problems=(p.NOT_FOUND,),
+    ),
+    _get(
+        "/.well-known/hubledger/trust.sig",
+        "trust_signature",
+        "The signature of a trust file by its own offline key.",
+        (messages.TEXT, "bytes", "A signed note (c2sp.org/signed-note)."),
+        parameters=(_VERSION,),
         problems=(p.NOT_FOUND,),
     ),
     _get("/openapi.json", "openapi", "This description (OpenAPI 3.1).", (_JSON, "bytes", "The description.")),

@@ -17,6 +17,7 @@ from ledger.server.recording import Recording
 from ledger.server.routes import READ_ROUTES, WRITE_ROUTES
 from ledger.server.tiles import Tiles
 from ledger.server.tokens import Authority, Nobody
+from ledger.server.trust_files import TrustFiles
 from ledger.server.views import View
 from ledger.server.writer import Writer
 
@@ -60,6 +61,7 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
     """Return who answers each route that reads."""
     histories = Histories(view)
     tiles, models, pieces = Tiles(view), Models(view, histories), Pieces(view)
+    trust_files = TrustFiles(view)
     feeds, health = Feeds(view, histories), Health(view, writer)
     described = Descriptions((*READ_ROUTES, *WRITE_ROUTES))
     return {
@@ -80,6 +82,8 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "file": pieces.file,
         "feed_atom": feeds.atom,
         "feed_json": feeds.json,
+        "trust": trust_files.trust,
+        "trust_signature": trust_files.signature,
         "openapi": described.openapi,
         "reference": described.reference,
         "problem": described.problem,

@@ -127,7 +127,7 @@ def _check(policy: TrustPolicy) -> None:
 
 
 def _define(name: str, names: set[str]) -> None:
-    if name in names or name == "none" or not name or any(byte <= 0x20 for byte in name.encode()):
+    if name in names or name == "none" or not name or any(char <= " " for char in name):
         raise MalformedError("name in a policy", expected="a new name other than none", actual=name)
     names.add(name)
 

@@ -262,3 +262,21 @@ def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Con
         content=manifest.content(set(bundles)),
         bundles=tuple(manifest.files[each] for each in bundles),
     )
+
+
+def verify_content(
+    path: pathlib.Path, *, trust: TrustMaterial, progress: Progress | None = None
+) -> tuple[Content, Findings]:
+    """Return what is in a directory or file, and what its signatures are, from one reading of the files.
+
+    Raises:
+        NotFoundError, SourceError: the files cannot be read. ConfigError: ``trust`` cannot be used.
+    """
+    manifest, found, files = read_revision(path, progress=progress)
+    bundles = [each.path for each in found if _is_sound(each)]
+    content = Content(
+        manifest=manifest,
+        content=manifest.content(set(bundles)),
+        bundles=tuple(manifest.files[each] for each in bundles),
+    )
+    return content, judge(manifest, found, files, trust=trust)

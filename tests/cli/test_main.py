@@ -46,7 +46,7 @@ def test_help_lists_every_command_and_imports_none():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_of_the_table_is_there_and_explains_itself(name, capsys):
-    assert importlib.util.find_spec(f"cli.{name}") is not None
+    assert importlib.util.find_spec(f"cli.{name.replace('-', '_')}") is not None
     assert run([name, "--help"]) == 0
     assert f"Usage: hubledger {name}" in capsys.readouterr().out
 

@@ -345,7 +345,7 @@ def test_there_is_something_to_verify(folder, capsys):
     assert run(["verify", "--trust", "trust.toml"]) == 2
     assert (
         capsys.readouterr().err
-        == "hubledger: hubledger verify: expected one of --proof, --bundle and --evidence, got none. Compare with the command's --help\n"
+        == "hubledger: hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. Compare with the command's --help\n"
     )
 
 

@@ -153,7 +153,7 @@ TRUST_FILES = (
     ),
     refused(
         ConfigError,
-        "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, log, hub, got unknown. Correct what is named, and try again",
+        "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, update_key, log, hub, got unknown. Correct what is named, and try again",
         lambda _: _edit("require =", "requires ="),
     ),
     refused(

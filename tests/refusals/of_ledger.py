@@ -799,7 +799,7 @@ COMMANDS = (
     ),
     refused(
         UsageError,
-        "hubledger verify: expected one of --proof, --bundle and --evidence, got none. Compare with the command's --help",
+        "hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. Compare with the command's --help",
         lambda scene: _command("verify", "--trust", scene.write("trust", b"")),
     ),
     refused(

@@ -6,6 +6,7 @@ import pytest
 
 from ledger.client.trust import MAX_TRUST_BYTES, HubKey, TrustFile, format_trust, parse_trust
 from ledger.errors import ConfigError, LimitError, SignatureError
+from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.world import World, ed25519_key, p256_key, spki_of
 
 WORLD = World()
@@ -19,6 +20,7 @@ def full() -> TrustFile:
         require="complete",
         max_age=86_400,
         monitors=(WORLD.cosigner("monitor.example").verifier,),
+        update_key=Ed25519NoteSigner("hub.example/trust", ed25519_key("offline")).verifier,
         hub_keys=(
             HubKey(spki=spki_of(p256_key("hub")), first=0, end=100),
             HubKey(spki=spki_of(p256_key("hub-2")), first=100),
@@ -41,7 +43,7 @@ REFUSED = {
         ("require =", "requires ="),
         (
             "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, "
-            "log, hub, got unknown"
+            "update_key, log, hub, got unknown"
         ),
     ),
     "unknown setting of the log": (

@@ -168,3 +168,23 @@ def test_a_host_name_that_cannot_be_asked_for_is_an_answer_too():
     server = Server(UnicodeError("label empty or too long"))
     with pytest.raises(SourceError, match=r"GET \S+/x: expected an answer, got label empty or too long"):
         server.fetch()("x", max_bytes=10)
+
+
+def test_a_body_that_trickles_for_ever_is_given_up():
+    """By a clock that each byte moves on by ten seconds."""
+    clock = iter(range(0, 10_000, 10))
+    trickle = httpx.Response(200, stream=Trickle())
+    fetch = fetch_from_url(
+        URL,
+        transport=httpx.MockTransport(lambda _: trickle),
+        seconds=60,
+        clock=lambda: next(clock),
+    )
+    with pytest.raises(SourceError, match="expected the whole answer within 60 s, got more to come"):
+        fetch("x", max_bytes=1 << 20)
+
+
+class Trickle(httpx.SyncByteStream):
+    def __iter__(self):
+        while True:
+            yield b"x"

@@ -3,19 +3,24 @@
 import asyncio
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
 import pytest
 
+from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust_signature import sign_trust
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.recording import RecordRequest, record_revision
+from ledger.embedded.trust_versions import publish_trust
 from ledger.event import ManifestRef, Model, escape_name, outcome_of
 from ledger.recorder import Facts
 from ledger.server.app import Limits
 from ledger.server.messages import Request
 from ledger.server.service import make_app
+from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.events import digest, key, signed_by, workflow
+from tests.world import ed25519_key
 
 AT = "2026-01-02T03:04:05Z"
 HOSTILE = (
@@ -71,7 +76,16 @@ def fill(folder):
         for answer in ledger.recorder.record_batch(batch):
             assert not isinstance(answer, Exception), answer
         ledger.recorder.publish()
+    publish_signed_trust(folder / "ledger")
     return folder / "ledger"
+
+
+def publish_signed_trust(folder):
+    """Give the trust file a key of its own, and publish it as version 2."""
+    key = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
+    old = parse_trust((folder / "trust.toml").read_bytes())
+    data = format_trust(replace(old, version=2, update_key=key.verifier))
+    publish_trust(folder, data, sign_trust(data, [key]))
 
 
 @pytest.fixture(scope="session")

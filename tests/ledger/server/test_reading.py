@@ -63,6 +63,8 @@ def samples(service):
         "signer": (f"/v1/signers/{signer}", {"limit": "3"}),
         "feed_atom": ("/v1/feed.atom", {"signer": signer}),
         "feed_json": ("/v1/feed.json", {"model": "acme/changed"}),
+        "trust": ("/.well-known/hubledger/trust", {"version": "1"}),
+        "trust_signature": ("/.well-known/hubledger/trust.sig", {}),
         "openapi": ("/openapi.json", {}),
         "reference": ("/docs", {}),
         "problem": ("/problems/withdrawn", {}),

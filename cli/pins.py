@@ -1,0 +1,96 @@
+"""`hubledger pins`: what this user's checks remember of logs and histories."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.output import echo_json, format_table, json_option, printable
+from cli.trust import data_folder
+
+if TYPE_CHECKING:
+    from ledger.client.pins import HistoryPin, LogPin, Pins
+
+
+@click.group()
+def command() -> None:
+    """Show or forget what checks remember: the last checkpoint of each log, the last event of each history."""
+
+
+@command.command(name="list")
+@json_option
+def list_pins(*, as_json: bool) -> None:
+    """List what is remembered."""
+    found = open_pins().known()
+    if as_json:
+        echo_json({"pins": [_facts(each) for each in found]})
+        return
+    click.echo(format_table(("LEDGER", "OF", "REMEMBERED"), [_row(each) for each in found]))
+
+
+@command.command()
+@click.argument("name")
+@json_option
+def show(name: str, *, as_json: bool) -> None:
+    """Show what is remembered of NAME: a ledger, a log's origin, or a history such as name:acme/tiny."""
+    from ledger.client.pins import unknown_pin
+
+    facts = [_facts(each) for each in open_pins().known()]
+    found = [each for each in facts if name in (each["ledger"], each.get("origin"), each.get("key"))]
+    if not found:
+        raise unknown_pin(name)
+    if as_json:
+        echo_json({"pins": found})
+        return
+    for each in found:
+        for key, value in each.items():
+            shown = ", ".join(value) if isinstance(value, list) else str(value)
+            for line in shown.rstrip("\n").split("\n"):
+                click.echo(f"{key:<10}  {printable(line)}")
+        click.echo("")
+
+
+@command.command()
+@click.argument("name")
+@json_option
+def forget(name: str, *, as_json: bool) -> None:
+    """Forget what is remembered of NAME: a ledger, a log's origin, or a history.
+
+    The next check begins anew, and cannot tell whether the log went back since.
+    """
+    gone = open_pins().forget(name)
+    if as_json:
+        echo_json({"forgotten": [_facts(each) for each in gone]})
+    else:
+        click.echo(f"Forgot {len(gone)} of {printable(name)}")
+
+
+def open_pins() -> "Pins":
+    """Return this user's pins."""
+    from ledger.client.pins import Pins
+
+    return Pins(data_folder())
+
+
+def _row(pin: "LogPin | HistoryPin") -> tuple[str, str, str]:
+    facts = _facts(pin)
+    if "origin" in facts:
+        return facts["ledger"], f"log {facts['origin']}", f"checkpoint of size {facts['size']}"
+    return (
+        facts["ledger"],
+        facts["key"],
+        f"event {facts['sequence']} at leaf {facts['leafIndex']}, {facts['revision']}, {facts['level']}",
+    )
+
+
+def _facts(pin: "LogPin | HistoryPin") -> dict[str, Any]:
+    from ledger.client.pins import LogPin
+    from ledger.tlog.checkpoint import parse_checkpoint
+    from ledger.tlog.signed_note import parse_note
+
+    facts: dict[str, Any] = pin.as_json()
+    del facts["kind"]
+    if isinstance(pin, LogPin):
+        tree = parse_checkpoint(parse_note(pin.note).text)
+        return {"size": tree.size, "rootHash": tree.root_hash.hex(), **facts}
+    return facts | {"seen": datetime.fromtimestamp(pin.seen, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,0 +1,106 @@
+"""`hubledger verify --name`: from a name to a result."""
+
+import pathlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.verify_input import expectations, read_file, refuse_beside
+from ledger.errors import UsageError
+
+if TYPE_CHECKING:
+    from ledger.client.named import NamedResult
+    from ledger.client.trust_store import StoredTrust
+
+_MAX_PEM_BYTES = 1 << 20
+_REFUSED = ("--model", "--partial", "--manifest", "--artifact", "--pin")
+"""Options of a check without a name: files are the argument, and what is remembered is kept for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line says, beside the expectations."""
+
+    path: pathlib.Path | None
+    name: str
+    revision: str | None
+    proof_file: pathlib.Path | None
+    url: str | None
+    offline: bool
+    trust_file: pathlib.Path | None
+    trusted_root: pathlib.Path | None
+    public_keys: Sequence[str]
+    opening: pathlib.Path | None
+    expect_all: bool
+    log_only: bool
+
+
+def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "NamedResult":
+    """Check a model by its name. Raises UsageError, and what ``ledger.client.checking.answer`` raises."""
+    from cli.progress import progress_bar
+    from ledger.bundle.signature import TrustMaterial
+    from ledger.client.checking import Question, answer, user_folder
+    from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
+    from ledger.client.roots import MAX_ROOT_BYTES
+
+    _check(ctx, options)
+    folder = user_folder()
+    stored, name = find_trust(options.trust_file, options.name, folder)
+    question = Question(
+        path=options.path,
+        name=name,
+        revision=options.revision,
+        expected=expectations(ctx.meta["hubledger.expect"]),
+        expect_all=options.expect_all,
+        openings=parse_opening(read_file(options.opening, MAX_OPENING_BYTES)) if options.opening else (),
+        proof_file=options.proof_file,
+        url=options.url,
+        offline=options.offline,
+    )
+    root = options.trusted_root
+    material = TrustMaterial(
+        public_keys=[read_file(pathlib.Path(each), _MAX_PEM_BYTES) for each in options.public_keys],
+        sigstore_json=read_file(root, MAX_ROOT_BYTES) if root else None,
+    )
+    now = int(time.time())  # noqa: TID251 - the edge that asks the clock
+    with progress_bar("hashing", quiet=quiet or options.path is None, unit="bytes") as advance:
+        return answer(question, stored, material=material, folder=folder, now=now, progress=advance)
+
+
+def find_trust(trust_file: pathlib.Path | None, name: str, folder: pathlib.Path) -> "tuple[StoredTrust, str]":
+    """Return the trust file for a name, from the store or from a file, and the name at that hub.
+
+    Raises:
+        NotFoundError: no such file, or none of this hub is stored. UsageError: the file is of another hub.
+    """
+    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
+    from ledger.client.trust_store import Origin, StoredTrust, TrustStore
+
+    if trust_file is None:
+        return TrustStore(folder).find(name)
+    data = read_file(trust_file, MAX_TRUST_BYTES)
+    trust = parse_trust(data)
+    if not name.startswith(trust.hub + "/"):
+        raise UsageError("--name", expected=f"{trust.hub}/…, the hub of the trust file", actual=name)
+    stored = StoredTrust(data=data, trust=trust, source=str(trust_file), origin=Origin.CONFIRMED)
+    return stored, name.removeprefix(trust.hub + "/")
+
+
+def _check(ctx: click.Context, options: Options) -> None:
+    refuse_beside(ctx, "--name", _REFUSED)
+    if options.log_only == (options.path is not None):
+        raise UsageError(
+            "--name",
+            expected="MODEL, or --log-only",
+            actual="both" if options.path else "neither",
+            next_step="Name the folder of the model's files",
+        )
+    if options.log_only and ctx.meta["hubledger.expect"]:
+        raise UsageError("--log-only", expected="no --expect options", actual="both")
+    if options.expect_all and not ctx.meta["hubledger.expect"]:
+        raise UsageError("--expect-all", expected="at least one expectation", actual="none")
+    if sum(map(bool, (options.proof_file, options.offline, options.url))) > 1:
+        raise UsageError("--name", expected="one of --from, --offline and --url", actual="more")

@@ -1,0 +1,99 @@
+"""Asks a ledger's service for the proof of one event: the history of the model, then the proof, two requests as a rule."""
+
+from urllib.parse import quote, urlencode
+
+from ledger.client.proof_bundle import MAX_CLAIMS, Claim, ProofBundle, choose
+from ledger.encoding import Json, parse_json, parse_whole
+from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.log.fetch import Fetch
+from ledger.tlog.proof import MAX_PROOF_BYTES
+
+_PAGE = 1000
+"""Events of one answer, as many as a service gives."""
+_MAX_PAGE_BYTES = 16 << 20
+
+
+def fetch_bundle(
+    fetch: Fetch,
+    name: str,
+    *,
+    now: int,
+    revision: str | None = None,
+    content: bytes | None = None,
+    manifest: bytes | None = None,
+    since: int | None = None,
+) -> ProofBundle:
+    """Fetch the proof of the latest event of a revision, or of the files with this content, and what else there is.
+
+    ``name`` and ``revision`` are as they are recorded; ``since`` is the size of a checkpoint that the caller knows.
+
+    Raises:
+        NotFoundError: the hub shows no event of this name, or of this revision. SourceError, LimitError, MalformedError.
+    """
+    try:
+        claims = _read_claims(fetch, name)
+    except NotFoundError as error:
+        raise _unknown(name, "no event of this name") from error
+    chosen = choose(claims, revision=revision, content=content, manifest=manifest)
+    if chosen is None:
+        what = name if revision is None else f"{name} at {revision}"
+        raise _unknown(what, f"none among {len(claims)} events of this name")
+    query = f"?since={since}" if since else ""
+    proof = fetch(f"v1/entries/{chosen.leaf_index}/proof{query}", max_bytes=MAX_PROOF_BYTES)
+    try:
+        proof.decode()
+    except UnicodeDecodeError as error:
+        raise _strange("a proof", str(error)) from error
+    return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
+
+
+def _unknown(what: str, actual: str) -> NotFoundError:
+    return NotFoundError(
+        f"event of {what}",
+        expected="one that the hub shows",
+        actual=actual,
+        next_step="Check name and revision; what was uploaded just now is there within seconds",
+    )
+
+
+def _read_claims(fetch: Fetch, name: str) -> tuple[Claim, ...]:
+    claims: list[Claim] = []
+    after: int | None = None
+    while True:
+        found, following = _read_page(fetch, name, after)
+        claims += found
+        if len(claims) > MAX_CLAIMS:
+            raise LimitError(
+                f"events of {name}",
+                expected=f"at most {MAX_CLAIMS}",
+                actual="more",
+                next_step="Ask the hub for the proof of the event, and check it with hubledger verify --proof",
+            )
+        if following is None:
+            return tuple(claims)
+        if after is not None and following <= after:
+            raise _strange("the next page of a history", f"page {following} after {after}")
+        after = following
+
+
+def _read_page(fetch: Fetch, name: str, after: int | None) -> tuple[list[Claim], int | None]:
+    query: dict[str, str | int] = {"model": name, "as": "recorded", "limit": _PAGE}
+    if after is not None:
+        query["after"] = after
+    data = fetch(f"v1/history?{urlencode(query, quote_via=quote)}", max_bytes=_MAX_PAGE_BYTES)
+    value: Json = parse_json(data, what="history", max_bytes=_MAX_PAGE_BYTES)
+    match value:
+        case {"events": list(rows)} if value.get("model") == name:
+            found = [claim for row in rows if (claim := Claim.of(row)) is not None]
+            following = value.get("next")
+            return found, None if following is None else parse_whole(following, what="next")
+    raise _strange(f"the history of {name}", "another answer")
+
+
+def _strange(what: str, actual: str) -> SourceError:
+    return SourceError(
+        "answer of the ledger's service",
+        expected=what,
+        actual=actual,
+        next_step="Check that the address is that of a hubledger service; else tell whoever runs it",
+    )

@@ -1,0 +1,140 @@
+"""All that is needed to check one event without network, in one file (``hubledger fetch-proof``). Pure.
+
+The proof proves; all else is the hub's word, used to choose the event and to tell people what else the hub says. Nothing here
+says which keys count: that is in the trust file, which travels another way.
+"""
+
+from dataclasses import dataclass
+
+from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex, parse_whole
+from ledger.errors import LimitError, MalformedError
+from ledger.event.schemas import VERIFICATION_EVENT
+from ledger.tlog.proof import MAX_PROOF_BYTES
+
+FORMAT = "hubledger-proof-bundle/v1"
+MAX_BUNDLE_BYTES = 4 << 20
+"""A proof, and what the hub says of some ten thousand events."""
+MAX_CLAIMS = 10_000
+_MAX_TIME = 253_402_300_799
+"""The last second of the year 9999, beyond which no calendar here goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a hub says of one event of a model; nothing of it is proven."""
+
+    leaf_index: int
+    revision: str
+    content_sha256: bytes
+    manifest_sha256: bytes
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the row of the file."""
+        return {
+            "contentSha256": self.content_sha256.hex(),
+            "leafIndex": self.leaf_index,
+            "manifestSha256": self.manifest_sha256.hex(),
+            "revision": self.revision,
+        }
+
+    @classmethod
+    def of(cls, row: Json) -> "Claim | None":
+        """Return what a row of a history says, None of another statement. Raises MalformedError."""
+        match row:
+            case {"type": str(kind)} if kind != VERIFICATION_EVENT:
+                return None
+            case {
+                "leafIndex": leaf,
+                "revision": str(revision),
+                "contentSha256": content,
+                "manifestSha256": manifest,
+            }:
+                return cls(
+                    leaf_index=parse_whole(leaf, what="leafIndex"),
+                    revision=revision,
+                    content_sha256=parse_hex(content, length=32, what="contentSha256"),
+                    manifest_sha256=parse_hex(manifest, length=32, what="manifestSha256"),
+                )
+        raise MalformedError("event of a history", expected="one as /v1/history has it", actual="another")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofBundle:
+    """A proof, the name that was asked for (as it is recorded), and what the hub says of its events, in log order.
+
+    ``fetched_at`` is in POSIX seconds, by the clock of whoever fetched it.
+    """
+
+    name: str
+    proof: bytes
+    claims: tuple[Claim, ...]
+    fetched_at: int
+
+    def format(self) -> bytes:
+        """Format the file. Raises LimitError."""
+        data = format_canonical_json(
+            {
+                "claims": [each.as_json() for each in self.claims],
+                "fetchedAt": self.fetched_at,
+                "format": FORMAT,
+                "name": self.name,
+                "proof": self.proof.decode(),
+            }
+        )
+        if len(data) > MAX_BUNDLE_BYTES:
+            raise LimitError(
+                "proof bundle", expected=f"at most {MAX_BUNDLE_BYTES} bytes", actual=f"{len(data)} bytes"
+            )
+        return data
+
+
+def parse_bundle(data: bytes) -> ProofBundle:
+    """Parse the file. Raises MalformedError, LimitError."""
+    value = parse_canonical_json(data, what="proof bundle", max_bytes=MAX_BUNDLE_BYTES)
+    match value:
+        case {
+            "format": "hubledger-proof-bundle/v1",
+            "name": str(name),
+            "proof": str(proof),
+            "claims": list(claims),
+            "fetchedAt": fetched,
+        } if (
+            len(value) == 5
+            and len(claims) <= MAX_CLAIMS
+            and len(proof) <= MAX_PROOF_BYTES
+            and parse_whole(fetched, what="fetchedAt") <= _MAX_TIME
+        ):
+            rows = [Claim.of(each) for each in claims]
+            return ProofBundle(
+                name=name,
+                proof=proof.encode(),
+                claims=tuple(each for each in rows if each is not None),
+                fetched_at=parse_whole(fetched, what="fetchedAt"),
+            )
+    raise MalformedError(
+        "proof bundle",
+        expected=f"a file of hubledger fetch-proof ({FORMAT})",
+        actual="another",
+        next_step="Fetch it again with hubledger fetch-proof",
+    )
+
+
+def choose(
+    claims: tuple[Claim, ...], *, revision: str | None, content: bytes | None, manifest: bytes | None = None
+) -> Claim | None:
+    """Return the latest event of a revision; without one, of the latest revision with this content; and else of all.
+
+    The event that was found by its content may not be the last word on its revision: the hub may have looked again. The
+    last of all is for a refusal that says what the hub knows instead.
+    """
+    if revision is None:
+        same = [each for each in claims if each.content_sha256 == content or each.manifest_sha256 == manifest]
+        found = max(same or claims, key=_place, default=None)
+        if found is None:
+            return None
+        revision = found.revision
+    return max((each for each in claims if each.revision == revision), key=_place, default=None)
+
+
+def _place(claim: Claim) -> int:
+    return claim.leaf_index

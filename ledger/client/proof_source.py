@@ -1,0 +1,177 @@
+"""Where the proof of a model comes from: the hub's service, a file that somebody fetched, or what was fetched before.
+
+A copy of each proof is kept for when the hub is away. It is checked as everything else is: whoever changes it can make a
+check fail, and cannot make one succeed.
+"""
+
+import pathlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ledger.client.asking import fetch_bundle
+from ledger.client.pins import Pins
+from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, ProofBundle, parse_bundle
+from ledger.client.result import LocalFiles
+from ledger.client.trust_source import is_address, open_source
+from ledger.client.trust_store import StoredTrust
+from ledger.client.user_store import UserFolder, file_name
+from ledger.encoding import Json
+from ledger.errors import InputError, NotFoundError, SourceError, UsageError, WriteError
+from ledger.log.fetch import Fetch
+from ledger.storage.directory import read_file
+from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.signed_note import parse_note
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which proof: of a model by its recorded name, at a revision, or of the files with these digests."""
+
+    name: str
+    revision: str | None = None
+    files: LocalFiles | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourced:
+    """A proof bundle, and in words where it came from and whether a copy was kept."""
+
+    bundle: ProofBundle
+    source: str
+
+
+def service_of(stored: StoredTrust, url: str | None) -> Fetch:
+    """Return what asks the hub's service. Raises UsageError: nobody said where it is."""
+    address = url or (stored.source if is_address(stored.source) else None)
+    if address is None:
+        raise UsageError(
+            f"service of {stored.trust.hub}",
+            expected="an address",
+            actual="a trust file that came from a file",
+            next_step="Name the service with --url, or a file of `hubledger fetch-proof` with --from",
+        )
+    return open_source(address)
+
+
+def ask(fetch: Fetch, wanted: Wanted, stored: StoredTrust, pins: Pins, *, now: int) -> ProofBundle:
+    """Ask the service, with proof that the log only grew since the remembered checkpoint.
+
+    Raises:
+        NotFoundError, SourceError, LimitError, MalformedError: see ``fetch_bundle``. CorruptError: the pin is damaged.
+    """
+    pin = None if stored.trust.is_rekor else pins.log(stored.trust.ledger, stored.trust.origin)
+    since = None
+    if pin is not None:
+        since = parse_checkpoint(parse_note(pin.note).text).size
+    files = wanted.files
+    return fetch_bundle(
+        fetch,
+        wanted.name,
+        now=now,
+        revision=wanted.revision,
+        content=files.content_sha256 if files else None,
+        manifest=files.manifest_sha256 if files else None,
+        since=since,
+    )
+
+
+class ProofCache:
+    """Proofs that were fetched: the last of each model, and of each of its revisions or contents that was asked for."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = UserFolder(folder / "proofs", what="kept proof", max_bytes=2 * MAX_BUNDLE_BYTES)
+
+    def get(self, wanted: Wanted, stored: StoredTrust) -> ProofBundle | None:
+        """Return the proof that was kept of these files or this revision, else of the model, or None. Raises CorruptError.
+
+        The proof of other files is of use: it says that these are not the ones.
+        """
+        found = self._read(_file(wanted, stored))
+        if found is None and wanted.revision is None:
+            found = self._read(_file(Wanted(name=wanted.name), stored))
+        return found
+
+    def put(self, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> None:
+        """Keep a proof in the place of the one before. Raises WriteError, LimitError."""
+        value: dict[str, Json] = {"bundle": bundle.format().decode()}
+        with self._folder.changing():
+            for each in (wanted, Wanted(name=wanted.name)):
+                self._folder.write(_file(each, stored), value)
+
+    def _read(self, name: str) -> ProofBundle | None:
+        match self._folder.read(name):
+            case None:
+                return None
+            case {"bundle": str(text)}:
+                try:
+                    return parse_bundle(text.encode())
+                except InputError as error:
+                    raise self._folder.damaged(name, str(error)) from error
+        raise self._folder.damaged(name, "another object")
+
+
+def _file(wanted: Wanted, stored: StoredTrust) -> str:
+    content = wanted.files.content_sha256.hex() if wanted.files else ""
+    return file_name(f"{stored.trust.ledger}\n{wanted.name}\n{wanted.revision or content}")
+
+
+def find_proof(
+    wanted: Wanted,
+    stored: StoredTrust,
+    *,
+    pins: Pins,
+    cache: ProofCache,
+    now: int,
+    url: str | None = None,
+    offline: bool = False,
+) -> Sourced:
+    """Get a proof from the service, and from what was kept if that is away or ``offline`` says so.
+
+    A service that answers, and has no such event, is not away: that is raised.
+
+    Raises:
+        SourceError: it is away and nothing was kept. NotFoundError, UsageError, LimitError, MalformedError, CorruptError.
+    """
+    away = "asked not to"
+    if not offline:
+        try:
+            fetch = service_of(stored, url)
+            bundle = ask(fetch, wanted, stored, pins, now=now)
+            return Sourced(
+                bundle=bundle, source=f"{url or stored.source}{_keep(cache, wanted, stored, bundle)}"
+            )
+        except SourceError as error:
+            away = error.finding
+            kept = cache.get(wanted, stored)
+            if kept is None:
+                raise
+    else:
+        kept = cache.get(wanted, stored)
+    if kept is None:
+        raise NotFoundError(
+            f"kept proof of {wanted.name}",
+            expected="one that was fetched before",
+            actual="none",
+            next_step="Check it once with the network, or name a file of `hubledger fetch-proof` with --from",
+        )
+    at = _time(kept)
+    return Sourced(bundle=kept, source=f"kept on this machine since {at}; the service was not heard ({away})")
+
+
+def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> str:
+    """Keep a copy, and say so where that failed: the check goes on without it."""
+    try:
+        cache.put(wanted, stored, bundle)
+    except (WriteError, InputError) as error:
+        return f"; no copy was kept ({error.finding})"
+    return ""
+
+
+def read_bundle(path: pathlib.Path) -> Sourced:
+    """Read a file of `hubledger fetch-proof`. Raises NotFoundError, MalformedError, LimitError."""
+    bundle = parse_bundle(read_file(path, max_bytes=MAX_BUNDLE_BYTES))
+    return Sourced(bundle=bundle, source=f"file {path}, fetched {_time(bundle)}")
+
+
+def _time(bundle: ProofBundle) -> str:
+    return datetime.fromtimestamp(bundle.fetched_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,212 @@
+"""The trust files of one user: where each came from, whether anybody confirmed it, and how it may change.
+
+One JSON object a ledger has the file's bytes and what is known of them, so that both change in one step. A file that came
+over TLS alone is ``TLS_ONLY`` until somebody compared its digest; an update never changes that by itself.
+"""
+
+import hashlib
+import pathlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.client.trust_signature import verify_update
+from ledger.client.user_store import UserFolder, file_name
+from ledger.encoding import Json
+from ledger.errors import ConfigError, ConflictError, InputError, NotFoundError, SignatureError
+
+MAX_UPDATES = 1000
+"""Versions that one update goes through: each is one signature, and a server decides how many there are."""
+_MAX_RECORD_BYTES = 8 * MAX_TRUST_BYTES
+"""JSON escapes a control character in six bytes."""
+
+
+class Origin(StrEnum):
+    """How sure the user is that a trust file is the publisher's."""
+
+    TLS_ONLY = "TLS_ONLY"
+    CONFIRMED = "CONFIRMED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTrust:
+    """A trust file in the store. ``source``: the address or file that it came from, and updates come from."""
+
+    data: bytes
+    trust: TrustFile
+    source: str
+    origin: Origin
+
+    @property
+    def sha256(self) -> bytes:
+        """The digest that people compare."""
+        return hashlib.sha256(self.data).digest()
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the object of the store."""
+        return {"origin": self.origin.value, "source": self.source, "trust": self.data.decode()}
+
+
+FetchVersion = Callable[[int], tuple[bytes, bytes] | None]
+"""Returns a version of a trust file and its signature, or None where there is no such version yet."""
+
+
+class TrustStore:
+    """The trust files below ``folder``; every method may be called from several processes at once."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = UserFolder(folder / "trust", what="trust file", max_bytes=_MAX_RECORD_BYTES)
+
+    def list(self) -> list[StoredTrust]:
+        """Return every trust file, by hub. Raises CorruptError."""
+        found = [each for name in self._folder.names() if (each := self._read(name)) is not None]
+        return sorted(found, key=lambda each: each.trust.hub)
+
+    def get(self, hub: str) -> StoredTrust:
+        """Return the trust file of a hub. Raises NotFoundError, CorruptError."""
+        for each in self.list():
+            if each.trust.hub == hub:
+                return each
+        raise self._unknown(hub)
+
+    def find(self, name: str) -> tuple[StoredTrust, str]:
+        """Return the trust file for ``hub/namespace/model``, and the model's name at that hub.
+
+        A hub's id is compared byte by byte: one that only looks like it is another, and is not found.
+
+        Raises:
+            NotFoundError: no stored hub's id begins the name. CorruptError.
+        """
+        fits = [each for each in self.list() if name.startswith(each.trust.hub + "/")]
+        if not fits:
+            raise self._unknown(name)
+        best = max(fits, key=lambda each: len(each.trust.hub))
+        return best, name.removeprefix(best.trust.hub + "/")
+
+    def _unknown(self, name: str) -> NotFoundError:
+        known = ", ".join(each.trust.hub for each in self.list()) or "none yet"
+        shown = name if name.isascii() else f"{name!a}, which has letters that are not ASCII"
+        return NotFoundError(
+            "trust file",
+            expected=f"one of a hub that you have added ({known})",
+            actual=shown,
+            next_step="Add the hub's trust file: hubledger trust add https://…",
+        )
+
+    def add(self, data: bytes, *, source: str, origin: Origin, sha256: bytes | None = None) -> StoredTrust:
+        """Store a first trust file of a ledger; with the digest that the publisher shows elsewhere it is confirmed.
+
+        Raises:
+            ConfigError, LimitError: no trust file, or one with an id that no hub has. SignatureError: another digest.
+            ConflictError: there is one of this ledger, or of this hub, with other bytes. WriteError, CorruptError.
+        """
+        new = StoredTrust(data=data, trust=parse_trust(data), source=source, origin=origin)
+        new = _compared(new, sha256)
+        _check_ids(new.trust)
+        with self._folder.changing():
+            for each in self.list():
+                if each.data == data and each.trust.ledger == new.trust.ledger:
+                    new = replace(each, origin=max(each.origin, new.origin, key=_ORDER.index))
+                elif each.trust.ledger == new.trust.ledger or each.trust.hub == new.trust.hub:
+                    raise _conflicting(each, new)
+            self._write(new)
+        return new
+
+    def confirm(self, hub: str, *, sha256: bytes | None = None) -> StoredTrust:
+        """Note that the user compared the digest. Raises NotFoundError, SignatureError, WriteError, CorruptError."""
+        with self._folder.changing():
+            found = replace(_compared(self.get(hub), sha256), origin=Origin.CONFIRMED)
+            self._write(found)
+        return found
+
+    def remove(self, hub: str) -> StoredTrust:
+        """Forget a trust file. Raises NotFoundError, WriteError, CorruptError."""
+        with self._folder.changing():
+            found = self.get(hub)
+            self._folder.remove(file_name(found.trust.ledger))
+        return found
+
+    def update(self, hub: str, fetch: FetchVersion) -> tuple[StoredTrust, StoredTrust]:
+        """Go through the versions after the stored one, each signed by the one before; return the old and the new.
+
+        Each version is stored before the next is asked for, so what was reached once is never lost or gone back from.
+
+        Raises:
+            NotFoundError, ConfigError, SignatureError, MalformedError, LimitError: see ``verify_update``.
+            WriteError, CorruptError.
+        """
+        first = found = self.get(hub)
+        for _ in range(MAX_UPDATES):
+            offered = fetch(found.trust.version + 1)
+            if offered is None:
+                break
+            data, signature = offered
+            new = replace(found, data=data, trust=verify_update(found.trust, data, signature))
+            found = self._advance(found, new)
+        return first, found
+
+    def _advance(self, old: StoredTrust, new: StoredTrust) -> StoredTrust:
+        """Store the next version, if no other process did meanwhile: then theirs stays, and is where we go on."""
+        with self._folder.changing():
+            current = self.get(old.trust.hub)
+            if current.data != old.data:
+                return current
+            new = replace(new, origin=current.origin)
+            self._write(new)
+            return new
+
+    def _write(self, trust: StoredTrust) -> None:
+        self._folder.write(file_name(trust.trust.ledger), trust.as_json())
+
+    def _read(self, name: str) -> StoredTrust | None:
+        match self._folder.read(name):
+            case None:
+                return None
+            case {"origin": str(origin), "source": str(source), "trust": str(text)} if origin in _ORDER:
+                data = text.encode()
+            case _:
+                raise self._folder.damaged(name, "another object")
+        try:
+            trust = parse_trust(data)
+        except InputError as error:
+            raise self._folder.damaged(name, str(error)) from error
+        return StoredTrust(data=data, trust=trust, source=source, origin=Origin(origin))
+
+
+_ORDER = (Origin.TLS_ONLY, Origin.CONFIRMED)
+
+
+def _compared(found: StoredTrust, sha256: bytes | None) -> StoredTrust:
+    if sha256 is None:
+        return found
+    if sha256 != found.sha256:
+        raise SignatureError(
+            f"digest of the trust file of {found.trust.hub}",
+            expected=sha256.hex(),
+            actual=found.sha256.hex(),
+            next_step="Do not use it: ask the publisher which one is theirs",
+        )
+    return replace(found, origin=Origin.CONFIRMED)
+
+
+def _check_ids(trust: TrustFile) -> None:
+    """Refuse ids that no ledger can have (see ``ledger.config``): one with a look-alike letter would be taken for another."""
+    for what, value in (("hub.id", trust.hub), ("ledger", trust.ledger)):
+        if not re.fullmatch(r"[\x21-\x7e]{1,128}", value):
+            raise ConfigError(
+                f"setting {what} of the trust file",
+                expected="at most 128 printable ASCII characters without spaces",
+                actual=ascii(value),
+                next_step="Do not use it: a name that only looks like another hub's is made to be mistaken",
+            )
+
+
+def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:
+    return ConflictError(
+        f"trust file of {new.trust.hub}",
+        expected=f"the one that you have, of {known.trust.ledger}, version {known.trust.version}",
+        actual=f"another, of {new.trust.ledger}, version {new.trust.version}",
+        next_step="Use `hubledger trust update`; if you mean to begin anew, `hubledger trust remove` comes first",
+    )

@@ -1,0 +1,323 @@
+"""The client against the real service, as a process on loopback: by name, from a file, and with the hub away."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from cli import demo_world
+from ledger.client import CheckFailedError, check, check_async
+from ledger.client.result import LogResult, ModelResult
+from ledger.client.trust_store import TrustStore
+from ledger.embedded.recording import RecordRequest, record_revision
+from ledger.errors import NotFoundError, SourceError
+from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.system.service import serving
+from tests.world import ISSUER, WORKFLOW
+
+NAME = "hub.example/acme/tiny"
+
+
+class Hub:
+    """A ledger with a signed model, its service, and a user whose data is in a folder of its own."""
+
+    def __init__(self, ledger, tmp_path):
+        self.ledger, self.key = ledger, new_key()
+        self.pem = tmp_path / "key.pub"
+        self.pem.write_bytes(public_pem(self.key))
+        self.model = self.sign(tmp_path / "model", b"weights")
+        self.record("r1", self.model)
+
+    def sign(self, folder, weights):
+        folder.mkdir()
+        write_model(folder, {"weights": weights})
+        put(folder, key_bundle(statement(folder), self.key))
+        return folder
+
+    def record(self, revision, model, name="acme/tiny"):
+        request = RecordRequest(name=name, revision=revision, model=model, public_keys=[self.pem])
+        return record_revision(self.ledger, request)
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def hub(ledger, tmp_path):
+    return Hub(ledger, tmp_path)
+
+
+@pytest.fixture
+def ledger(hubledger, tmp_path):
+    folder = tmp_path / "ledger"
+    assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
+    return folder
+
+
+def verify(hubledger, *arguments):
+    """Verify by name; returns (exit code, facts)."""
+    code, out, err = hubledger("verify", *arguments, "--name", NAME, "--json")
+    return code, json.loads(out or err)
+
+
+def row(facts, step):
+    return next(each for each in facts["checks"] if each["step"] == step)
+
+
+def test_a_model_is_checked_over_the_network_from_a_file_and_with_the_hub_away(hubledger, hub, tmp_path):
+    proof = tmp_path / "proof.json"
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("trust", "add", url)[0] == 0
+        code, facts = verify(hubledger, hub.model, "--public-key", hub.pem)
+        assert (code, facts["log"], facts["model"]) == (0, "INCLUDED_ONLY", "ACCEPTED")
+        assert (facts["source"], facts["trust"]) == (url, "TLS_ONLY")
+        assert row(facts, "signature, checked here")["result"] == "ok"
+        assert hubledger("fetch-proof", NAME, "-o", proof)[0] == 0
+    code, facts = verify(hubledger, hub.model)
+    assert (code, "the service was not heard" in facts["source"]) == (0, True)
+    code, facts = verify(hubledger, hub.model, "--offline")
+    assert (code, facts["source"].startswith("kept on this machine since ")) == (0, True)
+    code, facts = verify(hubledger, hub.model, "--from", proof)
+    assert (code, facts["source"].startswith(f"file {proof}, fetched ")) == (0, True)
+    (hub.model / "weights").write_bytes(b"other")
+    for way in (("--offline",), ("--from", proof)):
+        code, facts = verify(hubledger, hub.model, *way)
+        assert (code, facts["model"]) == (22, "CONTENT_DIFFERS")
+
+
+def test_on_another_machine_the_file_and_the_trust_file_are_enough(hubledger, hub, tmp_path, monkeypatch):
+    proof = tmp_path / "proof.json"
+    trust = ("--trust", hub.ledger / "trust.toml")
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("fetch-proof", NAME, *trust, "--url", url, "--revision", "r1", "-o", proof)[0] == 0
+    monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "elsewhere"))
+    code, facts = verify(hubledger, hub.model, *trust, "--from", proof, "--revision", "r1")
+    assert (code, facts["trust"]) == (0, "CONFIRMED")
+    assert verify(hubledger, hub.model, *trust, "--from", proof, "--revision", "r2")[0] == 13
+
+
+def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 0
+        hub.record("r2", hub.sign(tmp_path / "second", b"second"))
+        code, facts = verify(hubledger, tmp_path / "second", "--revision", "r2")
+        assert (code, facts["changes"]) == (
+            0,
+            ["events since last time: 1", "the latest revision that you had seen was r1"],
+        )
+        assert row(facts, "link to your pin")["result"] == "ok"
+        code, out, _ = hubledger("verify", hub.model, "--name", NAME)
+        assert (code, "you have seen a later event of this model: r2" in " ".join(out.split())) == (0, True)
+    assert "name:acme/tiny" in hubledger("pins", "list")[1]
+    assert "r2" in hubledger("pins", "show", "name:acme/tiny")[1]
+    assert hubledger("pins", "forget", "log.example/models")[0] == 0
+    assert json.loads(hubledger("pins", "list", "--json")[1]) == {"pins": []}
+
+
+def test_an_unsigned_model_is_not_accepted_and_a_stranger_is_not_expected(hubledger, hub, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    write_model(bare, {"weights": b"bare"})
+    hub.record("r2", bare)
+    other = tmp_path / "other.pub"
+    other.write_bytes(public_pem(new_key()))
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, bare)[0] == 20
+        assert verify(hubledger, hub.model, "--expect-key", other)[0] == 21
+        assert verify(hubledger, hub.model, "--expect-key", other, "--expect-key", hub.pem)[0] == 0
+        assert (
+            verify(hubledger, hub.model, "--expect-key", other, "--expect-key", hub.pem, "--expect-all")[0]
+            == 21
+        )
+        assert verify(hubledger, "--log-only")[0] == 0
+        code, _, err = hubledger("verify", hub.model, "--name", "hub.example/acme/none")
+        assert (code, "event of acme/none: expected one that the hub shows" in err) == (34, True)
+        assert hubledger("verify", hub.model, "--name", "hub.ex\u0430mple/acme/tiny")[0] == 34
+
+
+def test_require_complete_is_not_satisfied_by_one_event(hubledger, hub):
+    trust = hub.ledger / "trust.toml"
+    trust.write_text(trust.read_text().replace('require = "included"', 'require = "complete"'))
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 15
+
+
+# Python
+
+
+def test_check_returns_a_frozen_result_or_raises(hubledger, hub):
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        found = check(hub.model, name=NAME)
+        assert (found.result.log, found.result.model) == (LogResult.INCLUDED_ONLY, ModelResult.ACCEPTED)
+        assert asyncio.run(check_async(str(hub.model), name=NAME)).result.event == found.result.event
+        with pytest.raises(AttributeError):
+            found.name = "other"
+        (hub.model / "weights").write_bytes(b"other")
+        with pytest.raises(CheckFailedError) as refused:
+            check(hub.model, name=NAME)
+    assert refused.value.result.result.model is ModelResult.CONTENT_DIFFERS
+    assert "model acme/tiny: log INCLUDED_ONLY, model CONTENT_DIFFERS: files: expected content" in str(
+        refused.value
+    )
+    with pytest.raises(NotFoundError):
+        check(hub.model, name="other.example/acme/tiny")
+
+
+def test_check_takes_a_trust_file_of_the_caller(hubledger, hub):
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        stored = TrustStore(hub.ledger.parent / "data").get("hub.example")
+        hubledger("trust", "remove", "hub.example")
+        assert check(hub.model, name=NAME, trust=stored).result.satisfied
+        assert check(hub.model, name="acme/tiny", trust=stored, revision="r1").result.satisfied
+
+
+# What goes over the wire
+
+
+@contextlib.contextmanager
+def between(url, answer):
+    """A server between client and service, which sees every request and may answer it itself."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.path)
+            status, data = answer(self.path) or (None, b"")
+            if status is None:
+                found = httpx.get(url + self.path)
+                status, data = found.status_code, found.content
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_check_is_two_requests_and_few_bytes(hubledger, hub):
+    for number in range(100):
+        hub.record(f"more-{number}", hub.model)
+    with serving(hub.ledger, "--read-only") as (url, _), between(url, lambda _: None) as (proxy, seen):
+        assert hubledger("trust", "add", proxy)[0] == 0
+        del seen[:]
+        assert verify(hubledger, hub.model)[0] == 0
+        sizes = [len(httpx.get(url + path).content) for path in seen]
+    assert [path.partition("?")[0] for path in seen] == ["/v1/history", "/v1/entries/101/proof"]
+    assert sum(sizes) < 400_000
+
+
+HISTORY = "/v1/history"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body", "code"),
+    [
+        (HISTORY, 200, b"<html>busy</html>", 31),
+        (HISTORY, 200, b'{"model":"acme/other","events":[]}', 51),
+        (HISTORY, 200, b'{"model":"acme/tiny","events":[]}', 34),
+        (HISTORY, 200, b'{"model":"acme/tiny","events":[{"leafIndex":1}]}', 31),
+        (HISTORY, 200, b'{"model":"acme/tiny","events":[],"next":1}', 51),
+        (HISTORY, 301, b"", 51),
+        (HISTORY, 500, b"", 51),
+        ("/v1/entries/1/proof", 200, b"<html>", 13),
+        ("/v1/entries/1/proof", 200, b"\xff", 51),
+        ("/v1/entries/1/proof", 404, b"", 34),
+    ],
+)
+def test_a_service_that_answers_something_else_is_no_success(hubledger, hub, path, status, body, code):
+    with (
+        serving(hub.ledger, "--read-only") as (url, _),
+        between(url, lambda asked: (status, body) if asked.startswith(path) else None) as (proxy, _),
+    ):
+        assert hubledger("trust", "add", proxy)[0] == 0
+        assert verify(hubledger, hub.model)[0] == code
+    assert json.loads(hubledger("pins", "list", "--json")[1]) == {"pins": []}
+
+
+def test_last_months_truth_is_seen_by_its_pin(hubledger, hub, tmp_path):
+    """The service shows an older checkpoint, rightly signed: the file is old, and nobody is accused."""
+    with serving(hub.ledger, "--read-only") as (url, _):
+        old = httpx.get(f"{url}/v1/entries/1/proof").content
+        hub.record("r2", hub.sign(tmp_path / "second", b"second"))
+        with between(url, lambda path: (200, old) if "/proof" in path else None) as (proxy, _):
+            hubledger("trust", "add", url)
+            assert verify(hubledger, tmp_path / "second")[0] == 0
+            code, facts = verify(hubledger, hub.model, "--url", proxy)
+    assert code == 0, "inclusion does not expire"
+    assert "not linked to your pin of size 3" in row(facts, "link to your pin")["against"]
+
+
+def test_a_kept_proof_that_was_changed_cannot_make_a_check_succeed(hubledger, hub, data):
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 0
+    for path in (data / "proofs").glob("*.json"):
+        text = path.read_text()
+        path.write_text(text.replace("c2sp.org/tlog-proof@v1", "c2sp.org/tlog-proof@v9"))
+    assert verify(hubledger, hub.model, "--offline")[0] == 13
+    for path in (data / "proofs").glob("*.json"):
+        path.write_text("{}")
+    assert verify(hubledger, hub.model, "--offline")[0] == 61
+
+
+def test_without_network_and_without_a_kept_proof_nothing_is_claimed(hubledger, hub):
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+    assert verify(hubledger, hub.model)[0] == 51
+    assert verify(hubledger, hub.model, "--offline")[0] == 34
+    with pytest.raises(SourceError):
+        check(hub.model, name=NAME)
+
+
+# Keyless
+
+
+def test_a_keyless_signature_is_checked_here_against_the_root_that_is_given(hubledger, ledger, tmp_path):
+    instance = demo_world.DemoSigstore()
+    model = tmp_path / "keyless"
+    model.mkdir()
+    write_model(model)
+    signed = instance.sign(demo_world.oms_statement(model), identity=WORKFLOW, issuer=ISSUER)
+    (model / "model.sig").write_bytes(signed)
+    root = tmp_path / "root.json"
+    root.write_bytes(instance.trusted_root())
+    request = RecordRequest(name="acme/tiny", revision="r1", model=model, trust_config=root)
+    assert record_revision(ledger, request)["outcome"] == "VERIFIED"
+    other = tmp_path / "other.json"
+    other.write_bytes(demo_world.DemoSigstore().trusted_root())
+    expected = ("--expect-signer", WORKFLOW, "--expect-issuer", ISSUER)
+    with serving(ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        code, facts = verify(hubledger, model, "--trusted-root", root, *expected)
+        assert (code, row(facts, "signature, checked here")["result"]) == (0, "ok")
+        code, facts = verify(hubledger, model, "--trusted-root", other, *expected)
+        assert (code, facts["model"]) == (20, "NOT_ACCEPTED")
+        assert "the trusted root or key that you gave" in facts["failure"]["causes"][1]
+        lookalike = WORKFLOW.replace("release", "releas\u0435")
+        assert (
+            verify(hubledger, model, "--trusted-root", root, "--expect-signer", lookalike, *expected[2:])[0]
+            == 21
+        )

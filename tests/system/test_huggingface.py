@@ -1,0 +1,163 @@
+"""Downloads by the real `huggingface_hub` from a hub on loopback, checked against the real service."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from ledger.client import CheckFailedError
+from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
+from ledger.client.result import ModelResult
+from ledger.embedded.recording import RecordRequest, record_revision
+from ledger.errors import NotFoundError, SourceError, UsageError
+from tests.conftest import missing
+from tests.fakes.hf_hub import Repository, serve
+from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.system import peers
+from tests.system.service import serving
+
+REPO = "acme/tiny"
+VERIFY = Verify(hub="hub.example")
+
+
+@pytest.fixture
+def world(hubledger, tmp_path, monkeypatch):
+    """A hub that serves one signed commit, the ledger that has its event, and a user who trusts it."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        missing("no huggingface_hub: install the extra hf")
+    monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
+    ledger, model, key = tmp_path / "ledger", tmp_path / "model", new_key()
+    assert hubledger("init", ledger, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
+    model.mkdir()
+    write_model(model)
+    put(model, key_bundle(statement(model), key))
+    (model / ".gitattributes").write_bytes(b"*.bin filter=lfs\n")
+    files = {
+        path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()
+    }
+    repository = Repository()
+    commit = repository.commit(REPO, files)
+    pem = tmp_path / "key.pub"
+    pem.write_bytes(public_pem(key))
+    record_revision(ledger, RecordRequest(name=REPO, revision=commit, model=model, public_keys=[pem]))
+    with serve(repository) as endpoint, serving(ledger, "--read-only") as (url, _):
+        assert hubledger("trust", "add", url)[0] == 0
+        yield World(repository, files, commit, endpoint, tmp_path / "cache", public_pem(key))
+
+
+class World:
+    def __init__(self, repository, files, commit, endpoint, cache, pem):
+        self.repository, self.files, self.commit = repository, files, commit
+        self.options = {"endpoint": endpoint, "cache_dir": str(cache)}
+        self.cache, self.pem = cache, pem
+
+    def change(self, **files):
+        """Serve other files under the same commit."""
+        self.repository.models[REPO][self.commit] = self.files | files
+
+
+def test_a_snapshot_is_downloaded_checked_and_returned(world):
+    verify = Verify(hub="hub.example", public_keys=[world.pem])
+    path = pathlib.Path(snapshot_download(REPO, verify=verify, **world.options))
+    assert path.name == world.commit
+    assert {each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()} == set(
+        world.files
+    )
+    huggingface_hub = importlib.import_module("huggingface_hub")
+    assert str(path) == huggingface_hub.snapshot_download(REPO, **world.options)
+    assert not list(world.cache.rglob(".hubledger-*"))
+
+
+def test_the_same_into_a_folder_of_ones_own(world, tmp_path):
+    path = snapshot_download(REPO, local_dir=tmp_path / "mine", verify=VERIFY, **world.options)
+    assert (pathlib.Path(path) / "weights.bin").read_bytes() == world.files["weights.bin"]
+    (tmp_path / "mine/extra.py").write_bytes(b"print()")
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, local_dir=tmp_path / "mine", verify=VERIFY, **world.options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"weights.bin": b"other"}, {"loader.py": b"import os"}],
+    ids=["a file was changed", "a file was added"],
+)
+def test_what_the_hub_serves_is_not_what_it_verified(world, change):
+    world.change(**change)
+    with pytest.raises(CheckFailedError) as refused:
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert refused.value.result.result.model is ModelResult.CONTENT_DIFFERS
+
+
+def test_a_commit_without_an_event_is_not_checked_as_another(world):
+    world.repository.commit(REPO, world.files | {"weights.bin": b"new"})
+    with pytest.raises(NotFoundError, match="event of acme/tiny at "):
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert snapshot_download(REPO, revision=world.commit, verify=VERIFY, **world.options)
+
+
+def test_some_of_the_files_are_checked_against_the_whole(world):
+    path = snapshot_download(REPO, allow_patterns="*.bin", verify=VERIFY, **world.options)
+    assert [each.name for each in pathlib.Path(path).iterdir()] == ["weights.bin"]
+    world.change(**{"weights.bin": b"other"})
+    fresh = world.options | {"cache_dir": str(world.cache / "fresh")}
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, allow_patterns="*.bin", verify=VERIFY, **fresh)
+
+
+def test_one_file_is_checked_at_its_own_place(world):
+    path = hf_hub_download(REPO, "vocab.txt", subfolder="sub", verify=VERIFY, **world.options)
+    assert pathlib.Path(path).read_bytes() == world.files["sub/vocab.txt"]
+    assert hf_hub_download(REPO, "sub/vocab.txt", verify=VERIFY, **world.options) == path
+    world.change(**{"config.json": world.files["weights.bin"]})
+    with pytest.raises(CheckFailedError):
+        hf_hub_download(REPO, "config.json", verify=VERIFY, **world.options)
+
+
+def test_a_link_of_the_cache_that_leads_elsewhere_is_not_followed(world, tmp_path):
+    path = pathlib.Path(snapshot_download(REPO, verify=VERIFY, **world.options))
+    outside = tmp_path / "outside"
+    outside.write_bytes(world.files["weights.bin"])
+    (path / "weights.bin").unlink()
+    (path / "weights.bin").symlink_to(outside)
+    with pytest.raises(SourceError, match=r"link .*weights\.bin"):
+        snapshot_download(REPO, verify=VERIFY, **world.options, local_files_only=True)
+
+
+def test_a_poisoned_cache_is_seen(world):
+    path = pathlib.Path(snapshot_download(REPO, verify=VERIFY, **world.options))
+    blob = (path / "weights.bin").resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(b"poison")
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, verify=VERIFY, **world.options, local_files_only=True)
+
+
+def test_what_the_ledger_has_no_events_of_is_refused(world):
+    for options in ({"repo_type": "dataset"}, {"dry_run": True}):
+        with pytest.raises(UsageError):
+            snapshot_download(REPO, verify=VERIFY, **world.options, **options)
+    with pytest.raises(UsageError):
+        hf_hub_download(REPO, "../weights.bin", verify=VERIFY, **world.options)
+    with pytest.raises(NotFoundError, match=r"hub\.example\), got 127\.0\.0\.1"):
+        snapshot_download(REPO, **world.options)
+
+
+def test_the_address_in_the_environment_is_used(world):
+    """By HF_ENDPOINT, as a program of others sets it, in a process of its own."""
+    code = (
+        "from ledger.client.huggingface import *; "
+        f"print(snapshot_download({REPO!r}, cache_dir={str(world.cache)!r}, verify=Verify(hub='hub.example')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"HF_ENDPOINT": world.options["endpoint"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=peers.REPOSITORY,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(world.commit)
