@@ -156,8 +156,8 @@ class Detector:
         except LedgerError as error:
             return self._refused(read, entry, error.finding)
         announced = self._known.keys.get(entry.keyid, {})
-        at = announced.get("at", 0)
-        since = announced.get("from", at)
+        at: int = announced.get("at", 0)
+        since: int = announced.get("from", at)
         if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
             return self._refused(read, entry, f"the hub revoked that key from leaf {since} on")
         return None
