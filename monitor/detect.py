@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from ledger.client.trust import TrustFile, load_hub_key
 from ledger.encoding import Json, parse_base64
-from ledger.entry import Entry, MapCommit, keyid_of, parse_entry, verify_entry
+from ledger.entry import Entry, MapCommit, parse_entry, verify_entry
 from ledger.errors import ChainError, LedgerError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
 from ledger.event.schemas import HUB_KEY
@@ -328,11 +328,8 @@ class Detector:
         }
         if "from" in fields:
             kept["from"] = fields["from"]
-        if not _is_key(keyid, fields["spki"]):
-            state = "announced with a key that does not belong to this id"
-        else:
-            # A key that was revoked stays so, whatever is announced about it later.
-            self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
+        # A key that was revoked stays so, whatever is announced about it later.
+        self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
         trusted = any(key.keyid == keyid for key in self._context.trust.hub_keys)
         if state == "added" and trusted:
             return
@@ -369,14 +366,6 @@ class Detector:
             signers=signers,
             facts=facts or {},
         )
-
-
-def _is_key(keyid: str, spki: str) -> bool:
-    """Whether the announced bytes are the key that the id names."""
-    try:
-        return keyid == keyid_of(parse_base64(spki, what="announced key"))
-    except LedgerError:
-        return False
 
 
 def _seconds(time: str) -> int | None:
