@@ -154,12 +154,12 @@ class Detector:
             key = observer or self._context.trust.check_key(entry.keyid, read.leaf_index).spki
             verify_entry(entry, {entry.keyid: load_hub_key(key)})
         except LedgerError as error:
-            return self._refused(read, entry, error.finding)
+            return self._key_finding(read, entry, error.finding)
         announced = self._known.keys.get(entry.keyid, {})
         at: int = announced.get("at", 0)
         since: int = announced.get("from", at)
         if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
-            return self._refused(read, entry, f"the hub revoked that key from leaf {since} on")
+            return self._key_finding(read, entry, f"the hub revoked that key from leaf {since} on")
         return None
 
     def _observer_key(self, read: Read, entry: Entry) -> bytes | None:
@@ -174,7 +174,7 @@ class Detector:
             else None
         )
 
-    def _refused(self, read: Read, entry: Entry, why: str) -> Finding:
+    def _key_finding(self, read: Read, entry: Entry, why: str) -> Finding:
         return self._finding(
             Kind.HUB_KEY_REFUSED,
             read,

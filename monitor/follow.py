@@ -136,19 +136,17 @@ class Follower:
 
     def _fetch_checkpoint(self, now: int) -> VerifiedCheckpoint:
         """Fetch from the first source that answers; every signed checkpoint is remembered."""
-        error: LedgerError | None = None
+        errors: list[LedgerError] = []
         for published in self._published:
             try:
                 fetched = published.checkpoint()
             except LedgerError as refused:
-                error = error or refused
+                errors.append(refused)
                 continue
             tree = fetched.checkpoint
             self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=fetched.note, now=now)
             return fetched
-        if error is None:
-            raise UsageError(f"log {self._log.name}", expected="a place where it is served", actual="none")
-        raise error
+        raise errors[0]
 
     # 2. What is known already
 
@@ -183,7 +181,7 @@ class Follower:
 
     def _replay(self, fetched: VerifiedCheckpoint, position: Position) -> str:
         trust, tree = self._log.trust, fetched.checkpoint
-        problem: LedgerError | None = None
+        errors: list[LedgerError] = []
         for published in (*self._published[:1], *self._published):  # asked for again, then from each mirror
             try:
                 self._replay_from(published, fetched)
@@ -194,15 +192,13 @@ class Follower:
                 )
                 if found is not None:
                     return self._tamper(found)
-                problem = problem or error
+                errors.append(error)
             else:
                 if self._stopping() and self._state.position(self._log.name).size < tree.size:
                     return "stopped before its newest checkpoint was reached"
                 self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
                 return self._stale(fetched, self._state.position(self._log.name))
-        if problem is None:
-            raise UsageError(f"log {self._log.name}", expected="a place where it is served", actual="none")
-        raise problem
+        raise errors[0]
 
     def _replay_from(self, published: PublishedLog, fetched: VerifiedCheckpoint) -> None:
         size = fetched.checkpoint.size
@@ -258,11 +254,10 @@ class Follower:
         Returns the signed roots that it equals. Raises ProofError: it is not what the log signed.
         """
         tree, root = fetched.checkpoint, frontier.root()
-        signed = [
-            each.root
-            for each in self._state.checkpoints(self._log.name, least=frontier.size)
-            if each.size == frontier.size
-        ]
+        seen = self._state.checkpoints(self._log.name, least=frontier.size)
+        signed = [each.root for each in seen if each.size == frontier.size]
+        if frontier.size == tree.size:
+            signed.append(tree.root_hash)
         for wanted in signed:
             if wanted != root:
                 raise _not_signed(frontier.size, wanted, root)
@@ -275,8 +270,6 @@ class Follower:
                 new_root=tree.root_hash,
                 proof=proof,
             )
-        elif root != tree.root_hash:
-            raise _not_signed(tree.size, tree.root_hash, root)
         return signed
 
     def _context(self, position: Position, fetched: VerifiedCheckpoint) -> Context:

@@ -22,6 +22,7 @@ from tests.refusals import (
     of_formats,
     of_ledger,
     of_log,
+    of_monitor,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -50,6 +51,7 @@ CASES = dict(
         of_rekor_v1,
         of_demo,
         of_server,
+        of_monitor,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -25,7 +25,7 @@ A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
 def settings(folder, log, trust, hook):
     (folder / "monitor.toml").write_text(
         f'interval = 0.2\n[[log]]\nname = "models"\nfolder = "{log}"\ntrust = "{trust}"\n'
-        '[[sink]]\nname = "pager"\nhooks = "hooks.d"\n'
+        '[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "high"\n'
     )
     path = folder / "hooks.d/a"
     path.parent.mkdir()
@@ -46,6 +46,12 @@ def start(folder, *arguments, **options):
 def finish(process):
     out, _ = process.communicate(timeout=120)
     return process.returncode, out.decode()
+
+
+def end(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
 def test_a_change_of_signer_in_a_real_ledger_reaches_a_hook_while_the_monitor_runs(hubledger, tmp_path):
@@ -69,8 +75,7 @@ def test_a_change_of_signer_in_a_real_ledger_reaches_a_hook_while_the_monitor_ru
         code, out = finish(process)
         assert code == 0, out
     finally:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 def test_killed_at_any_moment_it_loses_no_finding_and_is_never_ahead(tmp_path):
@@ -167,5 +172,4 @@ def test_it_ends_when_it_is_asked_to(tmp_path, number):
         process.send_signal(number)
         assert finish(process) == (0, "")
     finally:
-        process.kill()
-        process.wait()
+        end(process)
