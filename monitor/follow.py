@@ -15,6 +15,7 @@ mirror or a cache that gives other bytes than it signed can make neither a findi
 import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ledger.client.evidence import Misbehaviour, format_evidence
@@ -39,12 +40,12 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
-from monitor.detect import Context, Detector, read_entry
+from monitor.detect import Context, Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
 from monitor.state import Position, Progress, Routes, State
 
-RUN_ENTRIES = 64 * TILE_WIDTH
+RUN_ENTRIES = 16 * TILE_WIDTH
 """Entries of a run at most: what a crash fetches again, and what is in memory at once."""
 RUN_BYTES = 32 << 20
 """A run ends after the bundle that reaches this, so that a log of huge entries does not fill the memory."""
@@ -227,7 +228,7 @@ class Follower:
             frontier.append(leaf)
         matched = self._prove(frontier, fetched, tiles)
         # From here on the entries are known to be in the signed tree.
-        reads = [read_entry(entry, at) for at, entry in enumerate(entries, position.size)]
+        reads = self._read(entries, position.size)
         known = self._state.load(
             log,
             histories=[key for read in reads for key in read.histories],
@@ -247,6 +248,16 @@ class Follower:
         self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
         for root in matched:
             self._state.verified_checkpoint(log, size=end, root=root)
+
+    def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
+        """Parse the entries, while another thread checks the signatures of those that are parsed: that needs no lock."""
+        trust, waiting = self._log.trust, []
+        with ThreadPoolExecutor(1, thread_name_prefix="signatures") as pool:
+            for start in range(0, len(entries), TILE_WIDTH):
+                some = entries[start : start + TILE_WIDTH]
+                reads = [read_entry(entry, at) for at, entry in enumerate(some, first + start)]
+                waiting.append(pool.submit(verify_reads, reads, trust))
+            return [read for each in waiting for read in each.result()]
 
     def _prove(self, frontier: Frontier, fetched: VerifiedCheckpoint, tiles: TileReader) -> list[bytes]:
         """Compare the root of a run with each signed one of its size, and prove it a prefix of the newest.
