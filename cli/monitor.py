@@ -117,6 +117,9 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     for line in _look_lines(looks):
         click.echo(line)
     _show_findings(new[::-1])
+    more = sum(each.new_findings for each in looks) - len(new)
+    if more > 0:
+        click.echo(f"… and {plural(more, 'more finding')}: `hubledger monitor findings`")
     for sink, problem in problems.items():
         click.echo(f"Sink {sink} did not take a finding; it is sent again: {printable(problem)}")
     return code

@@ -16,7 +16,7 @@ from ledger.errors import ConfigError, CorruptError
 from ledger.log.local import writer_lock
 from monitor.config import LogConfig, MonitorConfig
 from monitor.deliver import Delivered, deliver
-from monitor.findings import Alert, Severity
+from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.follow import Followable, Follower, Look, begin
 from monitor.sinks import Sink, open_sink
 from monitor.state import FILE_NAME, Position, State
@@ -46,9 +46,9 @@ class Monitor:
         with ThreadPoolExecutor(min(_PARALLEL_LOGS, len(self.followers)), thread_name_prefix="log") as pool:
             return list(pool.map(lambda each: each.look(), self.followers.values()))
 
-    def deliver(self) -> Delivered:
+    def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
-        return deliver(self.state, self.sinks, clock=self.clock)
+        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping)
 
 
 def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) -> list[Position]:
@@ -130,8 +130,9 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
 
     What is merely for the record (severity ``info``) or was acknowledged, resolved or expected does not count.
     """
-    for each in state.findings(states=("open",)):
-        if each.facts["class"] in _ACCUSING and each.facts["severity"] != Severity.INFO:
+    for kind in state.open_kinds():
+        alert, severity = CLASSES[Kind(kind)]
+        if alert in _ACCUSING and severity is not Severity.INFO:
             return FOUND
     return COULD_NOT_CHECK if any(each.problem for each in looks) else CLEAN
 
@@ -149,7 +150,7 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
     def hand_over() -> None:
         while not stop.is_set():
             woken.clear()
-            monitor.deliver()
+            monitor.deliver(stopping=stop.is_set)
             woken.wait(_DELIVERY_SECONDS)
 
     with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:

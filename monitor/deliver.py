@@ -29,13 +29,22 @@ def pause_after(attempts: int) -> int:
     return min(LONGEST_PAUSE, FIRST_PAUSE << min(attempts - 1, 16))
 
 
-def deliver(state: State, sinks: Mapping[str, Sink], *, clock: Callable[[], float]) -> Delivered:
+def deliver(
+    state: State,
+    sinks: Mapping[str, Sink],
+    *,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool] = lambda: False,
+) -> Delivered:
     """Hand over everything that is due, to all sinks at once, and return when each has taken or refused.
 
+    ``stopping`` ends it after the delivery at hand; the rest is due at the next start.
     If we stop after a sink took a finding and before that is stored, it gets it again.
     """
     with ThreadPoolExecutor(max(1, len(sinks)), thread_name_prefix="sink") as pool:
-        rounds = {name: pool.submit(_to_one, state, name, sink, clock) for name, sink in sinks.items()}
+        rounds = {
+            name: pool.submit(_to_one, state, name, sink, clock, stopping) for name, sink in sinks.items()
+        }
         done = {name: each.result() for name, each in rounds.items()}
     return Delivered(
         taken={name: taken for name, (taken, _) in done.items()},
@@ -43,10 +52,14 @@ def deliver(state: State, sinks: Mapping[str, Sink], *, clock: Callable[[], floa
     )
 
 
-def _to_one(state: State, name: str, sink: Sink, clock: Callable[[], float]) -> tuple[int, str]:
+def _to_one(
+    state: State, name: str, sink: Sink, clock: Callable[[], float], stopping: Callable[[], bool]
+) -> tuple[int, str]:
     taken = 0
     while due := state.due(name, now=int(clock())):
         for each in due:
+            if stopping():
+                return taken, ""
             try:
                 sink.send(each.finding)
             except (UnavailableError, ConfigError) as error:

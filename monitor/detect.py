@@ -325,7 +325,8 @@ class Detector:
                 model=event.model.name,
                 facts={"manifestBefore": before.hex(), "manifest": sha256.hex()},
             )
-        self._known.revisions[key] = self._known.new_revisions[key] = sha256
+        if event.common.recorded_by.role == "hub":  # what an observer says is compared, and never the measure
+            self._known.revisions[key] = self._known.new_revisions[key] = sha256
 
     def _times(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
         at = _seconds(event.verified_at)

@@ -98,7 +98,8 @@ def contradiction(
     """
     tree = fetched.checkpoint
     newest = state.newest_verified(position.name)
-    pending = state.checkpoints(position.name, least=position.size + 1)
+    # That of our own size too: if we stopped before it was marked as verified, it still is what the log signed.
+    pending = state.checkpoints(position.name, least=position.size)
     nodes = TileReader(log.tile, tree.size)
     for old in (*([] if newest is None else [newest]), *pending):
         if not 1 <= old.size < tree.size:

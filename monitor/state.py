@@ -458,6 +458,12 @@ class State:
             for row in self._rows(f"{query} ORDER BY number DESC LIMIT ?", wanted, wanted, log, log, limit)
         ]
 
+    def open_kinds(self) -> frozenset[str]:
+        """Return the kinds of which a finding is open."""
+        return frozenset(
+            kind for (kind,) in self._rows("SELECT DISTINCT kind FROM findings WHERE state = 'open'")
+        )
+
     def count_findings(self) -> dict[tuple[str, str], int]:
         """Return how many findings there are of each log and state."""
         return {

@@ -84,6 +84,19 @@ def test_a_change_of_signer_is_found_delivered_acknowledged_and_resolved(changed
     assert len(changed.json("findings", "--state", "resolved")[1]["findings"]) == 1
 
 
+def test_a_change_does_not_drown_in_what_is_for_the_record(changed):
+    """More than a page of first signers came after it."""
+    for at in range(1100):
+        changed.hub.record(A, name=f"acme/model-{at}")
+    changed.publish()
+    code, out, _ = changed.run("once")
+    assert code == 1
+    assert "… and 102 more findings: `hubledger monitor findings`" in out
+    assert changed.run("once")[0] == 1
+    changed.run("ack", "2")
+    assert changed.run("once")[0] == 0
+
+
 def test_what_was_expected_alerts_nobody(changed):
     signer = "".join(f"{byte:02x}" for byte in b"\0" * 32)
     assert changed.json("expect", "acme/model", "--log", "models", "--signer", signer)[0] == 0

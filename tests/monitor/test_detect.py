@@ -183,6 +183,14 @@ def test_an_observer_is_told_apart_and_never_counts():
     assert kinds(fold(hub)) == [FIRST, (1, "hub-key-changed"), (2, "observer")]
 
 
+def test_an_observer_is_compared_and_never_the_measure():
+    hub = story(([A], {}))
+    hub.hub_key(*_announced("watcher"), role="observer")
+    hub.record(A, files="others", recorded_by=OBSERVER, key="watcher")
+    hub.record(A)
+    assert kinds(fold(hub))[2:] == [(2, "revision-changed"), (2, "observer")]
+
+
 def test_an_observers_key_may_not_sign_for_the_hub():
     hub = Hub()
     hub.hub_key(*_announced("watcher"), role="observer")

@@ -206,6 +206,17 @@ def test_a_checkpoint_that_was_seen_and_never_served_contradicts_later(scene):
     assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (6, 9)
 
 
+def test_a_fork_is_proven_though_we_stopped_before_the_last_checkpoint_was_marked(scene):
+    scene.grow(5).publish().begin()
+    scene.look()
+    scene.state._connection.execute("UPDATE checkpoints SET verified = 0")
+    scene.hub = scene.hub.fork(4)
+    scene.hub.record(B, name="acme/model-0", revision="fork")
+    scene.grow(4).publish().look()
+    (found,) = scene.evidence()
+    assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (5, 9)
+
+
 # A log, a mirror or a cache that serves other bytes than were signed
 
 

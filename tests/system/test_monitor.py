@@ -1,12 +1,17 @@
 """A monitor as a process: told within its interval, ended by SIGTERM, killed at any moment without losing a finding."""
 
+import functools
+import http.server
 import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -130,6 +135,52 @@ def _replace(new: pathlib.Path, old: pathlib.Path):
             target = old / path.relative_to(new)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
+
+
+def test_a_log_by_its_address_with_a_mirror_where_it_serves_garbage(tmp_path):
+    """Two real servers: the first bends one bundle, the second has it."""
+    hub = Hub()
+    settings(tmp_path, "log", "trust.toml", "cat >> ../told")
+    hub.trust_file(tmp_path / "trust.toml")
+    for at in range(600):
+        hub.record(A if at < 599 else B, revision=str(at))
+    hub.publish(tmp_path / "log")
+    shutil.copytree(tmp_path / "log", tmp_path / "mirror")
+    (tmp_path / "log/tile/entries/001").write_bytes(b"garbage")
+    with served(tmp_path / "log") as url, served(tmp_path / "mirror") as mirror:
+        text = (tmp_path / "monitor.toml").read_text()
+        (tmp_path / "monitor.toml").write_text(text.replace('folder = "log"', f'url = "{url}"'))
+        assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+        code, out = finish(start(tmp_path, "once", "--json"))
+        assert (code, json.loads(out)["logs"][0]["verifiedSize"]) == (1, 256)
+        assert json.loads(out)["findings"][-1]["kind"] == "log-malformed"
+        (tmp_path / "monitor.toml").write_text(
+            text.replace('folder = "log"', f'url = "{url}"\nmirrors = ["{mirror}"]')
+        )
+        code, out = finish(start(tmp_path, "once", "--json"))
+        assert (code, json.loads(out)["logs"][0]["verifiedSize"]) == (1, 600)
+        assert [each["kind"] for each in json.loads(out)["findings"]] == ["signer-changed"]
+    assert b"signer-changed" in (tmp_path / "told").read_bytes()
+
+
+@contextmanager
+def served(folder):
+    """The standard library's file server."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
 
 
 def test_a_full_disk_is_said_and_the_finding_is_found_again(tmp_path):
