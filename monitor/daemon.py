@@ -26,6 +26,7 @@ CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 _DELIVERY_SECONDS = 1.0
 """How long a delivery that is due may wait while nothing new is found."""
+_AWAKE_SECONDS = 0.2
 _PARALLEL_LOGS = 8
 
 Progress = Callable[[str, int, int], None]
@@ -156,10 +157,12 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
     with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:
         tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers.values()]
         tasks.append(pool.submit(hand_over))
-        ended, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+        # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
+        while not stop.is_set() and not any(each.done() for each in tasks):
+            wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
         stop.set()
         woken.set()
-    for task in ended:
+    for task in tasks:
         task.result()
 
 
