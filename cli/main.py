@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "serve": "Answer over HTTP: the log, histories, badges; and record what the hub sends.",
     "token": "Make, list or revoke the tokens of those who write over HTTP.",
     "spool": "Look at, or send, the events of a hub that wait for the ledger.",
+    "monitor": "Follow logs, and be told when a signer changes or a log lies.",
     "hub": "Compare what a hub serves with what its ledger holds.",
     "keys": "Show the public keys of a ledger.",
     "demo": "Record, prove and tamper in a temporary directory, without network.",
@@ -122,7 +123,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _refuse_usage(error, as_json=as_json)
     except LedgerError as error:
-        _show_error(error, as_json=as_json)
+        show_error(error, as_json=as_json)
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output (head, a pager) has left: nobody is there to be told.
@@ -142,7 +143,8 @@ def _refuse_usage(error: click.ClickException, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _show_error(error: LedgerError, *, as_json: bool) -> None:
+def show_error(error: LedgerError, *, as_json: bool) -> None:
+    """Say what went wrong on standard error, as JSON where that was asked for."""
     if not as_json:
         click.echo(f"hubledger: {error}", err=True)
         return

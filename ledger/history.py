@@ -11,7 +11,14 @@ from typing import Protocol
 
 from ledger.errors import ChainError, MalformedError
 from ledger.event import HistoryLink, Model, SignatureFact, Statement, UnknownStatement, VerificationEvent
-from ledger.identity import Identity, canonical_identity, describe_change, display, signer_digest
+from ledger.identity import (
+    Identity,
+    SignerFacts,
+    canonical_identity,
+    describe_change,
+    display,
+    signer_digest,
+)
 
 
 class Observed(Protocol):
@@ -183,8 +190,7 @@ def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]], 
     """
     rows: list[Row] = []
     pins = _Pins()
-    before: tuple[Identity, ...] | None = None
-    repo: str | None = None
+    standing = Standing()
     for leaf_index, statement in statements:
         if not isinstance(statement, VerificationEvent):
             if _is_in(statement, key):
@@ -195,11 +201,9 @@ def derive_rows(statements: Iterable[tuple[int, Statement | UnknownStatement]], 
             continue
         signers = verified_identities(statement) if statement.outcome == "VERIFIED" else ()
         change = None
-        if _counts(statement):
-            change = _change(before, signers, repo, repo_key(statement), statement.outcome)
-            if signers:
-                before = signers
-            repo = repo_key(statement) or repo
+        if counts(statement):
+            standing, changes = standing.apply(statement)
+            change = ". ".join(each.text for each in changes) or None
         rows.append(Row(leaf_index=leaf_index, statement=statement, signers=signers, change=change, pin=pin))
     return rows
 
@@ -208,8 +212,11 @@ def _is_in(statement: Statement | UnknownStatement, key: str) -> bool:
     return statement.common is not None and any(link.key == key for link in statement.common.histories)
 
 
-def _counts(event: VerificationEvent) -> bool:
-    """Anybody may open a proposal, and an observer's statement never moves a head (section 2)."""
+def counts(event: VerificationEvent) -> bool:
+    """Whether later events are compared with this one.
+
+    Anybody may open a proposal, and an observer's statement never moves a head (section 2).
+    """
     return not event.model.is_proposal and event.common.recorded_by.role == "hub"
 
 
@@ -222,7 +229,7 @@ class _Pins:
 
     def apply(self, leaf_index: int, event: VerificationEvent) -> Pin | None:
         """Return the pin that an event was held against, else the one that it sets."""
-        if not _counts(event):
+        if not counts(event):
             return None
         keys = history_keys(event.model.name, event.model.repo_id)
         held_against = self._of(keys)
@@ -238,20 +245,58 @@ class _Pins:
         return next((self._pins[key] for key in reversed(keys) if key in self._pins), None)
 
 
-def _change(
-    before: tuple[Identity, ...] | None,
-    now: tuple[Identity, ...],
-    repo: str | None,
-    now_repo: str | None,
-    outcome: str,
-) -> str | None:
-    """Say what changed, as sentences in the words of every interface (section 7); None where nothing did."""
-    changes = []
-    if repo is not None and repo != now_repo:
-        changes.append(f"The name leads to another repository: {repo} → {now_repo or 'none'}")
-    if before is not None and not set(before) & set(now):
-        changes.append(f"Signer changed: {_signer_change(before[0], now, outcome)}")
-    return ". ".join(changes) or None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One way in which an event differs from the last that counted.
+
+    ``kind`` is ``repository``, ``signer``, ``method`` (another way of signing) or ``lost`` (nobody could be verified);
+    ``text`` says it in the words of every interface (section 7).
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the next event of a history is compared with: who signed last, as logged, and the repository.
+
+    Logged facts rather than identities, so that whoever stores it may derive those better one day.
+    """
+
+    signers: tuple[SignerFacts, ...] = ()
+    repo: str | None = None
+
+    def apply(self, event: VerificationEvent) -> "tuple[Standing, tuple[Change, ...]]":
+        """Return the standing after an event that ``counts``, and what changed with it."""
+        facts = _verified_facts(event) if event.outcome == "VERIFIED" else ()
+        changes = []
+        repo = repo_key(event)
+        if self.repo is not None and self.repo != repo:
+            text = f"The name leads to another repository: {self.repo} → {repo or 'none'}"
+            changes.append(Change(kind="repository", text=text))
+        before = tuple(canonical_identity(each) for each in self.signers)
+        now = tuple(canonical_identity(each) for each in facts)
+        if before and not set(before) & set(now):
+            text = f"Signer changed: {_signer_change(before[0], now, event.outcome)}"
+            changes.append(Change(kind=_kind_of(before, now), text=text))
+        return Standing(signers=facts or self.signers, repo=repo or self.repo), tuple(changes)
+
+
+def _verified_facts(event: Observed) -> tuple[SignerFacts, ...]:
+    """Return the logged facts of ``verified_identities``: the first of each identity, in the same order."""
+    found: dict[Identity, SignerFacts] = {}
+    for signature in event.signatures:
+        if signature.outcome == "VERIFIED" and signature.signer is not None:
+            found.setdefault(canonical_identity(signature.signer), signature.signer)
+    return tuple(found.values())
+
+
+def _kind_of(before: tuple[Identity, ...], now: tuple[Identity, ...]) -> str:
+    if not now:
+        return "lost"
+    same = {type(each) for each in before} & {type(each) for each in now}
+    return "signer" if same else "method"
 
 
 def _signer_change(before: Identity, now: tuple[Identity, ...], outcome: str) -> str:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 
 import click
 import pytest
@@ -23,6 +23,8 @@ import cli.verify
 from ledger import errors
 from ledger.client import result, trust
 from ledger.config import Config
+from monitor.config import LogConfig, MonitorConfig, SinkConfig
+from monitor.findings import CLASSES, Kind
 from tests.conftest import REPOSITORY, missing
 
 DOCS = REPOSITORY / "docs"
@@ -158,6 +160,12 @@ def test_the_first_session_of_the_readme_runs_as_it_is_written(tmp_path):
     run_session(commands, tmp_path)
 
 
+def test_the_guide_of_the_monitor_runs_as_it_is_written(tmp_path):
+    commands = read_session((DOCS / "guides" / "monitor.md").read_text(encoding="utf-8"))
+    assert len(commands) > 8
+    run_session(commands, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("expected", "actual", "same"),
     [
@@ -252,6 +260,25 @@ def test_every_setting_is_in_the_reference_with_its_default():
     assert described == settings
 
 
+def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
+    text, _ = section(read_reference("settings.md"), "## monitor.toml")
+    described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
+    settings = {}
+    for prefix, kind in (("", MonitorConfig), ("log.", LogConfig), ("sink.", SinkConfig)):
+        for each in fields(kind):
+            if each.name not in ("base", "log", "sink"):
+                settings[prefix + each.name] = (
+                    "required" if each.default is MISSING else json.dumps(each.default)
+                )
+    assert described == settings
+
+
+def test_every_kind_of_finding_is_in_the_guide_with_its_class_and_severity():
+    text, _ = section((DOCS / "guides" / "monitor.md").read_text(encoding="utf-8"), "## What it finds")
+    described = [tuple(cell.strip("`") for cell in row[:3]) for row in read_tables(text)]
+    assert described == [(str(kind), *map(str, CLASSES[kind])) for kind in Kind]
+
+
 def test_every_setting_of_a_trust_file_is_in_the_reference():
     text, _ = section(read_reference("settings.md"), "## trust.toml")
     tables = {f"{name}.{key}" if name else key for name in trust._TABLES for key in trust._TABLES[name]}
@@ -306,7 +333,7 @@ def anchors(text: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("package", ["ledger", "cli"])
+@pytest.mark.parametrize("package", ["ledger", "monitor", "cli"])
 def test_every_module_is_in_the_architecture(package):
     """By its name: each but the commands, which are one module each and in the reference."""
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")

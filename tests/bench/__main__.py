@@ -8,6 +8,7 @@ from tests.bench.bundles import verify_bundle
 from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.measure import show
+from tests.bench.monitoring import monitoring
 from tests.bench.outbox import outbox
 from tests.bench.recording import record
 from tests.bench.rekor_v1 import rekor_v1
@@ -19,7 +20,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring),
     )
 }
 

@@ -23,6 +23,7 @@ from tests.refusals import (
     of_formats,
     of_ledger,
     of_log,
+    of_monitor,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -54,6 +55,7 @@ CASES = dict(
         of_demo,
         of_remote,
         of_server,
+        of_monitor,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -1,0 +1,179 @@
+"""Puts a monitor together: one task for each log, one for deliveries, one process for each state.
+
+``open_monitor`` holds the lock of the state, so that two monitors never tell the same thing in two words or move one
+position twice. Acknowledging, resolving and expecting need no lock: they are one transaction each.
+"""
+
+import pathlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ledger.errors import ConfigError, CorruptError
+from ledger.log.local import writer_lock
+from monitor.config import LogConfig, MonitorConfig
+from monitor.deliver import Delivered, deliver
+from monitor.findings import CLASSES, Alert, Kind, Severity
+from monitor.follow import Followable, Follower, Look, begin
+from monitor.sinks import Sink, open_sink
+from monitor.state import FILE_NAME, Position, State
+
+CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
+"""Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
+_ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
+_DELIVERY_SECONDS = 1.0
+"""How long a delivery that is due may wait while nothing new is found."""
+_AWAKE_SECONDS = 0.2
+_PARALLEL_LOGS = 8
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Monitor:
+    """A monitor at work: it alone follows and delivers from this state."""
+
+    config: MonitorConfig
+    state: State
+    followers: dict[str, Follower]
+    sinks: dict[str, Sink]
+    clock: Callable[[], float]
+
+    def look(self) -> list[Look]:
+        """Look once at every log, several at a time."""
+        with ThreadPoolExecutor(min(_PARALLEL_LOGS, len(self.followers)), thread_name_prefix="log") as pool:
+            return list(pool.map(lambda each: each.look(), self.followers.values()))
+
+    def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
+        """Hand over what is due."""
+        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping)
+
+
+def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) -> list[Position]:
+    """Make the state where there is none, and begin the named logs: each from genesis (None) or from a pinned checkpoint.
+
+    Raises:
+        ConfigError: a log that the settings do not have. WriteError: a log that is followed already.
+    """
+    known = {each.name: each for each in config.log}
+    for name in pinned:
+        if name not in known:
+            raise ConfigError(
+                f"log {name}", expected="one of " + ", ".join(known), actual="not in the settings"
+            )
+    if not (config.folder / FILE_NAME).exists():
+        State.create(config.folder, now=now)
+    state = State(config.folder)
+    try:
+        begun = state.logs()
+        return [
+            begin(_followable(config, known[name]), state, pinned=pin, now=now)
+            for name, pin in pinned.items()
+            if name not in begun
+        ]
+    finally:
+        state.close()
+
+
+@contextmanager
+def open_monitor(
+    config: MonitorConfig,
+    *,
+    clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda _log, _done, _size: None,
+) -> Iterator[Monitor]:
+    """Open the state for following and delivering.
+
+    Raises:
+        CorruptError: the state is missing or damaged, or a log of the settings was never begun.
+        WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
+    """
+    logs = {each.name: _followable(config, each) for each in config.log}
+    sinks = {each.name: open_sink(each, config) for each in config.sink}
+    State(
+        config.folder, check=False
+    ).close()  # a state that is missing is refused before a lock is laid beside it
+    with writer_lock(config.folder / "lock"):
+        state = State(config.folder)
+        try:
+            for name, log in logs.items():
+                position = state.position(name)
+                if position.origin != log.trust.origin:
+                    raise CorruptError(
+                        f"log {name} of the monitor",
+                        expected=f"origin {position.origin}, which was begun",
+                        actual=f"{log.trust.origin}, by its trust file",
+                        next_step="Give another log another name; its history is not that of the old one",
+                    )
+            followers = {
+                name: Follower(
+                    log,
+                    state,
+                    routes=config,
+                    evidence=config.evidence,
+                    clock=clock,
+                    stopping=stopping,
+                    progress=lambda done, size, name=name: progress(name, done, size),  # type: ignore[misc]
+                )
+                for name, log in logs.items()
+            }
+            yield Monitor(config=config, state=state, followers=followers, sinks=sinks, clock=clock)
+        finally:
+            state.close()
+
+
+def exit_code(state: State, looks: Sequence[Look]) -> int:
+    """Return the exit code of a look: 1 while something that accuses is open, else 3 where a log could not be checked.
+
+    What is merely for the record (severity ``info``) or was acknowledged, resolved or expected does not count.
+    """
+    for kind in state.open_kinds():
+        alert, severity = CLASSES[Kind(kind)]
+        if alert in _ACCUSING and severity is not Severity.INFO:
+            return FOUND
+    return COULD_NOT_CHECK if any(each.problem for each in looks) else CLEAN
+
+
+def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Callable[[Look], None]) -> None:
+    """Follow every log and deliver until ``stop`` is set. What ends one task ends all of them, and is raised."""
+    woken = threading.Event()
+
+    def follow(follower: Follower) -> None:
+        while not stop.is_set():
+            told(follower.look())
+            woken.set()
+            stop.wait(interval)
+
+    def hand_over() -> None:
+        while not stop.is_set():
+            woken.clear()
+            monitor.deliver(stopping=stop.is_set)
+            woken.wait(_DELIVERY_SECONDS)
+
+    with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:
+        tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers.values()]
+        tasks.append(pool.submit(hand_over))
+        # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
+        while not stop.is_set() and not any(each.done() for each in tasks):
+            wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
+        stop.set()
+        woken.set()
+    for task in tasks:
+        task.result()
+
+
+def _followable(config: MonitorConfig, log: LogConfig) -> Followable:
+    return Followable(name=log.name, trust=config.trust(log), sources=config.sources(log))
+
+
+def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:
+    """Read a pinned checkpoint. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes)
+    except OSError as error:
+        raise ConfigError(f"checkpoint {path}", expected="a readable file", actual=error.strerror) from error

@@ -1,0 +1,428 @@
+"""Decides what of a log's entries is a finding. Pure: values in, values out; no clock, disk or network.
+
+Entries come in log order, each already proven to be in the signed tree. ``read_entry`` parses and checks one by itself;
+``Detector.apply`` holds it against what is known so far, a ``Known`` that the caller loads and stores.
+"""
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from ledger.client.trust import TrustFile, load_hub_key
+from ledger.encoding import Json, parse_base64
+from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry, verify_entry
+from ledger.errors import ChainError, LedgerError
+from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
+from ledger.event.schemas import HUB_KEY
+from ledger.history import ChainHead, Standing, check_link, counts
+from ledger.identity import canonical_identity, display, identity_digest
+from monitor.findings import Finding, Kind
+
+LATE_SECONDS = 300
+"""How far the recorder's clock may run ahead of the checkpoint that covers the event."""
+EARLY_SECONDS = 86_400
+"""How old an observation may be when it enters the log: a hub's outbox may wait a day for a log that was away."""
+_CHANGES = {
+    "signer": Kind.SIGNER_CHANGED,
+    "method": Kind.METHOD_CHANGED,
+    "lost": Kind.SIGNATURE_LOST,
+    "repository": Kind.REPOSITORY_CHANGED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the entries of a run are held against.
+
+    ``log`` is its name in the settings. ``first`` is the leaf index where following began: what was before is not known.
+    ``not_before`` and ``not_after`` are POSIX seconds of the checkpoints around the run, where cosignatures tell them.
+    """
+
+    log: str
+    trust: TrustFile
+    first: int = 0
+    not_before: int | None = None
+    not_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What is known of one history: the head of its chain and, for a ``name:`` history, who stands there."""
+
+    head: ChainHead | None = None
+    standing: Standing = field(default_factory=Standing)
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What is known so far. ``histories`` and ``revisions`` hold what a run needs; ``changed`` what it changed.
+
+    ``keys`` are the signing keys that the log itself announced: key id → ``{state, role, spki, at, from?}``.
+    """
+
+    histories: dict[str, Followed] = field(default_factory=dict)
+    revisions: dict[bytes, bytes] = field(default_factory=dict)
+    keys: dict[str, dict[str, Json]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    new_revisions: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One entry as far as it could be read. ``problem`` says why it could not; then ``statement`` is absent.
+
+    A map commit has neither, and is never a finding. ``verified`` is there where somebody checked the signature before, by
+    the key of the entry's key id; whether that key may sign there is decided later.
+    """
+
+    leaf_index: int
+    entry: Entry | None = None
+    sha256: bytes = b""
+    statement: Statement | UnknownStatement | None = None
+    problem: str | None = None
+    verified: VerifiedEntry | None = None
+
+    @property
+    def histories(self) -> tuple[str, ...]:
+        """The keys of the histories that it belongs to."""
+        common = self.statement.common if self.statement is not None else None
+        return tuple(link.key for link in common.histories) if common is not None else ()
+
+    @property
+    def revision(self) -> bytes | None:
+        """The key of its revision, if it is about one."""
+        return revision_key(self.statement) if isinstance(self.statement, VerificationEvent) else None
+
+
+def read_entry(data: bytes, leaf_index: int) -> Read:
+    """Parse one entry. Never raises on account of what is in it: a strange entry must not hide behind its strangeness."""
+    try:
+        parsed = parse_entry(data, leaf_index=leaf_index)
+        if isinstance(parsed, MapCommit):
+            return Read(leaf_index=leaf_index)
+        return Read(
+            leaf_index=leaf_index,
+            entry=parsed,
+            sha256=hashlib.sha256(parsed.payload).digest(),
+            statement=parse_statement(parsed.payload),
+        )
+    except (LedgerError, RecursionError) as error:
+        problem = error.finding if isinstance(error, LedgerError) else "nested too deeply"
+        return Read(leaf_index=leaf_index, problem=problem)
+
+
+def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
+    """Check the signatures of entries by keys of the trust file; of the others nothing is said here.
+
+    By itself, because it is half of the work and needs no order: a thread of its own can do it.
+    """
+    keys = {key.keyid: _load_key(key.spki) for key in trust.hub_keys}
+    return [_verified(read, keys) for read in reads]
+
+
+def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
+    if read.entry is None:
+        return read
+    try:
+        return replace(read, verified=verify_entry(read.entry, keys))
+    except LedgerError:
+        return read  # the detector says what is wrong with it
+
+
+@functools.lru_cache(maxsize=64)
+def _load_key(spki: bytes) -> EllipticCurvePublicKey:
+    return load_hub_key(spki)
+
+
+def revision_key(event: VerificationEvent) -> bytes:
+    """Return the key of a revision: of its repository where it has one, else of its name."""
+    model = event.model
+    of = f"repo:{model.repo_id}" if model.repo_id is not None else f"name:{model.name}"
+    return hashlib.sha256(f"{of}\n{model.revision}".encode()).digest()[:16]
+
+
+class Detector:
+    """Folds the entries of one run into findings, and what is known into what is known afterwards."""
+
+    def __init__(self, context: Context, known: Known) -> None:
+        self._context, self._known = context, known
+
+    def run(self, reads: Iterable[Read]) -> list[Finding]:
+        """Return the findings of consecutive entries, in log order."""
+        return [found for read in reads for found in self.apply(read)]
+
+    def apply(self, read: Read) -> Iterator[Finding]:
+        """Yield what one entry gives, and remember what it says."""
+        if read.problem is not None:
+            yield self._finding(
+                Kind.MALFORMED_ENTRY,
+                read,
+                f"Entry {read.leaf_index} cannot be read ({read.problem}): nobody can say which model it is about; "
+                "ask the hub what it stands for.",
+            )
+            return
+        if read.statement is None or read.entry is None:
+            return
+        refusal = self._refuse_key(read, read.entry)
+        if refusal is not None:
+            yield refusal
+            return  # what an unknown key says must not move a chain or a standing
+        yield from self._statement(read, read.statement)
+
+    # Who signed the entry
+
+    def _refuse_key(self, read: Read, entry: Entry) -> Finding | None:
+        """Return the finding where the entry is not signed by a key that may sign there."""
+        try:
+            observer = self._observer_key(read, entry)
+            key = observer or self._context.trust.check_key(entry.keyid, read.leaf_index).spki
+            # A key id is the digest of its key, so what was verified before was verified by this very key.
+            if read.verified is None or read.verified.key is not _load_key(key):
+                verify_entry(entry, {entry.keyid: _load_key(key)})
+        except LedgerError as error:
+            return self._key_finding(read, entry, error.finding)
+        announced = self._known.keys.get(entry.keyid, {})
+        at: int = announced.get("at", 0)
+        since: int = announced.get("from", at)
+        if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
+            return self._key_finding(read, entry, f"the hub revoked that key from leaf {since} on")
+        return None
+
+    def _observer_key(self, read: Read, entry: Entry) -> bytes | None:
+        """Return the key that the log announced for an observer, where this is an observer's statement."""
+        common = read.statement.common if read.statement is not None else None
+        announced = self._known.keys.get(entry.keyid)
+        if common is None or common.recorded_by.role != "observer" or announced is None:
+            return None
+        return (
+            parse_base64(announced["spki"], what="key of an observer")
+            if announced["role"] == "observer"
+            else None
+        )
+
+    def _key_finding(self, read: Read, entry: Entry, why: str) -> Finding:
+        return self._finding(
+            Kind.HUB_KEY_REFUSED,
+            read,
+            f"Entry {read.leaf_index} is not signed by a key that may sign there ({why}): believe nothing in it, and ask "
+            "the hub whether the key is its own.",
+            facts={"keyid": entry.keyid},
+        )
+
+    # What the entry says
+
+    def _statement(self, read: Read, statement: Statement | UnknownStatement) -> Iterator[Finding]:
+        common = statement.common
+        trust = self._context.trust
+        if common is None or (common.ledger, common.hub_id) != (trust.ledger, trust.hub):
+            whose = "no ledger" if common is None else f"{common.ledger} of {common.hub_id}"
+            yield self._finding(
+                Kind.UNKNOWN_ENTRY if common is None else Kind.MALFORMED_ENTRY,
+                read,
+                f"Entry {read.leaf_index} is of {whose}, not of {trust.ledger} of {trust.hub}: it says nothing about this "
+                "ledger; ask the hub how it came here.",
+            )
+            return
+        if isinstance(statement, UnknownStatement):
+            yield self._finding(
+                Kind.UNKNOWN_ENTRY,
+                read,
+                f"Entry {read.leaf_index} is of a kind that this version does not know ({statement.reason}): update "
+                "hubledger before you rely on the histories that it belongs to.",
+                facts={"histories": list(read.histories)},
+            )
+        yield from self._chains(read, statement)
+        if isinstance(statement, VerificationEvent):
+            yield from self._event(read, statement)
+        elif isinstance(statement, PlainStatement) and statement.predicate_type == HUB_KEY:
+            yield from self._hub_key(read, statement)
+
+    def _chains(self, read: Read, statement: Statement | UnknownStatement) -> Iterator[Finding]:
+        common = statement.common
+        if common is None or common.recorded_by.role != "hub":
+            return
+        for link in common.histories:
+            known = self._known.histories.get(link.key, Followed())
+            try:
+                if known.head is not None or not self._context.first or not link.sequence:
+                    check_link(link, known.head, where=f"leaf {read.leaf_index}")
+            except ChainError as error:
+                yield self._finding(
+                    Kind.CHAIN_BROKEN,
+                    read,
+                    f"The history {link.key} has a gap or a fork at leaf {read.leaf_index} ({error.finding}): a statement "
+                    "was left out or made twice; keep what you have and ask the hub in public.",
+                    about=link.key,
+                )
+            # After a break the chain goes on from here, or every later statement would be a finding again.
+            if link.sequence is not None:
+                self._set(
+                    link.key, Followed(head=ChainHead(link.sequence, read.sha256), standing=known.standing)
+                )
+
+    def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        yield from self._times(read, event)
+        yield from self._content(read, event)
+        if event.common.recorded_by.role != "hub":
+            yield self._finding(
+                Kind.OBSERVER,
+                read,
+                f"{event.common.recorded_by.id}, an observer, recorded {event.model.name} at {event.model.revision}, and "
+                "not the hub: compare with what the hub says about this revision.",
+                model=event.model.name,
+            )
+        if counts(event):
+            yield from self._signers(read, event)
+
+    def _signers(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        key = f"name:{event.model.name}"
+        known = self._known.histories.get(key, Followed())
+        standing, changes = known.standing.apply(event)
+        digests = tuple(identity_digest(canonical_identity(each)).hex() for each in standing.signers)
+        signers = digests if event.outcome == "VERIFIED" else ()
+        for change in changes:
+            yield self._finding(
+                _CHANGES[change.kind],
+                read,
+                f"{event.model.name} at {event.model.revision}: {change.text}. {_advice(change.kind)}",
+                model=event.model.name,
+                signers=signers if change.kind != "repository" else (),
+                facts=_event_facts(event),
+            )
+        if not known.standing.signers and standing.signers and self._saw_beginning(key, event):
+            who = ", ".join(display(canonical_identity(each)) for each in standing.signers)
+            yield self._finding(
+                Kind.FIRST_SIGNER,
+                read,
+                f"{event.model.name} at {event.model.revision}: first signed by {who}. Later versions are compared with "
+                "this signer; tell us with `hubledger monitor expect` if it is the right one.",
+                model=event.model.name,
+                signers=signers,
+                facts=_event_facts(event),
+            )
+        self._set(key, Followed(head=known.head, standing=standing))
+
+    def _saw_beginning(self, key: str, event: VerificationEvent) -> bool:
+        """Whether nobody can have signed this history before following began."""
+        if not self._context.first:
+            return True
+        return any(link.key == key and link.sequence == 0 for link in event.common.histories)
+
+    def _content(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        key, sha256 = revision_key(event), event.manifest.sha256
+        before = self._known.revisions.get(key)
+        if before is not None and before != sha256:
+            yield self._finding(
+                Kind.REVISION_CHANGED,
+                read,
+                f"{event.model.name} at {event.model.revision}: the files are others than when this revision was recorded "
+                f"before (manifest {before.hex()[:16]}… then, {sha256.hex()[:16]}… now). A revision cannot change: compare "
+                "your copy with both.",
+                model=event.model.name,
+                facts={"manifestBefore": before.hex(), "manifest": sha256.hex()},
+            )
+        if event.common.recorded_by.role == "hub":  # what an observer says is compared, and never the measure
+            self._known.revisions[key] = self._known.new_revisions[key] = sha256
+
+    def _times(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        at = _seconds(event.verified_at)
+        after, before = self._context.not_after, self._context.not_before
+        if at is None:
+            off = "which is no day of any calendar"
+        elif after is not None and at > after + LATE_SECONDS:
+            off = f"{at - after} seconds after the checkpoint that covers it"
+        elif before is not None and event.trigger != "backfill" and at < before - EARLY_SECONDS:
+            off = f"{before - at} seconds before the checkpoint that does not have it yet"
+        else:
+            return
+        yield self._finding(
+            Kind.TIME_OUTSIDE,
+            read,
+            f"{event.model.name} at {event.model.revision} says that it was verified at {event.verified_at}, {off}: do not "
+            "rely on its time, and ask the hub about its clock.",
+            model=event.model.name,
+        )
+
+    def _hub_key(self, read: Read, statement: PlainStatement) -> Iterator[Finding]:
+        fields = statement.fields
+        keyid, state = fields["keyid"], fields["state"]
+        before = self._known.keys.get(keyid, {})
+        kept: dict[str, Json] = {
+            "state": state,
+            "role": fields["role"],
+            "spki": fields["spki"],
+            "at": read.leaf_index,
+        }
+        if "from" in fields:
+            kept["from"] = fields["from"]
+        # A key that was revoked stays so, whatever is announced about it later.
+        self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
+        trusted = any(key.keyid == keyid for key in self._context.trust.hub_keys)
+        if state == "added" and trusted:
+            return
+        yield self._finding(
+            Kind.HUB_KEY_CHANGED,
+            read,
+            f"The log says that key {keyid[:16]}… of {fields['holder']} ({fields['role']}) is {state}: compare with the hub's "
+            "own word, then change your trust file.",
+            facts={"keyid": keyid, "state": state, "role": fields["role"]},
+        )
+
+    def _set(self, key: str, followed: Followed) -> None:
+        self._known.histories[key] = followed
+        self._known.changed.add(key)
+
+    def _finding(
+        self,
+        kind: Kind,
+        read: Read,
+        text: str,
+        *,
+        model: str | None = None,
+        about: str = "",
+        signers: tuple[str, ...] = (),
+        facts: dict[str, Json] | None = None,
+    ) -> Finding:
+        return Finding(
+            log=self._context.log,
+            kind=kind,
+            text=text,
+            leaf_index=read.leaf_index,
+            model=model,
+            about=about,
+            signers=signers,
+            facts=facts or {},
+        )
+
+
+def _seconds(time: str) -> int | None:
+    """Return POSIX seconds of a time in the form of statements; None for the 31st of February."""
+    try:
+        return int(datetime.fromisoformat(time).timestamp())
+    except ValueError:
+        return None
+
+
+_ADVICE = {
+    "signer": "Ask the publisher, by a way that you already trust, before you load it.",
+    "method": "Ask the publisher, by a way that you already trust, why it is signed in another way.",
+    "lost": "Stay with the last signed version until the publisher explains.",
+    "repository": "The name may have been given to somebody else: check who owns it now.",
+}
+
+
+def _advice(kind: str) -> str:
+    return _ADVICE[kind]
+
+
+def _event_facts(event: VerificationEvent) -> dict[str, Json]:
+    return {
+        "revision": event.model.revision,
+        "outcome": event.outcome,
+        "decision": event.policy.decision,
+        "eventId": event.common.event_id,
+    }

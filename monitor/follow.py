@@ -1,0 +1,447 @@
+"""Replays one tile log and keeps up with it: every entry is fetched and hashed, and nothing counts before a signed root.
+
+One look at a log:
+
+1. fetch the checkpoint, check its signature, and remember it, before anything is decided about it;
+2. hold it against what was replayed: the same, smaller and consistent (stale), or a contradiction (tamper);
+3. replay what is new, in runs. The root of each run is compared with every remembered checkpoint of its size, and is
+   otherwise proven to be a prefix of the newest one. Only then are its entries looked at;
+4. store a run in one transaction: findings, deliveries, histories, position.
+
+The download position is that of the run at hand; it becomes the verified one in step 4, or is thrown away. So a log, a
+mirror or a cache that gives other bytes than it signed can make neither a finding about a model nor hide one.
+"""
+
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from ledger.client.evidence import Misbehaviour, format_evidence
+from ledger.client.trust import TrustFile
+from ledger.encoding import Json
+from ledger.errors import (
+    InputError,
+    LedgerError,
+    NotFoundError,
+    ProofError,
+    SignatureError,
+    StorageError,
+    UnavailableError,
+    UsageError,
+    VerificationError,
+)
+from ledger.log.fetch import Fetch
+from ledger.log.published import PublishedLog
+from ledger.storage.directory import write_file_durably
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.cosignature import verify_cosignatures
+from ledger.tlog.merkle import Frontier
+from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
+from monitor.detect import Context, Detector, Read, read_entry, verify_reads
+from monitor.findings import OVER_BY_ITSELF, Finding, Kind
+from monitor.judge import compare_smaller, contradiction
+from monitor.state import Position, Progress, Routes, State
+
+RUN_ENTRIES = 16 * TILE_WIDTH
+"""Entries of a run at most: what a crash fetches again, and what is in memory at once."""
+RUN_BYTES = 32 << 20
+"""A run ends after the bundle that reaches this, so that a log of huge entries does not fill the memory."""
+_AHEAD = 8
+"""Bundles that are on their way at a time."""
+CLOCK_SLACK = 60
+"""Seconds that a clock may go back: it is set right now and then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followable:
+    """One log of the settings: the trust file that says who signs it, and where it is served, mirrors last."""
+
+    name: str
+    trust: TrustFile
+    sources: tuple[Fetch, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at a log came to. ``problem`` says why it could not be checked, empty where it was."""
+
+    log: str
+    size: int
+    target: int | None
+    new_findings: int
+    problem: str = ""
+
+
+class Follower:
+    """Follows one log. One thread at a time."""
+
+    def __init__(
+        self,
+        followable: Followable,
+        state: State,
+        *,
+        routes: Routes,
+        evidence: pathlib.Path,
+        clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
+        stopping: Callable[[], bool] = lambda: False,
+        progress: Callable[[int, int], None] = lambda _done, _size: None,
+    ) -> None:
+        self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
+        self._clock, self._stopping, self._progress = clock, stopping, progress
+        self._published = [
+            PublishedLog(fetch, origin=followable.trust.origin, keys=followable.trust.log_keys)
+            for fetch in followable.sources
+        ]
+        self._new = 0
+
+    def look(self) -> Look:
+        """Look once, up to the newest checkpoint, and store what was found.
+
+        Raises:
+            StorageError: our own state is in doubt; nothing more may be written.
+        """
+        self._new = 0
+        target: int | None = None
+        now = self._now()
+        try:
+            fetched = self._fetch_checkpoint(now)
+            target = fetched.checkpoint.size
+            problem = self._follow(fetched)
+        except StorageError:
+            raise
+        except LedgerError as error:
+            problem = self._tell(error)
+        if not problem:
+            self._state.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
+        self._state.checked(self._log.name, now=now, problem=problem)
+        size = self._state.position(self._log.name).size
+        return Look(log=self._log.name, size=size, target=target, new_findings=self._new, problem=problem)
+
+    def _now(self) -> int:
+        """Return the time. A clock that went back is told, because every time that we note rests on it."""
+        now, latest = int(self._clock()), self._state.clock()
+        if now < latest - CLOCK_SLACK:
+            self._report(
+                Kind.CLOCK_BACKWARDS,
+                f"The clock of this machine says {latest - now} seconds less than it did before: set it right, or the times "
+                "in this monitor's record mean nothing.",
+                about=str(latest),
+            )
+        self._state.note_time(now)
+        return now
+
+    # 1. The checkpoint
+
+    def _fetch_checkpoint(self, now: int) -> VerifiedCheckpoint:
+        """Fetch from the first source that answers; every signed checkpoint is remembered."""
+        errors: list[LedgerError] = []
+        for published in self._published:
+            try:
+                fetched = published.checkpoint()
+            except LedgerError as refused:
+                errors.append(refused)
+                continue
+            tree = fetched.checkpoint
+            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=fetched.note, now=now)
+            return fetched
+        raise errors[0]
+
+    # 2. What is known already
+
+    def _follow(self, fetched: VerifiedCheckpoint) -> str:
+        """Return why the log could not be checked, empty where it was."""
+        tree, position = fetched.checkpoint, self._state.position(self._log.name)
+        for seen in self._state.checkpoints(self._log.name, least=tree.size):
+            if seen.size == tree.size and seen.root != tree.root_hash:
+                other = verify_checkpoint(seen.note, origin=tree.origin, keys=self._log.trust.log_keys)
+                return self._tamper(Misbehaviour(older=other, newer=fetched))
+        if tree.size > position.size:
+            return self._replay(fetched, position)
+        if tree.size >= position.first:
+            found = compare_smaller(fetched, state=self._state, position=position, trust=self._log.trust)
+            if found is not None:
+                return self._tamper(found)
+            self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
+        return self._stale(fetched, position)
+
+    def _stale(self, fetched: VerifiedCheckpoint, position: Position) -> str:
+        """Say where the log shows less than it did: to us, of what we hold, or of what it signed before."""
+        most = max(self._state.largest_seen(self._log.name), position.size)
+        if fetched.checkpoint.size >= most:
+            return ""
+        return self._report(
+            Kind.LOG_STALE,
+            f"The log {self._log.name} shows size {fetched.checkpoint.size}, and it has signed {most} before: an old copy or a "
+            "cache answers; ask its operator, and do not take what it shows for the newest.",
+        )
+
+    # 3. Replay
+
+    def _replay(self, fetched: VerifiedCheckpoint, position: Position) -> str:
+        trust, tree = self._log.trust, fetched.checkpoint
+        errors: list[LedgerError] = []
+        for published in (*self._published[:1], *self._published):  # asked for again, then from each mirror
+            try:
+                self._replay_from(published, fetched)
+            except (VerificationError, InputError, UnavailableError) as error:
+                position = self._state.position(self._log.name)
+                found = contradiction(
+                    fetched, log=published, state=self._state, position=position, trust=trust
+                )
+                if found is not None:
+                    return self._tamper(found)
+                errors.append(error)
+            else:
+                if self._stopping() and self._state.position(self._log.name).size < tree.size:
+                    return "stopped before its newest checkpoint was reached"
+                self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
+                return self._stale(fetched, self._state.position(self._log.name))
+        raise errors[0]
+
+    def _replay_from(self, published: PublishedLog, fetched: VerifiedCheckpoint) -> None:
+        size = fetched.checkpoint.size
+        tiles = TileReader(published.tile, size)
+        while not self._stopping():
+            position = self._state.position(self._log.name)
+            self._progress(position.size, size)
+            if position.size >= size:
+                return
+            self._run(published, fetched, position, tiles)
+
+    def _run(
+        self, published: PublishedLog, fetched: VerifiedCheckpoint, position: Position, tiles: TileReader
+    ) -> None:
+        """Fetch, hash and prove one run; then look at its entries and store what they say."""
+        log, size = self._log.name, fetched.checkpoint.size
+        seen = [
+            each.size for each in self._state.checkpoints(log, least=position.size + 1) if each.size <= size
+        ]
+        end = min([size, *seen, (position.size // RUN_ENTRIES + 1) * RUN_ENTRIES])
+        entries = _download(published, position.size, end, size=size)
+        end = position.size + len(entries)
+        leaves = merkle.leaf_hashes(entries)
+        frontier = Frontier(position.size, position.frontier.hashes)
+        for leaf in leaves:
+            frontier.append(leaf)
+        matched = self._prove(frontier, fetched, tiles)
+        # From here on the entries are known to be in the signed tree.
+        reads = self._read(entries, position.size)
+        known = self._state.load(
+            log,
+            histories=[key for read in reads for key in read.histories],
+            revisions=[read.revision for read in reads if read.revision is not None],
+        )
+        findings = Detector(self._context(position, fetched), known).run(reads)
+        stored, nodes = self._tiles(position.size, end, leaves)
+        progress = Progress(
+            log=log,
+            before=position.size,
+            frontier=frontier,
+            leaves=stored,
+            nodes=nodes,
+            known=known,
+            findings=findings,
+        )
+        self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
+        for root in matched:
+            self._state.verified_checkpoint(log, size=end, root=root)
+
+    def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
+        """Parse the entries, while another thread checks the signatures of those that are parsed: that needs no lock."""
+        trust, waiting = self._log.trust, []
+        with ThreadPoolExecutor(1, thread_name_prefix="signatures") as pool:
+            for start in range(0, len(entries), TILE_WIDTH):
+                some = entries[start : start + TILE_WIDTH]
+                reads = [read_entry(entry, at) for at, entry in enumerate(some, first + start)]
+                waiting.append(pool.submit(verify_reads, reads, trust))
+            return [read for each in waiting for read in each.result()]
+
+    def _prove(self, frontier: Frontier, fetched: VerifiedCheckpoint, tiles: TileReader) -> list[bytes]:
+        """Compare the root of a run with each signed one of its size, and prove it a prefix of the newest.
+
+        Returns the signed roots that it equals. Raises ProofError: it is not what the log signed.
+        """
+        tree, root = fetched.checkpoint, frontier.root()
+        seen = self._state.checkpoints(self._log.name, least=frontier.size)
+        signed = [each.root for each in seen if each.size == frontier.size]
+        if frontier.size == tree.size:
+            signed.append(tree.root_hash)
+        for wanted in signed:
+            if wanted != root:
+                raise _not_signed(frontier.size, wanted, root)
+        if frontier.size < tree.size:
+            proof = merkle.prove_consistency(frontier.size, tree.size, tiles)
+            merkle.verify_consistency(
+                old_size=frontier.size,
+                old_root=root,
+                new_size=tree.size,
+                new_root=tree.root_hash,
+                proof=proof,
+            )
+        return signed
+
+    def _context(self, position: Position, fetched: VerifiedCheckpoint) -> Context:
+        trust = self._log.trust
+        before = self._state.newest_verified(self._log.name)
+        older = (
+            verify_checkpoint(before.note, origin=trust.origin, keys=trust.log_keys)
+            if before is not None and before.size <= position.size
+            else None
+        )
+        return Context(
+            log=self._log.name,
+            trust=trust,
+            first=position.first,
+            not_before=min(_times(older, trust), default=None) if older is not None else None,
+            not_after=max(_times(fetched, trust), default=None),
+        )
+
+    def _tiles(
+        self, start: int, end: int, leaves: Sequence[bytes]
+    ) -> tuple[dict[int, bytes], dict[int, bytes]]:
+        """Return the leaf hashes of each touched tile, whole, and the roots of those that are full now."""
+        stored: dict[int, bytes] = {}
+        nodes: dict[int, bytes] = {}
+        data = b"".join(leaves)
+        at = start
+        while at < end:
+            tile, inside = divmod(at, TILE_WIDTH)
+            until = min(end, (tile + 1) * TILE_WIDTH)
+            before = self._state.leaves(self._log.name, tile)[: inside * merkle.HASH_BYTES] if inside else b""
+            stored[tile] = (
+                before + data[(at - start) * merkle.HASH_BYTES : (until - start) * merkle.HASH_BYTES]
+            )
+            if until % TILE_WIDTH == 0:
+                row = stored[tile]
+                nodes[tile] = merkle.root_of(
+                    [row[i : i + merkle.HASH_BYTES] for i in range(0, len(row), merkle.HASH_BYTES)]
+                )
+            at = until
+        return stored, nodes
+
+    # What is told about the log itself
+
+    def _tamper(self, found: Misbehaviour) -> str:
+        """Write the evidence, then tell: a finding without its file would accuse without proof."""
+        older, newer = found.older.checkpoint, found.newer.checkpoint
+        name = f"{self._log.name}-{older.size}-{newer.size}-{newer.root_hash.hex()[:16]}.json"
+        path = self._evidence / name
+        if not path.exists():
+            self._evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file_durably(path, format_evidence(found), mode=0o644)
+        return self._report(
+            Kind.LOG_FORKED,
+            f"The log {self._log.name} contradicts itself: it signed two histories, at sizes {older.size} and {newer.size}. "
+            f"Rely on nothing that it shows, and publish {name}: `hubledger verify --evidence` convinces anybody with it.",
+            about=f"{older.size} {older.root_hash.hex()} {newer.size} {newer.root_hash.hex()}",
+            facts={"evidence": str(path), "sizes": [older.size, newer.size]},
+        )
+
+    def _tell(self, error: LedgerError) -> str:
+        """Report why a log could not be checked, in the class that it belongs to: none of these accuses."""
+        name = self._log.name
+        match error:
+            case UnavailableError() | NotFoundError():
+                return self._report(
+                    Kind.LOG_UNREACHABLE,
+                    f"The log {name} could not be read ({error.finding}): what is new in it is unknown; see that it can be "
+                    "reached from here.",
+                )
+            case SignatureError():
+                return self._report(
+                    Kind.LOG_KEY_REFUSED,
+                    f"The checkpoint of {name} is not signed by a key of the trust file ({error.finding}): nothing behind it "
+                    "was looked at; compare the log's keys with its publisher.",
+                )
+            case _:
+                return self._report(
+                    Kind.LOG_MALFORMED,
+                    f"What {name} serves is not what it signed ({error.finding}), also when asked again: nothing of it was "
+                    "believed; ask its operator, or add a mirror to the settings.",
+                )
+
+    def _report(self, kind: Kind, text: str, *, about: str = "", facts: dict[str, Json] | None = None) -> str:
+        finding = Finding(log=self._log.name, kind=kind, text=text, about=about, facts=facts or {})
+        self._new += self._state.report(finding, routes=self._routes, now=int(self._clock()))
+        return text
+
+
+def _not_signed(size: int, wanted: bytes, root: bytes) -> ProofError:
+    return ProofError(f"root of {size} entries", expected=f"{wanted.hex()}, as signed", actual=root.hex())
+
+
+def _times(checkpoint: VerifiedCheckpoint, trust: TrustFile) -> Iterator[int]:
+    """Yield the times of the cosignatures by keys of the trust file: an Ed25519 checkpoint itself carries none."""
+    keys = [witness.key for witness in trust.policy.witnesses]
+    for each in verify_cosignatures(checkpoint, keys):
+        yield each.timestamp
+
+
+def _download(published: PublishedLog, start: int, end: int, *, size: int) -> list[bytes]:
+    """Fetch the entries ``[start, end)`` of a tree of ``size``, or as many as fit into a run; at least one bundle."""
+    entries: list[bytes] = []
+    total = 0
+    bundles = [
+        EntryBundle(index=at, width=min(TILE_WIDTH, size - at * TILE_WIDTH))
+        for at in range(start // TILE_WIDTH, -(-end // TILE_WIDTH))
+    ]
+    for first in range(0, len(bundles), _AHEAD):
+        some = bundles[first : first + _AHEAD]
+        log = published.ahead(some)
+        for bundle in some:
+            at = bundle.index * TILE_WIDTH
+            part = log.bundle(bundle)[max(start - at, 0) : end - at]
+            entries += part
+            total += sum(map(len, part))
+        if total >= RUN_BYTES:
+            break
+    return entries
+
+
+def begin(followable: Followable, state: State, *, pinned: bytes | None, now: int) -> Position:
+    """Begin to follow a log: from its first entry, or from a checkpoint that somebody pinned.
+
+    Of what is before the pin nothing is looked at; its tree is fetched and must give the pinned root.
+
+    Raises:
+        SignatureError, MalformedError: the pin is not a checkpoint of this log. ProofError: the log does not serve that
+            tree. SourceError, NotFoundError: it cannot be read. WriteError: the log is followed already.
+    """
+    trust = followable.trust
+    if trust.is_rekor:
+        raise UsageError(
+            f"log {followable.name}",
+            expected="a tile log",
+            actual="a ledger in Rekor",
+            next_step="Follow its log with `hubledger index rebuild --scan`; the monitor reads tile logs only",
+        )
+    if pinned is None:
+        position = Position(name=followable.name, origin=trust.origin, first=0, frontier=Frontier())
+        state.add_log(position, leaves={}, nodes={})
+        return position
+    fetched = verify_checkpoint(pinned, origin=trust.origin, keys=trust.log_keys)
+    published = PublishedLog(followable.sources[0], origin=trust.origin, keys=trust.log_keys)
+    size = fetched.checkpoint.size
+    peaks: list[bytes] = []
+    leaves: dict[int, bytes] = {}
+    nodes: dict[tuple[int, int], bytes] = {}
+    level, count = 0, size
+    while count:
+        if width := count % TILE_WIDTH:
+            hashes = published.tile(Tile(level=level, index=count // TILE_WIDTH, width=width))
+            peaks[:0] = merkle.complete_subtrees(hashes)
+            if level == 0:
+                leaves[count // TILE_WIDTH] = b"".join(hashes)
+            else:
+                nodes |= {(8 * level, count - width + at): each for at, each in enumerate(hashes)}
+        level, count = level + 1, count // TILE_WIDTH
+    if merkle.fold(peaks) != fetched.checkpoint.root_hash:
+        raise _not_signed(size, fetched.checkpoint.root_hash, merkle.fold(peaks))
+    position = Position(name=followable.name, origin=trust.origin, first=size, frontier=Frontier(size, peaks))
+    state.add_log(position, leaves=leaves, nodes=nodes)
+    state.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=pinned, now=now)
+    state.verified_checkpoint(followable.name, size=size, root=fetched.checkpoint.root_hash)
+    return position

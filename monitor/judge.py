@@ -1,0 +1,130 @@
+"""Holds signed checkpoints against the replayed tree, and against each other: consistent, or a contradiction with proof.
+
+Only the two forms of architecture section 8 accuse a log. Both are made from a remembered note, the note in question, and
+hashes that verify under one of the two; whatever else is wrong convicts nobody.
+"""
+
+from collections.abc import Sequence
+
+from ledger.client.evidence import Misbehaviour, Prefix, format_evidence, verify_evidence
+from ledger.client.trust import TrustFile
+from ledger.errors import LedgerError, ProofError
+from ledger.log.published import PublishedLog
+from ledger.tlog import merkle
+from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader
+from monitor.state import Position, SeenCheckpoint, State
+
+
+class Remembered:
+    """The nodes of the tree that was replayed, from stored leaf hashes. A ``merkle.NodeReader``.
+
+    Of what was before the place where following began only the maximal complete subtrees are known, which is all that a
+    proof between two later sizes needs.
+    """
+
+    def __init__(self, state: State, position: Position) -> None:
+        self._state, self._position = state, position
+
+    def __call__(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the hashes of complete subtrees. Raises ProofError: one that lies before what is known."""
+        return [self._node(level, index) for level, index in nodes]
+
+    def root_at(self, size: int) -> bytes:
+        """Return the root of the first ``size`` entries. Raises ProofError: before what is known."""
+        return merkle.tree_root(size, self)
+
+    def _node(self, level: int, index: int) -> bytes:
+        if level >= TILE_HEIGHT:
+            stored = self._state.node(self._position.name, level, index)
+            if stored is not None:
+                return stored
+            if level == TILE_HEIGHT:
+                raise self._unknown(level, index)
+            return merkle.node_hash(self._node(level - 1, 2 * index), self._node(level - 1, 2 * index + 1))
+        first = index << level
+        tile, at = divmod(first, TILE_WIDTH)
+        data = self._state.leaves(self._position.name, tile)
+        start, end = at * merkle.HASH_BYTES, (at + (1 << level)) * merkle.HASH_BYTES
+        if len(data) < end:
+            raise self._unknown(level, index)
+        return merkle.root_of([data[i : i + merkle.HASH_BYTES] for i in range(start, end, merkle.HASH_BYTES)])
+
+    def _unknown(self, level: int, index: int) -> ProofError:
+        return ProofError(
+            f"node {level}/{index} of the replayed tree of {self._position.name}",
+            expected=f"a part of the tree from {self._position.first} to {self._position.size}",
+            actual="one that was never replayed here",
+            next_step="Ask a monitor that follows the log from its beginning",
+        )
+
+
+def compare_smaller(
+    fetched: VerifiedCheckpoint, *, state: State, position: Position, trust: TrustFile
+) -> Misbehaviour | None:
+    """Hold a checkpoint of at most the verified size against what was replayed: None where it is consistent.
+
+    Raises:
+        ProofError: it is another tree, but no signed checkpoint that we hold proves that; or it is before what is known.
+    """
+    tree, remembered = fetched.checkpoint, Remembered(state, position)
+    ours = remembered.root_at(tree.size)
+    if ours == tree.root_hash:
+        return None
+    for seen in state.checkpoints(position.name, least=max(tree.size, 1)):
+        if seen.verified:
+            proof = (
+                merkle.prove_consistency(tree.size, seen.size, remembered) if seen.size != tree.size else ()
+            )
+            prefix = Prefix(root=ours, hashes=proof) if seen.size != tree.size else None
+            return convict(
+                Misbehaviour(older=fetched, newer=_reopen(seen, fetched, trust), prefix=prefix), trust
+            )
+    raise ProofError(
+        f"root of size {tree.size} of {position.name}",
+        expected=f"{ours.hex()}, as replayed",
+        actual=tree.root_hash.hex(),
+        next_step="Keep both: no larger signed checkpoint was verified here that would prove which one is false",
+    )
+
+
+def contradiction(
+    fetched: VerifiedCheckpoint, *, log: PublishedLog, state: State, position: Position, trust: TrustFile
+) -> Misbehaviour | None:
+    """Look for proof that a larger checkpoint is not an extension of one that was seen before.
+
+    The tiles that the log serves under its new checkpoint show what the tree began with. They are believed only where
+    they prove it; None where they prove nothing.
+    """
+    tree = fetched.checkpoint
+    newest = state.newest_verified(position.name)
+    # That of our own size too: if we stopped before it was marked as verified, it still is what the log signed.
+    pending = state.checkpoints(position.name, least=position.size)
+    nodes = TileReader(log.tile, tree.size)
+    for old in (*([] if newest is None else [newest]), *pending):
+        if not 1 <= old.size < tree.size:
+            continue
+        try:
+            began = merkle.tree_root(old.size, nodes)
+            hashes = merkle.prove_consistency(old.size, tree.size, nodes)
+            merkle.verify_consistency(
+                old_size=old.size, old_root=began, new_size=tree.size, new_root=tree.root_hash, proof=hashes
+            )
+        except LedgerError:
+            continue  # anyone can serve tiles that prove nothing
+        if began != old.root:
+            prefix = Prefix(root=began, hashes=hashes)
+            return convict(
+                Misbehaviour(older=_reopen(old, fetched, trust), newer=fetched, prefix=prefix), trust
+            )
+    return None
+
+
+def convict(found: Misbehaviour, trust: TrustFile) -> Misbehaviour:
+    """Return misbehaviour that a third person will be convinced by: it is verified as they would. Raises as they would."""
+    return verify_evidence(format_evidence(found), trust=trust)
+
+
+def _reopen(seen: SeenCheckpoint, like: VerifiedCheckpoint, trust: TrustFile) -> VerifiedCheckpoint:
+    """Verify a remembered note again, by the keys of the trust file as they are now."""
+    return verify_checkpoint(seen.note, origin=like.checkpoint.origin, keys=trust.log_keys)

@@ -1,0 +1,251 @@
+"""How one finding is handed to one sink: executables in a folder, or a web address. Raises where it was not taken.
+
+Whoever receives must expect to see a finding twice: after a crash it is not known whether it arrived. The idempotency key
+tells that it is the same.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import pathlib
+import signal
+import socket
+import stat
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ledger.encoding import Json, format_canonical_json
+from ledger.errors import ConfigError, SourceError
+from monitor.config import MonitorConfig, SinkConfig
+from monitor.state import Stored
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_SECRET_BYTES = 1024
+MIN_SECRET_BYTES = 16
+_FORMAT = "https://hubledger/monitor-finding/v1"
+
+
+class Sink(Protocol):
+    """Takes findings, at least once each."""
+
+    def send(self, finding: Stored) -> None:
+        """Hand one over. Raises SourceError or ConfigError: it was not taken, and is to be sent again."""
+        ...
+
+
+def open_sink(config: SinkConfig, monitor: MonitorConfig) -> Sink:
+    """Return the sink that the settings describe. Raises ConfigError: its secret cannot be used."""
+    if config.hooks:
+        return Hooks(monitor.base / config.hooks, timeout=config.timeout)
+    secret = _read_secret(monitor.base / config.secret)
+    return Webhook(config.webhook, secret=secret, allow_private=config.allow_private, timeout=config.timeout)
+
+
+def format_finding(finding: Stored) -> bytes:
+    """Format a finding as every sink gets it: RFC 8785 JSON."""
+    value: dict[str, Json] = {"format": _FORMAT, "foundAt": finding.found_at, **finding.as_json()}
+    return format_canonical_json(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    code: int
+    said: str
+
+
+class Hooks:
+    """Runs every executable of a folder, in the order of names: JSON on standard input, the key in the environment.
+
+    All must end with 0; after one that does not, the others are run nevertheless, and all are run again later.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, timeout: float) -> None:
+        self._folder, self._timeout = folder, timeout
+
+    def send(self, finding: Stored) -> None:
+        """Run them all. Raises SourceError: there is none, or one failed or did not end in time."""
+        failures = []
+        hooks = self._executables()
+        for hook in hooks:
+            ended = self._run(hook, finding)
+            if ended.code:
+                failures.append(f"{hook.name}: {ended.said}")
+        if failures or not hooks:
+            raise SourceError(
+                f"hooks in {self._folder}",
+                expected="executables that all end with 0",
+                actual="; ".join(failures) or "no executable",
+                next_step="Run the executable by hand with the JSON of `hubledger monitor findings --json`",
+            )
+
+    def _executables(self) -> list[pathlib.Path]:
+        try:
+            found = sorted(self._folder.iterdir())
+        except OSError as error:
+            raise SourceError(
+                f"hooks in {self._folder}", expected="a readable folder", actual=error.strerror
+            ) from error
+        return [
+            each
+            for each in found
+            if not each.name.startswith(".") and each.is_file() and os.access(each, os.X_OK)
+        ]
+
+    def _run(self, hook: pathlib.Path, finding: Stored) -> _Ended:
+        facts = finding.as_json()
+        environment = {
+            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TZ")},
+            "HUBLEDGER_ID": finding.id,
+            "HUBLEDGER_KIND": str(facts["kind"]),
+            "HUBLEDGER_CLASS": str(facts["class"]),
+            "HUBLEDGER_SEVERITY": str(facts["severity"]),
+            "HUBLEDGER_LOG": str(facts["log"]),
+            "HUBLEDGER_TEXT": str(facts["text"]),
+        }
+        try:
+            process = subprocess.Popen(
+                [str(hook.absolute())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        except OSError as error:
+            return _Ended(code=126, said=f"cannot be run: {error.strerror}")
+        try:
+            process.communicate(format_finding(finding), timeout=self._timeout)
+        except subprocess.TimeoutExpired:
+            # The whole group, before its leader is waited for: until then its number is nobody else's.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return _Ended(code=124, said=f"did not end within {self._timeout:g} s")
+        return _Ended(code=process.returncode, said=f"ended with {process.returncode}")
+
+
+class Webhook:
+    """Posts the finding to an address, signed, without following a redirect.
+
+    The address is looked up here and connected to as it was found: a name that leads to one address when it is checked
+    and to another when it is used gains nothing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        secret: bytes,
+        allow_private: bool,
+        timeout: float,
+        transport: "httpx.BaseTransport | None" = None,
+    ) -> None:
+        self._url, self._secret, self._private = url, secret, allow_private
+        self._timeout, self._transport = timeout, transport
+
+    def send(self, finding: Stored) -> None:
+        """Post it. Raises SourceError: no answer, or one that is not 2xx. ConfigError: an address that may not be asked."""
+        import httpx
+
+        body = format_finding(finding)
+        try:
+            url = httpx.URL(self._url)
+        except httpx.InvalidURL as error:
+            raise self._not_allowed(str(error)) from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise self._not_allowed("no http(s) address with a host")
+        if url.userinfo:
+            raise self._not_allowed("a name or password in the address")
+        address = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "Content-Type": "application/json",
+            "User-Agent": "hubledger-monitor",
+            "Hubledger-Id": finding.id,
+            "Hubledger-Signature": sign(self._secret, body),
+        }
+        try:
+            with (
+                httpx.Client(
+                    timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
+                ) as client,
+                client.stream(
+                    "POST",
+                    url.copy_with(host=address),
+                    content=body,
+                    headers=headers,
+                    extensions={"sni_hostname": url.host},
+                ) as answer,
+            ):
+                status = answer.status_code  # what it says beyond that is not read
+        except httpx.HTTPError as error:
+            raise SourceError(
+                f"webhook at {url.host}", expected="an answer", actual=str(error) or type(error).__name__
+            ) from error
+        if status // 100 != 2:
+            raise SourceError(
+                f"webhook at {url.host}",
+                expected="status 2xx",
+                actual=f"{status}, and redirects are not followed" if status // 100 == 3 else str(status),
+            )
+
+    def _resolve(self, host: str, port: int) -> str:
+        """Return an address of the host. Raises ConfigError: any of its addresses is not public."""
+        try:
+            found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        except (OSError, UnicodeError) as error:
+            raise SourceError(
+                f"address of the webhook {host}", expected="a host that is known", actual=str(error)
+            ) from error
+        for each in sorted(found):
+            if not self._private and not _is_public(each):
+                raise self._not_allowed(f"{each}, which is not a public address")
+        return min(found)
+
+    def _not_allowed(self, actual: str) -> ConfigError:
+        return ConfigError(
+            "address of the webhook",
+            expected="a public http(s) address without a password",
+            actual=actual,
+            next_step="Correct it, or say allow_private = true if the receiver is meant to be inside",
+        )
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped or ip
+    return ip.is_global and not ip.is_multicast
+
+
+def sign(secret: bytes, body: bytes) -> str:
+    """Return the value of ``Hubledger-Signature``: ``sha256=`` and the hex HMAC-SHA-256 of the body."""
+    return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+
+
+def _read_secret(path: pathlib.Path) -> bytes:
+    """Read the secret of a webhook. Raises ConfigError, which repeats nothing of it."""
+    try:
+        with path.open("rb") as file:
+            shared = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
+            secret = file.read(MAX_SECRET_BYTES + 1).strip()
+    except OSError as error:
+        raise ConfigError(f"secret {path}", expected="a readable file", actual=error.strerror) from error
+    if shared:
+        raise ConfigError(
+            f"permissions of {path}",
+            expected="readable by its owner only",
+            actual="readable by others",
+            next_step="Run `chmod 600` on it and consider the secret as seen: make another",
+        )
+    if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+        raise ConfigError(
+            f"secret {path}",
+            expected=f"{MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes",
+            actual=f"{len(secret)} bytes",
+        )
+    return secret

@@ -1,0 +1,114 @@
+"""A monitor that replays a large ledger over HTTP on loopback, against bare verification of the same entries."""
+
+import functools
+import http.server
+import multiprocessing
+import sys
+import time
+from contextlib import contextmanager
+
+from ledger.client.trust import load_hub_key
+from ledger.embedded.directory import open_for_reading
+from ledger.entry import keyid_of, parse_entry, verify_entry
+from ledger.event import parse_statement
+from tests.bench import recording
+from tests.bench.measure import _PEAK, process, row, scratch
+
+SAMPLE = 20_000
+CORES = 2
+
+_MONITOR = """
+import sys, pathlib, time
+from monitor.config import load_config
+from monitor.daemon import init, open_monitor
+config = load_config(pathlib.Path(sys.argv[1]))
+init(config, pinned={"models": None}, now=int(time.time()))
+seen = []
+start = time.perf_counter()
+with open_monitor(config, progress=lambda _l, done, size: seen.append((done, time.perf_counter()))) as monitor:
+    (look,) = monitor.look()
+assert look.problem == "", look.problem
+seconds = time.perf_counter() - start
+rate = lambda one, other: (other[0] - one[0]) / (other[1] - one[1])
+tenth = max(1, len(seen) // 10)
+print(look.size, seconds, rate(seen[0], seen[tenth]), rate(seen[-1 - tenth], seen[-1]))
+"""
+
+
+def _bare(spki, entries):
+    """Verify and parse, and nothing else; returns the seconds."""
+    keys = {keyid_of(spki): load_hub_key(spki)}
+    start = time.perf_counter()
+    for data in entries:
+        entry = parse_entry(data)
+        verify_entry(entry, keys)
+        parse_statement(entry.payload)
+    return time.perf_counter() - start
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def _served(folder):
+    """The standard library's file server, in a process of its own as a stranger's would be."""
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))
+    )
+    process = multiprocessing.get_context("fork").Process(target=server.serve_forever)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        process.terminate()
+        process.join()
+        server.server_close()
+
+
+def monitoring():
+    """Replay with detection and state, from nothing, against verification and parsing on the same two cores."""
+    if not (recording.LEDGER / "log" / "checkpoint").exists():
+        recording.record()
+    directory = recording.LEDGER
+    ledger = open_for_reading(directory)
+    size = ledger.log.checkpoint().checkpoint.size
+    entries = list(ledger.log.read(1, min(size, 1 + SAMPLE), size=size))
+    half = len(entries) // CORES
+    spki = ledger.trust.hub_keys[-1].spki
+    with multiprocessing.Pool(CORES) as pool:
+        runs = [(spki, entries[at * half : (at + 1) * half]) for at in range(CORES)]
+        bare = sorted(max(pool.starmap(_bare, runs, chunksize=1)) / (half * CORES) for _ in range(3))[1]
+    with scratch() as folder, _served(directory / "log") as url:
+        settings = folder / "monitor.toml"
+        settings.write_text(
+            f'[[log]]\nname = "models"\nurl = "{url}"\ntrust = "{directory / "trust.toml"}"\n'
+        )
+        (_, memory), printed = _run(settings)
+    verified, own, early, late = printed
+    assert verified == size
+    return [
+        row(
+            f"monitor: replay of {size:,} over HTTP, with detection and state: bare / replay",
+            f"{bare * size / own:.2f} ({size / own:,.0f} entries/s, {memory:.0f} MB)",
+            f"verify + parse on {CORES} cores, {bare * 1e6:.1f} µs an entry",
+            "≥ 0.5, ≤ 200 MB",
+        ),
+        row(
+            "the same: rate in the last tenth / in the first",
+            f"{late / early:.2f} ({late:,.0f} and {early:,.0f} entries/s)",
+            "itself",
+            "no slower",
+        ),
+    ]
+
+
+def _run(settings):
+    """Run the monitor in a process of its own; returns what it took and what it printed."""
+    seconds, output = process([sys.executable, "-c", f"{_MONITOR}\n{_PEAK}", str(settings)])
+    *printed, peak = output.split()
+    size, own, early, late = printed
+    return (seconds, int(peak) / 1024), (int(size), float(own), float(early), float(late))

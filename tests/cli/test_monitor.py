@@ -1,0 +1,220 @@
+"""`hubledger monitor`: from init to a resolved finding, its exit codes, and what it refuses."""
+
+import json
+
+import pytest
+
+from ledger.log.local import writer_lock
+from tests.monitor.hub import Hub
+from tests.world import key_signer, signed_by
+
+A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
+
+
+class Watched:
+    """A hub, its published log, and the settings of a monitor."""
+
+    def __init__(self, folder, hubledger):
+        self.folder, self.hub, self.call = folder, Hub(), hubledger
+        self.hub.trust_file(folder / "trust.toml")
+        self.settings = folder / "monitor.toml"
+        self.settings.write_text(
+            '[[log]]\nname = "models"\nfolder = "log"\ntrust = "trust.toml"\n'
+            '[[sink]]\nname = "pager"\nhooks = "hooks.d"\n'
+        )
+        (folder / "hooks.d").mkdir()
+        self.hook("cat >> ../alerts; echo >> ../alerts")
+        self.publish()
+
+    def hook(self, script):
+        path = self.folder / "hooks.d/a"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def publish(self, size=None):
+        self.hub.publish(self.folder / "log", size)
+
+    def run(self, command, *arguments):
+        return self.call("monitor", command, *arguments, "--config", self.settings)
+
+    def json(self, command, *arguments):
+        code, out, _ = self.run(command, *arguments, "--json")
+        return code, json.loads(out)
+
+    def alerts(self):
+        path = self.folder / "alerts"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def watched(tmp_path, hubledger):
+    return Watched(tmp_path, hubledger)
+
+
+@pytest.fixture
+def changed(watched):
+    """A monitor that was begun, of a log with a change of signer."""
+    assert watched.run("init", "--from", "genesis")[0] == 0
+    watched.hub.record(A)
+    watched.hub.record(B, revision="2")
+    watched.publish()
+    return watched
+
+
+def test_a_change_of_signer_is_found_delivered_acknowledged_and_resolved(changed):
+    code, facts = changed.json("once")
+    assert code == facts["exitCode"] == 1
+    assert [each["kind"] for each in facts["findings"]] == ["first-signer", "signer-changed"]
+    assert facts["delivered"] == {"pager": 1}
+    assert facts["logs"] == [{"log": "models", "verifiedSize": 2, "shownSize": 2, "newFindings": 2}]
+    assert [each["kind"] for each in changed.alerts()] == ["signer-changed"]
+    # It stays 1 until somebody looks, and nobody is told again.
+    assert changed.json("once")[0] == 1
+    assert len(changed.alerts()) == 1
+    code, facts = changed.json("ack", "2", "--note", "asked them")
+    assert (code, facts["findings"][0]["state"], facts["findings"][0]["note"]) == (
+        0,
+        "acknowledged",
+        "asked them",
+    )
+    assert changed.json("once")[0] == 0
+    assert changed.json("resolve", "2")[0] == 0
+    assert changed.json("findings")[1]["findings"][0]["kind"] == "first-signer"
+    assert len(changed.json("findings", "--all")[1]["findings"]) == 2
+    assert len(changed.json("findings", "--state", "resolved")[1]["findings"]) == 1
+
+
+def test_a_change_does_not_drown_in_what_is_for_the_record(changed):
+    """More than a page of first signers came after it."""
+    for at in range(1100):
+        changed.hub.record(A, name=f"acme/model-{at}")
+    changed.publish()
+    code, out, _ = changed.run("once")
+    assert code == 1
+    assert "… and 102 more findings: `hubledger monitor findings`" in out
+    assert changed.run("once")[0] == 1
+    changed.run("ack", "2")
+    assert changed.run("once")[0] == 0
+
+
+def test_what_was_expected_alerts_nobody(changed):
+    signer = "".join(f"{byte:02x}" for byte in b"\0" * 32)
+    assert changed.json("expect", "acme/model", "--log", "models", "--signer", signer)[0] == 0
+    code, facts = changed.json("once")
+    assert code == 1
+    new = facts["findings"][1]["signers"][0]
+    (changed.folder / "again").mkdir()
+    again = Watched(changed.folder / "again", changed.call)
+    again.hub = changed.hub
+    again.run("init", "--from", "genesis")
+    code, facts = again.json("expect", "acme/model", "--log", "models", "--signer", new, "--note", "ticket 7")
+    assert facts == {
+        "expected": [{"log": "models", "model": "acme/model", "signer": new, "note": "ticket 7"}]
+    }
+    again.publish()
+    assert again.json("once")[0] == 0
+    assert again.alerts() == []
+    assert [each["state"] for each in again.json("findings", "--all")[1]["findings"]] == ["expected", "open"]
+
+
+def test_could_not_check_is_neither_clean_nor_a_finding(watched):
+    watched.run("init", "--from", "genesis")
+    (watched.folder / "log/checkpoint").unlink()
+    code, facts = watched.json("once")
+    assert code == 3
+    assert [each["class"] for each in facts["findings"]] == ["operational"]
+    assert "could not be read" in facts["logs"][0]["problem"]
+    assert [each["kind"] for each in watched.alerts()] == ["log-unreachable"]
+    watched.publish()
+    assert watched.json("once")[0] == 0
+
+
+def test_missing_state_is_could_not_check_and_nothing_is_made(watched):
+    code, _, err = watched.run("once")
+    assert code == 3
+    assert "run `hubledger monitor init`" in err
+    assert not (watched.folder / "state").exists()
+
+
+def test_two_monitors_on_one_state(changed):
+    with writer_lock(changed.folder / "state/lock"):
+        code, _, err = changed.run("once")
+        assert code == 3
+        assert "another process holds the lock" in err
+        assert changed.run("status")[0] == 0
+    assert changed.run("once")[0] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",
+        "interval = 0\n",
+        "unknown = 1\n",
+        '[[log]]\nname = "models"\n',
+        '[[log]]\nname = "models"\nfolder = "log"\nurl = "http://x"\ntrust = "trust.toml"\n',
+        '[[log]]\nname = "models"\nfolder = "log"\ntrust = "none.toml"\n',
+        '[[log]]\nname = "models"\nurl = "ftp://x"\ntrust = "trust.toml"\n',
+    ],
+)
+def test_settings_that_are_wrong_are_usage(watched, settings):
+    watched.settings.write_text(settings)
+    assert watched.run("once")[0] == 2
+
+
+def test_a_broken_hook_is_said_and_told_again_later(changed):
+    changed.hook("exit 9")
+    code, facts = changed.json("once")
+    assert code == 1
+    assert "a: ended with 9" in facts["undelivered"]["pager"]
+    status = changed.json("status")[1]
+    assert (status["sinks"][0]["waiting"], status["sinks"][0]["delivered"]) == (1, 0)
+    assert "a: ended with 9" in status["sinks"][0]["problem"]
+    assert "a: ended with 9" in changed.run("status")[1]
+
+
+def test_a_fork_gives_a_file_that_verify_takes(changed):
+    changed.run("once")
+    changed.hub = changed.hub.fork(1)
+    changed.hub.record(A, revision="2")
+    changed.hub.record(A, revision="3")
+    changed.publish()
+    code, facts = changed.json("once")
+    assert code == 1
+    (fork,) = facts["findings"]
+    assert (fork["class"], fork["severity"]) == ("tamper", "critical")
+    evidence = fork["facts"]["evidence"]
+    assert changed.call("verify", "--evidence", evidence, "--trust", changed.folder / "trust.toml")[0] == 0
+
+
+def test_text_says_the_same(changed):
+    code, out, _ = changed.run("init", "--from", "genesis")
+    assert (code, "Nothing new to begin" in out) == (0, True)
+    code, out, _ = changed.run("once")
+    assert "models  2         as signed" in out
+    assert "2  high signer-changed, models\n    acme/model at 2: Signer changed: " in out
+    assert "acme/model at 2: Signer changed: " in changed.run("findings")[1]
+    assert "models  2     2         0" in changed.run("status")[1]
+    assert "2  high signer-changed, models, resolved: ok" in changed.run("resolve", "2", "--note", "ok")[1]
+    assert (
+        "ticket"
+        in changed.run("expect", "a/b", "--log", "models", "--signer", "0" * 64, "--note", "ticket")[1]
+    )
+    changed.run("resolve", "1")
+    assert changed.run("findings")[1] == "No findings\n"
+    changed.hook("exit 9")
+    changed.hub.record(A, revision="3")
+    changed.publish()
+    assert "Sink pager did not take a finding" in changed.run("once")[1]
+
+
+def test_from_a_pinned_checkpoint(changed):
+    pin = changed.folder / "pin"
+    pin.write_bytes(changed.hub.world.checkpoint())
+    changed.settings.write_text(
+        changed.settings.read_text() + '[[log]]\nname = "again"\nfolder = "log"\ntrust = "trust.toml"\n'
+    )
+    assert changed.run("init", "--from", pin)[0] == 2
+    code, facts = changed.json("init", "--from", pin, "--log", "again")
+    assert (code, facts["begun"]) == (0, [{"log": "again", "size": 2}])
+    assert "from size 2, which you pinned" not in changed.run("init", "--from", pin, "--log", "again")[1]

@@ -1,0 +1,276 @@
+"""Handing over: at least once, later again, and no sink silences another. Hooks are real processes, webhooks real servers."""
+
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import threading
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from ledger.errors import ConfigError, SourceError
+from ledger.tlog.merkle import Frontier
+from monitor.deliver import FIRST_PAUSE, LONGEST_PAUSE, deliver, pause_after
+from monitor.findings import Finding, Kind
+from monitor.sinks import Hooks, Webhook, format_finding, sign
+from monitor.state import Position, State, Stored
+
+NOW = 1000
+SECRET = b"0123456789abcdef"
+FOUND = Finding(log="models", kind=Kind.SIGNER_CHANGED, text="It changed. Ask.", leaf_index=4, model="a/b")
+STORED = Stored(
+    number=1, id=FOUND.id(), state="open", note="", found_at=NOW, seen_at=NOW, facts=FOUND.as_json()
+)
+
+
+def hook(folder, name, script, mode=0o755):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(mode)
+    return path
+
+
+class Sinks:
+    def __init__(self, *names):
+        self.names = names
+
+    def sinks(self, finding):
+        return self.names
+
+
+@pytest.fixture
+def state(tmp_path):
+    State.create(tmp_path / "state", now=NOW)
+    made = State(tmp_path / "state")
+    made.add_log(Position(name="models", origin="log", first=0, frontier=Frontier()), leaves={}, nodes={})
+    for at in range(3):
+        found = Finding(log="models", kind=Kind.SIGNER_CHANGED, text=f"text {at}", leaf_index=at)
+        made.report(found, routes=Sinks("good", "bad"), now=NOW)
+    yield made
+    made.close()
+
+
+class Bad:
+    def __init__(self):
+        self.asked = 0
+
+    def send(self, finding):
+        self.asked += 1
+        raise SourceError("sink", expected="an answer", actual="none")
+
+
+class Good:
+    def __init__(self):
+        self.got = []
+
+    def send(self, finding):
+        self.got.append(finding.number)
+
+
+def test_a_broken_sink_silences_no_other_and_is_asked_later(state):
+    time, good, bad = [NOW], Good(), Bad()
+    done = deliver(state, {"good": good, "bad": bad}, clock=lambda: time[0])
+    assert good.got == [1, 2, 3]
+    assert dict(done.taken) == {"good": 3, "bad": 0}
+    assert bad.asked == 1, "one refusal is enough for a round"
+    assert done.problems == {"bad": "sink: expected an answer, got none"}
+    for wait, asked in ((FIRST_PAUSE - 1, 1), (1, 2), (2 * FIRST_PAUSE - 1, 2), (1, 3)):
+        time[0] += wait
+        deliver(state, {"good": good, "bad": bad}, clock=lambda: time[0])
+        assert bad.asked == asked
+    time[0] += LONGEST_PAUSE
+    mended = Good()
+    deliver(state, {"good": good, "bad": mended}, clock=lambda: time[0])
+    assert mended.got == [1, 2, 3], "nothing was lost, and the order is kept"
+    assert good.got == [1, 2, 3], "nothing was told twice"
+
+
+def test_pauses_double_and_end_at_an_hour():
+    assert [pause_after(n) for n in (1, 2, 3)] == [5, 10, 20]
+    assert pause_after(11) == pause_after(10_000) == LONGEST_PAUSE
+
+
+# Hooks
+
+
+def test_every_executable_is_run_in_order_with_the_finding(tmp_path):
+    folder = tmp_path / "hooks.d"
+    out = tmp_path / "out"
+    hook(folder, "20-b", f'echo "b $HUBLEDGER_ID" >> {out}')
+    hook(folder, "10-a", f'cat > {tmp_path}/json; echo "a $HUBLEDGER_KIND $HUBLEDGER_SEVERITY" >> {out}')
+    hook(folder, "15-notes", f"echo no >> {out}", mode=0o644)
+    hook(folder, ".hidden", f"echo no >> {out}")
+    Hooks(folder, timeout=30).send(STORED)
+    assert out.read_text() == f"a signer-changed high\nb {STORED.id}\n"
+    assert json.loads((tmp_path / "json").read_bytes()) == json.loads(format_finding(STORED))
+
+
+def test_secrets_of_the_monitors_environment_stay_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    hook(tmp_path / "hooks.d", "a", f"env > {tmp_path}/env")
+    Hooks(tmp_path / "hooks.d", timeout=30).send(STORED)
+    assert "hunter2" not in (tmp_path / "env").read_text()
+
+
+def test_one_that_fails_keeps_no_other_from_running(tmp_path):
+    hook(tmp_path / "hooks.d", "a", "exit 3")
+    hook(tmp_path / "hooks.d", "b", f"touch {tmp_path}/ran")
+    with pytest.raises(SourceError, match="a: ended with 3"):
+        Hooks(tmp_path / "hooks.d", timeout=30).send(STORED)
+    assert (tmp_path / "ran").exists()
+
+
+def test_one_that_reads_nothing_and_one_that_cannot_be_run(tmp_path):
+    hook(tmp_path / "hooks.d", "a", "exec <&-; exit 0")
+    Hooks(tmp_path / "hooks.d", timeout=30).send(STORED)
+    path = hook(tmp_path / "hooks.d", "b", "")
+    path.write_bytes(b"#!/no/such/program\n")
+    with pytest.raises(SourceError, match="b: cannot be run"):
+        Hooks(tmp_path / "hooks.d", timeout=30).send(STORED)
+
+
+def test_one_that_does_not_end_is_ended_with_what_it_started(tmp_path):
+    """The pipe closes when the last process that holds it has gone: reading to its end shows that all have."""
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    fifo = tmp_path / "held"
+    os.mkfifo(fifo)
+    hook(tmp_path / "hooks.d", "a", f"exec 3>{fifo}; tail -f /dev/null & tail -f /dev/null")
+    opened = []
+    reader = threading.Thread(target=lambda: opened.append(fifo.read_bytes()))
+    reader.start()
+    with pytest.raises(SourceError, match=r"did not end within 0\.5 s"):
+        Hooks(tmp_path / "hooks.d", timeout=0.5).send(STORED)
+    reader.join(timeout=30)
+    os.close(read)
+    os.close(write)
+    assert opened == [b""]
+
+
+def test_a_folder_without_hooks_is_a_problem_and_not_silence(tmp_path):
+    (tmp_path / "hooks.d").mkdir()
+    for folder in ("hooks.d", "none"):
+        with pytest.raises(SourceError):
+            Hooks(tmp_path / folder, timeout=1).send(STORED)
+
+
+# Webhooks
+
+
+@contextmanager
+def receiver(status=204, headers=()):
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def webhook(url, **more):
+    return Webhook(url, secret=SECRET, allow_private=True, timeout=10, **more)
+
+
+def test_a_webhook_gets_the_finding_signed(tmp_path):
+    with receiver() as (url, got):
+        webhook(f"{url}/hook?x=1").send(STORED)
+    ((path, headers, body),) = got
+    assert path == "/hook?x=1"
+    assert body == format_finding(STORED)
+    assert headers["Hubledger-Signature"] == "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+    assert headers["Hubledger-Signature"] == sign(SECRET, body)
+    assert headers["Hubledger-Id"] == STORED.id
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 500])
+def test_anything_but_success_is_sent_again_and_redirects_are_not_followed(status):
+    with receiver() as (other, reached):
+        with receiver(status, [("Location", other)]) as (url, got):
+            with pytest.raises(SourceError, match=str(status)):
+                webhook(url).send(STORED)
+        assert len(got) == 1
+        assert reached == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "0.0.0.0",  # noqa: S104  # an address to refuse
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[fe80::1]",
+        "[fc00::1]",
+        "2130706433",
+        "0x7f.1",
+        "224.0.0.1",
+        "100.64.0.1",
+    ],
+)
+def test_an_address_that_is_not_public_is_never_asked(host):
+    def transport(request):
+        raise AssertionError("it was asked")
+
+    sink = Webhook(
+        f"http://{host}/",
+        secret=SECRET,
+        allow_private=False,
+        timeout=1,
+        transport=httpx.MockTransport(transport),
+    )
+    with pytest.raises((ConfigError, SourceError)):
+        sink.send(STORED)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://example.org/", "http://", "https://user:secret@example.org/", "http://[::"]
+)
+def test_addresses_that_are_none_are_refused_without_repeating_secrets(url):
+    with pytest.raises(ConfigError) as refused:
+        webhook(url).send(STORED)
+    assert "secret" not in str(refused.value)
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
+    """A name that leads elsewhere the second time gains nothing."""
+    asked = []
+    monkeypatch.setattr(
+        "monitor.sinks.socket.getaddrinfo", lambda *a, **k: [(2, 1, 6, "", ("93.184.215.14", 443))]
+    )
+
+    def answer(request):
+        asked.append((request.url.host, request.headers["host"], request.extensions["sni_hostname"]))
+        return httpx.Response(200)
+
+    Webhook(
+        "https://hooks.example/x",
+        secret=SECRET,
+        allow_private=False,
+        timeout=1,
+        transport=httpx.MockTransport(answer),
+    ).send(STORED)
+    assert asked == [("93.184.215.14", "hooks.example", "hooks.example")]

@@ -1,0 +1,141 @@
+"""What is remembered: refused where it is missing or damaged, one transaction or none, one writer."""
+
+import sqlite3
+
+import pytest
+
+from ledger.errors import CorruptError, NotFoundError, WriteError
+from ledger.tlog.merkle import Frontier
+from monitor.detect import Known
+from monitor.findings import Finding, Kind
+from monitor.state import FILE_NAME, Position, Progress, State
+from tests.world import digest
+
+
+class To:
+    def __init__(self, *names):
+        self.names = names
+
+    def sinks(self, finding):
+        return self.names
+
+
+@pytest.fixture
+def state(tmp_path):
+    State.create(tmp_path, now=100)
+    made = State(tmp_path)
+    made.add_log(
+        Position(name="models", origin="log.example", first=0, frontier=Frontier()), leaves={}, nodes={}
+    )
+    yield made
+    made.close()
+
+
+def finding(leaf_index=0, kind=Kind.SIGNER_CHANGED, **more):
+    return Finding(log="models", kind=kind, text="text", leaf_index=leaf_index, model="acme/model", **more)
+
+
+def progress(*findings, before=0, after=1):
+    frontier = Frontier()
+    for at in range(after):
+        frontier.append(digest(str(at)))
+    return Progress(
+        log="models", before=before, frontier=frontier, leaves={}, nodes={}, known=Known(), findings=findings
+    )
+
+
+def test_a_missing_state_is_refused_and_never_made_silently(tmp_path):
+    with pytest.raises(CorruptError):
+        State(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_state_is_refused(tmp_path, state, damage):
+    state.close()
+    path = tmp_path / FILE_NAME
+    data = bytearray(path.read_bytes())
+    if damage is None:
+        data[4096 * 3 : 4096 * 3 + 200] = b"\xff" * 200
+        damage = bytes(data)
+    path.write_bytes(damage)
+    with pytest.raises(CorruptError):
+        State(tmp_path)
+
+
+def test_a_state_is_never_replaced(tmp_path, state):
+    with pytest.raises(WriteError):
+        State.create(tmp_path, now=1)
+    assert state.logs() == ["models"]
+
+
+def test_a_log_that_was_never_begun_is_refused(state):
+    with pytest.raises(NotFoundError):
+        state.position("other")
+
+
+def test_a_finding_its_deliveries_and_the_position_are_stored_together(state):
+    assert state.advance(progress(finding()), routes=To("a", "b"), now=100) == 1
+    assert state.position("models").size == 1
+    assert [len(state.due(name, now=100)) for name in ("a", "b", "c")] == [1, 1, 0]
+
+
+def test_a_run_that_cannot_be_stored_leaves_nothing(state):
+    """The position was moved by somebody else: neither the finding nor its delivery may stay."""
+    with pytest.raises(CorruptError):
+        state.advance(progress(finding(), before=7), routes=To("a"), now=100)
+    assert state.findings() == []
+    assert state.due("a", now=100) == []
+    assert state.position("models").size == 0
+
+
+def test_the_same_finding_is_stored_and_told_once(state):
+    assert state.report(finding(), routes=To("a"), now=100)
+    assert not state.report(finding(), routes=To("a", "b"), now=200)
+    (stored,) = state.findings()
+    assert (stored.found_at, stored.seen_at) == (100, 200)
+    assert state.due("b", now=200) == []
+
+
+@pytest.mark.parametrize(("expected", "state_of"), [((), "open"), (("x",), "open"), (("x", "y"), "expected")])
+def test_only_what_is_expected_whole_alerts_nobody(state, expected, state_of):
+    for signer in expected:
+        state.expect("models", model="acme/model", signer=signer, note="", now=1)
+    state.report(finding(signers=("x", "y")), routes=To("a"), now=100)
+    assert [each.state for each in state.findings()] == [state_of]
+    assert bool(state.due("a", now=100)) is (state_of == "open")
+
+
+def test_what_is_expected_for_another_model_is_not_expected_here(state):
+    state.expect("models", model="acme/other", signer="x", note="", now=1)
+    state.expect("other", model="acme/model", signer="x", note="", now=1)
+    state.report(finding(signers=("x",)), routes=To("a"), now=100)
+    assert [each.state for each in state.findings()] == ["open"]
+
+
+def test_findings_are_moved_and_stay_in_the_record(state):
+    for at in range(3):
+        state.report(finding(at), routes=To("a"), now=100)
+    state.move([1], to="acknowledged", note="looking", now=101)
+    state.move([2], to="resolved", note="was us", now=101)
+    assert [each.number for each in state.findings(states=("open",))] == [3]
+    assert [(each.number, each.note) for each in state.findings()] == [(3, ""), (2, "was us"), (1, "looking")]
+    assert [each.finding.number for each in state.due("a", now=100)] == [1, 3], (
+        "what is settled is not told any more"
+    )
+    with pytest.raises(NotFoundError):
+        state.move([3, 9], to="resolved", note="", now=102)
+    assert [each.number for each in state.findings(states=("open",))] == [3], "all or none"
+
+
+def test_a_transaction_that_fails_names_the_disk(state, tmp_path):
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("DROP TABLE outbox")
+    other.close()
+    with pytest.raises(WriteError):
+        state.report(finding(), routes=To("a"), now=100)
+    assert state.findings() == []
+
+
+def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0

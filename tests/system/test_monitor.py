@@ -1,0 +1,226 @@
+"""A monitor as a process: told within its interval, ended by SIGTERM, killed at any moment without losing a finding."""
+
+import functools
+import http.server
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from ledger.embedded.directory import open_for_recording
+from monitor.state import State
+from tests.conftest import REPOSITORY
+from tests.events import NOW, key
+from tests.ledger.test_recorder import facts
+from tests.monitor.hub import Hub
+from tests.world import key_signer, signed_by
+
+KILLS = int(os.environ.get("HUBLEDGER_MONITOR_KILLS", "30"))
+A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
+
+
+def settings(folder, log, trust, hook):
+    (folder / "monitor.toml").write_text(
+        f'interval = 0.2\n[[log]]\nname = "models"\nfolder = "{log}"\ntrust = "{trust}"\n'
+        '[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "high"\n'
+    )
+    path = folder / "hooks.d/a"
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\n{hook}\n")
+    path.chmod(0o755)
+
+
+def start(folder, *arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.system.monitor_child", str(folder), *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=120)
+    return process.returncode, out.decode()
+
+
+def end(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_change_of_signer_in_a_real_ledger_reaches_a_hook_while_the_monitor_runs(hubledger, tmp_path):
+    """The hook writes into a pipe: reading from it is the waiting."""
+    directory = tmp_path / "ledger"
+    assert hubledger("init", directory, "--origin", "log.example", "--hub", "hub.example")[0] == 0
+    settings(tmp_path, "ledger/log", "ledger/trust.toml", "cat > ../pipe")
+    os.mkfifo(tmp_path / "pipe")
+    assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+    process = start(tmp_path, "run", "--json")
+    try:
+        assert json.loads(process.stdout.readline())["verifiedSize"] == 1
+        with open_for_recording(directory, now=lambda: NOW) as ledger:
+            for number, signer in enumerate(("a", "b")):
+                ledger.recorder.record(facts(f"e{number}", key(signer), revision=f"r{number}"))
+            ledger.recorder.publish()
+        told = json.loads((tmp_path / "pipe").read_bytes())
+        assert (told["kind"], told["leafIndex"]) == ("signer-changed", 2)
+        # The hook has to end before the monitor is asked to.
+        process.send_signal(signal.SIGTERM)
+        code, out = finish(process)
+        assert code == 0, out
+    finally:
+        end(process)
+
+
+def test_killed_at_any_moment_it_loses_no_finding_and_is_never_ahead(tmp_path):
+    """Grow, follow, kill, again. At the end each change of signer was found once and told at least once."""
+    hub, chance = Hub(), random.Random(7)
+    settings(tmp_path, "log", "trust.toml", 'echo "$HUBLEDGER_ID" >> ../told')
+    hub.trust_file(tmp_path / "trust.toml")
+    hub.publish(tmp_path / "log")
+    assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+    changes = []
+    for at in range(1500):
+        changed = at % 100 == 99
+        changes += [at] if changed else []
+        hub.record(B if changed else A, name=f"acme/model-{at // 100}", revision=str(at))
+    killed = 0
+    for turn in range(KILLS):
+        size = 1500 * (turn + 1) // KILLS
+        hub.publish(tmp_path / "next", size)
+        _replace(tmp_path / "next", tmp_path / "log")
+        process = start(tmp_path, "run", "--json")
+        # After a promise, or in the middle of what leads to the next one.
+        process.stdout.readline()
+        for _ in range(chance.randint(0, 400_000)):
+            pass
+        process.kill()
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        state = State(tmp_path / "state")
+        position = state.position("models")
+        assert position.size <= size
+        assert position.frontier.root() == hub.world.tree(position.size).root_hash
+        found = {
+            each.facts["leafIndex"] for each in state.findings() if each.facts["kind"] == "signer-changed"
+        }
+        assert found == {at for at in changes if at < position.size}
+        state.close()
+    assert killed == KILLS
+    code, out = finish(start(tmp_path, "once", "--json"))
+    assert code == 1, out
+    state = State(tmp_path / "state")
+    found = [each for each in state.findings() if each.facts["kind"] == "signer-changed"]
+    state.close()
+    assert sorted(each.facts["leafIndex"] for each in found) == changes
+    told = (tmp_path / "told").read_text().split()
+    assert set(told) == {each.id for each in found}, "each was told, and nothing that is not recorded"
+
+
+def _replace(new: pathlib.Path, old: pathlib.Path):
+    """Add the objects of a larger log, the checkpoint last, as a log does."""
+    for path in sorted(new.rglob("*"), key=lambda each: each.name == "checkpoint"):
+        if path.is_file():
+            target = old / path.relative_to(new)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+
+def test_a_log_by_its_address_with_a_mirror_where_it_serves_garbage(tmp_path):
+    """Two real servers: the first bends one bundle, the second has it."""
+    hub = Hub()
+    settings(tmp_path, "log", "trust.toml", "cat >> ../told")
+    hub.trust_file(tmp_path / "trust.toml")
+    for at in range(600):
+        hub.record(A if at < 599 else B, revision=str(at))
+    hub.publish(tmp_path / "log")
+    shutil.copytree(tmp_path / "log", tmp_path / "mirror")
+    (tmp_path / "log/tile/entries/001").write_bytes(b"garbage")
+    with served(tmp_path / "log") as url, served(tmp_path / "mirror") as mirror:
+        text = (tmp_path / "monitor.toml").read_text()
+        (tmp_path / "monitor.toml").write_text(text.replace('folder = "log"', f'url = "{url}"'))
+        assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+        code, out = finish(start(tmp_path, "once", "--json"))
+        assert (code, json.loads(out)["logs"][0]["verifiedSize"]) == (1, 256)
+        assert json.loads(out)["findings"][-1]["kind"] == "log-malformed"
+        (tmp_path / "monitor.toml").write_text(
+            text.replace('folder = "log"', f'url = "{url}"\nmirrors = ["{mirror}"]')
+        )
+        code, out = finish(start(tmp_path, "once", "--json"))
+        assert (code, json.loads(out)["logs"][0]["verifiedSize"]) == (1, 600)
+        assert [each["kind"] for each in json.loads(out)["findings"]] == ["signer-changed"]
+    assert b"signer-changed" in (tmp_path / "told").read_bytes()
+
+
+@contextmanager
+def served(folder):
+    """The standard library's file server."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_full_disk_is_said_and_the_finding_is_found_again(tmp_path):
+    """A limit on the size of files stands for the disk: SQLite cannot write its log of changes."""
+    hub = Hub()
+    settings(tmp_path, "log", "trust.toml", "cat >> ../told")
+    hub.trust_file(tmp_path / "trust.toml")
+    hub.publish(tmp_path / "log")
+    assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+    for at in range(300):
+        hub.record(A if at < 299 else B, revision=str(at))
+    hub.publish(tmp_path / "log")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480))"
+    code = f"{limit}; import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "from cli.main import main; import sys; main(['monitor', 'once', '--config', sys.argv[1]])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "monitor.toml")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 3, done
+    assert b"monitor.db" in done.stderr
+    assert not (tmp_path / "told").exists()
+    assert finish(start(tmp_path, "once"))[0] == 1
+    assert b"signer-changed" in (tmp_path / "told").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_when_it_is_asked_to(tmp_path, number):
+    hub = Hub()
+    settings(tmp_path, "log", "trust.toml", "true")
+    hub.trust_file(tmp_path / "trust.toml")
+    hub.publish(tmp_path / "log")
+    assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+    process = start(tmp_path, "run")
+    try:
+        assert process.stdout.readline() == b"models: verified to 0: as signed\n"
+        process.send_signal(number)
+        assert finish(process) == (0, "")
+    finally:
+        end(process)
