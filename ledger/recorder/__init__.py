@@ -149,11 +149,15 @@ class Recorder(Generic[JournalT]):
             self._mirror()
         return checkpoint
 
+    def await_index(self) -> None:
+        """Wait until the index has what was published last, or could not be brought up to it; nobody who records waits."""
+        self._indexer.submit(int).result()
+
     def flush_index(self) -> None:
         """Bring the index up to what is durable, and wait for it; for whoever is about to read it."""
         with self._lock:
             self._mirror()
-        self._indexer.submit(int).result()
+        self.await_index()
 
     def announce_key(self, spki: bytes) -> int:
         """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.

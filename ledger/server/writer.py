@@ -229,13 +229,15 @@ class Writer:
 
     def published(self, ledger: OpenLedger, prover: Prover) -> None:
         """Answer those whose event is in the checkpoint."""
-        del ledger
         with self._guard:
             ready = [each for each in self._awaiting if each[0].leaf_index < prover.size]
             self._awaiting = [each for each in self._awaiting if each[0].leaf_index >= prover.size]
-        _deliver(
-            [(ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready]
-        )
+        answers: list[tuple[_Ticket, Answer]] = [
+            (ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready
+        ]
+        # The index was written meanwhile, by its own thread: whoever is answered and asks for the history finds the event.
+        ledger.recorder.await_index()
+        _deliver(answers)
 
     def awaited(self) -> bool:
         """Whether somebody waits for a checkpoint."""
