@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from ledger.encoding import parse_audited_json, parse_base64
 from ledger.entry import MapCommit, parse_entry
 from ledger.errors import CorruptError, LedgerError, WriteError
 from ledger.event import parse_statement
-from ledger.event.digests import NamedDigest, Use, named_digests
+from ledger.event.digests import NamedDigest, Use, named_digests, named_in_event
+from ledger.event.schemas import STATEMENTS, VERIFICATION_EVENT
 from ledger.manifest import ManifestFile, read_items
 from ledger.storage.readonly import read_only_uri
 
@@ -89,10 +91,16 @@ class DigestIndex:
         )
         return [row[0] for row in self._all(statement, file_sha256)]
 
-    def catch_up(self, entries: Iterator[bytes], start: int, read_manifest: ReadManifest) -> int:
-        """Mirror entries from ``start`` (the position) on; returns the new position. Raises WriteError."""
+    def catch_up(
+        self, entries: Iterator[bytes], start: int, read_manifest: ReadManifest, *, own: bool = False
+    ) -> int:
+        """Mirror entries from ``start`` (the position) on; returns the new position. Raises WriteError.
+
+        ``own``: they were parsed strictly when they were appended, and are not checked again.
+        """
+        named = named_in_own if own else named_in
         while run := list(islice(entries, _BATCH)):
-            self._add(start, [_named(entry) for entry in run], read_manifest)
+            self._add(start, [named(entry) for entry in run], read_manifest)
             start += len(run)
         return start
 
@@ -198,7 +206,24 @@ def _show(row: Iterable[Any] | None) -> str:
     return ", ".join(each.hex() if isinstance(each, bytes) else str(each) for each in row)
 
 
-def _named(entry: bytes) -> list[NamedDigest]:
+_EVENT_FIELDS = (
+    STATEMENTS[VERIFICATION_EVENT].required.keys() | STATEMENTS[VERIFICATION_EVENT].optional.keys()
+)
+
+
+def named_in_own(entry: bytes) -> list[NamedDigest]:
+    """Return what ``named_in`` does, of an entry that was found sound before: in a fifth of the time."""
+    try:
+        statement = parse_audited_json(parse_base64(parse_audited_json(entry)["payload"]))
+        predicate = statement["predicate"]
+        if statement["predicateType"] == VERIFICATION_EVENT and predicate.keys() <= _EVENT_FIELDS:
+            return list(named_in_event(predicate))
+    except (LedgerError, LookupError, TypeError, AttributeError, ValueError):
+        pass
+    return named_in(entry)
+
+
+def named_in(entry: bytes) -> list[NamedDigest]:
     """Return what an entry names; nothing for one that is not ours to understand."""
     try:
         parsed = parse_entry(entry)

@@ -173,9 +173,26 @@ def parse_json(data: bytes, *, what: str = "JSON", max_bytes: int) -> Json:
         LimitError: longer than ``max_bytes`` or deeper than ``MAX_JSON_DEPTH``.
         MalformedError: not UTF-8, not JSON, or with a duplicate key.
     """
+    if (value := _load_compact(data, max_bytes=max_bytes)) is not None:
+        return value
     value = _load(data, what=what, max_bytes=max_bytes, pairs_hook=_unique, floats=True)
     _check_depth(value, what=what)
     return value
+
+
+def _load_compact(data: bytes, *, max_bytes: int) -> Json | None:
+    """Read JSON without spaces and escapes of choice, as most programs write it, in a tenth of the time; None: look closer.
+
+    Nothing is refused here. What comes out as the same bytes again has no key twice, since one of the two would be
+    missing, and nothing nests deeper than it has brackets.
+    """
+    if len(data) > max_bytes or data.count(b"{") + data.count(b"[") >= MAX_JSON_DEPTH:
+        return None
+    try:
+        value = orjson.loads(data)
+        return value if orjson.dumps(value) == data else None
+    except (TypeError, ValueError):
+        return None
 
 
 def parse_audited_json(data: bytes) -> Json:

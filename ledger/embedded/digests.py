@@ -22,7 +22,9 @@ def mirror_digests(ledger: OpenLedger) -> None:
     """Bring the digest index up to the log. It is derived: a failure must not fail what is recorded."""
     try:
         start = ledger.digests.position()
-        ledger.digests.catch_up(ledger.log.read(start, ledger.log.size), start, ledger.evidence.read)
+        ledger.digests.catch_up(
+            ledger.log.read(start, ledger.log.size), start, ledger.evidence.read, own=True
+        )
     except LedgerError as error:
         _logger.warning("the digest index is behind the log (events are recorded): %s", error)
 

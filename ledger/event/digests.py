@@ -64,6 +64,19 @@ def _of_event(event: VerificationEvent) -> Iterator[NamedDigest]:
         yield NamedDigest(Use.MORE, event.more_signatures.sha256)
 
 
+def named_in_event(predicate: Json) -> Iterator[NamedDigest]:
+    """Yield what ``named_digests`` does, of the predicate of an event whose form was checked before."""
+    manifest = predicate["manifest"]
+    yield NamedDigest(Use.MANIFEST, bytes.fromhex(manifest["sha256"]))
+    yield NamedDigest(Use.CONTENT, bytes.fromhex(manifest["contentSha256"]), stored=False)
+    yield NamedDigest(Use.POLICY, bytes.fromhex(predicate["policy"]["sha256"]))
+    for signature in predicate["signatures"]:
+        digest_only = "method" not in signature and TOO_LARGE in predicate["reasons"]
+        yield NamedDigest(Use.BUNDLE, bytes.fromhex(signature["bundleSha256"]), stored=not digest_only)
+    if "moreSignatures" in predicate:
+        yield NamedDigest(Use.MORE, bytes.fromhex(predicate["moreSignatures"]["sha256"]))
+
+
 _FIELDS = {
     schemas.IDENTITY_POLICY: ("policySha256", Use.POLICY),
     schemas.CHALLENGE: ("policySha256", Use.POLICY),

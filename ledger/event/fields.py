@@ -8,11 +8,14 @@ from typing import Any, Protocol
 from ledger.encoding import MAX_SAFE_INTEGER, format_canonical_json
 from ledger.errors import MalformedError
 
+Place = str | tuple["Place", str]
+"""Where a value is: a name, or a place and the field of it. Put into words only where something is refused."""
+
 
 class Kind(Protocol):
     """One kind of value."""
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """Return if ``value`` is of this kind. Raises MalformedError."""
         ...
 
@@ -21,8 +24,12 @@ class Kind(Protocol):
         ...
 
 
-def _refuse(what: str, expected: str, value: object) -> MalformedError:
-    return MalformedError(what, expected=expected, actual=value)
+def _refuse(what: Place, expected: str, value: object) -> MalformedError:
+    return MalformedError(_words(what), expected=expected, actual=value)
+
+
+def _words(what: Place) -> str:
+    return what if isinstance(what, str) else f"{_words(what[0])}.{what[1]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,7 @@ class Pattern:
     pattern: str
     says: str
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if not isinstance(value, str) or not _compiled(self.pattern).fullmatch(value):
             raise _refuse(what, self.says, value)
@@ -70,7 +77,7 @@ class Integer:
 
     low: int = 0
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if type(value) is not int or not self.low <= value <= MAX_SAFE_INTEGER:
             raise _refuse(what, f"an integer from {self.low} to 2^53 - 1", value)
@@ -84,7 +91,7 @@ class Integer:
 class Position:
     """An integer below 2^53, or a larger one as a decimal string."""
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if type(value) is int and 0 <= value <= MAX_SAFE_INTEGER:
             return
@@ -103,7 +110,7 @@ class OneOf:
 
     values: tuple[str, ...]
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if value not in self.values or not isinstance(value, str):
             raise _refuse(what, "one of " + ", ".join(self.values), value)
@@ -117,7 +124,7 @@ class OneOf:
 class Boolean:
     """true or false."""
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if not isinstance(value, bool):
             raise _refuse(what, "true or false", value)
@@ -133,7 +140,7 @@ class Text:
 
     cap: int
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if isinstance(value, str):
             if encoded_bytes(value) > self.cap:
@@ -163,7 +170,7 @@ class Items:
     overflow: bool = False
     cap: int | None = None
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if self.overflow and isinstance(value, dict):
             OVERFLOW.check(value, what)
@@ -192,19 +199,19 @@ class Table:
     required: Mapping[str, Kind]
     optional: Mapping[str, Kind]
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if not isinstance(value, dict):
             raise _refuse(what, "an object", value)
         for name, kind in self.required.items():
             if name not in value:
-                raise _refuse(f"{what}.{name}", "a value", "nothing")
-            kind.check(value[name], f"{what}.{name}")
+                raise _refuse((what, name), "a value", "nothing")
+            kind.check(value[name], (what, name))
         if len(value) > len(self.required):
             for name in value.keys() - self.required.keys():
                 if name not in self.optional:
-                    raise _refuse(f"{what}.{name}", "no field of this name", "one")
-                self.optional[name].check(value[name], f"{what}.{name}")
+                    raise _refuse((what, name), "no field of this name", "one")
+                self.optional[name].check(value[name], (what, name))
 
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
@@ -224,6 +231,9 @@ def table(required: Mapping[str, Kind], **optional: Kind) -> Table:
     return Table(required, optional)
 
 
+_CLAIM = re.compile("[A-Za-z0-9.]{1,64}")
+
+
 @dataclass(frozen=True, slots=True)
 class TextMap:
     """An object from claim names to capped strings, at most ``most``; a larger one is ``{count, sha256}``."""
@@ -231,7 +241,7 @@ class TextMap:
     most: int
     cap: int
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         if isinstance(value, dict) and value.keys() == {"count", "sha256"} and type(value["count"]) is int:
             OVERFLOW.check(value, what)
@@ -239,10 +249,11 @@ class TextMap:
         if not isinstance(value, dict) or len(value) > self.most:
             shown = f"{len(value)} fields" if isinstance(value, dict) else value
             raise _refuse(what, f"an object of at most {self.most} fields", shown)
+        kind = Text(self.cap)
         for name, text in value.items():
-            if not _compiled("[A-Za-z0-9.]{1,64}").fullmatch(name):
-                raise _refuse(f"{what} name", "1 to 64 letters, digits and dots", name)
-            Text(self.cap).check(text, f"{what}.{name}")
+            if not _CLAIM.fullmatch(name):
+                raise _refuse(f"{_words(what)} name", "1 to 64 letters, digits and dots", name)
+            kind.check(text, (what, name))
 
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
@@ -262,13 +273,13 @@ class Union:
     choose: str
     forms: Mapping[str | None, Kind]
 
-    def check(self, value: Any, what: str) -> None:
+    def check(self, value: Any, what: Place) -> None:
         """See ``Kind``."""
         key = value.get(self.choose) if isinstance(value, dict) else None
         form = self.forms.get(key) if key is None or isinstance(key, str) else None
         if form is None:
             raise _refuse(
-                f"{what}.{self.choose}",
+                (what, self.choose),
                 "one of " + ", ".join(name or "nothing" for name in self.forms),
                 key if isinstance(value, dict) else value,
             )

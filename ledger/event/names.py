@@ -1,9 +1,12 @@
 """Names from outside, made safe and bounded: the escapes of docs/spec/event.md."""
 
 import hashlib
+import re
 import unicodedata
 
 MAX_NAME_BYTES = 256
+_PLAIN = re.compile(f"[!-$&-~]{{1,{MAX_NAME_BYTES}}}")
+"""What is its own escape: ASCII is in NFC, and nothing in it is escaped."""
 _KEPT_BYTES = 180
 """Bytes of a longer name that stay readable before its digest."""
 
@@ -15,7 +18,7 @@ def escape_name(name: str | bytes) -> str:
     the whole escaped name. Bytes that are not UTF-8 (or lone surrogates) are escaped as they are.
     """
     if isinstance(name, str):
-        if name.isascii() and name.isalnum() and len(name) <= MAX_NAME_BYTES:
+        if _PLAIN.fullmatch(name):
             return name
         raw = unicodedata.normalize("NFC", name).encode(
             "utf-8", "surrogateescape" if _escaped(name) else "surrogatepass"

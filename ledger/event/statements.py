@@ -530,6 +530,18 @@ def parse_signatures(value: Json) -> tuple[SignatureFact, ...]:
     return tuple([_build_signature(each) for each in value])
 
 
+def build_parts(value: Json) -> tuple[ManifestRef, tuple[SignatureFact, ...]] | None:
+    """Build ``manifest`` and ``signatures`` of an event without a check, for whoever checks what they are written as.
+
+    None where they cannot be built: the checking functions say why.
+    """
+    try:
+        signatures = [_build_signature(each) for each in value.get("signatures", ())]
+        return _build_manifest(value["manifest"]), tuple(signatures)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, LedgerError):
+        return None
+
+
 def parse_manifest_ref(value: Json) -> ManifestRef:
     """Build the ``manifest`` of an event from JSON of somebody else. Raises MalformedError."""
     STATEMENTS[VERIFICATION_EVENT].required["manifest"].check(value, "manifest")

@@ -115,6 +115,7 @@ class Recorder(Generic[JournalT]):
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
         self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._unindexed: Rows | None = None
+        self._indexed = 0
         self._damage: CorruptError | None = None
         self._index_rows(None)  # a crash after a commit leaves the index behind
 
@@ -149,11 +150,15 @@ class Recorder(Generic[JournalT]):
             self._mirror()
         return checkpoint
 
+    def await_index(self) -> None:
+        """Wait until the index has what was published last, or could not be brought up to it; nobody who records waits."""
+        self._indexer.submit(int).result()
+
     def flush_index(self) -> None:
         """Bring the index up to what is durable, and wait for it; for whoever is about to read it."""
         with self._lock:
             self._mirror()
-        self._indexer.submit(int).result()
+        self.await_index()
 
     def announce_key(self, spki: bytes) -> int:
         """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.
@@ -388,8 +393,13 @@ class Recorder(Generic[JournalT]):
             self._mirror()
 
     def _mirror(self) -> None:
-        """Hand what is new to the thread that writes the index: nobody who records waits for it."""
+        """Hand what is new to the thread that writes the index: nobody who records waits for it, up to a bound.
+
+        Rows that wait are memory. Where that thread has no processor, whoever records waits until it has some.
+        """
         rows, self._unindexed = self._unindexed, None
+        if rows is not None and rows.end - self._indexed > 2 * _MIRROR_AT:
+            self.await_index()
         self._indexer.submit(self._index_rows, rows)
 
     def _index_rows(self, rows: Rows | None) -> None:
@@ -397,6 +407,7 @@ class Recorder(Generic[JournalT]):
             if rows is not None and rows.start == self._index.position():
                 self._index.add(rows)
             self._catch_up(rows.end if rows is not None else self._log.size)
+            self._indexed = self._index.position()
         except LedgerError as error:
             _logger.warning("the index is behind the log (events are recorded): %s", error)
         except Exception:  # the outermost edge of this thread: nobody else would see it

@@ -134,7 +134,7 @@ INTERNAL = Problem(
 )
 NOT_IMPLEMENTED = Problem(
     slug="not-implemented",
-    status=501,
+    status=422,
     title="Not possible here",
     says="The service is not set up for what was asked, such as `wait=witnessed` of a log without witnesses. Nothing was recorded.",
 )

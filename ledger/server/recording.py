@@ -5,6 +5,7 @@ import functools
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import IO
 
 from ledger.client.trust import TrustFile
@@ -21,8 +22,15 @@ from ledger.server.submitting import check_evidence, moved, parse_entries
 from ledger.server.writer import Answer, Recorded, Writer
 
 _BLOCK_BYTES = 1 << 20
-_Prepared = Facts | bytes
-"""Facts, or a receipt that needs no record: of what is private."""
+_PARSED_AT_ONCE_BYTES = 16 << 10
+"""Of one event, what is parsed on the event loop: in far less than a millisecond, while the writer waits for its disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What needs no record: a refusal, or the receipt of what is private."""
+
+    line: bytes
 
 
 class Recording:
@@ -39,51 +47,58 @@ class Recording:
         """Record one event."""
         included, later = _wait_of(request), _is_later(request)
         data = request.data
-        if later and b'"evidence"' not in data and b'"private"' not in data and self._in_clear():
-            # Nothing to store or to hold back: the writer parses it itself, and no other thread is asked.
-            what: Facts | bytes = data
+        if self._as_it_is(data, later=later):
+            what: Facts | Answered | bytes = (
+                parse_upload(data).facts if len(data) <= _PARSED_AT_ONCE_BYTES else data
+            )
         else:
-            prepared = await self._pool.run(lambda: self._prepare(parse_upload(data), later=later))
-            if isinstance(prepared, bytes):
-                return Response(body=prepared, cache=NEVER)
-            what = prepared
+            what = await self._pool.run(lambda: self._prepare(parse_upload(data), later=later))
+            if isinstance(what, Answered):
+                return Response(body=what.line, cache=NEVER)
         (answer,) = self._writer.submit([what], included=included)
         return _response(await answer)
 
-    def _in_clear(self) -> bool:
-        return self._writer.ledger.config.identity_mode == "clear"
+    def _as_it_is(self, data: bytes, *, later: bool) -> bool:
+        """Whether there is nothing to store or to hold back: the writer parses it itself, and no other thread is asked.
 
-    def _prepare(self, upload: Upload, *, later: bool) -> _Prepared:
+        Meanwhile it is bytes, of which a full queue holds many more than of parsed events.
+        """
+        clear = self._writer.ledger.config.identity_mode == "clear"
+        return later and clear and b'"evidence"' not in data and b'"private"' not in data
+
+    def _prepare(self, upload: Upload, *, later: bool) -> Facts | Answered:
         ledger = self._writer.ledger
         if skips(ledger, upload):
-            return format_canonical_json({"eventId": upload.facts.event_id, "skipped": True})
+            return Answered(format_canonical_json({"eventId": upload.facts.event_id, "skipped": True}))
         return prepare(ledger, upload, later=later)
 
     async def batch(self, request: Request) -> Response:
         """Record many events in their order; each line is answered in its place."""
         included, later = _wait_of(request), _is_later(request)
         prepared = await self._pool.run(lambda: list(self._prepare_lines(request.data, later=later)))
-        places = [at for at, each in enumerate(prepared) if isinstance(each, Facts)]
-        answers = self._writer.submit(
-            [each for each in prepared if isinstance(each, Facts)], included=included
+        answers = iter(
+            self._writer.submit(
+                [each for each in prepared if not isinstance(each, Answered)], included=included
+            )
         )
-        lines = [each if isinstance(each, bytes) else b"" for each in prepared]
-        for at, answer in zip(places, await asyncio.gather(*answers), strict=True):
-            lines[at] = _line(answer)
+        lines = [each.line if isinstance(each, Answered) else _line(await next(answers)) for each in prepared]
         return Response(
             body=b"".join(each + b"\n" for each in lines), content_type=messages.NDJSON, cache=NEVER
         )
 
-    def _prepare_lines(self, data: bytes, *, later: bool) -> Iterator[_Prepared]:
-        """Prepare each line; one that is refused becomes its problem document."""
+    def _prepare_lines(self, data: bytes, *, later: bool) -> Iterator[Facts | Answered | bytes]:
+        """Prepare each line that needs it; one that is refused becomes its problem document."""
         lines = data.removesuffix(b"\n").split(b"\n") if data else []
         if len(lines) > MAX_LINES:
             raise LimitError("batch", expected=f"at most {MAX_LINES} lines", actual=len(lines))
         for line in lines:
             try:
-                yield self._prepare(parse_upload(line), later=later)
+                if self._as_it_is(line, later=later):
+                    yield line
+                else:
+                    yield self._prepare(parse_upload(line), later=later)
             except (LedgerError, Refusal) as error:
-                yield format_canonical_json(problems.document(error))
+                yield Answered(format_canonical_json(problems.document(error)))
 
     async def submit(self, request: Request) -> Response:
         """Append what the hub signed itself."""

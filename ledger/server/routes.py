@@ -382,7 +382,7 @@ WRITE_ROUTES: tuple[Route, ...] = (
         name="batch",
         says="Record up to 1,000 events, one a line, in this order. Every line has an answer of its own.",
         answers={
-            200: (messages.NDJSON, "Receipt", "For each line, in order: a receipt, or a problem document.")
+            200: (messages.NDJSON, "Line", "For each line, in order: a receipt, or a problem document.")
         },
         parameters=(_WAIT, _EVIDENCE),
         problems=(p.NOT_IMPLEMENTED,),
@@ -424,6 +424,8 @@ WITH_A_TOKEN = (p.UNAUTHORIZED, p.FORBIDDEN)
 def problems_of(route: Route) -> tuple[Problem, ...]:
     """Return every type of problem that an address may answer with."""
     more = (WITH_A_BODY if route.body else ()) + (WITH_A_TOKEN if route.scope else ())
+    # What does not have the form of the variable part is no address at all.
+    more += (p.NOT_FOUND,) if "{" in route.path else ()
     return tuple(sorted({*EVERYWHERE, *route.problems, *more}, key=lambda each: (each.status, each.slug)))
 
 

@@ -84,6 +84,7 @@ def schemas() -> dict[str, Any]:
             },
             closed=True,
         ),
+        "Line": {"anyOf": [_ref("Receipt"), _ref("Problem")]},
         "Receipt": _object(
             {"eventId": _STRING},
             {

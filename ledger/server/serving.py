@@ -119,8 +119,12 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
     server = _make_server(directory, app, config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    # Not loop.add_signal_handler: it takes the number from a pipe that the threads of the web server write to as well.
+    # Under load that pipe is full, the number is lost, and the service runs on.
+    before = {
+        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     serving = loop.create_task(server.serve())
     stopping = loop.create_task(stop.wait())
     host, port = split_listen(config.listen)
@@ -138,8 +142,8 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
             server.stop()  # type: ignore[no-untyped-call]
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(serving, STOP_SECONDS)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _until_listening(serving: "asyncio.Task[None]", host: str, port: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger
 from ledger.errors import LedgerError, StorageError
-from ledger.log.group import MAX_BATCH_ENTRIES, interrupted
+from ledger.log.group import interrupted
 from ledger.log.local import LocalLog
 from ledger.recorder import Facts, Receipt
 from ledger.server.intake import parse_upload
@@ -28,6 +28,8 @@ _logger = logging.getLogger(__name__)
 OpenLedgerHere = Callable[[], contextlib.AbstractContextManager[OpenLedger]]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a ledger that failed is opened again; twice as long each time."""
+COMMIT_EVENTS = 1024
+"""Events that are committed together, at most: an event on its way takes some 30 KB, and a larger commit is no quicker."""
 START_SECONDS = 3600.0
 """A start after a crash may have much to finish; whoever waits sees it in the health of the service."""
 
@@ -192,7 +194,7 @@ class Writer:
                 if self._stopping.is_set() or session.failure is not None:
                     return None
                 self._guard.wait()
-            tickets, self._queue = self._queue[:MAX_BATCH_ENTRIES], self._queue[MAX_BATCH_ENTRIES:]
+            tickets, self._queue = self._queue[:COMMIT_EVENTS], self._queue[COMMIT_EVENTS:]
         return tickets
 
     def _record(self, ledger: OpenLedger, tickets: list[_Ticket]) -> None:
@@ -229,13 +231,15 @@ class Writer:
 
     def published(self, ledger: OpenLedger, prover: Prover) -> None:
         """Answer those whose event is in the checkpoint."""
-        del ledger
         with self._guard:
             ready = [each for each in self._awaiting if each[0].leaf_index < prover.size]
             self._awaiting = [each for each in self._awaiting if each[0].leaf_index >= prover.size]
-        _deliver(
-            [(ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready]
-        )
+        answers: list[tuple[_Ticket, Answer]] = [
+            (ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready
+        ]
+        # The index was written meanwhile, by its own thread: whoever is answered and asks for the history finds the event.
+        ledger.recorder.await_index()
+        _deliver(answers)
 
     def awaited(self) -> bool:
         """Whether somebody waits for a checkpoint."""

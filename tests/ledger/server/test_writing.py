@@ -238,7 +238,7 @@ def test_identities_are_committed_where_the_settings_say_so(ledger):
 
 def test_a_witness_that_there_is_not_is_not_waited_for(hub):
     found = hub.post(body(), wait="witnessed")
-    assert (found.status, found.json["type"]) == (501, "/problems/not-implemented")
+    assert (found.status, found.json["type"]) == (422, "/problems/not-implemented")
 
 
 # Who may
