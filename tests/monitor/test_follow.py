@@ -206,6 +206,19 @@ def test_a_checkpoint_that_was_seen_and_never_served_contradicts_later(scene):
     assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (6, 9)
 
 
+def test_two_checkpoints_of_one_size_convict_though_neither_was_ever_served(scene):
+    scene.grow(5).publish().begin()
+    scene.look()
+    for signer in (A, B):
+        forked = scene.hub.fork(5)
+        forked.record(signer, name="acme/model-0", revision="fork")
+        scene.publish(note=forked.world.checkpoint())
+        scene.look()
+    assert scene.kinds()[-2:] == ["log-unreachable", "log-forked"]
+    (found,) = scene.evidence()
+    assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (6, 6)
+
+
 def test_a_fork_is_proven_though_we_stopped_before_the_last_checkpoint_was_marked(scene):
     scene.grow(5).publish().begin()
     scene.look()
