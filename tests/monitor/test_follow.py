@@ -301,6 +301,15 @@ def test_a_checkpoint_by_another_key_is_a_finding_and_moves_nothing(scene):
     assert (scene.size, scene.state.largest_seen("models")) == (0, 0)
 
 
+def test_a_mirror_does_not_hide_that_another_key_answered(scene):
+    stranger = replace(scene.hub.world, log_key="stranger")
+    scene.grow(2).publish(note=stranger.checkpoint()).begin()
+    scene.hub.publish(scene.folder / "mirror")
+    scene.more = (scene.folder / "mirror",)
+    assert scene.look().problem == ""
+    assert scene.kinds() == ["log-key-refused", "first-signer", "first-signer"]
+
+
 def test_a_checkpoint_that_is_none_is_malformed(scene):
     scene.grow(1).publish(note=b"not a note\n").begin()
     scene.look()
