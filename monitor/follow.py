@@ -143,6 +143,8 @@ class Follower:
                 fetched = published.checkpoint()
             except LedgerError as refused:
                 errors.append(refused)
+                if isinstance(refused, SignatureError):
+                    self._tell(refused)  # a mirror that answers must not hide that somebody else did
                 continue
             tree = fetched.checkpoint
             self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=fetched.note, now=now)

@@ -206,6 +206,19 @@ def test_a_checkpoint_that_was_seen_and_never_served_contradicts_later(scene):
     assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (6, 9)
 
 
+def test_two_checkpoints_of_one_size_convict_though_neither_was_ever_served(scene):
+    scene.grow(5).publish().begin()
+    scene.look()
+    for signer in (A, B):
+        forked = scene.hub.fork(5)
+        forked.record(signer, name="acme/model-0", revision="fork")
+        scene.publish(note=forked.world.checkpoint())
+        scene.look()
+    assert scene.kinds()[-2:] == ["log-unreachable", "log-forked"]
+    (found,) = scene.evidence()
+    assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (6, 6)
+
+
 def test_a_fork_is_proven_though_we_stopped_before_the_last_checkpoint_was_marked(scene):
     scene.grow(5).publish().begin()
     scene.look()
@@ -286,6 +299,15 @@ def test_a_checkpoint_by_another_key_is_a_finding_and_moves_nothing(scene):
     scene.look()
     assert scene.kinds() == ["log-key-refused"]
     assert (scene.size, scene.state.largest_seen("models")) == (0, 0)
+
+
+def test_a_mirror_does_not_hide_that_another_key_answered(scene):
+    stranger = replace(scene.hub.world, log_key="stranger")
+    scene.grow(2).publish(note=stranger.checkpoint()).begin()
+    scene.hub.publish(scene.folder / "mirror")
+    scene.more = (scene.folder / "mirror",)
+    assert scene.look().problem == ""
+    assert scene.kinds() == ["log-key-refused", "first-signer", "first-signer"]
 
 
 def test_a_checkpoint_that_is_none_is_malformed(scene):
