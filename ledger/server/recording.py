@@ -47,14 +47,14 @@ class Recording:
         """Record one event."""
         included, later = _wait_of(request), _is_later(request)
         data = request.data
-        if self._as_it_is(data, later=later):
-            what: Facts | Answered | bytes = (
-                parse_upload(data).facts if len(data) <= _PARSED_AT_ONCE_BYTES else data
-            )
-        else:
-            what = await self._pool.run(lambda: self._prepare(parse_upload(data), later=later))
-            if isinstance(what, Answered):
-                return Response(body=what.line, cache=NEVER)
+        what: Facts | bytes = data
+        if not self._as_it_is(data, later=later):
+            prepared = await self._pool.run(lambda: self._prepare(parse_upload(data), later=later))
+            if isinstance(prepared, Answered):
+                return Response(body=prepared.line, cache=NEVER)
+            what = prepared
+        elif len(data) <= _PARSED_AT_ONCE_BYTES:
+            what = parse_upload(data).facts
         (answer,) = self._writer.submit([what], included=included)
         return _response(await answer)
 

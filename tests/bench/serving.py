@@ -1,6 +1,7 @@
 """The service under load from wrk, as a process of its own, on a ledger of ``HUBLEDGER_BENCH_ENTRIES`` events."""
 
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -222,6 +223,58 @@ def _reading(folder, url, process):
     yield row("memory of the service after all this, at most", f"{_memory(process):.0f} MB", "", "≤ 300 MB")
 
 
+def _mixed(folder, ledger, url):
+    """Writes and reads at a fixed rate at once, each request timed from when it was due: waiting in a queue counts."""
+    bodies = [_as_json(number) for number in range(ENTRIES, ENTRIES + _BODIES)]
+    token = TokenFile(ledger).create(scopes=("record",), label="", now=AT)
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    names = [f"org-{model % 997}%2Fmodel-{model}" for model in range(max(1, ENTRIES // 5))][:500]
+
+    def write(client, at):
+        data = bodies[at % len(bodies)].replace("@", f"mixed-{at}")
+        client.request("POST", "/v1/events?wait=durable&evidence=later", data, headers)
+
+    def read(client, at):
+        client.request("GET", f"/v1/history?model={names[at % len(names)]}")
+
+    with ThreadPoolExecutor(2) as pool:
+        writes = pool.submit(_paced, url, write, 500, 16)
+        reads = pool.submit(_paced, url, read, 1000, 16)
+        found = {"writes, `durable`": (writes.result(), 500), "reads": (reads.result(), 1000)}
+    for what, ((done, taken), wanted) in found.items():
+        median, last = statistics.median(taken), statistics.quantiles(taken, n=100)[-1]
+        yield row(
+            f"{what} of 500 writes and 1,000 reads a second at once",
+            f"{done:,.0f}/s of {wanted:,}, median {median:.1f} ms, 99 % {last:.0f} ms",
+            "http.client in 32 threads of one process, from when each was due",
+            "99 % ≤ 100 ms" if wanted == 500 else "99 % ≤ 50 ms",
+        )
+
+
+def _paced(url, send, rate, connections):
+    """Send ``rate`` requests a second for ``SECONDS``; returns (requests a second, milliseconds of each)."""
+    host = url.removeprefix("http://")
+    start = time.perf_counter() + 0.2
+
+    def work(worker):
+        taken, client = [], http.client.HTTPConnection(host, timeout=60)
+        for at in range(worker, rate * SECONDS, connections):
+            due = start + at / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            send(client, at)
+            answer = client.getresponse()
+            answer.read()
+            if answer.status >= 300:
+                raise AssertionError(answer.status)
+            taken.append((time.perf_counter() - due) * 1000)
+        client.close()
+        return taken
+
+    with ThreadPoolExecutor(connections) as pool:
+        taken = [each for listed in pool.map(work, range(connections)) for each in listed]
+    return len(taken) / (time.perf_counter() - start), taken
+
+
 def serving():
     """Recording and reading over HTTP."""
     if shutil.which("wrk") is None:
@@ -234,4 +287,7 @@ def serving():
             rows = list(_reading(folder, url, process))
         with _serving(ledger) as (url, _):
             rows += _recording(folder, ledger, url)
+        with _serving(ledger) as (url, process):
+            rows += _mixed(folder, ledger, url)
+            rows.append(row("memory of the service after that", f"{_memory(process):.0f} MB", "", "≤ 300 MB"))
         return rows
