@@ -119,12 +119,7 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
     server = _make_server(directory, app, config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    # Not loop.add_signal_handler: it takes the number from a pipe that the threads of the web server write to as well.
-    # Under load that pipe is full, the number is lost, and the service runs on.
-    before = {
-        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    signals = _hear_signals(loop, stop)
     serving = loop.create_task(server.serve())
     stopping = loop.create_task(stop.wait())
     host, port = split_listen(config.listen)
@@ -142,8 +137,36 @@ async def _run(directory: pathlib.Path, app: App, config: ServeConfig, ready: Ca
             server.stop()  # type: ignore[no-untyped-call]
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(serving, STOP_SECONDS)
+        signals()
+
+
+def _hear_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Callable[[], None]:
+    """Set ``stop`` on SIGTERM and SIGINT; returns what undoes that.
+
+    Not loop.add_signal_handler: it takes the number from a pipe that the threads of the web server write to as well. Under
+    load that pipe is full, the number is lost, and the service runs on. This pair is for signals alone.
+    """
+    ours, written = socket.socketpair()
+    ours.setblocking(False)
+    written.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    wakeup = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
+
+    def hear() -> None:
+        ours.recv(4096)
+        stop.set()
+
+    loop.add_reader(ours, hear)
+
+    def undo() -> None:
+        loop.remove_reader(ours)
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)
+        ours.close()
+        written.close()
+
+    return undo
 
 
 async def _until_listening(serving: "asyncio.Task[None]", host: str, port: int) -> None:
