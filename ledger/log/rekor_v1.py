@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ledger.bundle.bodies import SignedPayload, dsse_v1, hashedrekord_v1
@@ -20,7 +21,7 @@ from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import ConfigError, FrozenError, NotFoundError, ProofError, RejectedError
 from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, giving_up, parse_answer, prove_answer
-from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, ask_async, body_of, message_of
+from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, Send, ask_async, body_of, message_of
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
 
@@ -59,9 +60,14 @@ class RekorV1:
         self._keys, self._kinds, self._timeout, self._pause = keys, tuple(kinds), timeout, pause
         self._turn = asyncio.Semaphore(in_flight)
         tls = httpx.create_ssl_context()
-        # httpx's own transport is slower, and knows proxies.
-        quick = None if urllib.request.getproxies() else WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls)
-        self._client = httpx.AsyncClient(follow_redirects=False, transport=quick, verify=tls)
+        if urllib.request.getproxies():  # which only httpx's own transport knows
+            client = httpx.AsyncClient(follow_redirects=False, verify=tls)
+            self._send: Send = partial(client.send, stream=True)
+            self._close: Callable[[], Awaitable[None]] = client.aclose
+        else:
+            # Without a client in between, which has cookies and redirects to think of.
+            transport = WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls)
+            self._send, self._close = transport.handle_async_request, transport.aclose
 
     async def submit(self, signed: SignedPayload) -> LogReceipt:
         """Submit one envelope and return its place once that is completely verified; also where it was there before.
@@ -99,7 +105,7 @@ class RekorV1:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._client.aclose()
+        await self._close()
 
     async def _submit_as(self, kind: str, signed: SignedPayload) -> LogReceipt:
         if self.shard.write_url is None:
@@ -141,7 +147,7 @@ class RekorV1:
             raise NotYet(error.what, expected="the entry that the log has taken", actual="404") from error
 
     async def _ask(self, ask: Ask) -> Answer:
-        return await ask_async(self._client, ask, seconds=self._timeout)
+        return await ask_async(self._send, ask, seconds=self._timeout)
 
     def _prove(self, data: bytes, body: bytes) -> LogReceipt:
         """Return a receipt of an answer that is about this body. Raises as ``submit``."""

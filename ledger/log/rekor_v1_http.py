@@ -4,9 +4,10 @@ Nothing here tries again: the outbox does, with the same bytes.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ledger.encoding import parse_json
@@ -16,6 +17,8 @@ from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES
 if TYPE_CHECKING:
     import httpx
 
+Send = Callable[["httpx.Request"], Awaitable["httpx.Response"]]
+"""Sends a request and returns the answer, its body still to be read."""
 TIMEOUT = 30.0
 """Seconds for one request: an insertion waits for the next batch of Trillian's signer. Sigstore asks for 20 or more."""
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -43,11 +46,19 @@ class Ask:
 
         return httpx.Request(
             "GET" if self.body is None else "POST",
-            self.url,
+            _parse_url(self.url),
             headers=_HEADERS if self.body is None else _HEADERS | {"Content-Type": "application/json"},
             content=self.body,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), seconds)},
         )
+
+
+@lru_cache(maxsize=4)
+def _parse_url(url: str) -> "httpx.URL":
+    """Submissions all go to one address, and parsing it costs as much as a signature."""
+    import httpx
+
+    return httpx.URL(url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +87,7 @@ class _Body:
             raise _too_long(self._ask)
 
 
-async def ask_async(client: "httpx.AsyncClient", ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
+async def ask_async(send: Send, ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
     """Ask, within ``seconds`` from the first byte sent to the last one read. Raises SourceError, LimitError."""
     import httpx
 
@@ -86,7 +97,7 @@ async def ask_async(client: "httpx.AsyncClient", ask: Ask, *, seconds: float = T
         # httpx's own timeout begins again with every byte: a server that drips could hold us for ever.
         async with (
             asyncio.timeout(seconds),
-            aclosing(await client.send(ask.request(seconds), stream=True)) as response,
+            aclosing(await send(ask.request(seconds))) as response,
         ):
             body = _Body(ask, response.headers)
             async for chunk in response.aiter_raw():
