@@ -3,9 +3,10 @@
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from ledger.client.expect import Expectation
 from ledger.client.files import links_outside
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ledger.verification import Findings
     from ledger.verification.reading import Progress
 
-
+_P = ParamSpec("_P")
 MAX_MANIFEST_BYTES = 64 << 20
 """Of a model of some 500,000 files: a service decides what is read into memory here."""
 
@@ -216,34 +217,17 @@ def check(
     return require(answer(question, trust, material=material, folder=folder, now=posix_now()))
 
 
-async def check_async(
-    path: str | pathlib.Path,
-    *,
-    name: str,
-    revision: str | None = None,
-    trust: StoredTrust | None = None,
-    expected: Sequence[Expectation] = (),
-    expect_all: bool = False,
-    public_keys: Sequence[bytes] = (),
-    trusted_root: bytes | None = None,
-    proof_file: pathlib.Path | None = None,
-    url: str | None = None,
-    offline: bool = False,
-) -> NamedResult:
-    """Do the same in a thread, for programs that must not wait. Raises as ``check``."""
-    import asyncio  # only for those who have it anyway: it takes a tenth of the time of a whole check to load
+def _in_a_thread(function: Callable[_P, NamedResult]) -> Callable[_P, Coroutine[Any, Any, NamedResult]]:
+    """Return the same question for programs that must not wait."""
 
-    return await asyncio.to_thread(
-        check,
-        path,
-        name=name,
-        revision=revision,
-        trust=trust,
-        expected=expected,
-        expect_all=expect_all,
-        public_keys=public_keys,
-        trusted_root=trusted_root,
-        proof_file=proof_file,
-        url=url,
-        offline=offline,
-    )
+    @wraps(function)
+    async def ask(*args: _P.args, **kwargs: _P.kwargs) -> NamedResult:
+        import asyncio  # only for those who have it anyway: it takes a tenth of the time of a whole check to load
+
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    return ask
+
+
+check_async = _in_a_thread(check)
+"""``check`` in a thread, for programs that must not wait."""

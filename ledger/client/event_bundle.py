@@ -21,10 +21,7 @@ from ledger.client.steps import (
     CannotCheckError,
     State,
     check_entry,
-    check_freshness,
-    check_model,
-    check_require,
-    conclude,
+    finish,
 )
 from ledger.client.trust import TREE_ID, TrustedLog, TrustFile
 from ledger.entry import PAYLOAD_TYPE, format_entry, keyid_of
@@ -66,12 +63,9 @@ def check_event_bundle(
         state.failed(explain_cannot_check(error))
     except LedgerError as error:
         state.failed(explain_invalid(error))
-    if state.log is LogResult.INCLUDED_ONLY:
-        check_freshness(trust, now, state)
-        check_require(trust, state)
-        if state.event is not None:
-            check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
-    return conclude(state, trust, log_only=log_only)
+    return finish(
+        state, trust, now=now, files=files, expected=expected, expect_all=expect_all, log_only=log_only
+    )
 
 
 def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:

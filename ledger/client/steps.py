@@ -85,6 +85,25 @@ class State:
         self.failure = self.failure or failure
 
 
+def finish(
+    state: State,
+    trust: TrustFile,
+    *,
+    now: int,
+    files: LocalFiles | PartialFiles | None,
+    expected: Sequence[Expectation],
+    expect_all: bool,
+    log_only: bool,
+) -> CheckResult:
+    """Go on from what the log proves to the model, whatever form the proof had, and return both results."""
+    if state.log is LogResult.INCLUDED_ONLY:
+        check_freshness(trust, now, state)
+        check_require(trust, state)
+        if state.event is not None:
+            check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
+    return conclude(state, trust, log_only=log_only)
+
+
 def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
     """Return the result: both words, and whether they are what the trust file asks for."""
     allowed = (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED) if log_only else (ModelResult.ACCEPTED,)

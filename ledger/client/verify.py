@@ -36,10 +36,7 @@ from ledger.client.steps import (
     CannotCheckError,
     State,
     check_entry,
-    check_freshness,
-    check_model,
-    check_require,
-    conclude,
+    finish,
 )
 from ledger.client.trust import TrustFile
 from ledger.errors import LedgerError, MisbehaviourError
@@ -98,12 +95,9 @@ def check_proof(
         state.failed(explain_cannot_check(error))
     except LedgerError as error:
         state.failed(explain_invalid(error))
-    if state.log is LogResult.INCLUDED_ONLY:
-        check_freshness(trust, now, state)
-        check_require(trust, state)
-        if state.event is not None:
-            check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
-    return conclude(state, trust, log_only=log_only)
+    return finish(
+        state, trust, now=now, files=files, expected=expected, expect_all=expect_all, log_only=log_only
+    )
 
 
 def _verify_pin(pin: bytes, trust: TrustFile) -> VerifiedCheckpoint:

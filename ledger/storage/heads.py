@@ -8,6 +8,7 @@ therefore writes them as one row of ``recent`` and keeps them in memory; when ma
 into their tables in key order, in the transaction of a commit. Opening reads ``recent`` again.
 """
 
+import abc
 import contextlib
 import hashlib
 import heapq
@@ -52,7 +53,7 @@ def event_key(recorder_id: str, event_id: str) -> bytes:
     return hashlib.sha256(f"{recorder_id}\n{event_id}".encode()).digest()[:EVENT_KEY_BYTES]
 
 
-class HeadStore:
+class HeadStore(abc.ABC):
     """Event ids and heads in one SQLite file. Not thread-safe: its owner calls it under a lock."""
 
     version: ClassVar[int]
@@ -123,9 +124,9 @@ class HeadStore:
             self._events.update(events)
             self._heads.update(heads)
 
+    @abc.abstractmethod
     def _fold_at(self) -> int:
         """How many recent events are folded into their table at once."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def _moving(self, first: int, events: Events, heads: Heads) -> Iterator[Execute]:
