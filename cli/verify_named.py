@@ -41,7 +41,7 @@ class Options:
 def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "NamedResult":
     """Check a model by its name. Raises UsageError, and what ``ledger.client.checking.answer`` raises."""
     from cli.progress import progress_bar
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
     from ledger.client.checking import Question, answer, user_folder
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
     from ledger.client.roots import MAX_ROOT_BYTES

@@ -16,7 +16,7 @@ import time
 import traceback
 
 from cli.demo_world import DemoSigstore
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.errors import InputError
 from ledger.event.schemas import SIGNATURE
 from ledger.manifest import parse_manifest

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from ledger.bundle import parse_bundle as parse_signature_bundle
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.bundle.log_entry import format_log_entry, parse_log_entry
-from ledger.bundle.signature import TrustMaterial, claimed_signer, verify_signature
+from ledger.bundle.signature import claimed_signer, verify_signature
 from ledger.bundle.statement import parse_signed_files
 from ledger.bundle.statement import parse_statement as parse_signed_statement
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.client.event_bundle import check_event_bundle
 from ledger.client.proof_bundle import Claim, ProofBundle
 from ledger.client.proof_bundle import parse_bundle as parse_proof_bundle

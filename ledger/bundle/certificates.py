@@ -25,11 +25,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy
 
 from ledger.bundle import Bundle
+from ledger.bundle.key_method import verify_with_key
 from ledger.bundle.log_entry import HASHES
 from ledger.bundle.reasons import refused
-from ledger.bundle.signature import TrustMaterial, VerifiedSignature, cap, verify_with_key
+from ledger.bundle.trust_material import TrustMaterial, VerifiedSignature
 from ledger.encoding import parse_base64
 from ledger.errors import LedgerError
+from ledger.event.fields import cap
 from ledger.event.schemas import MAX_CHAIN, SUBJECT_CAP
 from ledger.identity import CertificateFacts, overflow_value
 

@@ -6,6 +6,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 
 from ledger.bundle.reasons import refused
+from ledger.event.fields import cap
 from ledger.event.schemas import CLAIM_CAP, ISSUER_CAP, MAX_CLAIMS, SAN_CAP
 from ledger.identity import Capped, SigstoreFacts, overflow_value, plain
 
@@ -41,8 +42,6 @@ MAX_CLAIM_NAME = 64
 
 def signer_facts(cert: x509.Certificate) -> SigstoreFacts:
     """Return the facts of a certificate. Raises NotVerifiedError where it is no Fulcio certificate."""
-    from ledger.bundle.signature import cap
-
     try:
         san, san_type = _san(cert)
         claims = _claims(cert)

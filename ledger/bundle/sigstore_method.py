@@ -15,7 +15,7 @@ from ledger.bundle.any_bundle import AnyBundle, SignedFile
 from ledger.bundle.fulcio import signer_facts
 from ledger.bundle.log_entry import LogKeys
 from ledger.bundle.reasons import NotVerifiedError, refused
-from ledger.bundle.signature import TrustMaterial, VerifiedSignature
+from ledger.bundle.trust_material import TrustMaterial, VerifiedSignature
 from ledger.bundle.upstream import prove_upstream
 from ledger.errors import ConfigError, SignatureError
 from ledger.identity import SigstoreFacts

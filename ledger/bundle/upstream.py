@@ -24,10 +24,10 @@ from ledger.bundle.log_entry import (
     verify_tree,
 )
 from ledger.bundle.reasons import refused
-from ledger.bundle.signature import cap
 from ledger.encoding import parse_json
 from ledger.errors import InputError, ProofError, SignatureError
 from ledger.event import UpstreamLog
+from ledger.event.fields import cap
 from ledger.event.schemas import ORIGIN_CAP
 
 __all__ = ["prove_upstream"]

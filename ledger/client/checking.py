@@ -24,7 +24,7 @@ from ledger.event import escape_name
 from ledger.manifest import parse_manifest
 
 if TYPE_CHECKING:
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
     from ledger.verification import Findings
     from ledger.verification.reading import Progress
 
@@ -196,7 +196,7 @@ def check(
     Raises:
         CheckFailedError: something does not hold, or is not enough. LedgerError: the check did not take place.
     """
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
 
     folder = user_folder()
     if trust is None:

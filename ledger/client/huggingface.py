@@ -142,7 +142,7 @@ def _check(
     *,
     partial: bool,
 ) -> NamedResult:
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
 
     folder = user_folder()
     stored = verify.trust or TrustStore(folder).get(verify.hub or _host(options))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.bundle import MAX_BUNDLE_BYTES
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.config import Config, load_config
 from ledger.embedded.clock import posix_of, utc_now

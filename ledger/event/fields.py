@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ledger.encoding import MAX_SAFE_INTEGER, format_canonical_json
 from ledger.errors import MalformedError
+from ledger.identity import Capped, overflow_text
 
 Place = str | tuple["Place", str]
 """Where a value is: a name, or a place and the field of it. Put into words only where something is refused."""
@@ -158,6 +159,12 @@ def encoded_bytes(text: str) -> int:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return len(format_canonical_json(text)) - 2
+
+
+def cap(text: str, limit: int) -> Capped:
+    """Return a string, or its overflow form above ``limit`` encoded bytes. Lone surrogates become U+FFFD."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text if encoded_bytes(text) <= limit else overflow_text(text)
 
 
 @dataclass(frozen=True, slots=True)

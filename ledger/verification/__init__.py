@@ -13,8 +13,9 @@ from datetime import datetime
 
 from ledger.bundle import MAX_BUNDLE_BYTES, Bundle, NotVerifiedError, parse_bundle
 from ledger.bundle.reasons import REASONS, refused
-from ledger.bundle.signature import TrustMaterial, VerifiedSignature, claimed_signer, verify_signature
+from ledger.bundle.signature import claimed_signer, verify_signature
 from ledger.bundle.statement import parse_signed_files, parse_statement
+from ledger.bundle.trust_material import TrustMaterial, VerifiedSignature
 from ledger.encoding import format_canonical_json
 from ledger.event import MAX_SIGNATURES, ManifestRef, SignatureFact, escape_name, outcome_of
 from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASONS

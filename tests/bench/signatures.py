@@ -10,8 +10,9 @@ import time
 
 from cli.demo_world import DemoSigstore
 from ledger.bundle import parse_bundle
-from ledger.bundle.signature import TrustMaterial, verify_signature
+from ledger.bundle.signature import verify_signature
 from ledger.bundle.statement import parse_statement
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.verification import judge
 from ledger.verification.reading import FoundBundle, read_revision
 from tests import oms

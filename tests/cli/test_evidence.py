@@ -357,7 +357,7 @@ def test_garbage_is_what_no_event_names_and_is_old_enough(record, hubledger, led
 
 
 def test_garbage_of_what_waits_to_be_published_is_kept(record, hubledger, ledger, model, oms):
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
     from ledger.embedded.recording import RecordRequest, record_findings
     from ledger.verification import verify_revision
 

@@ -295,7 +295,7 @@ TEXTS = st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace").d
 
 
 def capped(text, limit):
-    from ledger.bundle.signature import cap
+    from ledger.event.fields import cap
 
     return cap(text, limit)
 

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.encoding import parse_canonical_json
 from ledger.identity import CertificateFacts, KeyFacts, SigstoreFacts
 from ledger.verification import verify_manifest, verify_revision

@@ -23,8 +23,9 @@ from cli.demo_world import DemoSigstore
 from ledger.bundle import NotVerifiedError, parse_bundle
 from ledger.bundle.fulcio import signer_facts
 from ledger.bundle.reasons import REASONS
-from ledger.bundle.signature import TrustMaterial, verify_signature
+from ledger.bundle.signature import verify_signature
 from ledger.bundle.statement import PREDICATE_TYPE
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.entry import PAYLOAD_TYPE
 from ledger.errors import ConfigError, NotFoundError, SourceError
 from ledger.manifest import Manifest, ManifestFile

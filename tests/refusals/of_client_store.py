@@ -7,7 +7,7 @@ import sys
 import httpx
 
 from cli.main import group
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import CheckFailedError, Question, answer, check
 from ledger.client.huggingface import _real_files, hf_hub_download, snapshot_download

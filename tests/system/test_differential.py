@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.demo_world import DemoSigstore
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.verification import judge
 from ledger.verification.reading import FoundBundle, read_revision
 from tests import oms

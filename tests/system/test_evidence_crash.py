@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.evidence_audit import NamedEvidence

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.demo_world import DemoSigstore, oms_statement, write_key_pair
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.recording import RecordRequest, facts_of, record_findings, record_revision

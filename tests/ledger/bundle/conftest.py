@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.verification import verify_revision
 from tests import oms
 

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.reasons import REASONS, NotVerifiedError, refused
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.verification import verify_manifest, verify_revision
 from tests import oms
 

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.bundle import parse_bundle
 from ledger.bundle.reasons import NotVerifiedError
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.verification import read_content, verify_revision
 from tests import oms
 

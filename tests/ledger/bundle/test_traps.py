@@ -10,8 +10,8 @@ import pytest
 
 from cli.demo_world import DemoSigstore
 from ledger.bundle import NotVerifiedError, parse_bundle
-from ledger.bundle.signature import TrustMaterial
 from ledger.bundle.sigstore_method import verify_sigstore
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.errors import ConfigError
 from ledger.verification import verify_revision
 from tests import oms

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cli.demo_world import DemoSigstore
 from ledger.bundle import NotVerifiedError, parse_bundle
 from ledger.bundle.log_entry import LogKeys
-from ledger.bundle.signature import TrustMaterial
+from ledger.bundle.trust_material import TrustMaterial
 from ledger.bundle.upstream import prove_upstream
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import leaf_hash, node_hash

@@ -117,7 +117,7 @@ def test_an_event_is_the_one_that_the_command_records(hub, ledger, tmp_path):
     assert hub.post(body("same", model=model, uploader="ü")).status == 201
     from datetime import datetime
 
-    from ledger.bundle.signature import TrustMaterial
+    from ledger.bundle.trust_material import TrustMaterial
 
     findings = find_out(request, TrustMaterial(), received=datetime.fromisoformat(AT))
     assert record_findings(hub.writer.ledger, request, findings).repeated
