@@ -6,7 +6,9 @@ this log signed, time and global index under the log's signed entry timestamp. S
 
 The body of a ``dsse`` entry holds the SHA-256 of the envelope's text exactly as it was sent, so the same statement under
 another spelling of its envelope would be another entry. We send RFC 8785 JSON and nothing else. Rekor calls an entry a
-duplicate (409) only if it has the very same body, and we know the leaf hash of that body without being told.
+duplicate (409) only if it has the very same body, and we know the leaf hash of that body without being told. And only in
+its active tree: after a change of trees the same body would be logged again. What may have been submitted before is
+therefore asked for by its leaf hash first, for which the server looks in all of its trees.
 """
 
 import asyncio
@@ -69,8 +71,10 @@ class RekorV1:
             transport = WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls)
             self._send, self._close = transport.handle_async_request, transport.aclose
 
-    async def submit(self, signed: SignedPayload) -> LogReceipt:
+    async def submit(self, signed: SignedPayload, *, again: bool = False) -> LogReceipt:
         """Submit one envelope and return its place once that is completely verified; also where it was there before.
+
+        ``again``: it may have been submitted before, its answer lost; then it is looked for first, in every tree.
 
         Raises:
             RejectedError: the log will never take it. FrozenError: this shard takes no more.
@@ -78,6 +82,8 @@ class RekorV1:
             SignatureError, ProofError, MalformedError, LimitError: an answer that does not hold.
         """
         async with self._turn:
+            if again and (found := await self._find(signed)) is not None:
+                return found
             *others, last = self._kinds_for(signed)
             for kind in others:
                 try:
@@ -88,6 +94,27 @@ class RekorV1:
                 return await self._submit_as(last, signed)
             except _KindRefused as refused:
                 raise refused.refusal from refused
+
+    async def find(self, signed: SignedPayload) -> LogReceipt | None:
+        """Return the place of an envelope that may have been submitted before, in any tree; None: it is in none.
+
+        Raises:
+            SourceError: no answer, or one that says nothing. Else as ``submit``: an answer that does not hold.
+        """
+        async with self._turn:
+            return await self._find(signed)
+
+    async def _find(self, signed: SignedPayload) -> LogReceipt | None:
+        for kind in KINDS:  # also one that the log took then and does not take now
+            body = body_as(kind, signed)
+            answer = await self._ask(Ask(url=self._url_of(body)))
+            try:
+                return self._prove(body_of(answer, 200), body)
+            except NotFoundError:
+                continue
+            except NotYet:
+                return await self._look_for(body)
+        return None
 
     def _kinds_for(self, signed: SignedPayload) -> tuple[str, ...]:
         """Return the kinds to try. Rekor v1 checks every envelope with SHA-256, whatever the key.
@@ -130,7 +157,7 @@ class RekorV1:
 
     async def _look_for(self, body: bytes) -> LogReceipt:
         """Return the entry of exactly this body, asked for by its own leaf hash, never by what an answer named."""
-        url = f"{self.shard.read_url.rstrip('/')}{ENTRIES}/{leaf_hash(body).hex()}"
+        url = self._url_of(body)
         for seconds in PAUSES:
             try:
                 return await self._look(url, body)
@@ -138,6 +165,9 @@ class RekorV1:
                 await self._pause(seconds)
         with giving_up():
             return await self._look(url, body)
+
+    def _url_of(self, body: bytes) -> str:
+        return f"{self.shard.read_url.rstrip('/')}{ENTRIES}/{leaf_hash(body).hex()}"
 
     async def _look(self, url: str, body: bytes) -> LogReceipt:
         answer = await self._ask(Ask(url=url))
