@@ -302,10 +302,9 @@ class OutboxStore(HeadStore):
                         actual="another entry",
                         next_step=_DAMAGED,
                     )
-            for table in ("pending", "tried"):
-                self._connection.executemany(
-                    f"DELETE FROM {table} WHERE number = ?", [(each.number,) for each in receipts]
-                )
+            done = [(each.number,) for each in receipts]
+            self._connection.executemany("DELETE FROM pending WHERE number = ?", done)
+            self._connection.executemany("DELETE FROM tried WHERE number = ?", done)
             self._connection.executemany(
                 "UPDATE pending SET attempts = attempts + 1, code = ?, text = ?, refused = ?, next_attempt = ?"
                 " WHERE number = ?",
