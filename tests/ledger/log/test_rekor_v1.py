@@ -202,18 +202,70 @@ def test_what_was_submitted_before_a_change_of_trees_is_found_in_the_tree_before
     assert len(second.entries) == 1
 
 
+def test_of_two_places_that_an_entry_has_the_earlier_one_is_found():
+    first, second = FakeV1Tree(11), FakeV1Tree(12)
+    with FakeRekorV1(trees=[first]).serve() as server:
+        shard = server.shard(origin=NAME)
+        (before,) = submit(server, "one", shard=shard)
+        server.trees.append(second)
+        (after,) = submit(server, "one", shard=shard)
+        assert before.position < after.position
+
+        async def run():
+            log = RekorV1(shard, server.keys, pause=nothing)
+            try:
+                return await log.find(signed_payload("one"))
+            finally:
+                await log.close()
+
+        assert asyncio.run(run()).position == before.position
+
+
+@pytest.mark.parametrize("corruption", sorted(set(CORRUPTIONS) - {"two-entries", "no-entry", "a-list"}))
+def test_a_found_entry_that_lies_in_one_field_is_refused(server, corruption):
+    bend, kind = CORRUPTIONS[corruption]
+    submit(server, "zero", "one")
+
+    async def run():
+        server.bend = lambda found: [bend(each) for each in found]
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            with pytest.raises(kind):
+                await log.submit(signed_payload("one"), again=True)
+        finally:
+            await log.close()
+
+    asyncio.run(run())
+
+
+def test_another_entry_is_not_the_one_that_was_asked_for(server):
+    submit(server, "zero", "one")
+    real = server.tree.answered(0, 0)
+
+    async def run():
+        server.bend = lambda _found: [real]
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            with pytest.raises(ProofError, match="body of the log entry"):
+                await log.find(signed_payload("one"))
+        finally:
+            await log.close()
+
+    asyncio.run(run())
+
+
 def test_a_look_for_what_was_submitted_before_says_nothing_where_the_log_says_nothing(server):
     async def run():
         log = RekorV1(server.shard(), server.keys, pause=nothing)
         try:
-            server.fail = lambda method, _path: (503, b"later") if method == "GET" else None
+            server.fail = lambda _method, path: (503, b"later") if path.endswith("retrieve") else None
             with pytest.raises(SourceError):
                 await log.submit(signed_payload("one"), again=True)
         finally:
             await log.close()
 
     asyncio.run(run())
-    assert [method for method, _ in server.requests] == ["GET"]
+    assert [path for _, path in server.requests] == ["/api/v1/log/entries/retrieve"]
 
 
 # Duplicates
