@@ -31,7 +31,7 @@ from ledger.log.rekor_v1_answers import (
     parse_list,
     prove_answer,
 )
-from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, Send, ask_async, body_of, message_of
+from ledger.log.rekor_v1_http import TIMEOUT, Ask, Send, ask_async, body_of, message_of, send_on, send_with
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
 
@@ -67,17 +67,18 @@ class RekorV1:
         if not kinds or not set(kinds) <= set(KINDS):
             raise ConfigError("kinds of Rekor v1", expected=" or ".join(KINDS), actual=", ".join(kinds))
         self.shard = shard
-        self._keys, self._kinds, self._timeout, self._pause = keys, tuple(kinds), timeout, pause
+        self._keys, self._kinds, self._pause = keys, tuple(kinds), pause
         self._turn = asyncio.Semaphore(in_flight)
         tls = httpx.create_ssl_context()
         if urllib.request.getproxies():  # which only httpx's own transport knows
             client = httpx.AsyncClient(follow_redirects=False, verify=tls)
-            self._send: Send = partial(client.send, stream=True)
+            send: Send = partial(send_with, client)
             self._close: Callable[[], Awaitable[None]] = client.aclose
         else:
             # Without a client in between, which has cookies and redirects to think of.
             transport = WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls)
-            self._send, self._close = transport.handle_async_request, transport.aclose
+            send, self._close = partial(send_on, transport), transport.aclose
+        self._ask = partial(ask_async, send, seconds=timeout)
 
     async def submit(self, signed: SignedPayload, *, again: bool = False) -> LogReceipt:
         """Submit one envelope and return its place once that is completely verified; also where it was there before.
@@ -184,9 +185,6 @@ class RekorV1:
             return self._prove(body_of(answer, 200), body)
         except NotFoundError as error:
             raise NotYet(error.what, expected="the entry that the log has taken", actual="404") from error
-
-    async def _ask(self, ask: Ask) -> Answer:
-        return await ask_async(self._send, ask, seconds=self._timeout)
 
     def _prove(self, data: bytes, body: bytes) -> LogReceipt:
         """Return a receipt of an answer that is about this body. Raises as ``submit``."""
