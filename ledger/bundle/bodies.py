@@ -7,7 +7,7 @@ with the one that this signature must have, so nothing can be said beside it.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from cryptography import x509
@@ -85,6 +85,12 @@ class Verifier:
         return digest.finalize()
 
 
+@lru_cache(maxsize=16)
+def _verifier(spki: bytes) -> Verifier:
+    """Load the key of a hub once, and not for each of its entries: that costs as much as checking a signature."""
+    return Verifier(spki)
+
+
 @dataclass(frozen=True)
 class SignedPayload:
     """A DSSE envelope with one signature: an in-toto payload, who signed it, and the key id that stands beside it."""
@@ -99,7 +105,7 @@ class SignedPayload:
         """Read an entry of ours, already parsed as JSON, whose key is ``spki`` (DER). Raises MalformedError."""
         entry = parse_envelope(envelope)
         return cls(
-            payload=entry.payload, signature=entry.signature, verifier=Verifier(spki), keyid=entry.keyid
+            payload=entry.payload, signature=entry.signature, verifier=_verifier(spki), keyid=entry.keyid
         )
 
     @cached_property

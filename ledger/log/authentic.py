@@ -75,6 +75,16 @@ class AuthenticLog:
                     return index * TILE_WIDTH + entries.index(entry)
         return None
 
+    def find_leaf(self, leaf: bytes, *, tree: Checkpoint, newest: int) -> int | None:
+        """Return where among the ``newest`` leaves of a signed tree, or a few more, a leaf hash is; None: it is not."""
+        last, first = -(-tree.size // TILE_WIDTH), max(0, tree.size - newest) // TILE_WIDTH
+        for index in range(last - 1, first - 1, -1):
+            width = min(TILE_WIDTH, tree.size - index * TILE_WIDTH)
+            leaves = self._tile(Tile(level=0, index=index, width=width), tree)
+            if leaf in leaves:
+                return index * TILE_WIDTH + leaves.index(leaf)
+        return None
+
     def _bundle(self, index: int, tree: Checkpoint) -> list[bytes]:
         first = index * TILE_WIDTH
         width = min(TILE_WIDTH, tree.size - first)

@@ -7,7 +7,8 @@
        └────── settle ◄── results ┘                           many answers, one transaction
 
 One asyncio loop in a thread of its own. An entry is marked as logged only when its receipt is stored; until then, whatever
-happens, its stored bytes are submitted again, and a log that has them says where. An entry that fails waits for a time
+happens, its stored bytes are submitted again, and a log that has them says where. Before the first byte leaves, the
+shard that it goes to is noted: what was tried there is looked for before it is submitted to another. An entry that fails waits for a time
 that doubles, with jitter. A log that fails again and again is asked by one submission at a time until it answers.
 """
 
@@ -18,12 +19,13 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Self
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.errors import FrozenError, LedgerError, RejectedError, StorageError
-from ledger.log.outbox import Outbox
+from ledger.log.outbox import Outbox, Taken
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
 from ledger.storage.outbox import Failure
 
@@ -135,7 +137,7 @@ class _Work:
         """Something may be due."""
         self._answered = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._queue: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(2 * max(config.in_flight, _BATCH))
+        self._queue: asyncio.Queue[Taken] = asyncio.Queue(2 * max(config.in_flight, _BATCH))
         self._busy: set[int] = set()
         self._under_way: set[asyncio.Task[None] | None] = set()
         self._ended = False
@@ -188,12 +190,17 @@ class _Work:
             # What was answered and is not stored yet is still pending: so much is in memory at most.
             room = min(room, 2 * self._queue.maxsize + self._config.in_flight - len(self._busy))
             has_room = room >= self._queue.maxsize // 2
-            taken = await asyncio.to_thread(self._outbox.take, room, set(self._busy)) if has_room else []
-            self._busy.update(number for number, _ in taken)
+            taken = await self._take(room) if has_room else []
+            self._busy.update(each.number for each in taken)
             for each in taken:
                 self._queue.put_nowait(each)
             if not taken:
                 await self._rest(has_room=has_room)
+
+    async def _take(self, room: int) -> list[Taken]:
+        shard = self._shards.current()
+        order = None if shard is None else shard.order
+        return await asyncio.to_thread(self._outbox.take, room, set(self._busy), shard=order)
 
     async def _rest(self, *, has_room: bool) -> None:
         """Wait until something is accepted or answered, or may be tried again."""
@@ -207,17 +214,21 @@ class _Work:
     async def _submit_each(self) -> None:
         me = asyncio.current_task()
         while not self._stopping.is_set():
-            number, entry = await self._queue.get()
+            taken = await self._queue.get()
             async with self._gate.turn():
+                if self._outbox.is_given_up(taken.number):  # while it waited in the queue
+                    self._busy.discard(taken.number)
+                    continue
                 self._under_way.add(me)
                 try:
-                    await self._submit(number, entry)
+                    await self._submit(taken)
                 finally:
                     self._under_way.discard(me)
 
-    async def _submit(self, number: int, entry: bytes) -> None:
+    async def _submit(self, taken: Taken) -> None:
+        number = taken.number
         try:
-            receipt = await self._shards.submit(self._outbox.signed(entry))
+            receipt = await self._shards.submit(taken, self._outbox)
         except RejectedError as error:
             self._gate.answered()
             self._fail(number, error, None)
@@ -303,18 +314,43 @@ class _Shards:
         self._open: dict[int, RemoteLog] = {}
         self._frozen: set[int] = set()
 
-    async def submit(self, signed: SignedPayload) -> LogReceipt:
-        """Submit to the newest shard that takes entries. Raises FrozenError: none does."""
+    async def submit(self, taken: Taken, outbox: Outbox) -> LogReceipt:
+        """Submit to the newest shard that takes entries, unless it is found where it was tried before.
+
+        Raises:
+            FrozenError: no shard takes entries. SourceError: a shard in which it was tried does not answer; else it might
+                be logged twice.
+        """
+        signed, noted = outbox.signed(taken.entry), taken.noted
         while True:
-            log = self._current()
+            shard = self.current()
+            if shard is None:
+                raise FrozenError(
+                    f"shards of {self._config.kind}", expected="one that takes entries", actual="none now"
+                )
+            log = self._connected(shard)
+            if (found := await self._find(signed, taken.tried - {shard.order})) is not None:
+                return found
+            if shard.order != noted:  # the one that it was taken for takes nothing any more
+                await asyncio.to_thread(outbox.note_tries, [taken.number], shard.order)
+                noted = shard.order
             try:
-                return await log.submit(signed)
+                return await log.submit(signed, again=shard.order in taken.tried)
             except FrozenError as error:
                 # What is under way there is waited for as it is; what comes now goes to the next one.
-                self._frozen.add(log.shard.order)
+                self._frozen.add(shard.order)
                 _logger.warning("%s; going on in another shard", error.finding)
 
-    def _current(self) -> RemoteLog:
+    async def _find(self, signed: SignedPayload, tried: AbstractSet[int]) -> LogReceipt | None:
+        for shard in self._config.shards:
+            if shard.order in tried:
+                found = await self._connected(shard).find(signed)
+                if found is not None:
+                    return found
+        return None
+
+    def current(self) -> Shard | None:
+        """Return the newest shard that takes entries, or None."""
         now = self._config.clock()
         fitting = [
             shard
@@ -325,11 +361,9 @@ class _Shards:
             and shard.valid_from <= now
             and (shard.valid_until is None or now <= shard.valid_until)
         ]
-        if not fitting:
-            raise FrozenError(
-                f"shards of {self._config.kind}", expected="one that takes entries", actual="none now"
-            )
-        shard = max(fitting, key=lambda each: each.order)
+        return max(fitting, key=lambda each: each.order, default=None)
+
+    def _connected(self, shard: Shard) -> RemoteLog:
         if shard.order not in self._open:
             self._open[shard.order] = self._config.connect(shard)
         return self._open[shard.order]

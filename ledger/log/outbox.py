@@ -57,6 +57,19 @@ class Fate:
     dropped: Drop | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """An entry to submit. ``noted``: the shard for which that is noted; ``tried``: those in which it was tried before.
+
+    Where it was tried it may be, although nobody told us: its answer may be lost.
+    """
+
+    number: int
+    entry: bytes
+    noted: int | None = None
+    tried: frozenset[int] = frozenset()
+
+
 class Outbox:
     """The only writer of an outbox. Thread-safe. See ``ledger.log.Journal`` for what a recorder asks of it."""
 
@@ -78,6 +91,7 @@ class Outbox:
         self._failure: LedgerError | None = None
         self._size = store.size()
         self._wake: Callable[[], object] = _nobody
+        self._given_up: set[int] = set()
         store.know_shards({each.order: (each.kind, each.log_id) for each in prover.shards})
 
     # The journal
@@ -157,10 +171,11 @@ class Outbox:
         """Call ``wake``, from any thread, whenever something was accepted or is to be tried again; None: nobody."""
         self._wake = wake or _nobody
 
-    def take(self, limit: int, busy: AbstractSet[int]) -> list[tuple[int, bytes]]:
-        """Return up to ``limit`` entries that may be submitted now, their statements kept where they are served from.
+    def take(self, limit: int, busy: AbstractSet[int], *, shard: int | None = None) -> list[Taken]:
+        """Return up to ``limit`` entries that may be submitted to a shard now; None: to none that is known yet.
 
-        Rekor keeps digests alone: a statement whose digest is logged, and that nobody has, would be lost.
+        Their statements are kept where they are served from. Rekor keeps digests alone: a statement whose digest is
+        logged, and that nobody has, would be lost.
         """
         with self._writer:
             self._check()
@@ -170,7 +185,25 @@ class Outbox:
         with self._stopping("keeping statements"):
             self._keep(_payload(entry) for entry in entries.values())
         # If we stop here, statements are kept that nobody was shown: the outbox names them.
-        return [(number, entries[number]) for number in numbers]
+        tried = self.note_tries(numbers, shard)
+        # If we stop here, tries are noted that never were: each is looked for once, and not found.
+        return [
+            Taken(number=number, entry=entries[number], noted=shard, tried=tried[number])
+            for number in numbers
+        ]
+
+    def note_tries(self, numbers: Sequence[int], shard: int | None) -> dict[int, frozenset[int]]:
+        """Note that entries are about to be submitted to a shard; durable on return. Returns where each was tried before."""
+        with self._writer:
+            self._check()
+            if shard is None:
+                return self._store.tries(numbers)
+            with self._stopping("noting what is submitted"):
+                return self._store.note_tries(numbers, shard)
+
+    def is_given_up(self, number: int) -> bool:
+        """Return whether an entry was dropped since this object was opened: what was taken before is not sent any more."""
+        return number in self._given_up
 
     def next_attempt(self) -> float | None:
         """Return in how many seconds the next entry may be tried; None: nothing is going to be by itself."""
@@ -327,6 +360,7 @@ class Outbox:
                 )
             with self._stopping("giving up an entry"):
                 self._store.drop(number, reason=reason, now=int(self._clock()))
+            self._given_up.add(number)
         self._settled_now()
         self._wake()
 

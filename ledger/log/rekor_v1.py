@@ -6,7 +6,9 @@ this log signed, time and global index under the log's signed entry timestamp. S
 
 The body of a ``dsse`` entry holds the SHA-256 of the envelope's text exactly as it was sent, so the same statement under
 another spelling of its envelope would be another entry. We send RFC 8785 JSON and nothing else. Rekor calls an entry a
-duplicate (409) only if it has the very same body, and we know the leaf hash of that body without being told.
+duplicate (409) only if it has the very same body, and we know the leaf hash of that body without being told. And only in
+its active tree: after a change of trees the same body would be logged again. What may have been submitted before is
+therefore asked for by its leaf hash first, for which the server looks in all of its trees.
 """
 
 import asyncio
@@ -20,8 +22,16 @@ from ledger.bundle.bodies import SignedPayload, dsse_v1, hashedrekord_v1
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import ConfigError, FrozenError, NotFoundError, ProofError, RejectedError
-from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, giving_up, parse_answer, prove_answer
-from ledger.log.rekor_v1_http import TIMEOUT, Answer, Ask, Send, ask_async, body_of, message_of
+from ledger.log.rekor_v1_answers import (
+    MAX_ANSWER_BYTES,
+    Answered,
+    NotYet,
+    giving_up,
+    parse_answer,
+    parse_list,
+    prove_answer,
+)
+from ledger.log.rekor_v1_http import TIMEOUT, Ask, Send, ask_async, body_of, message_of, send_on, send_with
 from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.merkle import leaf_hash
 
@@ -57,20 +67,23 @@ class RekorV1:
         if not kinds or not set(kinds) <= set(KINDS):
             raise ConfigError("kinds of Rekor v1", expected=" or ".join(KINDS), actual=", ".join(kinds))
         self.shard = shard
-        self._keys, self._kinds, self._timeout, self._pause = keys, tuple(kinds), timeout, pause
+        self._keys, self._kinds, self._pause = keys, tuple(kinds), pause
         self._turn = asyncio.Semaphore(in_flight)
         tls = httpx.create_ssl_context()
         if urllib.request.getproxies():  # which only httpx's own transport knows
             client = httpx.AsyncClient(follow_redirects=False, verify=tls)
-            self._send: Send = partial(client.send, stream=True)
+            send: Send = partial(send_with, client)
             self._close: Callable[[], Awaitable[None]] = client.aclose
         else:
             # Without a client in between, which has cookies and redirects to think of.
             transport = WireTransport(max_bytes=MAX_ANSWER_BYTES, tls=tls)
-            self._send, self._close = transport.handle_async_request, transport.aclose
+            send, self._close = partial(send_on, transport), transport.aclose
+        self._ask = partial(ask_async, send, seconds=timeout)
 
-    async def submit(self, signed: SignedPayload) -> LogReceipt:
+    async def submit(self, signed: SignedPayload, *, again: bool = False) -> LogReceipt:
         """Submit one envelope and return its place once that is completely verified; also where it was there before.
+
+        ``again``: it may have been submitted before, its answer lost; then it is looked for first, in every tree.
 
         Raises:
             RejectedError: the log will never take it. FrozenError: this shard takes no more.
@@ -78,6 +91,8 @@ class RekorV1:
             SignatureError, ProofError, MalformedError, LimitError: an answer that does not hold.
         """
         async with self._turn:
+            if again and (found := await self._find(signed)) is not None:
+                return found
             *others, last = self._kinds_for(signed)
             for kind in others:
                 try:
@@ -88,6 +103,31 @@ class RekorV1:
                 return await self._submit_as(last, signed)
             except _KindRefused as refused:
                 raise refused.refusal from refused
+
+    async def find(self, signed: SignedPayload) -> LogReceipt | None:
+        """Return the place of an envelope that may have been submitted before, in any tree; None: it is in none.
+
+        Raises:
+            SourceError: no answer, or one that says nothing. Else as ``submit``: an answer that does not hold.
+        """
+        async with self._turn:
+            return await self._find(signed)
+
+    async def _find(self, signed: SignedPayload) -> LogReceipt | None:
+        # Also of a kind that the log took then and does not take now. Asked for one entry, the server names the active
+        # tree's; asked like this, those of all its trees, and an entry that is nowhere is an empty answer, not a 404.
+        bodies = {leaf_hash(body): body for body in (body_as(kind, signed) for kind in KINDS)}
+        leaves = format_canonical_json({"entryUUIDs": [each.hex() for each in bodies]})
+        url = f"{self.shard.read_url.rstrip('/')}{ENTRIES}/retrieve"
+        answer = await self._ask(Ask(url=url, body=leaves))
+        try:
+            found = [
+                self._prove_parsed(each, bodies.get(leaf_hash(each.entry.body), b""))
+                for each in parse_list(body_of(answer, 200))
+            ]
+        except NotYet as late:
+            raise late.refusal from late
+        return min(found, key=lambda each: each.position, default=None)
 
     def _kinds_for(self, signed: SignedPayload) -> tuple[str, ...]:
         """Return the kinds to try. Rekor v1 checks every envelope with SHA-256, whatever the key.
@@ -146,12 +186,12 @@ class RekorV1:
         except NotFoundError as error:
             raise NotYet(error.what, expected="the entry that the log has taken", actual="404") from error
 
-    async def _ask(self, ask: Ask) -> Answer:
-        return await ask_async(self._send, ask, seconds=self._timeout)
-
     def _prove(self, data: bytes, body: bytes) -> LogReceipt:
         """Return a receipt of an answer that is about this body. Raises as ``submit``."""
-        proven, stored = prove_answer(parse_answer(data), self.shard, self._keys)
+        return self._prove_parsed(parse_answer(data), body)
+
+    def _prove_parsed(self, answered: Answered, body: bytes) -> LogReceipt:
+        proven, stored = prove_answer(answered, self.shard, self._keys)
         if proven.body != body:
             raise ProofError(
                 "body of the log entry",

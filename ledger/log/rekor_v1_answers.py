@@ -33,6 +33,8 @@ from ledger.log.remote import Shard
 from ledger.tlog.merkle import HASH_BYTES, MAX_PROOF_HASHES, leaf_hash
 
 TREE_ID_BYTES = 8
+AT_MOST = 10
+"""Entries that Rekor v1 hands out in one answer; it refuses to be asked for more (openapi.yaml, ``SearchLogQuery``)."""
 MAX_ANSWER_BYTES = 2 << 20
 """One entry: its body in base64, and a proof. What Rekor calls attestation storage adds 100 KiB at most by default."""
 
@@ -75,6 +77,19 @@ def parse_answer(data: bytes) -> Answered:
             "answer of the log", expected="one entry", actual=f"{len(entries)} entries", next_step=_TELL
         )
     return entries[0]
+
+
+def parse_list(data: bytes, *, max_bytes: int = MAX_ANSWER_BYTES) -> list[Answered]:
+    """Parse the answer about several entries (``log/entries/retrieve``): those that the log does not have are missing.
+
+    Raises as ``parse_answer``.
+    """
+    value = read_json(data, max_bytes=max_bytes)
+    if not isinstance(value, list) or len(value) > AT_MOST:
+        raise MalformedError(
+            "answer of the log", expected=f"at most {AT_MOST} entries", actual="other fields"
+        )
+    return [each for one in value for each in parse_entries(one, what="answer of the log")]
 
 
 _TELL = "Try again, and tell whoever runs the log"

@@ -17,8 +17,8 @@ from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES
 if TYPE_CHECKING:
     import httpx
 
-Send = Callable[["httpx.Request"], Awaitable["httpx.Response"]]
-"""Sends a request and returns the answer, its body still to be read."""
+    from ledger.log.wire import Place, WireTransport
+
 TIMEOUT = 30.0
 """Seconds for one request: an insertion waits for the next batch of Trillian's signer. Sigstore asks for 20 or more."""
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -70,6 +70,10 @@ class Answer:
     body: bytes
 
 
+Send = Callable[[Ask], Awaitable[Answer]]
+"""Sends a question and reads the whole answer."""
+
+
 class _Body:
     """Collects an answer up to its limit. Raises SourceError: compressed, unasked. LimitError: too long."""
 
@@ -95,18 +99,48 @@ async def ask_async(send: Send, ask: Ask, *, seconds: float = TIMEOUT) -> Answer
 
     try:
         # httpx's own timeout begins again with every byte: a server that drips could hold us for ever.
-        async with (
-            asyncio.timeout(seconds),
-            aclosing(await send(ask.request(seconds))) as response,
-        ):
-            body = _Body(ask, response.headers)
-            async for chunk in response.aiter_raw():
-                body.add(chunk)
-            return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+        async with asyncio.timeout(seconds):
+            return await send(ask)
     except TooLargeError as error:
         raise _too_long(ask) from error
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:  # a TimeoutError is an OSError
         raise _no_answer(ask, error) from error
+
+
+async def send_with(client: "httpx.AsyncClient", ask: Ask) -> Answer:
+    """Send through a client of httpx, which knows proxies. Raises httpx's errors; SourceError, LimitError."""
+    async with aclosing(await client.send(ask.request(TIMEOUT), stream=True)) as response:
+        body = _Body(ask, response.headers)
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+        return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+
+
+async def send_on(transport: "WireTransport", ask: Ask) -> Answer:
+    """Send without a client in between, at a third of its cost in processor time. Raises as ``send_with``."""
+    place, head = _head_of(ask.url, ask.body is None)
+    data = head if ask.body is None else b"%b%d\r\n\r\n%b" % (head, len(ask.body), ask.body)
+    answer = await transport.exchange(place, data)
+    fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.fields}
+    body = _Body(ask, fields)
+    body.add(answer.body)
+    return Answer(ask=ask, status=answer.status, body=answer.body)
+
+
+@lru_cache(maxsize=4)
+def _head_of(url: str, is_get: bool) -> "tuple[Place, bytes]":  # noqa: FBT001 - a key of the cache
+    """Return where a request goes and its head: that of a POST up to the number of its bytes. Raises httpx.InvalidURL."""
+    import httpx
+
+    from ledger.log.wire import place_of
+
+    request = httpx.Request("GET", _parse_url(url), headers=_HEADERS)
+    fields = [name + b": " + value for name, value in request.headers.raw]
+    if not is_get:
+        fields += [b"Content-Type: application/json", b"Content-Length: "]
+    method = b"GET " if is_get else b"POST "
+    head = b"\r\n".join([method + request.url.raw_path + b" HTTP/1.1", *fields])
+    return place_of(request.url), head + (b"\r\n\r\n" if is_get else b"")
 
 
 def ask_now(client: "httpx.Client", ask: Ask, *, seconds: float = TIMEOUT) -> Answer:

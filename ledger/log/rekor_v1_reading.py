@@ -15,11 +15,12 @@ from ledger.errors import LedgerError, MalformedError, NotFoundError, ProofError
 from ledger.log import Committed, Submission
 from ledger.log.rekor_v1 import ENTRIES, RekorV1
 from ledger.log.rekor_v1_answers import (
+    AT_MOST,
     MAX_ANSWER_BYTES,
     Answered,
     giving_up,
     parse_answer,
-    parse_entries,
+    parse_list,
     prove_answer,
     read_json,
     tree_id_of,
@@ -29,9 +30,6 @@ from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
 from ledger.tlog.merkle import HASH_BYTES, MAX_PROOF_HASHES, consistency_roots, leaf_hash, verify_consistency
 from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
-
-AT_MOST = 10
-"""Entries that Rekor v1 hands out in one answer; it refuses to be asked for more (openapi.yaml, ``SearchLogQuery``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +230,8 @@ class RekorV1Log:
         limit = AT_MOST * MAX_ANSWER_BYTES
         url = f"{self.shard.read_url.rstrip('/')}{ENTRIES}/retrieve"
         ask = Ask(url=url, body=format_canonical_json(query), max_bytes=limit)
-        value = read_json(body_of(ask_now(self._client, ask, seconds=self._timeout), 200), max_bytes=limit)
-        if not isinstance(value, list) or len(value) > AT_MOST:
-            raise MalformedError(
-                "answer of the log", expected=f"at most {AT_MOST} entries", actual="other fields"
-            )
-        return [self._prove(each) for one in value for each in parse_entries(one, what="answer of the log")]
+        data = body_of(ask_now(self._client, ask, seconds=self._timeout), 200)
+        return [self._prove(each) for each in parse_list(data, max_bytes=limit)]
 
     def _prove(self, answered: Answered) -> LogReceipt:
         proven, stored = prove_answer(answered, self.shard, self._keys)

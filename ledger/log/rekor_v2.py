@@ -45,6 +45,7 @@ from ledger.log.published import PublishedLog
 from ledger.log.remote import LogReceipt, Shard
 from ledger.log.timestamping import Authority, request_timestamp
 from ledger.tlog.checkpoint import VerifiedCheckpoint
+from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.signed_note import KeyType, VerifierKey
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ LOOK_PAUSE = 2.0
 """Seconds between two looks: with ``LOOKS``, longer than the ten seconds between two checkpoints of the public log."""
 LOOKS_AT_ONCE = 2
 """Each of them holds a thread of those in which an outbox is written, too, and a read address may be slow."""
+LOOKED_THROUGH = 1 << 18
+"""Leaves of a shard in which an entry was tried that are looked through for it: eight megabytes of tiles, half an hour
+of the public log, read once for all entries. What was logged before that, ``index rebuild --scan`` finds."""
 MAX_REASON_BYTES = 1 << 16
 _LOG_INDEX = "x-log-index"
 _FINAL = (400, 413, 422)
@@ -99,8 +103,9 @@ class RekorV2:
         source = fetch or fetch_from_url(shard.read_url)
         self._log = AuthenticLog(PublishedLog(source, origin=shard.origin, keys=[note_key(shard)]))
 
-    async def submit(self, signed: SignedPayload) -> LogReceipt:
-        """Submit one envelope; see ``RemoteLog``."""
+    async def submit(self, signed: SignedPayload, *, again: bool = False) -> LogReceipt:
+        """Submit one envelope; see ``RemoteLog``. One that comes ``again`` is told by the log itself."""
+        del again
         if self.shard.write_url is None:
             raise FrozenError(
                 f"shard {self.shard.origin}", expected="a place in the signing config", actual="none"
@@ -130,6 +135,23 @@ class RekorV2:
                 return await self._find(body, answer)
             case _:
                 raise self._refusal(answer)
+
+    async def find(self, signed: SignedPayload) -> LogReceipt | None:
+        """Return the place of an envelope among the newest ``LOOKED_THROUGH`` entries; None: it is not there.
+
+        A shard that takes nothing any more answers no question: its leaf hashes are looked through, the newest first.
+        """
+        body = format_body(signed)
+        async with self._looking:
+            return await asyncio.to_thread(self._look_through, body)
+
+    def _look_through(self, body: bytes) -> LogReceipt | None:
+        try:
+            checkpoint = self._log.checkpoint()
+            index = self._log.find_leaf(leaf_hash(body), tree=checkpoint.checkpoint, newest=LOOKED_THROUGH)
+            return None if index is None else self._receipt(body, index, checkpoint)
+        except NotFoundError as error:
+            raise SourceError(error.what, expected=error.expected, actual=error.actual) from error
 
     def _refusal(self, answer: Answer) -> LedgerError:
         """Return what a status other than success means. Only the log's own words are final, never those of a proxy."""
@@ -180,9 +202,13 @@ class RekorV2:
                     expected="the one that the log says to have",
                     actual="others only",
                 )
-            proof = self._log.prove_inclusion(index, tree.size, tree=tree)
+            return self._receipt(body, index, covering)
         except NotFoundError as error:  # of the log's objects, which the operator of the log publishes
             raise SourceError(error.what, expected=error.expected, actual=error.actual) from error
+
+    def _receipt(self, body: bytes, index: int, checkpoint: VerifiedCheckpoint) -> LogReceipt:
+        """Return the receipt of a leaf of a signed tree, its proof built from tiles and checked as an answer is."""
+        tree = checkpoint.checkpoint
         entry = LogEntry(
             log_id=self.shard.log_id,
             index=index,
@@ -191,8 +217,8 @@ class RekorV2:
             integrated_time=0,
             promise=None,
             proof_index=index,
-            hashes=proof,
-            note=covering.note,
+            hashes=self._log.prove_inclusion(index, tree.size, tree=tree),
+            note=checkpoint.note,
         )
         return prove_entry(entry, shard=self.shard, keys=self._keys)
 

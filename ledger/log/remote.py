@@ -58,13 +58,23 @@ class RemoteLog(Protocol):
 
     shard: Shard
 
-    async def submit(self, signed: SignedPayload) -> LogReceipt:
+    async def submit(self, signed: SignedPayload, *, again: bool = False) -> LogReceipt:
         """Submit one envelope and return its place once that is completely verified; also where it was there before.
+
+        ``again``: it may have been submitted to this shard before, and its answer lost.
 
         Raises:
             RejectedError: the log will never take it. FrozenError: this shard takes no more.
             SourceError: no answer, or one that says nothing about the entry; submit the same bytes again.
             SignatureError, ProofError, MalformedError, LimitError: an answer that does not hold.
+        """
+        ...
+
+    async def find(self, signed: SignedPayload) -> LogReceipt | None:
+        """Return the verified place of an envelope that may have been submitted here before; None: it is not found.
+
+        Raises:
+            SourceError: no answer. SignatureError, ProofError, MalformedError, LimitError: one that does not hold.
         """
         ...
 

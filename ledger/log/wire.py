@@ -24,30 +24,49 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
 _BODYLESS = (204, 304)
 
 
+Place = tuple[str, str, int]
+"""What a connection leads to: scheme, host and port."""
+
+
+def place_of(url: httpx.URL) -> Place:
+    """Return where an address leads."""
+    return url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+
+
 class WireTransport(httpx.AsyncBaseTransport):
     """Sends each request on a connection of its own, kept for the next one. Answers are at most ``max_bytes`` long."""
 
     def __init__(self, *, max_bytes: int, tls: ssl.SSLContext) -> None:
         self._max_bytes, self._tls = max_bytes, tls
-        self._idle: dict[tuple[str, str, int], list[_Connection]] = defaultdict(list)
+        self._idle: dict[Place, list[_Connection]] = defaultdict(list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its whole answer."""
-        url, timeout = request.url, request.extensions.get("timeout", {})
-        place = (url.scheme, url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80))
+        place, timeout = place_of(request.url), request.extensions.get("timeout", {})
         try:
             async with asyncio.timeout(timeout.get("connect")):
-                connection = self._reuse(place) or await self._connect(place)
+                connection = await self._connected(place)
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection in time", request=request) from error
-        except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from error
+        data = _format(request, await request.aread())
         try:
             async with asyncio.timeout(timeout.get("read")):
-                answer = await connection.exchange(_format(request, await request.aread()))
+                answer = await self._exchange(place, connection, data)
         except TimeoutError as error:
-            connection.close()
             raise httpx.ReadTimeout("no answer in time", request=request) from error
+        return httpx.Response(answer.status, headers=answer.fields, stream=httpx.ByteStream(answer.body))
+
+    async def exchange(self, place: Place, data: bytes) -> "WireAnswer":
+        """Send the bytes of a whole request and read its whole answer, without httpx's objects, which cost as much again.
+
+        Raises:
+            httpx.TransportError: no connection, or no answer. However long it takes: the caller has a timeout.
+        """
+        return await self._exchange(place, await self._connected(place), data)
+
+    async def _exchange(self, place: Place, connection: "_Connection", data: bytes) -> "WireAnswer":
+        try:
+            answer = await connection.exchange(data)
         except BaseException:
             connection.close()  # what would come next on it is the answer to this request
             raise
@@ -55,9 +74,17 @@ class WireTransport(httpx.AsyncBaseTransport):
             self._idle[place].append(connection)
         else:
             connection.close()
-        return httpx.Response(answer.status, headers=answer.fields, stream=httpx.ByteStream(answer.body))
+        return answer
 
-    def _reuse(self, place: tuple[str, str, int]) -> "_Connection | None":
+    async def _connected(self, place: Place) -> "_Connection":
+        try:
+            return self._reuse(place) or await self._connect(place)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+
+    def _reuse(self, place: Place) -> "_Connection | None":
         idle = self._idle[place]
         while idle:
             connection = idle.pop()
@@ -65,7 +92,7 @@ class WireTransport(httpx.AsyncBaseTransport):
                 return connection
         return None
 
-    async def _connect(self, place: tuple[str, str, int]) -> "_Connection":
+    async def _connect(self, place: Place) -> "_Connection":
         scheme, host, port = place
         _, connection = await asyncio.get_running_loop().create_connection(
             lambda: _Connection(self._max_bytes), host, port, ssl=self._tls if scheme == "https" else None
@@ -85,8 +112,8 @@ def _format(request: httpx.Request, body: bytes) -> bytes:
     return b"\r\n".join(lines) + _HEAD_END + body
 
 
-class _Answer:
-    """An answer as it arrives. ``feed`` says whether it is complete."""
+class WireAnswer:
+    """An answer as it arrives: status, header fields and body. ``feed`` says whether it is complete."""
 
     def __init__(self, max_bytes: int) -> None:
         self.status = 0
@@ -101,6 +128,7 @@ class _Answer:
         self._joined = bytearray()
 
     def feed(self, data: bytes) -> bool:
+        """Take what arrived; return whether the answer is complete. Raises httpx.TransportError: it is none."""
         self._data += data
         if not self.status and not self._read_head():
             return False
@@ -217,13 +245,13 @@ class _Connection(asyncio.Protocol):
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._transport: Any = None
-        self._answer: _Answer | None = None
-        self._waiting: asyncio.Future[_Answer] | None = None
+        self._answer: WireAnswer | None = None
+        self._waiting: asyncio.Future[WireAnswer] | None = None
         self.reusable = True
 
-    async def exchange(self, data: bytes) -> _Answer:
+    async def exchange(self, data: bytes) -> WireAnswer:
         """Send a request and return its answer. Raises httpx.TransportError."""
-        self._answer = _Answer(self._max_bytes)
+        self._answer = WireAnswer(self._max_bytes)
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(data)
         answer = await self._waiting

@@ -2,7 +2,7 @@
 
 An entry's *number* is its place in the order of acceptance, which the chains follow. It is *pending* until it has a
 receipt or is dropped; an entry that the log refused is pending too, and waits for a person. Nothing is ever deleted
-but the note that something is pending. Positions (order of the shard, index in it) belong to one number each; a number
+but the notes that something is pending, and where it was tried. Positions (order of the shard, index in it) belong to one number each; a number
 may have several, and the lowest counts.
 
 Whoever reads asks for pages: no call loads more than it was asked for, however much is pending.
@@ -35,6 +35,7 @@ CREATE TABLE receipts(
     log_entry BLOB NOT NULL, timestamps BLOB NOT NULL, UNIQUE (shard, log_index)
 ) STRICT;
 CREATE INDEX receipts_numbers ON receipts(number, shard, log_index);
+CREATE TABLE tried(number INTEGER NOT NULL, shard INTEGER NOT NULL, PRIMARY KEY (number, shard)) STRICT, WITHOUT ROWID;
 CREATE TABLE drops(number INTEGER PRIMARY KEY, reason TEXT NOT NULL, dropped_at INTEGER NOT NULL) STRICT;
 CREATE TABLE shards(shard INTEGER PRIMARY KEY, kind TEXT NOT NULL, log_id BLOB NOT NULL UNIQUE) STRICT;
 """
@@ -128,7 +129,7 @@ class OutboxStore(HeadStore):
     A failed write raises WriteError; when its fate is unknown, nothing is written with this object any more.
     """
 
-    version = 1
+    version = 2
     cache_kib = 8192
 
     @classmethod
@@ -253,6 +254,27 @@ class OutboxStore(HeadStore):
 
     # Settling
 
+    def note_tries(self, numbers: Sequence[int], shard: int) -> dict[int, frozenset[int]]:
+        """Note, durably, that entries are about to be submitted to a shard; returns where each was tried before.
+
+        An answer that is lost leaves nothing else behind. The note is gone when the entry has a receipt.
+        """
+        tried = self.tries(numbers)
+        new = [(each, shard) for each in numbers if shard not in tried[each]]
+        if new:
+            with self._transaction():
+                self._connection.executemany("INSERT INTO tried VALUES (?, ?)", new)
+            self._certain = True
+        return tried
+
+    def tries(self, numbers: Sequence[int]) -> dict[int, frozenset[int]]:
+        """Return for each of the named entries the shards in which it was tried, and may be without our knowledge."""
+        found: dict[int, set[int]] = {each: set() for each in numbers}
+        with reading("tries of entries"):
+            for number, shard in self._select("SELECT number, shard FROM tried WHERE number", numbers):
+                found[number].add(shard)
+        return {number: frozenset(shards) for number, shards in found.items()}
+
     def settle(self, receipts: Sequence[StoredReceipt], failures: Sequence[Failure]) -> None:
         """Store how attempts ended, in one transaction. A receipt for an entry that has one is another place of it.
 
@@ -280,9 +302,9 @@ class OutboxStore(HeadStore):
                         actual="another entry",
                         next_step=_DAMAGED,
                     )
-            self._connection.executemany(
-                "DELETE FROM pending WHERE number = ?", [(each.number,) for each in receipts]
-            )
+            done = [(each.number,) for each in receipts]
+            self._connection.executemany("DELETE FROM pending WHERE number = ?", done)
+            self._connection.executemany("DELETE FROM tried WHERE number = ?", done)
             self._connection.executemany(
                 "UPDATE pending SET attempts = attempts + 1, code = ?, text = ?, refused = ?, next_attempt = ?"
                 " WHERE number = ?",

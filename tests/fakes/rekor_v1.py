@@ -192,7 +192,13 @@ class FakeRekorV1:
         if len(asked) > 10:
             return refusal(422, "more than 10")
         found = [self._find(index=each) for each in query.get("logIndexes", [])]
-        found += [self._find(uuid=each) for each in query.get("entryUUIDs", [])]
+        found += [
+            tree.answered(leaf, self.first_of(tree))
+            for uuid in query.get("entryUUIDs", [])
+            for tree in reversed(self.trees)
+            for leaf in range(len(tree.entries))
+            if tree.uuid(leaf).endswith(uuid)
+        ]
         return self._send([each for each in found if each])
 
     def _consistency(self, query):

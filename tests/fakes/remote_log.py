@@ -52,6 +52,8 @@ class FakeShard:
         self.down = False
         self.frozen = False
         self.loses = 0
+        self.again = self.looked = 0
+        self.unreadable = False
         self.refuses = lambda signed: False
         self.lies = lambda entry: entry
         self.gate = None
@@ -142,8 +144,9 @@ class FakeLog:
         self.fake = fake
         self.shard = fake.shard
 
-    async def submit(self, signed):
+    async def submit(self, signed, *, again=False):
         fake = self.fake
+        fake.again += again
         fake.under_way += 1
         fake.most_under_way = max(fake.most_under_way, fake.under_way)
         try:
@@ -154,6 +157,13 @@ class FakeLog:
             return fake.answer(signed)
         finally:
             fake.under_way -= 1
+
+    async def find(self, signed):
+        self.fake.looked += 1
+        if self.fake.unreadable:
+            raise SourceError(self.fake.origin, expected="an answer", actual="no connection")
+        at = self.fake.places.get(hashedrekord_v2(signed.digest, signed.signature, signed.verifier))
+        return None if at is None else self.fake.receipt(at)
 
     async def close(self):
         self.fake.closed += 1

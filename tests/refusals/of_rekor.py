@@ -234,6 +234,16 @@ def _log(**options):
     return RekorV2(shard, server.tree.keys, transport=server.transport(), fetch=fetch, **options)
 
 
+def _look_through():
+    server = _server()
+    shard = server.tree.shard()
+
+    def gone(name, *, max_bytes):
+        raise NotFoundError(name, expected="an object", actual="404")
+
+    return asyncio.run(RekorV2(shard, server.tree.keys, fetch=gone).find(signed_payload()))
+
+
 def _only_read():
     log = _log()
     log.shard = replace(log.shard, write_url=None)
@@ -250,6 +260,11 @@ REKOR_V2 = (
         RejectedError,
         f"{POST}: expected status 201, got 400: no such thing. <any>",
         lambda _: submit(_server(fail=problem(400, "no such thing"))),
+    ),
+    refused(
+        SourceError,
+        f"checkpoint: expected an object, got 404. {REACH}",
+        lambda _: _look_through(),
     ),
     refused(
         FrozenError,

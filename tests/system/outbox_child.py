@@ -16,8 +16,8 @@ def say(line):
     os.write(1, (line + "\n").encode())
 
 
-def main():
-    folder, run, rounds = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+def record_for_ever(folder, run, rounds):
+    """Accept so many batches, and wait for every second one to be logged; ids begin with ``run``."""
     outbox.FOLD_AT = 3
     with open_for_recording(folder, now=lambda: NOW) as ledger:
         backoff = Backoff(first=0.01, most=0.02)
@@ -35,6 +35,10 @@ def main():
                     for fate in ledger.log.wait_for(numbers, timeout=60).values():
                         order, leaf = fate.receipts[0].position
                         say(f"LOGGED {fate.number} {order} {leaf}")
+
+
+def main():
+    record_for_ever(pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
 
 
 if __name__ == "__main__":

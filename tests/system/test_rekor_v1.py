@@ -6,6 +6,7 @@ What we log is read and verified by clients that nobody here wrote: rekor-cli an
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -259,6 +260,27 @@ def test_the_next_tree_of_a_log_counts_its_leaves_from_0_and_goes_on_in_the_glob
         (again,) = submit(later, "one")
         assert again.proven.body in {each.proven.body for each in before}
         assert again.position > max(each.position for each in before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_whose_answer_was_lost_before_a_change_of_trees_is_not_logged_again(rekor_v1_backend, kind):
+    """As an outbox submits it that has a note of the try and no receipt."""
+
+    async def resubmit(server, shard):
+        log = RekorV1(shard, server.keys)
+        try:
+            return [await log.submit(signed_payload(each), again=True) for each in ("lost", "never sent")]
+        finally:
+            await log.close()
+
+    with rekor_v1_backend.server() as server:
+        submit(server, "another")
+        (lost,) = submit(server, "lost", kinds=[kind])
+    with rekor_v1_backend.server(key=server.key, inactive=[server.tree]) as later:
+        found, new = asyncio.run(resubmit(later, dataclasses.replace(later.shard(), origin=NAME)))
+        assert found.position == lost.position
+        assert (new.proven.leaf_index, new.proven.index) == (0, 2)
+        assert log_info(later.url)["treeSize"] == 1
 
 
 # Somebody in between

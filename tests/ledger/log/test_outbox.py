@@ -413,6 +413,116 @@ def test_a_frozen_shard_is_left_for_the_next_and_what_was_under_way_is_waited_fo
             assert scene.outbox.wait_for([30], timeout=0.2)[30].pending.code == "FrozenError"
 
 
+def two_shards(tmp_path):
+    """Two shards, of which only the first takes entries so far."""
+    old, new = FakeShard(0), FakeShard(1)
+    new.shard = replace(new.shard, write_url=None)
+    return Scene(tmp_path, shards=[old, new]), old, new
+
+
+def opened(new):
+    """From now on the second one takes entries too, and so it is the one."""
+    new.shard = replace(new.shard, write_url="https://shard1.example")
+
+
+@pytest.mark.parametrize("how", ["the shard froze", "another shard is the newest", "after a restart"])
+def test_what_was_logged_without_an_answer_is_looked_for_before_another_shard_gets_it(tmp_path, how):
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        old.loses = 5
+        scene.record(5)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: all(each.attempts for each in scene.outbox.pending(range(5)).values()))
+        opened(new)
+        if how == "the shard froze":
+            old.frozen = True
+        if how == "after a restart":
+            scene.reopen()
+        scene.outbox.retry(None)
+        scene.record(1, start=5)
+        scene.drain()
+        assert [each[0][0] for each in scene.places()] == [0, 0, 0, 0, 0, 1]
+        assert (len(old.bodies), len(new.bodies), old.looked) == (5, 1, 5)
+        assert scene.store.tries(range(6)) == dict.fromkeys(range(6), frozenset())
+
+
+def until_true(condition):
+    """Wait for something that another thread does."""
+    never, deadline = threading.Event(), time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        never.wait(0.005)
+
+
+def test_a_try_is_noted_before_the_first_byte_leaves(tmp_path):
+    """A process that dies meanwhile leaves nothing but this note."""
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        noted = []
+        for each in (old, new):
+            each.answer = lambda signed, each=each: (
+                noted.append(scene.store.tries([0])[0]) or FakeShard.answer(each, signed)
+            )
+        # A shard that freezes under an entry's hands: the next one is noted as well.
+        opened(new)
+        new.frozen = True
+        scene.record(1)
+        scene.drain()
+        assert noted == [{1}, {0, 1}]
+        assert scene.places() == [[(0, 0)]]
+
+
+def test_what_may_be_in_a_shard_that_does_not_answer_is_not_submitted_to_another(tmp_path):
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        old.loses = 1
+        scene.record(1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        opened(new)
+        old.unreadable = True
+        scene.outbox.retry(None)
+        scene.record(1, start=1)
+        with scene.dispatching():
+            assert scene.outbox.wait_for([1], timeout=TIMEOUT)[1].receipts
+            assert scene.outbox.wait_for([0], timeout=0.2)[0].pending.code == "SourceError"
+        assert len(new.bodies) == 1
+        old.unreadable = False
+        scene.drain()
+        assert scene.places() == [[(0, 0)], [(1, 0)]]
+
+
+def test_what_was_never_tried_is_looked_for_nowhere(tmp_path):
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        opened(new)
+        scene.record(5)
+        scene.drain()
+        assert (old.looked, new.looked, new.again, len(new.bodies)) == (0, 0, 0, 5)
+
+
+def test_an_entry_that_is_dropped_while_it_waits_in_the_queue_is_not_sent(tmp_path):
+    scene = Scene(tmp_path)
+    with scene.stack:
+        scene.open()
+        shard = scene.shards[0]
+        shard.gate = threading.Event()
+        scene.record(3)
+        with scene.dispatching(in_flight=1):
+            until_true(lambda: shard.under_way)
+            scene.outbox.drop(1, reason="a-mistake")
+            scene.outbox.drop(2, reason="a-mistake")
+            shard.gate.set()
+            scene.record(1, start=3)
+            scene.outbox.wait_for(range(4), timeout=TIMEOUT)
+        assert [bool(each) for each in scene.places()] == [True, False, False, True]
+        assert len(shard.sent) == 2
+
+
 def test_a_shard_counts_between_its_dates(tmp_path):
     old, new = FakeShard(0, valid_until=2000), FakeShard(1, valid_from=1000)
     scene = Scene(tmp_path, shards=[old, new], now=500.0, ticking=False)
@@ -683,7 +793,7 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
     class Broken:
         shard = scene.shards[0].shard
 
-        async def submit(self, signed):
+        async def submit(self, signed, *, again=False):
             raise ZeroDivisionError
 
         async def close(self):
@@ -698,7 +808,7 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
 
 
 def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):
-    def fail(*_):
+    def fail(*_, **_more):
         raise RuntimeError("nobody expected this")
 
     scene.record(1)

@@ -176,6 +176,98 @@ def test_a_shard_that_names_no_tree_takes_the_next_tree_of_its_log_and_keeps_the
     assert before.position < after.position
 
 
+def test_what_was_submitted_before_a_change_of_trees_is_found_in_the_tree_before():
+    first, second = FakeV1Tree(11), FakeV1Tree(12)
+    with FakeRekorV1(trees=[first]).serve() as server:
+        shard = server.shard(origin=NAME)
+        (hashed,) = submit(server, "one", shard=shard, kinds=["hashedrekord"])
+        (enveloped,) = submit(server, "two", shard=shard)
+        server.trees.append(second)
+
+        async def run():
+            log = RekorV1(shard, server.keys, pause=nothing)
+            try:
+                again = [
+                    await log.submit(signed_payload(each), again=True) for each in ("one", "two", "three")
+                ]
+                return [*again, await log.find(signed_payload("two")), await log.find(signed_payload("four"))]
+            finally:
+                await log.close()
+
+        one, two, three, found, none = asyncio.run(run())
+    assert [each.position for each in (one, two)] == [hashed.position, enveloped.position]
+    assert (three.proven.leaf_index, three.position) == (0, (0, 2))
+    assert found.position == enveloped.position
+    assert none is None
+    assert len(second.entries) == 1
+
+
+def test_of_two_places_that_an_entry_has_the_earlier_one_is_found():
+    first, second = FakeV1Tree(11), FakeV1Tree(12)
+    with FakeRekorV1(trees=[first]).serve() as server:
+        shard = server.shard(origin=NAME)
+        (before,) = submit(server, "one", shard=shard)
+        server.trees.append(second)
+        (after,) = submit(server, "one", shard=shard)
+        assert before.position < after.position
+
+        async def run():
+            log = RekorV1(shard, server.keys, pause=nothing)
+            try:
+                return await log.find(signed_payload("one"))
+            finally:
+                await log.close()
+
+        assert asyncio.run(run()).position == before.position
+
+
+@pytest.mark.parametrize("corruption", sorted(set(CORRUPTIONS) - {"two-entries", "no-entry", "a-list"}))
+def test_a_found_entry_that_lies_in_one_field_is_refused(server, corruption):
+    bend, kind = CORRUPTIONS[corruption]
+    submit(server, "zero", "one")
+
+    async def run():
+        server.bend = lambda found: [bend(each) for each in found]
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            with pytest.raises(kind):
+                await log.submit(signed_payload("one"), again=True)
+        finally:
+            await log.close()
+
+    asyncio.run(run())
+
+
+def test_another_entry_is_not_the_one_that_was_asked_for(server):
+    submit(server, "zero", "one")
+    real = server.tree.answered(0, 0)
+
+    async def run():
+        server.bend = lambda _found: [real]
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            with pytest.raises(ProofError, match="body of the log entry"):
+                await log.find(signed_payload("one"))
+        finally:
+            await log.close()
+
+    asyncio.run(run())
+
+
+def test_a_look_for_what_was_submitted_before_says_nothing_where_the_log_says_nothing(server):
+    async def run():
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            server.fail = lambda _method, path: (503, b"later") if path.endswith("retrieve") else None
+            with pytest.raises(SourceError):
+                await log.submit(signed_payload("one"), again=True)
+        finally:
+            await log.close()
+
+    asyncio.run(run())
+    assert [path for _, path in server.requests] == ["/api/v1/log/entries/retrieve"]
+
+
 # Duplicates
 
 

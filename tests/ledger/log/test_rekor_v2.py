@@ -30,7 +30,7 @@ from ledger.errors import (
     SourceError,
     UsageError,
 )
-from ledger.log import Committed, Submission
+from ledger.log import Committed, Submission, rekor_v2
 from ledger.log.fetch import fetch_from_url
 from ledger.log.hashedrekord import MAX_ANSWER_BYTES, read_answer
 from ledger.log.rekor_v2 import LOOKS, LOOKS_AT_ONCE, RekorV2
@@ -136,6 +136,44 @@ def test_a_duplicate_is_found_and_returned_as_if_it_were_new(world):
     assert again.proven.body == first.proven.body
     assert again.proven.tree.size == 304
     assert prove_log_entry(parse_log_entry(json.loads(again.log_entry)), world.server.tree.keys)
+
+
+def find(world, *payloads, **more):
+    async def run():
+        log = world.log(**more)
+        try:
+            return [await log.find(signed_payload(each)) for each in payloads]
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def test_what_may_have_been_submitted_is_found_in_a_shard_that_takes_nothing_any_more(world):
+    first = world.submit(signed_payload("lost"))
+    for word in range(300):
+        world.server.tree.append(f"later {word}".encode())
+    world.server.fail = problem(405, "frozen")
+    found, none = find(world, "lost", "never sent")
+    assert found.position == first.position
+    assert found.proven.tree.size == 304
+    assert none is None
+
+
+def test_what_is_older_than_the_newest_entries_is_not_looked_for_and_what_is_unreadable_says_nothing(
+    world, monkeypatch
+):
+    monkeypatch.setattr(rekor_v2, "LOOKED_THROUGH", 300)
+    world.submit(signed_payload("old"))
+    for word in range(900):
+        world.server.tree.append(f"later {word}".encode())
+    assert find(world, "old") == [None]
+
+    def gone(name, *, max_bytes):
+        raise NotFoundError(name, expected="an object", actual="404")
+
+    with pytest.raises(SourceError):
+        find(world, "old", fetch=gone)
 
 
 def test_the_index_of_a_duplicate_is_only_a_hint(world):
