@@ -14,6 +14,7 @@ from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
     of_anchors,
+    of_attestation,
     of_bundle,
     of_bundles,
     of_client,
@@ -58,6 +59,7 @@ CASES = dict(
         of_server,
         of_monitor,
         of_monitor_statement,
+        of_attestation,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
