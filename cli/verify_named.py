@@ -46,7 +46,6 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     from ledger.bundle.signature import TrustMaterial
     from ledger.client.checking import Question, answer, user_folder
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
-    from ledger.client.roots import MAX_ROOT_BYTES
 
     _check(ctx, options)
     folder = user_folder()
@@ -64,10 +63,9 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
         url=options.url,
         offline=options.offline,
     )
-    root = options.trusted_root
     material = TrustMaterial(
         public_keys=[read_file(pathlib.Path(each), _MAX_PEM_BYTES) for each in options.public_keys],
-        sigstore_json=read_file(root, MAX_ROOT_BYTES) if root else None,
+        sigstore_json=_read_root(options.trusted_root),
     )
     now = int(time.time())  # noqa: TID251 - the edge that asks the clock
     with progress_bar("hashing", quiet=quiet or options.path is None, unit="bytes") as advance:
@@ -77,6 +75,14 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     from ledger.client.attested import check_attested
 
     return check_attested(found, attestation, trust=stored.trust, now=now)
+
+
+def _read_root(path: pathlib.Path | None) -> bytes | None:
+    if path is None:
+        return None
+    from ledger.client.roots import MAX_ROOT_BYTES  # whoever has no root pays nothing for certificates
+
+    return read_file(path, MAX_ROOT_BYTES)
 
 
 def _read_attestation(path: pathlib.Path | None) -> "Attestation | None":

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,6 +24,9 @@ from ledger.errors import ConfigError, LedgerError
 from ledger.event import UpstreamLog
 from ledger.event.fields import encoded_bytes
 from ledger.identity import Capped, KeyFacts, SignerFacts, overflow_text
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MAX_KEY_BYTES = 4096
 
@@ -65,8 +67,11 @@ class TrustMaterial:
         return tuple(RegisteredKey.of(_load_key(pem)) for pem in self.public_keys)
 
     @cached_property
-    def anchor_certificates(self) -> tuple[x509.Certificate, ...]:
+    def anchor_certificates(self) -> tuple["x509.Certificate", ...]:
         """The anchors."""
+        # Imported here because it takes as long to load as a check by key does, which has no certificates.
+        from cryptography import x509
+
         try:
             return tuple(cert for pem in self.anchors for cert in x509.load_pem_x509_certificates(pem))
         except (ValueError, x509.InvalidVersion) as error:
