@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "history": "Show a model's events, with a marker where the signer changed.",
     "proof": "Write the proof that an event is in the log.",
     "verify": "Check a model before it is loaded, by its name, a proof or a bundle.",
+    "attestation": "Sign what the ledger says of a revision, for tools that know no ledgers.",
     "fetch-proof": "Fetch all that a check without network needs, into one file.",
     "trust": "Add, compare, update or sign the trust files that checks rely on.",
     "pins": "Show or forget what checks remember of logs and histories.",

@@ -297,7 +297,7 @@ def _keys(trust: "TrustFile") -> list[tuple[str, str, str]]:
     rows = [("log key", key.format(), log.origin) for log in trust.logs for key in log.keys]
     rows += [("witness", each.key.format(), each.name) for each in trust.policy.witnesses]
     rows += [("hub key", each.keyid, f"leaves {each.range}") for each in trust.hub_keys]
-    rows += [("monitor", each.format(), each.name) for each in trust.monitors]
+    rows += [("monitor", each.key.format(), f"at most {each.max_age} s old") for each in trust.monitors]
     if trust.update_key is not None:
         rows.append(("update key", trust.update_key.format(), "the next trust file"))
     return rows

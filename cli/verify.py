@@ -112,6 +112,12 @@ Exit codes:
 )
 @click.option("--offline", is_flag=True, help="With --name: only what was fetched before.")
 @click.option("--url", help="With --name: the hub's service, if not where its trust file came from.")
+@click.option(
+    "--attestation",
+    "attestation_file",
+    type=_FILE,
+    help="An attestation of the hub: the event that it points at is fetched and checked, as with --name.",
+)
 @click.option("--proof", "proof_file", type=_FILE, help="The .tlog-proof file.")
 @click.option(
     "--bundle", "bundle_file", type=_FILE, help="A Sigstore bundle instead of a proof, ours or any other."
@@ -179,6 +185,7 @@ def command(  # noqa: PLR0917 - click passes each option
     revision: str | None,
     proof_bundle: pathlib.Path | None,
     url: str | None,
+    attestation_file: pathlib.Path | None,
     proof_file: pathlib.Path | None,
     bundle_file: pathlib.Path | None,
     trust_file: pathlib.Path | None,
@@ -201,7 +208,7 @@ def command(  # noqa: PLR0917 - click passes each option
 ) -> int:
     """Check that an event is in the log, and that the files are what the hub verified.
 
-    With --name the files in MODEL are checked against the hub's latest event for them, which is fetched; what was seen of
+    With --name, or an --attestation, the files in MODEL are checked against the hub's latest event for them, which is fetched; what was seen of
     log and model is remembered, and neither may go back. With --proof or --bundle all is offline, and the files are
     --model.
 
@@ -214,7 +221,7 @@ def command(  # noqa: PLR0917 - click passes each option
     if evidence_file is not None:
         _refuse_beside_evidence(ctx)
     _check_given(ctx)
-    if name is not None:
+    if name is not None or attestation_file is not None:
         from cli.verify_named import Options, verify_named
 
         options = Options(
@@ -222,6 +229,7 @@ def command(  # noqa: PLR0917 - click passes each option
             name=name,
             revision=revision,
             proof_file=proof_bundle,
+            attestation_file=attestation_file,
             url=url,
             offline=offline,
             trust_file=trust_file,
@@ -339,6 +347,9 @@ def _refuse_without_name(ctx: click.Context) -> None:
 
 
 def _check_given(ctx: click.Context) -> None:
+    if given_on(ctx, "--attestation"):
+        refuse_beside(ctx, "--attestation", ("--proof", "--bundle", "--evidence"))
+        return
     given = [each for each in ("--name", "--proof", "--bundle", "--evidence") if given_on(ctx, each)]
     if len(given) != 1:
         raise UsageError(

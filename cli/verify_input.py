@@ -2,7 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -133,17 +133,26 @@ def _fingerprint(value: str, option: str) -> bytes:
         return _parse_fingerprint(text, option)
     if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
         return bytes.fromhex(text)
-    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    key = _load_key(read_file(pathlib.Path(value), 1 << 20), value, option)
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
+
+
+def _load_key(data: bytes, value: str, option: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
-    data = read_file(pathlib.Path(value), 1 << 20)
+    refused: tuple[type[Exception], ...] = (ValueError, UnsupportedAlgorithm)
     try:
         if b"BEGIN CERTIFICATE" in data:
-            key = x509.load_pem_x509_certificate(data).public_key()
-        else:
-            key = serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])  # type: ignore[assignment]
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+            from cryptography import (
+                x509,
+            )  # as long to load as the whole check of a key: for certificates alone
+
+            refused = (*refused, x509.InvalidVersion)
+            return x509.load_pem_x509_certificate(data).public_key()
+        return serialization.load_pem_public_key(data[max(0, data.find(b"-----BEGIN")) :])
+    except refused as error:
         raise UsageError(option, expected=_A_KEY, actual=value) from error
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(spki).digest()

@@ -12,6 +12,7 @@ from cli.verify_input import expectations, read_file, refuse_beside
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
+    from ledger.attestation.envelope import Attestation
     from ledger.client.named import NamedResult
     from ledger.client.trust_store import StoredTrust
 
@@ -25,9 +26,10 @@ class Options:
     """What the command line says, beside the expectations."""
 
     path: pathlib.Path | None
-    name: str
+    name: str | None
     revision: str | None
     proof_file: pathlib.Path | None
+    attestation_file: pathlib.Path | None
     url: str | None
     offline: bool
     trust_file: pathlib.Path | None
@@ -44,15 +46,16 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     from ledger.bundle.trust_material import TrustMaterial
     from ledger.client.checking import Question, answer, user_folder
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
-    from ledger.client.roots import MAX_ROOT_BYTES
 
     _check(ctx, options)
     folder = user_folder()
-    stored, name = find_trust(options.trust_file, options.name, folder)
+    attestation = _read_attestation(options.attestation_file)
+    wanted, revision = _asked(options, attestation)
+    stored, name = find_trust(options.trust_file, wanted, folder)
     question = Question(
         path=options.path,
         name=name,
-        revision=options.revision,
+        revision=revision,
         expected=expectations(ctx.meta["hubledger.expect"]),
         expect_all=options.expect_all,
         openings=parse_opening(read_file(options.opening, MAX_OPENING_BYTES)) if options.opening else (),
@@ -60,14 +63,50 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
         url=options.url,
         offline=options.offline,
     )
-    root = options.trusted_root
     material = TrustMaterial(
         public_keys=[read_file(pathlib.Path(each), _MAX_PEM_BYTES) for each in options.public_keys],
-        sigstore_json=read_file(root, MAX_ROOT_BYTES) if root else None,
+        sigstore_json=_read_root(options.trusted_root),
     )
     now = int(time.time())  # noqa: TID251 - the edge that asks the clock
     with progress_bar("hashing", quiet=quiet or options.path is None, unit="bytes") as advance:
-        return answer(question, stored, material=material, folder=folder, now=now, progress=advance)
+        found = answer(question, stored, material=material, folder=folder, now=now, progress=advance)
+    if attestation is None:
+        return found
+    from ledger.client.attested import check_attested
+
+    return check_attested(found, attestation, trust=stored.trust, now=now)
+
+
+def _read_root(path: pathlib.Path | None) -> bytes | None:
+    if path is None:
+        return None
+    from ledger.client.roots import MAX_ROOT_BYTES  # whoever has no root pays nothing for certificates
+
+    return read_file(path, MAX_ROOT_BYTES)
+
+
+def _read_attestation(path: pathlib.Path | None) -> "Attestation | None":
+    if path is None:
+        return None
+    from ledger.attestation.envelope import MAX_ATTESTATION_BYTES, parse_attestation
+
+    return parse_attestation(read_file(path, MAX_ATTESTATION_BYTES))
+
+
+def _asked(options: Options, attestation: "Attestation | None") -> tuple[str, str | None]:
+    """Return name and revision: those of the command line, else those to which the attestation leads. Raises UsageError."""
+    if attestation is None:
+        return options.name or "", options.revision
+    at = attestation.pointer
+    if options.name is None and "%" in attestation.model:
+        raise UsageError(
+            "--attestation",
+            expected="--name beside it: the model's name has been escaped where it is recorded",
+            actual="none",
+            next_step="Name the model as the hub calls it",
+        )
+    revision = options.revision if options.revision or "%" in at.revision else at.revision
+    return options.name or f"{at.hub}/{attestation.model}", revision
 
 
 def find_trust(trust_file: pathlib.Path | None, name: str, folder: pathlib.Path) -> "tuple[StoredTrust, str]":

@@ -4,6 +4,7 @@ Nothing here is a fake. Keys are derived from names, so the same world comes out
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,6 +27,7 @@ from ledger.event import (
     outcome_of,
 )
 from ledger.identity import CertificateFacts, KeyFacts, SignerFacts, SigstoreFacts
+from ledger.monitor_statement import MonitorStatement, OpenFindings, format_monitor_statement
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.cosignature import Cosigner, add_cosignatures
 from ledger.tlog.merkle import leaf_hash, prove_consistency, prove_inclusion, root_of
@@ -155,6 +157,26 @@ class World:
 
     def cosigner(self, name: str = "witness.example") -> Cosigner:
         return Cosigner(name=name, key=ed25519_key(name))
+
+    def monitor(self, name: str = "monitor.example") -> Ed25519NoteSigner:
+        """The key of a monitor."""
+        return Ed25519NoteSigner(name, ed25519_key(name))
+
+    def stated(
+        self,
+        *,
+        name: str = "monitor.example",
+        size: int | None = None,
+        at: int = NOW,
+        findings: Mapping[str, OpenFindings] | None = None,
+        log: OpenFindings | None = None,
+        **changes,
+    ) -> bytes:
+        """The statement of a monitor that has followed this log up to a size."""
+        made = MonitorStatement.of(
+            self.tree(size), ledger=LEDGER, checked_at=at, findings=findings or {}, log=log
+        )
+        return format_monitor_statement(replace(made, **changes), self.monitor(name))
 
     def trust(self, *, witnesses: tuple[str, ...] = (), quorum: str | None = None, **changes) -> TrustFile:
         """The trust file of this log, with one hub key from leaf 0 on."""

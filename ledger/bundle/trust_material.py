@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -15,6 +14,9 @@ from ledger.bundle.log_entry import HASHES
 from ledger.errors import ConfigError
 from ledger.event import UpstreamLog
 from ledger.identity import SignerFacts
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,11 @@ class TrustMaterial:
         return tuple(RegisteredKey.of(_load_key(pem)) for pem in self.public_keys)
 
     @cached_property
-    def anchor_certificates(self) -> tuple[x509.Certificate, ...]:
+    def anchor_certificates(self) -> tuple["x509.Certificate", ...]:
         """The anchors."""
+        # Imported here because it takes as long to load as a check by key does, which has no certificates.
+        from cryptography import x509
+
         try:
             return tuple(cert for pem in self.anchors for cert in x509.load_pem_x509_certificates(pem))
         except (ValueError, x509.InvalidVersion) as error:

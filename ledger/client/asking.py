@@ -38,13 +38,19 @@ def fetch_bundle(
     if chosen is None:
         what = name if revision is None else f"{name} at {revision}"
         raise _unknown(what, f"none among {len(claims)} events of this name")
+    proof = fetch_proof(fetch, chosen.leaf_index, since)
+    return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
+
+
+def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> bytes:
+    """Fetch the proof of one leaf, with a consistency proof from the size ``since``. Raises SourceError, LimitError."""
     query = f"?since={since}" if since else ""
-    proof = fetch(f"v1/entries/{chosen.leaf_index}/proof{query}", max_bytes=MAX_PROOF_BYTES)
+    proof = fetch(f"v1/entries/{leaf_index}/proof{query}", max_bytes=MAX_PROOF_BYTES)
     try:
         proof.decode()
     except UnicodeDecodeError as error:
         raise _strange("a proof", str(error)) from error
-    return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
+    return proof
 
 
 def _unknown(what: str, actual: str) -> NotFoundError:

@@ -148,6 +148,7 @@ def _check_proof(
         log_only=asked.log_only,
         pin=None if pin is None else pin.note,
         openings=asked.openings,
+        stated=bundle.stated,
     )
 
 

@@ -6,7 +6,16 @@ says which keys count: that is in the trust file, which travels another way.
 
 from dataclasses import dataclass
 
-from ledger.encoding import Json, format_canonical_json, parse_canonical_json, parse_hex, parse_whole
+from ledger.client.vouching import Stated
+from ledger.encoding import (
+    Json,
+    format_base64,
+    format_canonical_json,
+    parse_base64,
+    parse_canonical_json,
+    parse_hex,
+    parse_whole,
+)
 from ledger.errors import LimitError, MalformedError
 from ledger.event.schemas import VERIFICATION_EVENT
 from ledger.tlog.proof import MAX_PROOF_BYTES
@@ -15,6 +24,8 @@ FORMAT = "hubledger-proof-bundle/v1"
 MAX_BUNDLE_BYTES = 4 << 20
 """A proof, and what the hub says of some ten thousand events."""
 MAX_CLAIMS = 10_000
+MAX_STATEMENTS = 16
+"""Statements of monitors beside one proof."""
 _MAX_TIME = 253_402_300_799
 """The last second of the year 9999, beyond which no calendar here goes."""
 
@@ -62,25 +73,27 @@ class Claim:
 class ProofBundle:
     """A proof, the name that was asked for (as it is recorded), and what the hub says of its events, in log order.
 
-    ``fetched_at`` is in POSIX seconds, by the clock of whoever fetched it.
+    ``fetched_at`` is in POSIX seconds, by the clock of whoever fetched it. ``stated`` is what monitors signed.
     """
 
     name: str
     proof: bytes
     claims: tuple[Claim, ...]
     fetched_at: int
+    stated: tuple[Stated, ...] = ()
 
     def format(self) -> bytes:
         """Format the file. Raises LimitError."""
-        data = format_canonical_json(
-            {
-                "claims": [each.as_json() for each in self.claims],
-                "fetchedAt": self.fetched_at,
-                "format": FORMAT,
-                "name": self.name,
-                "proof": self.proof.decode(),
-            }
-        )
+        value: dict[str, Json] = {
+            "claims": [each.as_json() for each in self.claims],
+            "fetchedAt": self.fetched_at,
+            "format": FORMAT,
+            "name": self.name,
+            "proof": self.proof.decode(),
+        }
+        if self.stated:
+            value["statements"] = [_format_stated(each) for each in self.stated]
+        data = format_canonical_json(value)
         if len(data) > MAX_BUNDLE_BYTES:
             raise LimitError(
                 "proof bundle", expected=f"at most {MAX_BUNDLE_BYTES} bytes", actual=f"{len(data)} bytes"
@@ -99,7 +112,7 @@ def parse_bundle(data: bytes) -> ProofBundle:
             "claims": list(claims),
             "fetchedAt": fetched,
         } if (
-            len(value) == 5
+            len(value) == (6 if "statements" in value else 5)
             and len(claims) <= MAX_CLAIMS
             and len(proof) <= MAX_PROOF_BYTES
             and parse_whole(fetched, what="fetchedAt") <= _MAX_TIME
@@ -110,6 +123,7 @@ def parse_bundle(data: bytes) -> ProofBundle:
                 proof=proof.encode(),
                 claims=tuple(each for each in rows if each is not None),
                 fetched_at=parse_whole(fetched, what="fetchedAt"),
+                stated=_parse_all_stated(value.get("statements", [])),
             )
     raise MalformedError(
         "proof bundle",
@@ -117,6 +131,35 @@ def parse_bundle(data: bytes) -> ProofBundle:
         actual="another",
         next_step="Fetch it again with hubledger fetch-proof",
     )
+
+
+def _format_stated(stated: Stated) -> dict[str, Json]:
+    row: dict[str, Json] = {"note": stated.note.decode("utf-8", "replace")}
+    if stated.consistency is not None:
+        row["consistency"] = [format_base64(each) for each in stated.consistency]
+    return row
+
+
+def _parse_all_stated(rows: Json) -> tuple[Stated, ...]:
+    if isinstance(rows, list) and len(rows) <= MAX_STATEMENTS:
+        return tuple(_parse_stated(each) for each in rows)
+    raise MalformedError(
+        "statements of a proof bundle", expected=f"a list of at most {MAX_STATEMENTS}", actual=rows
+    )
+
+
+def _parse_stated(row: Json) -> Stated:
+    match row:
+        case {"note": str(note), "consistency": list(hashes)} if len(row) == 2 and all(
+            isinstance(each, str) for each in hashes
+        ):
+            proof = tuple(
+                parse_base64(each, what="consistency of a statement", max_bytes=32) for each in hashes
+            )
+            return Stated(note=note.encode(), consistency=proof)
+        case {"note": str(note)} if len(row) == 1:
+            return Stated(note=note.encode())
+    raise MalformedError("statement of a proof bundle", expected="note and consistency", actual=row)
 
 
 def choose(

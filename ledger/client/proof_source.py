@@ -5,18 +5,22 @@ check fail, and cannot make one succeed.
 """
 
 import pathlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
-from ledger.client.asking import fetch_bundle
+from ledger.client.asking import fetch_bundle, fetch_proof
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, ProofBundle, parse_bundle
 from ledger.client.result import LocalFiles
 from ledger.client.trust_source import is_address, open_source
 from ledger.client.trust_store import StoredTrust
 from ledger.client.user_store import UserFolder, file_name
+from ledger.client.vouching import Stated
 from ledger.encoding import Json
-from ledger.errors import InputError, NotFoundError, SourceError, UsageError, WriteError
+from ledger.errors import CorruptError, InputError, NotFoundError, SourceError, UsageError, WriteError
 from ledger.log.fetch import Fetch
 from ledger.storage.directory import read_file
 from ledger.tlog.checkpoint import parse_checkpoint
@@ -53,8 +57,18 @@ def service_of(stored: StoredTrust, url: str | None) -> Fetch:
     return open_source(address)
 
 
-def ask(fetch: Fetch, wanted: Wanted, stored: StoredTrust, pins: Pins, *, now: int) -> ProofBundle:
-    """Ask the service, with proof that the log only grew since the remembered checkpoint.
+def ask(
+    fetch: Fetch,
+    wanted: Wanted,
+    stored: StoredTrust,
+    pins: Pins,
+    *,
+    now: int,
+    kept: Sequence[Stated] = (),
+) -> ProofBundle:
+    """Ask the service, with proof that the log only grew since the remembered checkpoint, and the monitors.
+
+    ``kept`` is what monitors said before. Monitors are asked first, so that the log's checkpoint is not older than theirs.
 
     Raises:
         NotFoundError, SourceError, LimitError, MalformedError: see ``fetch_bundle``. CorruptError: the pin is damaged.
@@ -64,7 +78,8 @@ def ask(fetch: Fetch, wanted: Wanted, stored: StoredTrust, pins: Pins, *, now: i
     if pin is not None:
         since = parse_checkpoint(parse_note(pin.note).text).size
     files = wanted.files
-    return fetch_bundle(
+    stated = _hear(stored, kept)
+    bundle = fetch_bundle(
         fetch,
         wanted.name,
         now=now,
@@ -73,6 +88,19 @@ def ask(fetch: Fetch, wanted: Wanted, stored: StoredTrust, pins: Pins, *, now: i
         manifest=files.manifest_sha256 if files else None,
         since=since,
     )
+    if not stated:
+        return bundle
+    from ledger.client.monitor_source import link_statements
+
+    return link_statements(bundle, stated, stored.trust, since=since, ask=partial(fetch_proof, fetch))
+
+
+def _hear(stored: StoredTrust, kept: Sequence[Stated]) -> tuple[Stated, ...]:
+    if not stored.trust.monitors:
+        return ()
+    from ledger.client.monitor_source import hear_monitors  # only those who have monitors pay for it
+
+    return hear_monitors(stored.trust, kept)
 
 
 class ProofCache:
@@ -136,7 +164,8 @@ def find_proof(
     if not offline:
         try:
             fetch = service_of(stored, url)
-            bundle = ask(fetch, wanted, stored, pins, now=now)
+            kept_words = _kept_words(cache, wanted, stored)
+            bundle = ask(fetch, wanted, stored, pins, now=now, kept=kept_words)
             return Sourced(
                 bundle=bundle, source=f"{url or stored.source}{_keep(cache, wanted, stored, bundle)}"
             )
@@ -156,6 +185,15 @@ def find_proof(
         )
     at = _time(kept)
     return Sourced(bundle=kept, source=f"kept on this machine since {at}; the service was not heard ({away})")
+
+
+def _kept_words(cache: ProofCache, wanted: Wanted, stored: StoredTrust) -> tuple[Stated, ...]:
+    """Return what monitors said when this was asked before; a damaged copy is as good as none here."""
+    if stored.trust.monitors:
+        with suppress(CorruptError):
+            if (kept := cache.get(wanted, stored)) is not None:
+                return kept.stated
+    return ()
 
 
 def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> str:

@@ -30,6 +30,7 @@ from ledger.client.result import (
 )
 from ledger.client.signers import SIGNER_STEP, explain_unexpected, signers_of
 from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.vouching import Asked, Stated, Verdict, Word, judge_monitor, vouch
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
@@ -41,7 +42,7 @@ _SATISFIES = {
     "complete": frozenset((LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)),
     "audited": frozenset((LogResult.COMPLETE,)),
 }
-"""What the trust file's ``require`` is content with."""
+"""What the trust file's ``require`` is content with; for ``audited`` see also ``check_monitors``."""
 
 
 class CannotCheckError(VerificationError):
@@ -68,6 +69,7 @@ class State:
     evidence: bytes | None = None
     not_checked: tuple[str, ...] = ()
     openings: Sequence[Opening] = ()
+    vouched: bool = False
 
     def passed(self, step: str, against: str) -> None:
         """Add a step that held."""
@@ -94,12 +96,14 @@ def finish(
     expected: Sequence[Expectation],
     expect_all: bool,
     log_only: bool,
+    stated: Sequence[Stated] = (),
 ) -> CheckResult:
     """Go on from what the log proves to the model, whatever form the proof had, and return both results."""
     if state.log is LogResult.INCLUDED_ONLY:
         check_freshness(trust, now, state)
+        contradicted = check_monitors(trust, stated, now, state)
         check_require(trust, state)
-        if state.event is not None:
+        if state.event is not None and not contradicted:
             check_model(state.event, files, expected, expect_all=expect_all, log_only=log_only, state=state)
     return conclude(state, trust, log_only=log_only)
 
@@ -108,7 +112,8 @@ def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
     """Return the result: both words, and whether they are what the trust file asks for."""
     allowed = (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED) if log_only else (ModelResult.ACCEPTED,)
     included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
-    log_satisfied = state.log in _SATISFIES[trust.require]
+    vouched = trust.require == "audited" and state.vouched and state.log is LogResult.INCLUDED_ONLY
+    log_satisfied = vouched or state.log in _SATISFIES[trust.require]
     if log_satisfied and state.model not in allowed and state.failure is None:
         state.failed(NO_EVENT)
     return CheckResult(
@@ -215,21 +220,79 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
 
 
+def check_monitors(trust: TrustFile, stated: Sequence[Stated], now: int, state: State) -> bool:
+    """Say what the monitors of the trust file say of this event, and whether it is enough where that is required.
+
+    Return whether one of them contradicts the log: then nothing that the log says is gone into any further.
+    """
+    tree = None if state.checkpoint is None else state.checkpoint.checkpoint
+    if not trust.monitors or tree is None or state.leaf_index is None:
+        return False
+    links = state.event.common.histories if state.event is not None else ()
+    asked = Asked(
+        ledger=trust.ledger,
+        tree=tree,
+        leaf_index=state.leaf_index,
+        histories=tuple(each.key for each in links),
+        now=now,
+    )
+    words = [judge_monitor(each, stated, asked) for each in trust.monitors]
+    needed = trust.monitors_needed or len(trust.monitors)
+    against = vouch(words, needed)
+    state.vouched = against is None
+    for word in words:
+        _show_word(word, decides=word is against and _matters(word, trust), state=state)
+    return against is not None and against.verdict is Verdict.CONTRADICTS
+
+
+def _matters(word: Word, trust: TrustFile) -> bool:
+    """A contradiction stops every check: the log may have shown two trees. The rest matters where it is required."""
+    return word.verdict is Verdict.CONTRADICTS or trust.require == "audited"
+
+
+def _show_word(word: Word, *, decides: bool, state: State) -> None:
+    step = f"monitor {word.monitor.name}"
+    if word.failure is None:
+        state.passed(step, word.text)
+    elif not decides:
+        state.skipped(
+            step, f"does not vouch for it: expected {word.failure.expected}, got {word.failure.actual}"
+        )
+    else:
+        state.failed(word.failure)
+        if word.verdict is Verdict.CONTRADICTS:
+            state.log = LogResult.INVALID
+        elif word.verdict is Verdict.TOO_OLD:
+            state.log = LogResult.STALE
+
+
 def check_require(trust: TrustFile, state: State) -> None:
     """Say what this proof cannot show, and whether the trust file asks for it."""
-    if trust.require == "included":
+    if trust.require == "audited" and not trust.monitors:
+        state.failed(_NO_MONITORS)
+        return
+    if trust.require != "complete":
         state.skipped("completeness", "this proof shows one event, not that there are no others")
         state.skipped("later events", "a later event about this revision is not in this proof")
         return
     state.failed(
         Failure(
             step="completeness",
-            expected=f"a proof that the history is {trust.require}",
+            expected="a proof that the history is complete",
             actual="a proof of inclusion only",
             causes=("this log has no map commits yet", "the proof was made for one event alone"),
             next_step="Ask the hub for a proof of the complete history",
         )
     )
+
+
+_NO_MONITORS = Failure(
+    step="monitors",
+    expected="a monitor that vouches for the event",
+    actual="none in the trust file",
+    causes=("the trust file requires audited, and has no table [[monitor]]",),
+    next_step="Add the monitors whose word counts for you to the trust file",
+)
 
 
 def check_model(

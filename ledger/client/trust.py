@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ledger.client.trusted_monitor import TrustedMonitor, check_monitors, parse_monitor
 from ledger.encoding import MAX_SAFE_INTEGER, format_base64, parse_base64
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, LedgerError, LimitError, SignatureError
@@ -131,7 +132,8 @@ class TrustFile:
     """A parsed trust file.
 
     ``version`` rises by one with every change; ``max_age`` is in seconds and judges claims about "latest" and
-    "complete" only; ``monitors`` are the keys whose statements count for ``require = "audited"``. ``shards`` are those of a
+    "complete" only; ``monitors`` are those whose statements count for ``require = "audited"``, and ``monitors_needed`` says
+    how many of them must, all where it is absent. ``shards`` are those of a
     ledger in Rekor, oldest first; then ``origin`` is empty and the policy asks for no witness. ``update_key`` is the
     file's own offline key, by which the next version is known; without one no update is taken.
     """
@@ -144,7 +146,8 @@ class TrustFile:
     hub_keys: tuple[HubKey, ...]
     require: str = "included"
     max_age: int | None = None
-    monitors: tuple[VerifierKey, ...] = ()
+    monitors: tuple[TrustedMonitor, ...] = ()
+    monitors_needed: int | None = None
     shards: tuple[TrustedLog, ...] = ()
     update_key: VerifierKey | None = None
 
@@ -161,6 +164,7 @@ class TrustFile:
             raise ConfigError("hub keys of the trust file", expected="at least one", actual="none")
         if self.require not in REQUIRE:
             raise ConfigError("require", expected="one of " + ", ".join(REQUIRE), actual=self.require)
+        check_monitors(self.monitors, self.monitors_needed)
         self._check_update_key()
 
     def _check_update_key(self) -> None:
@@ -172,7 +176,7 @@ class TrustFile:
         online = (
             *(key for each in self.logs for key in each.keys),
             *(each.key for each in self.policy.witnesses),
-            *self.monitors,
+            *(each.key for each in self.monitors),
         )
         if any(each.public_key == self.update_key.public_key for each in online):
             raise ConfigError(
@@ -266,7 +270,8 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
         "ledger": str,
         "require": str,
         "max_age": int,
-        "monitors": list,
+        "monitor": list,
+        "monitors_needed": int,
         "update_key": str,
         "log": dict,
         "hub": dict,
@@ -274,13 +279,15 @@ _TABLES: Mapping[str, Mapping[str, type]] = {
     "log": {"origin": str, "policy": str, "kind": str, "shard": list},
     "log.shard": {"origin": str, "vkey": str, "spki": str},
     "hub": {"id": str, "key": list},
+    "monitor": {"vkey": str, "max_age": int, "url": str},
     "hub.key": {"spki": str, "first": int, "end": int, "first_shard": int, "end_shard": int},
 }
 _OPTIONAL: Mapping[str, frozenset[str]] = {
-    "": frozenset(("require", "max_age", "monitors", "update_key")),
+    "": frozenset(("require", "max_age", "monitor", "monitors_needed", "update_key")),
     "log": frozenset(("kind", "origin", "policy", "shard")),
     "log.shard": frozenset(("vkey", "spki")),
     "hub": frozenset(),
+    "monitor": frozenset(("url",)),
     "hub.key": frozenset(("first", "end", "first_shard", "end_shard")),
 }
 KINDS: Mapping[str, tuple[str, ...]] = {"tiles": ("origin", "policy"), "rekor": ("shard",)}
@@ -325,7 +332,8 @@ def parse_trust(data: bytes) -> TrustFile:
             hub_keys=tuple(_hub_key(each) for each in table["hub"]["key"]),
             require=table.get("require", "included"),
             max_age=table.get("max_age"),
-            monitors=tuple(_monitor(each) for each in table.get("monitors", [])),
+            monitors=tuple(_monitor(each) for each in table.get("monitor", [])),
+            monitors_needed=table.get("monitors_needed"),
             update_key=VerifierKey.parse(table["update_key"]) if "update_key" in table else None,
         )
     except ConfigError:
@@ -388,10 +396,11 @@ def _policy_of(shards: tuple[TrustedLog, ...]) -> TrustPolicy:
     return TrustPolicy(logs=tuple(LogKey(key=key) for key in keys))
 
 
-def _monitor(text: Any) -> VerifierKey:
-    if not isinstance(text, str):
-        raise ConfigError("setting monitors of the trust file", expected="a list of vkeys", actual=repr(text))
-    return VerifierKey.parse(text)
+def _monitor(table: Any) -> TrustedMonitor:
+    if not isinstance(table, dict):
+        raise ConfigError("setting monitor of the trust file", expected="tables", actual=repr(table))
+    _check("monitor", table)
+    return parse_monitor(table)
 
 
 def _hub_key(table: Any) -> HubKey:
@@ -436,7 +445,7 @@ def format_trust(trust: TrustFile) -> bytes:
         f'ledger = "{_escape(trust.ledger)}"',
         f'require = "{trust.require}"',
         *([] if trust.max_age is None else [f"max_age = {trust.max_age}"]),
-        *_format_monitors(trust.monitors),
+        *([] if trust.monitors_needed is None else [f"monitors_needed = {trust.monitors_needed}"]),
         *([] if trust.update_key is None else [f'update_key = "{_escape(trust.update_key.format())}"']),
         "",
         *_format_log(trust),
@@ -459,6 +468,8 @@ def format_trust(trust: TrustFile) -> bytes:
             for name, shard in (("first_shard", key.first_shard), ("end_shard", key.end_shard))
             if shard
         ]
+    for each in trust.monitors:
+        lines += _format_monitor(each)
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -480,10 +491,14 @@ def _format_log(trust: TrustFile) -> list[str]:
     return lines
 
 
-def _format_monitors(monitors: tuple[VerifierKey, ...]) -> list[str]:
-    if not monitors:
-        return []
-    return ["monitors = [", *(f'    "{_escape(key.format())}",' for key in monitors), "]"]
+def _format_monitor(monitor: TrustedMonitor) -> list[str]:
+    lines = [
+        "",
+        "[[monitor]]",
+        f'vkey = "{_escape(monitor.key.format())}"',
+        f"max_age = {monitor.max_age}",
+    ]
+    return lines if monitor.url is None else [*lines, f'url = "{_escape(monitor.url)}"']
 
 
 def _escape(text: str) -> str:

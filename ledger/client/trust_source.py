@@ -29,7 +29,7 @@ def _connect(url: str) -> Fetch:
     return fetch_from_url(url, timeout=10.0, tries=2, seconds=MAX_SECONDS)
 
 
-def open_source(url: str, *, connect: Callable[[str], Fetch] = _connect) -> Fetch:
+def open_source(url: str, *, what: str = "trust file", connect: Callable[[str], Fetch] = _connect) -> Fetch:
     """Return what fetches from a hub's address. Redirects are not followed, to whomever they lead.
 
     Raises:
@@ -41,13 +41,13 @@ def open_source(url: str, *, connect: Callable[[str], Fetch] = _connect) -> Fetc
     address = httpx.URL(url)
     if address.scheme != "https" and address.host not in _LOOPBACK:
         raise UsageError(
-            "address of a trust file",
+            f"address of a {what}",
             expected="https://…",
             actual=url,
             next_step="Name the address with https: whoever sits between could hand you keys of their own",
         )
     if address.userinfo or address.query or address.fragment:
-        raise UsageError("address of a trust file", expected="https://host/…", actual="more than that")
+        raise UsageError(f"address of a {what}", expected="https://host/…", actual="more than that")
     return fetch
 
 

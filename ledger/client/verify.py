@@ -39,6 +39,7 @@ from ledger.client.steps import (
     finish,
 )
 from ledger.client.trust import TrustFile
+from ledger.client.vouching import Stated
 from ledger.errors import LedgerError, MisbehaviourError
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
@@ -71,11 +72,12 @@ def check_proof(
     log_only: bool = False,
     pin: bytes | None = None,
     openings: Sequence[Opening] = (),
+    stated: Sequence[Stated] = (),
 ) -> CheckResult:
     """Check a ``.tlog-proof`` against a trust file.
 
     ``now`` is in POSIX seconds, for the age of the checkpoint. ``pin`` is a checkpoint that the caller remembers.
-    ``openings`` say who stands behind commitments.
+    ``openings`` say who stands behind commitments, ``stated`` what monitors say.
 
     Raises:
         SignatureError, MalformedError: the *pin* is not a checkpoint of this log; everything about the proof itself
@@ -96,7 +98,14 @@ def check_proof(
     except LedgerError as error:
         state.failed(explain_invalid(error))
     return finish(
-        state, trust, now=now, files=files, expected=expected, expect_all=expect_all, log_only=log_only
+        state,
+        trust,
+        now=now,
+        files=files,
+        expected=expected,
+        expect_all=expect_all,
+        log_only=log_only,
+        stated=stated,
     )
 
 

@@ -165,6 +165,16 @@ _EVIDENCE = Parameter(
 )
 
 _FEED_NOTE = "Newest first, fifty at most; of everything, of one model, or of what one identity signed."
+_ATTESTED = (
+    _MODEL,
+    _AS,
+    Parameter(
+        name="revision",
+        kind="name",
+        says="This revision, in the same form as the name; the newest if absent.",
+    ),
+)
+_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _JSON = messages.JSON
 _GONE = (p.NOT_FOUND, p.WITHDRAWN, p.WITHHELD)
 
@@ -252,6 +262,22 @@ READ_ROUTES: tuple[Route, ...] = (
             ),
         ),
         problems=(p.NOT_FOUND,),
+    ),
+    _get(
+        "/v1/attestations/vsa",
+        "attestation_vsa",
+        "What the hub signs about a revision's latest event: a SLSA Verification Summary v1, which points at the event.",
+        (_BUNDLE, "bytes", "A Sigstore bundle with a DSSE envelope."),
+        parameters=_ATTESTED,
+        problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
+    ),
+    _get(
+        "/v1/attestations/svr",
+        "attestation_svr",
+        "The same as a Simple Verification Result v0.2, of a revision that the hub accepts.",
+        (_BUNDLE, "bytes", "A Sigstore bundle with a DSSE envelope."),
+        parameters=_ATTESTED,
+        problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
     ),
     _get(
         "/v1/evidence/{sha256}",

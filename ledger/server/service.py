@@ -7,6 +7,7 @@ from typing import Any
 from ledger.encoding import format_canonical_json
 from ledger.errors import LedgerError
 from ledger.server.app import App, Handler, Limits, Pool
+from ledger.server.attesting import Attesting
 from ledger.server.feeds import Feeds
 from ledger.server.histories import Histories
 from ledger.server.messages import NEVER, Request, Response
@@ -61,7 +62,7 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
     """Return who answers each route that reads."""
     histories = Histories(view)
     tiles, models, pieces = Tiles(view), Models(view, histories), Pieces(view)
-    trust_files = TrustFiles(view)
+    trust_files, attesting = TrustFiles(view), Attesting(view)
     feeds, health = Feeds(view, histories), Health(view, writer)
     described = Descriptions((*READ_ROUTES, *WRITE_ROUTES))
     return {
@@ -76,6 +77,8 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "entry": pieces.entry,
         "event": pieces.event,
         "proof": pieces.proof,
+        "attestation_vsa": attesting.vsa,
+        "attestation_svr": attesting.svr,
         "evidence": pieces.evidence,
         "naming": pieces.naming,
         "content": pieces.content,

@@ -7,9 +7,11 @@ from cryptography.hazmat.primitives import serialization
 
 from ledger.client.evidence import prefix_by_consistency, verify_evidence
 from ledger.client.opening import parse_identity, parse_opening
+from ledger.client.proof_bundle import FORMAT, MAX_STATEMENTS, parse_bundle
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra, parse_extra
 from ledger.client.steps import CannotCheckError
 from ledger.client.trust import MAX_TRUST_BYTES, HubKey, format_trust, load_hub_key, parse_trust
+from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof, verify_remembered
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import (
@@ -54,6 +56,21 @@ def _ed25519_spki():
 def _no_point():
     """The form of a P-256 key around what is no point of the curve."""
     return SPKI[:-64] + bytes(64)
+
+
+AGAIN = "Get it again from where it came; if it stays the same, tell whoever wrote it"
+
+
+def _bundle_with(statements):
+    value = {
+        "claims": [],
+        "fetchedAt": 0,
+        "format": FORMAT,
+        "name": "acme/tiny",
+        "proof": "",
+        "statements": statements,
+    }
+    return parse_bundle(format_canonical_json(value))
 
 
 TRUST_FILES = (
@@ -136,8 +153,8 @@ TRUST_FILES = (
     ),
     refused(
         ConfigError,
-        "setting monitors of the trust file: expected a list of vkeys, got 7. Correct what is named, and try again",
-        lambda _: _edit("[log]", "monitors = [7]\n[log]"),
+        "setting monitor of the trust file: expected tables, got 7. Correct what is named, and try again",
+        lambda _: _edit("[log]", "monitor = [7]\n[log]"),
     ),
     refused(
         ConfigError,
@@ -153,7 +170,7 @@ TRUST_FILES = (
     ),
     refused(
         ConfigError,
-        "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, update_key, log, hub, got unknown. Correct what is named, and try again",
+        "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitor, monitors_needed, update_key, log, hub, got unknown. Correct what is named, and try again",
         lambda _: _edit("require =", "requires ="),
     ),
     refused(
@@ -165,6 +182,46 @@ TRUST_FILES = (
         ConfigError,
         "setting ledger of the trust file: expected a value, got nothing. Correct what is named, and try again",
         lambda _: _edit('ledger = "log.example/models"', ""),
+    ),
+)
+
+MONITOR = world.World().monitor().verifier
+
+
+def _monitored(*monitors, **changes):
+    return lambda _: _trust(monitors=monitors, **changes)
+
+
+MONITORS = (
+    refused(
+        ConfigError,
+        "key of the monitor witness.example: expected an Ed25519 key (0x01), got COSIGNATURE_V1. Correct what is named, and try again",
+        lambda _: TrustedMonitor(key=world.World().cosigner().verifier, max_age=1),
+    ),
+    refused(
+        ConfigError,
+        "max_age of the monitor monitor.example: expected seconds, at least 1, got 0. Correct what is named, and try again",
+        lambda _: TrustedMonitor(key=MONITOR, max_age=0),
+    ),
+    refused(
+        ConfigError,
+        "monitors of the trust file: expected each once, got monitor.example, monitor.example. Correct what is named, and try again",
+        _monitored(TrustedMonitor(key=MONITOR, max_age=1), TrustedMonitor(key=MONITOR, max_age=2)),
+    ),
+    refused(
+        ConfigError,
+        "monitors_needed: expected 1 to 1, the number of monitors, got 2. Correct what is named, and try again",
+        _monitored(TrustedMonitor(key=MONITOR, max_age=1), monitors_needed=2),
+    ),
+    refused(
+        MalformedError,
+        f"statements of a proof bundle: expected a list of at most {MAX_STATEMENTS}, got {{}}. {AGAIN}",
+        lambda _: _bundle_with({}),
+    ),
+    refused(
+        MalformedError,
+        f"statement of a proof bundle: expected note and consistency, got {{'note': 1}}. {AGAIN}",
+        lambda _: _bundle_with([{"note": 1}]),
     ),
 )
 
@@ -372,4 +429,4 @@ GIVEN = (
     ),
 )
 
-CASES = (*TRUST_FILES, *EVIDENCE, *CHECKS, *GIVEN)
+CASES = (*TRUST_FILES, *MONITORS, *EVIDENCE, *CHECKS, *GIVEN)

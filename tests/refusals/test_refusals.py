@@ -14,6 +14,7 @@ from ledger import errors
 from ledger.bundle.reasons import REASONS, NotVerifiedError
 from tests.refusals import (
     of_anchors,
+    of_attestation,
     of_bundle,
     of_bundles,
     of_client,
@@ -24,6 +25,7 @@ from tests.refusals import (
     of_ledger,
     of_log,
     of_monitor,
+    of_monitor_statement,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -56,6 +58,8 @@ CASES = dict(
         of_remote,
         of_server,
         of_monitor,
+        of_monitor_statement,
+        of_attestation,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
@@ -70,6 +74,11 @@ IMPOSSIBLE = {
         "ledger/tlog/checkpoint.py",
         "parse_checkpoint",
         "'checkpoint'",
+    ): "each part was held to its one form before",
+    (
+        "ledger/monitor_statement.py",
+        "_parse",
+        '"monitor\'s statement"',
     ): "each part was held to its one form before",
     ("ledger/tlog/proof.py", "parse_proof", "'proof file'"): "each part was held to its one form before",
 }

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -15,9 +17,19 @@ from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.errors import NotFoundError, SourceError
+from ledger.monitor_statement import (
+    MonitorStatement,
+    OpenClass,
+    OpenFindings,
+    OpenSeverity,
+    format_monitor_statement,
+)
+from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.signed_note import Ed25519NoteSigner, parse_note
 from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.system.peers import wait_until
 from tests.system.service import serving
-from tests.world import ISSUER, WORKFLOW
+from tests.world import ISSUER, WORKFLOW, ed25519_key
 
 NAME = "hub.example/acme/tiny"
 
@@ -150,6 +162,81 @@ def test_require_complete_is_not_satisfied_by_one_event(hubledger, hub):
     with serving(hub.ledger, "--read-only") as (url, _):
         hubledger("trust", "add", url)
         assert verify(hubledger, hub.model)[0] == 15
+
+
+MONITOR = Ed25519NoteSigner("monitor.example", ed25519_key("monitor.example"))
+
+
+def state(url, path, **more):
+    """What a monitor signs that has just looked at this log."""
+    checkpoint = parse_checkpoint(parse_note(httpx.get(f"{url}/checkpoint").content).text)
+    known = {"ledger": "log.example/models", "checked_at": int(time.time()), "findings": {}} | more
+    path.write_bytes(format_monitor_statement(MonitorStatement.of(checkpoint, **known), MONITOR))
+
+
+@contextlib.contextmanager
+def published(folder):
+    """The static directory of a monitor, on loopback."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/statement"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_monitor_vouches_from_its_address_from_a_file_and_with_everybody_away(hubledger, hub, tmp_path):
+    """Audited, not complete: the monitor is behind the log, and the service links its tree to the newest checkpoint."""
+    site, proof, trust = tmp_path / "site", tmp_path / "proof.json", tmp_path / "mine.toml"
+    site.mkdir()
+    with published(site) as address, serving(hub.ledger, "--read-only") as (url, _):
+        text = (hub.ledger / "trust.toml").read_text().replace('"included"', '"audited"')
+        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{address}"\n'
+        trust.write_text(text + table)
+        options = ("--trust", trust, "--url", url)
+        code, facts = verify(hubledger, hub.model, *options)
+        assert (code, facts["failure"]["step"]) == (15, "monitor monitor.example")
+        state(url, site / "statement")
+        hub.record("r9", hub.sign(tmp_path / "later", b"later"), name="acme/other")
+        wait_until(lambda: tree_size(url) > 1)
+        code, facts = verify(hubledger, hub.model, *options)
+        assert (code, facts["log"], row(facts, "monitor monitor.example")["result"]) == (
+            0,
+            "INCLUDED_ONLY",
+            "ok",
+        )
+        assert hubledger("fetch-proof", NAME, *options, "--revision", "r1", "-o", proof)[0] == 0
+    for way in (("--from", proof), ("--offline",), ("--url", url)):
+        code, facts = verify(hubledger, hub.model, "--trust", trust, *way)
+        assert (code, row(facts, "monitor monitor.example")["result"]) == (0, "ok"), way
+    complete = text.replace('"audited"', '"complete"') + table
+    trust.write_text(complete)
+    code, facts = verify(hubledger, hub.model, "--trust", trust, "--from", proof)
+    assert (code, facts["failure"]["step"], facts["satisfied"]) == (15, "completeness", False)
+
+
+def tree_size(url):
+    return parse_checkpoint(parse_note(httpx.get(f"{url}/checkpoint").content).text).size
+
+
+def test_a_monitor_with_an_open_finding_stops_the_check_and_is_not_hidden_by_a_broken_address(
+    hubledger, hub, tmp_path
+):
+    site, trust = tmp_path / "site", tmp_path / "mine.toml"
+    site.mkdir()
+    found = OpenFindings(count=1, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
+    with published(site) as address, serving(hub.ledger, "--read-only") as (url, _):
+        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{address}"\n'
+        trust.write_text((hub.ledger / "trust.toml").read_text().replace('"included"', '"audited"') + table)
+        state(url, site / "statement", findings={"name:acme/tiny": found})
+        for _ in range(2):
+            code, facts = verify(hubledger, hub.model, "--trust", trust, "--url", url)
+            assert (code, facts["failure"]["actual"]) == (15, "open for this model: 1 high finding")
+            (site / "statement").write_text("<html>")
 
 
 # Python

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from ledger.client.trust import MAX_TRUST_BYTES, HubKey, TrustFile, format_trust, parse_trust
+from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.errors import ConfigError, LimitError, SignatureError
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.world import World, ed25519_key, p256_key, spki_of
@@ -19,7 +20,11 @@ def full() -> TrustFile:
         quorum="w2.example",
         require="complete",
         max_age=86_400,
-        monitors=(WORLD.cosigner("monitor.example").verifier,),
+        monitors=(
+            TrustedMonitor(key=WORLD.monitor("m1.example").verifier, max_age=3600),
+            TrustedMonitor(key=WORLD.monitor("m2.example").verifier, max_age=60, url="https://m2.example/s"),
+        ),
+        monitors_needed=1,
         update_key=Ed25519NoteSigner("hub.example/trust", ed25519_key("offline")).verifier,
         hub_keys=(
             HubKey(spki=spki_of(p256_key("hub")), first=0, end=100),
@@ -42,8 +47,8 @@ REFUSED = {
     "unknown setting": (
         ("require =", "requires ="),
         (
-            "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitors, "
-            "update_key, log, hub, got unknown"
+            "setting requires of the trust file: expected one of format, version, ledger, require, max_age, monitor, "
+            "monitors_needed, update_key, log, hub, got unknown"
         ),
     ),
     "unknown setting of the log": (
@@ -93,8 +98,12 @@ REFUSED = {
     ),
     "a setting twice": (("version = 1", "version = 1\nversion = 1"), "trust file: expected TOML, got"),
     "a monitor that is none": (
-        ('require = "included"', 'require = "included"\nmonitors = [1]'),
-        "setting monitors of the trust file: expected a list of vkeys, got 1",
+        ('require = "included"', 'require = "included"\nmonitor = [1]'),
+        "setting monitor of the trust file: expected tables, got 1",
+    ),
+    "a monitor whose statements may be of any age": (
+        ("[hub]\n", f'[[monitor]]\nvkey = "{WORLD.monitor().verifier.format()}"\n[hub]\n'),
+        "setting monitor.max_age of the trust file: expected a value, got nothing",
     ),
 }
 

@@ -1,0 +1,117 @@
+"""Holds an attestation against the event that it points at. Pure.
+
+An attestation is the hub's word, outside of the log: it says where to look and never suffices (architecture section 8). The event
+is proven as always; then the attestation must be by a key of the hub that counts there, and agree with it.
+"""
+
+from dataclasses import replace
+
+from ledger.attestation import is_passed
+from ledger.attestation.envelope import Attestation, agrees_with_itself
+from ledger.client.named import NamedResult
+from ledger.client.proof_extra import parse_extra
+from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.trust import TrustFile, load_hub_key
+from ledger.entry import verify_entry
+from ledger.errors import LedgerError
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.proof import parse_proof
+
+STEP = "attestation"
+_ANOTHER = "Ask the hub for a new attestation of the revision that you have"
+
+
+def check_attested(
+    found: NamedResult, attestation: Attestation, *, trust: TrustFile, now: int
+) -> NamedResult:
+    """Return the result of a check by name, with what the attestation is worth beside it."""
+    event, index = found.result.event, found.result.leaf_index
+    if event is None or index is None or found.result.log not in (LogResult.INCLUDED_ONLY, LogResult.STALE):
+        return _add(
+            found, Check(step=STEP, passed=None, against="a pointer: the event that it names is not proven")
+        )
+    pointer = attestation.pointer
+    if pointer.leaf_index < index:
+        return _fail(
+            found,
+            expected=f"the latest event of the revision, which is at leaf {index}",
+            actual=f"an attestation about leaf {pointer.leaf_index}",
+            causes=("the hub looked at the revision again since",),
+            model=ModelResult.SUPERSEDED,
+        )
+    if (wrong := _disagrees(found, attestation, trust)) is not None:
+        return _fail(found, expected=wrong[0], actual=wrong[1], causes=_LIES, log=LogResult.INVALID)
+    if now >= attestation.expires:
+        return _fail(
+            found,
+            expected="an attestation that has not expired",
+            actual=f"one that expired {now - attestation.expires} s ago",
+            causes=("it was made a while ago",),
+            log=LogResult.STALE,
+        )
+    levels = ", ".join(attestation.levels) or "nothing"
+    said = f"a pointer to leaf {index}, which was checked itself; it says {levels}, by key {attestation.entry.keyid[:16]}…"
+    return _add(found, Check(step=STEP, passed=True, against=said))
+
+
+_LIES = (
+    "the attestation was changed, or is of another hub",
+    "the hub says one thing in the log and another here",
+)
+
+
+def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -> tuple[str, str] | None:
+    """Return what was expected and what is there, where signature or contents do not fit the proven event."""
+    event, index = found.result.event, found.result.leaf_index
+    if event is None or index is None:
+        return None
+    try:
+        key = load_hub_key(trust.check_key(attestation.entry.keyid, index).spki)
+        verify_entry(attestation.entry, {attestation.entry.keyid: key})
+    except LedgerError as error:
+        return f"{error.what}: {error.expected}", str(error.actual)
+    pointer = attestation.pointer
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("ledger", trust.ledger, pointer.ledger),
+        ("leaf", index, pointer.leaf_index),
+        ("leaf hash", _leaf_hash(found.proof).hex(), pointer.leaf_hash.hex()),
+        ("policy", event.policy.sha256.hex(), pointer.policy_sha256.hex()),
+        ("manifest", event.manifest.sha256.hex(), attestation.manifest_sha256.hex()),
+        ("model", event.model.name, attestation.model),
+        ("hub", trust.hub, pointer.hub),
+        ("revision", event.model.revision, pointer.revision),
+        ("agreement of its own fields", True, agrees_with_itself(attestation)),
+        ("passed", is_passed(event), attestation.passed),
+    )
+    for what, ours, theirs in pairs:
+        if ours != theirs:
+            return f"{what} {ours}, as the event says", f"{what} {theirs}"
+    return None
+
+
+def _leaf_hash(proof: bytes) -> bytes:
+    """Return the leaf hash of a proof that was verified."""
+    return leaf_hash(parse_extra(parse_proof(proof).extra or b"").entry)
+
+
+def _add(found: NamedResult, check: Check) -> NamedResult:
+    return replace(found, result=replace(found.result, checks=(*found.result.checks, check)))
+
+
+def _fail(
+    found: NamedResult,
+    *,
+    expected: str,
+    actual: str,
+    causes: tuple[str, ...],
+    log: LogResult | None = None,
+    model: ModelResult | None = None,
+) -> NamedResult:
+    failure = Failure(step=STEP, expected=expected, actual=actual, causes=causes, next_step=_ANOTHER)
+    shown = _add(found, Check(step=STEP, passed=False, against=expected, found=actual))
+    result = replace(shown.result, satisfied=False, failure=shown.result.failure or failure)
+    if log is not None and result.log is LogResult.INCLUDED_ONLY:
+        result = replace(result, log=log, log_satisfied=False)
+    if model is not None and result.model in (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED):
+        result = replace(result, model=model)
+    return replace(shown, result=result)

@@ -1,0 +1,118 @@
+"""Where the statements of monitors come from: each monitor's address, and what was kept of it before."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ledger.client.proof_bundle import MAX_STATEMENTS, ProofBundle
+from ledger.client.proof_extra import parse_extra
+from ledger.client.trust import TrustFile
+from ledger.client.trust_source import open_source
+from ledger.client.trusted_monitor import TrustedMonitor
+from ledger.client.vouching import Stated
+from ledger.errors import LedgerError
+from ledger.log.fetch import Fetch
+from ledger.monitor_statement import MAX_STATEMENT_BYTES, MonitorStatement, verify_monitor_statement
+from ledger.tlog.checkpoint import Checkpoint, parse_checkpoint
+from ledger.tlog.proof import parse_proof
+from ledger.tlog.signed_note import parse_note
+
+_ATTEMPTS = 3
+"""How often a proof is asked for again because the log has grown while its links to the statements were fetched."""
+_IN_FLIGHT = 8
+
+_STRANGE_BYTES = 4096
+"""What is kept of an answer that is no statement of the monitor's: enough for the check to say what it was."""
+
+Connect = Callable[[str], Fetch]
+AskForProof = Callable[[int, int | None], bytes]
+"""``ask(leaf index, since)`` returns a proof of the leaf with a consistency proof from that size."""
+
+
+def _connect(url: str) -> Fetch:
+    return open_source(url, what="monitor")
+
+
+def hear_monitors(
+    trust: TrustFile, kept: Sequence[Stated] = (), *, connect: Connect = _connect
+) -> tuple[Stated, ...]:
+    """Return what each monitor that has an address says now, and of those that do not answer what was kept.
+
+    A monitor that is away, or says something that its key did not sign, stops nothing here: the check says so.
+    """
+    asked = [each for each in trust.monitors if each.url is not None]
+    with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="monitor") as pool:
+        answers = list(pool.map(lambda each: _hear(each, connect), asked))
+    heard = dict(zip(asked, answers, strict=True))
+    found: list[Stated] = []
+    for each in trust.monitors:
+        answer = heard.get(each)
+        if answer is not None and _read(answer, each) is not None:
+            found.append(answer)
+            continue
+        found += [replace(old, consistency=None) for old in kept if _read(old, each) is not None]
+        if answer is not None:
+            found.append(Stated(note=answer.note[:_STRANGE_BYTES]))
+    return tuple(dict.fromkeys(found))[:MAX_STATEMENTS]
+
+
+def _hear(monitor: TrustedMonitor, connect: Connect) -> Stated | None:
+    base, _, name = (monitor.url or "").rpartition("/")
+    try:
+        return Stated(note=connect(base)(name, max_bytes=MAX_STATEMENT_BYTES))
+    except LedgerError:
+        return None
+
+
+def _read(stated: Stated, monitor: TrustedMonitor) -> MonitorStatement | None:
+    try:
+        return verify_monitor_statement(stated.note, vkeys=[monitor.key])
+    except LedgerError:
+        return None
+
+
+def link_statements(
+    bundle: ProofBundle, stated: Sequence[Stated], trust: TrustFile, *, since: int | None, ask: AskForProof
+) -> ProofBundle:
+    """Return the bundle with the statements, each with the proof that links it to the checkpoint of the bundle's proof.
+
+    What cannot be linked, for whatever reason, is handed over as it is: the check says that it is not linked.
+    """
+    sizes = {size for each in stated if (size := _size_of(each, trust)) is not None}
+    try:
+        bundle, links = _link(bundle, sizes, since, ask)
+    except LedgerError:
+        links = {}
+    rows = (replace(each, consistency=links.get(_size_of(each, trust) or 0)) for each in stated)
+    return replace(bundle, stated=tuple(rows))
+
+
+def _link(
+    bundle: ProofBundle, sizes: set[int], since: int | None, ask: AskForProof
+) -> tuple[ProofBundle, dict[int, tuple[bytes, ...]]]:
+    """Ask for the links. A busy log publishes between two requests: then all is asked for again under the newer checkpoint."""
+    for _ in range(_ATTEMPTS):
+        tree, index = _tree_of(bundle.proof)
+        answers = {size: ask(index, size) for size in sorted(sizes) if 0 < size < tree.size}
+        if all(_tree_of(each)[0] == tree for each in answers.values()):
+            found = ((size, _consistency_of(each, size)) for size, each in answers.items())
+            return bundle, {size: hashes for size, hashes in found if hashes is not None}
+        bundle = replace(bundle, proof=ask(index, since))
+    return bundle, {}
+
+
+def _size_of(stated: Stated, trust: TrustFile) -> int | None:
+    found = (_read(stated, each) for each in trust.monitors)
+    return next((each.size for each in found if each is not None), None)
+
+
+def _tree_of(proof: bytes) -> tuple[Checkpoint, int]:
+    """Return the tree and index that a proof speaks of; nothing is verified here, which is done when it is checked."""
+    parsed = parse_proof(proof)
+    return parse_checkpoint(parse_note(parsed.checkpoint_note).text), parsed.index
+
+
+def _consistency_of(proof: bytes, size: int) -> tuple[bytes, ...] | None:
+    extra = parse_proof(proof).extra
+    found = None if extra is None else parse_extra(extra).consistency
+    return found.hashes if found is not None and found.size == size else None

@@ -1,0 +1,249 @@
+"""Whether monitors vouch for a proven event: docs/spec/monitor-statement.md. Pure.
+
+A statement is its monitor's word. It can be missing, too old, behind, not linked to the proof, or say that something is open; all
+of these are less than was asked for, and none accuses the log. One that contradicts the log's checkpoint is shown to be so by a
+valid proof, and stops every check; it convicts nobody, because only the log's own signatures do (architecture section 8).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from ledger.client.evidence import prefix_by_consistency
+from ledger.client.result import Failure
+from ledger.client.trusted_monitor import TrustedMonitor
+from ledger.errors import LedgerError, ProofError
+from ledger.monitor_statement import (
+    MonitorStatement,
+    OpenFindings,
+    verify_monitor_statement,
+)
+from ledger.tlog.checkpoint import Checkpoint
+
+MAX_AHEAD = 300
+"""Seconds that a monitor's clock may be ahead of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """A statement as it was handed over: nothing of it is verified.
+
+    ``consistency``: hashes of a proof from its size to the size of the checkpoint in the proof beside it.
+    """
+
+    note: bytes
+    consistency: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the statement must cover: the proven leaf, the checkpoint that it was proven under, and the event's histories."""
+
+    ledger: str
+    tree: Checkpoint
+    leaf_index: int
+    histories: tuple[str, ...]
+    now: int
+
+
+class Verdict(Enum):
+    """What one monitor's word is worth here."""
+
+    VOUCHES = auto()
+    NOT_ENOUGH = auto()
+    TOO_OLD = auto()
+    OPEN = auto()
+    CONTRADICTS = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What one monitor says: ``text`` where it vouches, else ``failure``."""
+
+    monitor: TrustedMonitor
+    verdict: Verdict
+    text: str = ""
+    failure: Failure | None = None
+
+
+def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Asked) -> Word:
+    """Return what a monitor says of an event, by the newest of its statements of this log."""
+    found, problem = _newest(monitor, stated, asked)
+    if found is None:
+        return _fails(
+            monitor,
+            Verdict.NOT_ENOUGH,
+            expected=f"a statement about {asked.tree.origin}, signed by the monitor",
+            actual=problem,
+            causes=("the monitor is away", "it does not follow this log"),
+            next_step="Try again later, or ask whoever runs the monitor",
+        )
+    statement, given = found
+    link = _check_link(monitor, statement, given, asked)
+    if link is not None and link.verdict is Verdict.CONTRADICTS:
+        return link
+    against = (
+        _check_reach(monitor, statement, asked)
+        or link
+        or _check_age(monitor, statement, asked)
+        or _check_open(monitor, statement, asked)
+    )
+    if against is not None:
+        return against
+    low = [f"{each} open" for each in (_open_for(statement, asked), statement.log) if each is not None]
+    return Word(
+        monitor=monitor,
+        verdict=Verdict.VOUCHES,
+        text=f"verified up to size {statement.size}, leaf {asked.leaf_index} among it, {_age(statement, asked)} s ago, "
+        f"at most {monitor.max_age} s; {' and '.join(low) or 'nothing open for this model'}",
+    )
+
+
+def _newest(
+    monitor: TrustedMonitor, stated: Iterable[Stated], asked: Asked
+) -> tuple[tuple[MonitorStatement, Stated] | None, str]:
+    """Return the newest statement by this key about this log; else in words why there is none."""
+    found: list[tuple[MonitorStatement, Stated]] = []
+    problem = "none"
+    for each in stated:
+        try:
+            statement = verify_monitor_statement(each.note, vkeys=[monitor.key])
+        except LedgerError as error:
+            problem = error.finding if problem == "none" else problem
+            continue
+        if (statement.ledger, statement.origin) == (asked.ledger, asked.tree.origin):
+            found.append((statement, each))
+        else:
+            problem = f"one about {statement.origin} of ledger {statement.ledger}"
+    return max(found, key=lambda each: (each[0].checked_at, each[0].size), default=None), problem
+
+
+def _fails(monitor: TrustedMonitor, verdict: Verdict, **said: object) -> Word:
+    failure = Failure(step=f"monitor {monitor.name}", **said)  # type: ignore[arg-type]
+    return Word(monitor=monitor, verdict=verdict, failure=failure)
+
+
+def _check_link(
+    monitor: TrustedMonitor, statement: MonitorStatement, given: Stated, asked: Asked
+) -> Word | None:
+    """Hold the monitor's tree against the checkpoint of the proof: one must be the beginning of the other."""
+    tree = asked.tree
+    theirs = Checkpoint(origin=statement.origin, size=statement.size, root_hash=statement.root_hash)
+    if theirs.size > tree.size:
+        return _not_linked(monitor, theirs, tree, "the checkpoint of the proof is older")
+    if theirs.size == 0:
+        return None
+    root = tree.root_hash
+    if theirs.size < tree.size:
+        if given.consistency is None:
+            return _not_linked(monitor, theirs, tree, "no consistency proof between them")
+        try:
+            root = prefix_by_consistency(theirs, tree, given.consistency).root
+        except ProofError as error:
+            return _not_linked(monitor, theirs, tree, error.finding)
+    if root == theirs.root_hash:
+        return None
+    return _fails(
+        monitor,
+        Verdict.CONTRADICTS,
+        expected=f"root {theirs.root_hash.hex()} at size {theirs.size}, which it verified",
+        actual=f"root {root.hex()} in the signed tree of {tree.size}",
+        causes=(
+            "the log showed you another tree than the monitor",
+            "the monitor is wrong, or its key was stolen",
+        ),
+        next_step="Do not load the model. Ask the monitor for the signed checkpoint that it saw and keep this proof: "
+        "two checkpoints that the log signed convict it, the monitor's word does not",
+    )
+
+
+def _not_linked(monitor: TrustedMonitor, theirs: Checkpoint, tree: Checkpoint, why: str) -> Word:
+    return _fails(
+        monitor,
+        Verdict.NOT_ENOUGH,
+        expected=f"a statement that is linked to the checkpoint of size {tree.size}",
+        actual=f"one of size {theirs.size}, not linked: {why}",
+        causes=(
+            "proof and statement were fetched at different times",
+            "the log is in Rekor, which proves no link",
+        ),
+        next_step="Fetch a new proof of the same event",
+    )
+
+
+def _check_reach(monitor: TrustedMonitor, statement: MonitorStatement, asked: Asked) -> Word | None:
+    if statement.size > asked.leaf_index:
+        return None
+    return _fails(
+        monitor,
+        Verdict.NOT_ENOUGH,
+        expected=f"a statement that reaches leaf {asked.leaf_index}",
+        actual=f"one of size {statement.size}",
+        causes=("the event is newer than the monitor's last round", "the monitor has stopped"),
+        next_step="Wait for the monitor's next round, then check again",
+    )
+
+
+def _age(statement: MonitorStatement, asked: Asked) -> int:
+    return max(0, asked.now - statement.checked_at)
+
+
+def _check_age(monitor: TrustedMonitor, statement: MonitorStatement, asked: Asked) -> Word | None:
+    ahead = statement.checked_at - asked.now
+    if ahead > MAX_AHEAD:
+        return _fails(
+            monitor,
+            Verdict.NOT_ENOUGH,
+            expected=f"a statement at most {MAX_AHEAD} s in the future",
+            actual=f"one {ahead} s ahead of this machine",
+            causes=("the clock of this machine is behind", "the clock of the monitor is ahead"),
+            next_step="Set the clock of this machine, then check again",
+        )
+    if (age := _age(statement, asked)) <= monitor.max_age:
+        return None
+    return _fails(
+        monitor,
+        Verdict.TOO_OLD,
+        expected=f"a statement at most {monitor.max_age} s old",
+        actual=f"one {age} s old",
+        causes=("the proof was fetched a while ago", "the monitor has stopped, or cannot reach the log"),
+        next_step="Fetch a new proof of the same event; if it is as old, ask whoever runs the monitor",
+    )
+
+
+def _open_for(statement: MonitorStatement, asked: Asked) -> OpenFindings | None:
+    return statement.open_for(asked.histories)
+
+
+def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, asked: Asked) -> Word | None:
+    """An overflowing statement lists nothing: an open finding could be about this model (docs/spec/monitor-statement.md)."""
+    model = _open_for(statement, asked)
+    if statement.not_listed:
+        actual = f"one could be: {statement.not_listed} models have open findings, too many to list"
+    elif model is not None and model.blocks:
+        actual = f"open for this model: {model}"
+    elif statement.log is not None and statement.log.blocks:
+        actual = f"open for the log itself: {statement.log}"
+    else:
+        return None
+    return _fails(
+        monitor,
+        Verdict.OPEN,
+        expected="no open finding",
+        actual=actual,
+        causes=("the signer of the model changed, and nobody has said yet that it is right",),
+        next_step="Read what the monitor found, and ask the hub or the publisher about it before you load the model",
+    )
+
+
+def vouch(words: Sequence[Word], needed: int) -> Word | None:
+    """Return the word that decides against what the trust file asks for, None where enough monitors vouch.
+
+    A contradiction and an open finding count whoever else vouches; then the first that is not enough.
+    """
+    for verdict in (Verdict.CONTRADICTS, Verdict.OPEN):
+        for word in words:
+            if word.verdict is verdict:
+                return word
+    missing = [word for word in words if word.verdict is not Verdict.VOUCHES]
+    return missing[0] if len(words) - len(missing) < needed else None
