@@ -270,6 +270,10 @@ def open_for_recording(
             stack.enter_context(writer_lock(directory / "lock"))
             hints = _hints(layout, config, keys, now=posix_of(now()))
             log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
+            if config.witness.policy:
+                from ledger.embedded.witnesses import open_witnesses
+
+                log_config = replace(log_config, witnesses=open_witnesses(config, directory, keys, stack))
             log: LocalLog | Outbox = _open_local(layout, log_config, stack)
             evidence = _open_evidence(layout, config)
         else:
