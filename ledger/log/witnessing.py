@@ -318,7 +318,9 @@ class Witnesses:
 
         Returns RestoredError where there is one under our key; else the witness is set aside until the next start.
         """
-        for fetch in (*self.config.newest, functools.partial(self._monitored, each.witness)):
+        own = functools.partial(self._monitored, each.witness)
+        shown: tuple[Callable[[], bytes], ...] = (*self.config.newest, own)
+        for fetch in shown:
             try:
                 theirs = verify_checkpoint(fetch(), origin=self.config.origin, keys=self.config.keys)
             except LedgerError:

@@ -5,13 +5,13 @@ import http.server
 import threading
 import time
 
+from ledger.encoding import format_base64, parse_base64
+from ledger.errors import LedgerError
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.cosignature import Cosigner
 from ledger.tlog.merkle import EMPTY_ROOT, verify_consistency
 from ledger.tlog.signed_note import open_note
 from ledger.tlog.witness import SIZE_TYPE
-from ledger.encoding import format_base64, parse_base64
-from ledger.errors import LedgerError
 from tests.world import ed25519_key
 
 
