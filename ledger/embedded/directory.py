@@ -230,9 +230,17 @@ class OpenLedger:
     recorder: Recorder[Any]
     instance: "Instance | None" = None
 
-    def publish(self) -> VerifiedCheckpoint | None:
-        """Publish what is durable, and bring the index up to it. In Rekor the outbox is drained later: None."""
+    def publish(self, *, quorum_within: float | None = None) -> VerifiedCheckpoint | None:
+        """Publish what is durable, and bring the index up to it. In Rekor the outbox is drained later: None.
+
+        ``quorum_within``: wait until witnesses made the quorum for it, these seconds at most.
+
+        Raises:
+            QuorumError: they have not, and it was waited for or is required; what was recorded is durable.
+        """
         if isinstance(self.log, LocalLog):
+            if quorum_within is not None:
+                self.log.await_quorum(quorum_within)
             return cast("Recorder[LocalLog]", self.recorder).publish()
         self.recorder.flush_index()
         return None

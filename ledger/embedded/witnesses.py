@@ -29,6 +29,11 @@ def load_policy(config: Config, root: pathlib.Path) -> TrustPolicy:
         ) from error
 
 
+def has_quorum(config: Config, root: pathlib.Path) -> bool:
+    """Whether the settings name witnesses and ask for a quorum of them. Raises ConfigError, LimitError."""
+    return bool(config.witness.policy) and load_policy(config, root).quorum is not None
+
+
 def open_witnesses(
     config: Config, root: pathlib.Path, keys: Keys, stack: contextlib.ExitStack
 ) -> Witnesses | None:

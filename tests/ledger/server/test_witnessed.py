@@ -15,6 +15,7 @@ from tests.fakes.witness import FakeWitness, serving
 from tests.ledger.server.conftest import AT
 from tests.ledger.server.events import body, lines
 from tests.ledger.server.test_reading import schema_of
+from tests.ledger.server.test_submitting import SigningHub
 from tests.ledger.server.test_writing import running
 
 
@@ -49,7 +50,8 @@ def test_a_witnessed_event_comes_with_a_proof_that_its_clients_accept(tmp_path, 
         counted = trust.policy.verify(found.json["checkpoint"].encode(), origin=trust.origin)
         assert [each.key for each in counted.cosignatures] == [trust.policy.witnesses[0].key, witness.key]
         answers = [
-            json.loads(each) for each in hub.batch(lines(body("u-2"), body("u-3")), wait="witnessed").body.splitlines()
+            json.loads(each)
+            for each in hub.batch(lines(body("u-2"), body("u-3")), wait="witnessed").body.splitlines()
         ]
         assert [each["checkpoint"] == answers[0]["checkpoint"] for each in answers] == [True, True]
         trust.policy.verify(answers[0]["checkpoint"].encode(), origin=trust.origin)
@@ -127,3 +129,30 @@ def test_a_service_starts_while_its_witness_is_away_and_catches_up(tmp_path, wit
         while hub.post(body("u-2"), wait="witnessed").status == 202:
             pass
         assert hub.get("/v1/event", id="u-1").status == 200
+
+
+@pytest.mark.parametrize(("wait", "status"), [("durable", 200), ("included", 200), ("witnessed", 200)])
+def test_signed_envelopes_are_answered_as_they_are_waited_for(tmp_path, witness, wait, status):
+    folder = witnessed_ledger(tmp_path / "ledger", witness)
+    with running(folder) as service:
+        assert service.post(body("first", name="other")).status == 201  # stores the manifest
+        hub = SigningHub(folder, service)
+        found = hub.submit(*hub.sign(hub.draft("acme/m", "r1").statement), wait=wait)
+        assert found.status == status
+        jsonschema.validate(found.json, schema_of("Appended"))
+        (entry,) = found.json["entries"]
+        assert ("proof" in entry) == (wait != "durable")
+        if wait == "witnessed":
+            trust = parse_trust((folder / "trust.toml").read_bytes())
+            trust.policy.verify(entry["checkpoint"].encode(), origin=trust.origin)
+            assert parse_proof(entry["proof"].encode()).index == entry["leafIndex"]
+
+
+def test_signed_envelopes_are_answered_in_time(tmp_path, witness):
+    folder = witnessed_ledger(tmp_path / "ledger", witness, wait_seconds=0.1)
+    with running(folder) as service:
+        assert service.post(body("first", name="other")).status == 201
+        witness.lie = (503, "text/plain", b"")
+        hub = SigningHub(folder, service)
+        found = hub.submit(*hub.sign(hub.draft("acme/m", "r1").statement), wait="witnessed")
+        assert (found.status, found.json["entries"][0]["reached"]) == (202, "durable")
