@@ -84,6 +84,18 @@ class TrustPolicy:
         """Whether cosignatures by these witnesses, by name, make the quorum; always where none is asked for."""
         return self.quorum is None or self._satisfied(self.quorum, set(witnesses))
 
+    def time_of(self, cosignatures: Sequence[Cosignature]) -> int | None:
+        """Return as of when cosignatures say that a checkpoint is the newest (POSIX seconds); None where they do not.
+
+        Where a quorum is asked for, that is when the last cosigner without whom it is not met signed: the log's own clock,
+        or one witness of three, cannot make an old checkpoint young.
+        """
+        names = {each.key: each.name for each in self.witnesses}
+        for time in sorted({each.timestamp for each in cosignatures}, reverse=True):
+            if self.is_met_by(names[each.key] for each in cosignatures if each.timestamp >= time):
+                return time
+        return None
+
     def _satisfied(self, name: str, signed: set[str]) -> bool:
         """Evaluate in the order of definition: members come before their group, so nothing recurses."""
         holds = {witness.name: witness.name in signed for witness in self.witnesses}
