@@ -54,9 +54,14 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 )
 @click.option("--no-wait", is_flag=True, help="In Rekor: accept the event, and leave it pending.")
 @click.option(
+    "--wait-witnessed",
+    is_flag=True,
+    help="In a log of its own: wait until its quorum of witnesses cosigned the event's checkpoint.",
+)
+@click.option(
     "--wait-seconds",
     type=click.FloatRange(min=0),
-    help="In Rekor: how long to wait for the place in the log.  [default: 60]",
+    help="In Rekor, or with --wait-witnessed: how long to wait.  [default: 60]",
 )
 @json_option
 def command(  # noqa: PLR0917 - click passes each option
@@ -78,6 +83,7 @@ def command(  # noqa: PLR0917 - click passes each option
     proof_out: pathlib.Path | None,
     wait_seconds: float | None,
     *,
+    wait_witnessed: bool,
     no_wait: bool,
     private: bool,
     start_unchecked: bool,
@@ -114,6 +120,7 @@ def command(  # noqa: PLR0917 - click passes each option
             start_unchecked=start_unchecked,
             proof_out=proof_out,
             wait=0.0 if no_wait else wait_seconds,
+            witnessed=wait_witnessed,
             progress=advance,
         )
     if as_json:

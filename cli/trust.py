@@ -219,6 +219,54 @@ def sign(
 
 
 @command.command()
+@click.argument("file", type=_FILE)
+@click.argument("policy", type=_FILE)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    required=True,
+    help="Where to write the new version; it may be FILE itself, where nobody has that yet.",
+)
+@click.option(
+    "--max-age",
+    type=click.IntRange(min=1),
+    help="Set max_age: how old a counted cosignature may be, in seconds.",
+)
+@json_option
+def witnesses(
+    file: pathlib.Path, policy: pathlib.Path, output: pathlib.Path, max_age: int | None, *, as_json: bool
+) -> None:
+    """Write the next version of the trust file FILE, whose clients ask for the witnesses and the quorum of POLICY.
+
+    POLICY is a c2sp.org/tlog-policy, such as the one that witness.policy in the settings names. Then sign and publish the
+    new version, as any other.
+    """
+    from dataclasses import replace
+
+    from ledger.client.trust import MAX_TRUST_BYTES, format_trust, parse_trust
+    from ledger.embedded.witnesses import with_witnesses
+    from ledger.storage.directory import read_file, write_file_durably
+    from ledger.tlog.trust_policy import MAX_POLICY_BYTES, parse_policy
+
+    old = parse_trust(read_file(file, max_bytes=MAX_TRUST_BYTES))
+    new = with_witnesses(old, parse_policy(read_file(policy, max_bytes=MAX_POLICY_BYTES)))
+    new = new if max_age is None else replace(new, max_age=max_age)
+    data = format_trust(new)
+    write_file_durably(output, data, mode=0o644)
+    if as_json:
+        echo_json({"file": str(output), "version": new.version, "sha256": _hash(data)})
+        return
+    click.echo(
+        f"Wrote version {new.version} of the trust file of {printable(new.ledger)}: {printable(str(output))}"
+    )
+    for each in new.policy.witnesses:
+        click.echo(f"  witness   {printable(each.key.format())}  ({printable(each.name)})")
+    click.echo(f"  quorum    {printable(new.policy.quorum or 'none')}")
+    click.echo(f"  sha256    {_hash(data)}")
+
+
+@command.command()
 @click.argument("directory", type=click.Path(path_type=pathlib.Path))
 @click.argument("file", type=_FILE)
 @json_option

@@ -67,6 +67,43 @@ class AnchorConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessConfig:
+    """The table ``[witness]``: who cosigns the checkpoints of a local log. Each field's comment is its manual page."""
+
+    # A c2sp.org/tlog-policy with an address for each witness: a file, relative to the directory, or the text itself if it
+    # has a line break. Empty: nobody is asked.
+    policy: str = ""
+    # Whether a checkpoint is shown only with the policy's quorum. false: it is shown all the same (best effort).
+    required: bool = False
+    # Seconds that a witness has for its whole answer.
+    timeout: float = 5.0
+    # Seconds between two requests to one witness, at least: what its operator permits.
+    interval: float = 1.0
+    # Age in seconds at which a cosignature is asked for anew, though the log did not grow.
+    refresh: float = 3600.0
+    # Entries that may be durable and not shown while a required quorum is missing; more are refused with 503.
+    backlog: int = 100_000
+    # Seconds that a request of the service with wait=witnessed, or any while a required quorum is missing, waits at most.
+    wait_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.required and not self.policy:
+            raise ConfigError("witness.required", expected="false without witness.policy", actual="true")
+        for name, least, most in (
+            ("timeout", 0.1, 60),
+            ("interval", 0, 86_400),
+            ("refresh", 1, 30 * 86_400),
+            ("wait_seconds", 0.1, 600),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ConfigError(
+                    f"witness.{name}", expected=f"{least} to {most} seconds", actual=getattr(self, name)
+                )
+        if not 1 <= self.backlog <= 10_000_000:
+            raise ConfigError("witness.backlog", expected="1 to 10000000", actual=self.backlog)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """The table ``[serve]``: how `hubledger serve` answers. Each field's comment is its manual page."""
 
@@ -129,6 +166,8 @@ class Config:
     rekor: RekorConfig = field(default_factory=RekorConfig)
     # The table [anchor]: where a local log's checkpoints are anchored.
     anchor: AnchorConfig = field(default_factory=AnchorConfig)
+    # The table [witness]: who cosigns a local log's checkpoints.
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
     # The table [serve]: how the service answers.
     serve: ServeConfig = field(default_factory=ServeConfig)
 
@@ -215,9 +254,10 @@ def parse_config(data: bytes) -> Config:
     return Config(**_checked(table, Config))
 
 
-_TABLES: dict[str, type[RekorConfig] | type[AnchorConfig] | type[ServeConfig]] = {
+_TABLES: dict[str, type[RekorConfig] | type[AnchorConfig] | type[WitnessConfig] | type[ServeConfig]] = {
     "rekor": RekorConfig,
     "anchor": AnchorConfig,
+    "witness": WitnessConfig,
     "serve": ServeConfig,
 }
 _WANTED: dict[object, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
@@ -269,4 +309,4 @@ def _line(name: str, value: object) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")

@@ -22,7 +22,8 @@
     │   ├── SourceError                an outside source did not answer, or not in its protocol
     │   ├── WriterLockedError          another process writes this directory
     │   ├── HeadMovedError             a history grew between the decision and the commit: decide again
-    │   └── FrozenError                a log that takes no more entries, or none any more
+    │   ├── FrozenError                a log that takes no more entries, or none any more
+    │   └── QuorumError                witnesses that must cosign a checkpoint have not: it is not shown
     └── StorageError               my storage is in doubt: stop
         ├── CorruptError               stored bytes that cannot be what was stored
         ├── RestoredError              this directory is older than what the log has already shown
@@ -232,6 +233,13 @@ class FrozenError(UnavailableError):
 
     exit_code = 54
     default_next_step = "Get the newest signing configuration: the log goes on in another shard"
+
+
+class QuorumError(UnavailableError):
+    """Witnesses whose cosignatures are required, or waited for, have not cosigned the checkpoint."""
+
+    exit_code = 55
+    default_next_step = "What was recorded is durable; it is shown as soon as enough witnesses answer"
 
 
 class StorageError(LedgerError):

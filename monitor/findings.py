@@ -53,6 +53,7 @@ class Kind(StrEnum):
     LOG_KEY_REFUSED = "log-key-refused"
     LOG_MALFORMED = "log-malformed"
     LOG_STALE = "log-stale"
+    LOG_UNWITNESSED = "log-unwitnessed"
     LOG_UNREACHABLE = "log-unreachable"
     CLOCK_BACKWARDS = "clock-backwards"
 
@@ -75,14 +76,17 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.LOG_KEY_REFUSED: (Alert.FINDING, Severity.CRITICAL),
     Kind.LOG_MALFORMED: (Alert.MALFORMED, Severity.HIGH),
     Kind.LOG_STALE: (Alert.STALE, Severity.MEDIUM),
+    Kind.LOG_UNWITNESSED: (Alert.OPERATIONAL, Severity.MEDIUM),
     Kind.LOG_UNREACHABLE: (Alert.OPERATIONAL, Severity.LOW),
     Kind.CLOCK_BACKWARDS: (Alert.OPERATIONAL, Severity.MEDIUM),
 }
 """The class and severity of each kind: one table, so that a page on somebody's telephone never depends on a mood."""
 
-PASSING = frozenset((Kind.LOG_MALFORMED, Kind.LOG_STALE, Kind.LOG_UNREACHABLE, Kind.LOG_KEY_REFUSED))
+PASSING = frozenset(
+    (Kind.LOG_MALFORMED, Kind.LOG_STALE, Kind.LOG_UNREACHABLE, Kind.LOG_KEY_REFUSED, Kind.LOG_UNWITNESSED)
+)
 """States of a log: told once while they last, and once more when they come back after somebody resolved them."""
-OVER_BY_ITSELF = (Kind.LOG_STALE, Kind.LOG_UNREACHABLE)
+OVER_BY_ITSELF = (Kind.LOG_STALE, Kind.LOG_UNREACHABLE, Kind.LOG_UNWITNESSED)
 """Those that are resolved by themselves when the log can be checked again. The others want a person."""
 
 

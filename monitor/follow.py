@@ -109,7 +109,7 @@ class Follower:
         try:
             fetched = self._fetch_checkpoint(now)
             target = fetched.checkpoint.size
-            problem = self._follow(fetched)
+            problem = self._follow(fetched) or self._check_quorum(fetched)
         except StorageError:
             raise
         except LedgerError as error:
@@ -178,6 +178,18 @@ class Follower:
             Kind.LOG_STALE,
             f"The log {self._log.name} shows size {fetched.checkpoint.size}, and it has signed {most} before: an old copy or a "
             "cache answers; ask its operator, and do not take what it shows for the newest.",
+        )
+
+    def _check_quorum(self, fetched: VerifiedCheckpoint) -> str:
+        """Say where clients of the trust file would not take this checkpoint; what it covers was looked at all the same."""
+        policy = self._log.trust.policy
+        found = {each.key for each in verify_cosignatures(fetched, [each.key for each in policy.witnesses])}
+        if policy.is_met_by(each.name for each in policy.witnesses if each.key in found):
+            return ""
+        return self._report(
+            Kind.LOG_UNWITNESSED,
+            f"The checkpoint that the log {self._log.name} shows lacks the quorum {policy.quorum} of your trust file: nobody "
+            "but the log vouches that others see the same; ask its operator which witnesses answer.",
         )
 
     # 3. Replay

@@ -201,11 +201,13 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         state.failed(
             explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
         )
-    if not state.cosignatures:
+    dated = trust.policy.time_of(state.cosignatures)
+    if dated is None:
         state.skipped(AGE_STEP, "age unknown: no timestamped cosignature by a key of the trust file")
         return
-    age = max(0, now - max(each.timestamp for each in state.cosignatures))
-    shown = f"{age} s old by its newest counted cosignature"
+    age = max(0, now - dated)
+    by = "newest counted cosignature" if trust.policy.quorum is None else f"quorum {trust.policy.quorum}"
+    shown = f"{age} s old by its {by}"
     if trust.max_age is None:
         state.skipped(AGE_STEP, f"the trust file sets no max_age; the checkpoint is {shown}")
     elif age <= trust.max_age:

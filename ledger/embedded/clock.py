@@ -3,6 +3,9 @@
 import time
 from datetime import UTC, datetime
 
+DEFAULT_WAIT = 60.0
+"""Seconds that a recording waits for its place in Rekor, or for witnesses: several checkpoints of the public log."""
+
 
 def utc_now() -> str:
     """Return the time as statements carry it: RFC 3339, UTC, whole seconds."""

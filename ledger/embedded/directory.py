@@ -230,9 +230,17 @@ class OpenLedger:
     recorder: Recorder[Any]
     instance: "Instance | None" = None
 
-    def publish(self) -> VerifiedCheckpoint | None:
-        """Publish what is durable, and bring the index up to it. In Rekor the outbox is drained later: None."""
+    def publish(self, *, quorum_within: float | None = None) -> VerifiedCheckpoint | None:
+        """Publish what is durable, and bring the index up to it. In Rekor the outbox is drained later: None.
+
+        ``quorum_within``: wait until witnesses made the quorum for it, these seconds at most.
+
+        Raises:
+            QuorumError: they have not, and it was waited for or is required; what was recorded is durable.
+        """
         if isinstance(self.log, LocalLog):
+            if quorum_within is not None:
+                self.log.await_quorum(quorum_within)
             return cast("Recorder[LocalLog]", self.recorder).publish()
         self.recorder.flush_index()
         return None
@@ -270,6 +278,10 @@ def open_for_recording(
             stack.enter_context(writer_lock(directory / "lock"))
             hints = _hints(layout, config, keys, now=posix_of(now()))
             log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
+            if config.witness.policy:
+                from ledger.embedded.witnesses import open_witnesses
+
+                log_config = replace(log_config, witnesses=open_witnesses(config, directory, keys, stack))
             log: LocalLog | Outbox = _open_local(layout, log_config, stack)
             evidence = _open_evidence(layout, config)
         else:

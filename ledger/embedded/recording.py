@@ -11,10 +11,11 @@ from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.trust_material import TrustMaterial
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.config import Config, load_config
-from ledger.embedded.clock import posix_of, utc_now
+from ledger.embedded.clock import DEFAULT_WAIT, posix_of, utc_now
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording
+from ledger.embedded.witnesses import has_quorum
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
 from ledger.event import Model, VerificationEvent, escape_name
@@ -84,24 +85,33 @@ def record_revision(
     start_unchecked: bool = False,
     proof_out: pathlib.Path | None = None,
     wait: float | None = None,
+    witnessed: bool = False,
     progress: Progress | None = None,
     now: Callable[[], str] = utc_now,
 ) -> dict[str, Any]:
     """Verify and record one revision, publish it, and return its receipt as JSON facts.
 
     A ledger in Rekor accepts it, submits it and waits for its place there for ``wait`` seconds (0: not at all; None: as
-    long as is usual); without one by then the receipt says that it is pending.
+    long as is usual); without one by then the receipt says that it is pending. ``witnessed``: a log of our own is waited
+    for until its quorum of witnesses cosigned the event's checkpoint, as long.
 
     Raises:
-        UsageError: ``wait`` where the log is our own.
+        UsageError: ``wait`` where the log is our own, unless for witnesses; ``witnessed`` where no quorum is asked for.
+        QuorumError: the event is durable, and witnesses that are required or waited for have not cosigned it.
         ConflictError: the event id stands for other facts. RestoredError, WriterLockedError, WriteError: the ledger
             cannot be written. NotFoundError, SourceError: the files cannot be read.
     """
     config = load_config(directory)
-    if config.log == "local" and wait is not None:
+    if witnessed and (config.log != "local" or not has_quorum(config, directory)):
+        raise UsageError(
+            "--wait-witnessed",
+            expected="a log of its own whose witness.policy names a quorum",
+            actual="a ledger in Rekor" if config.log != "local" else "none",
+        )
+    if config.log == "local" and wait is not None and not witnessed:
         raise UsageError(
             "--wait-seconds and --no-wait",
-            expected="a ledger in Rekor",
+            expected="a ledger in Rekor, or --wait-witnessed",
             actual="one with a log of its own",
             next_step="Leave them out: what is recorded is in the log when the command ends",
         )
@@ -123,24 +133,26 @@ def record_revision(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked, now=now
     ) as ledger:
         receipt = record_findings(ledger, request, findings)
-        logged = _log_receipt(ledger, receipt, proof_out)
+        seconds = DEFAULT_WAIT if wait is None else wait
+        logged = _log_receipt(ledger, receipt, proof_out, quorum_within=seconds if witnessed else None)
         named = dict.fromkeys(each.sha256 for each in named_digests(receipt.event))
         withheld = [each.hex() for each in named if ledger.evidence.withdrawn(each) is not None]
     # From here on without the writer's lock: others record while this one waits.
     if config.log == "local":
         anchor_if_due(directory, config, now=posix_of(now()))
     else:
-        from ledger.embedded.submitting import DEFAULT_WAIT, submit_event
+        from ledger.embedded.submitting import submit_event
 
-        seconds = DEFAULT_WAIT if wait is None else wait
         logged = submit_event(directory, receipt.leaf_index, wait=seconds, proof_out=proof_out)
     # What was withdrawn does not come back with a later recording: the event names it, and its bytes are not kept.
     return receipt_facts(receipt) | logged | ({"withheld": withheld} if withheld else {})
 
 
-def _log_receipt(ledger: OpenLedger, receipt: Receipt, proof_out: pathlib.Path | None) -> dict[str, Any]:
+def _log_receipt(
+    ledger: OpenLedger, receipt: Receipt, proof_out: pathlib.Path | None, *, quorum_within: float | None
+) -> dict[str, Any]:
     """Publish what was recorded, where the log is our own; returns where it is as JSON facts."""
-    checkpoint = ledger.publish()
+    checkpoint = ledger.publish(quorum_within=quorum_within)
     mirror_digests(ledger)
     if checkpoint is None or not isinstance(ledger.log, LocalLog):
         return {}

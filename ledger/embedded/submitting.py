@@ -19,8 +19,6 @@ from ledger.storage.directory import write_file_durably
 from ledger.storage.outbox import OutboxStore, Pending
 
 Progress = Callable[[int, int], None]
-DEFAULT_WAIT = 60.0
-"""Seconds that a recording waits for its place in Rekor: several checkpoints of the public log."""
 _LOOK = 0.5
 """Seconds between two looks at how much is left."""
 _BREATH = 0.25

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ledger.errors import LedgerError, RestoredError, SourceError
 from ledger.log.fetch import fetch_from_url
+from ledger.log.witnessing import Answer
 from ledger.tlog.checkpoint import Checkpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
 
@@ -67,10 +68,12 @@ def check_not_restored(
     root_at: RootAt,
     origin: str,
     keys: Sequence[VerifierKey],
+    sizes: Sequence[Answer] = (),
 ) -> None:
-    """Compare our newest signed checkpoint with what the sources know.
+    """Compare our newest signed checkpoint with what the sources know, and with the ``sizes`` that witnesses saw last.
 
-    A checkpoint that does not verify under our key says nothing about us: that source did not answer.
+    A checkpoint that does not verify under our key says nothing about us: that source did not answer. The word of a
+    witness is enough here, where the operator can look before anything is lost.
 
     Raises:
         RestoredError: a source knows a newer checkpoint of ours, or another root for a size that we have.
@@ -84,13 +87,29 @@ def check_not_restored(
             failures.append(f"{source.name}: {error.finding}")
             continue
         compare(source.name, theirs.checkpoint, signed=signed, root_at=root_at)
-    if sources and len(failures) == len(sources):
+    for answer in sizes:
+        if answer.size is None:
+            failures.append(f"{answer.name}: {answer.problem}")
+        else:
+            _compare_size(answer, answer.size, signed)
+    if failures and len(failures) == len(sources) + len(sizes):
         raise SourceError(
             "comparing this log with what the outside knows",
             expected="one source that answers",
             actual="; ".join(failures),
             next_step="Make a source reachable, or start once with --start-unchecked if you are sure "
             "that this directory was never restored from a copy",
+        )
+
+
+def _compare_size(answer: Answer, size: int, signed: Checkpoint) -> None:
+    if size > signed.size:
+        raise RestoredError(
+            f"size that the witness {answer.name} saw last",
+            expected=f"at most {signed.size}, the newest that we signed",
+            actual=str(size),
+            next_step="This directory is older than what was cosigned: restore the newest copy. Where that is the newest, "
+            "the witness is wrong: take it out of the policy, or start once with --start-unchecked",
         )
 
 

@@ -20,6 +20,7 @@ from ledger.errors import (
     LedgerError,
     LimitError,
     NotFoundError,
+    QuorumError,
     RestoredError,
     StorageError,
     WriteError,
@@ -31,6 +32,7 @@ from ledger.log.freshness import Hint, Source, check_not_restored, take_hints
 from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit, interrupted
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
+from ledger.log.witnessing import Witnesses
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
@@ -60,7 +62,7 @@ class LocalLogConfig:
     """What one log needs to know of itself.
 
     ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` and ``hints`` are
-    asked before the first write unless ``start_unchecked``.
+    asked before the first write unless ``start_unchecked``; so are ``witnesses``, which cosign what is published.
     """
 
     origin: str
@@ -70,6 +72,7 @@ class LocalLogConfig:
     sources: Sequence[Source] = ()
     hints: Sequence[Hint] = ()
     start_unchecked: bool = False
+    witnesses: Witnesses | None = None
 
     def __post_init__(self) -> None:
         if self.publish_interval < MIN_PUBLISH_INTERVAL:
@@ -104,10 +107,12 @@ class LocalLog:
         self._failure: LedgerError | None = None
         self._writable = False
         self._next_publication = 0.0
+        self._lacking = False  # the newest signed checkpoint may not be shown: its quorum is missing
         self._admissions = Admissions(commits.lookup)
         self.published = PublishedLog(objects.get, origin=config.origin, keys=config.keys)
         self._state = commits.load()
         self._edge = self._load_edge()
+        self._unshown = self._state.target_size > self._state.published_size
 
     # Opening
 
@@ -151,6 +156,9 @@ class LocalLog:
             return
         signed = self._signed()
         self._check_own_checkpoint(signed.checkpoint)
+        witnesses = self._config.witnesses
+        if witnesses is not None:
+            witnesses.remember(signed)
         if self._config.start_unchecked:
             _logger.warning(
                 "writing without asking the outside (--start-unchecked), size %d", self._state.size
@@ -162,6 +170,7 @@ class LocalLog:
                 root_at=self._root_at,
                 origin=self._config.origin,
                 keys=self._config.keys,
+                sizes=[] if witnesses is None else witnesses.newest_sizes(signed),
             )
             take_hints(self._config.hints, signed=signed.checkpoint, root_at=self._root_at)
         self._writable = True
@@ -216,9 +225,21 @@ class LocalLog:
 
         Raises:
             RestoredError, SourceError: this directory may not be written.
+            QuorumError: too much waits already for witnesses that must cosign it.
             WriteError: nothing of this call was answered; the log must be opened again.
         """
+        self._check_backlog()
         return self._waiting.submit(submissions)
+
+    def _check_backlog(self) -> None:
+        witnesses, state = self._config.witnesses, self._state
+        if self._lacking and witnesses and state.size - state.published_size >= witnesses.config.backlog:
+            raise QuorumError(
+                "entries that wait for the quorum of witnesses",
+                expected=f"fewer than {witnesses.config.backlog}",
+                actual=str(state.size - state.published_size),
+                next_step="Nothing of this was recorded: try again when enough witnesses answer",
+            )
 
     def lookup(
         self, events: Sequence[bytes], heads: Sequence[str]
@@ -270,23 +291,137 @@ class LocalLog:
         """Show everything that is durable now; waits until ``publish_interval`` has passed since the last time.
 
         Raises:
+            QuorumError: witnesses that must cosign it have not; it is tried again by the next call, with what is durable then.
             WriteError: a write failed; nothing smaller or other than the stored size is ever shown.
         """
         with self._publisher:
-            wanted = self._state.size
-            if self._state.published_size < wanted and (wait := self._next_publication - self._clock()) > 0:
-                self._pause(wait)
+            self._await_turn()
             with self._writer:
                 self._make_writable()
                 state = self._state
-                if state.published_size == state.size:
-                    return self._signed()
+                is_new = state.published_size < state.size
+                if is_new:
+                    self._check_askable()
+                    with self._stopping("publishing"):
+                        # The size to publish is stored before it is signed. If we stop here, a restart signs just it.
+                        self._save(replace(state, target_size=state.size, target_root=state.root))
+            if not is_new:
                 with self._stopping("publishing"):
-                    # The size to publish is stored before it is signed. If we stop here, a restart signs just it.
-                    self._save(replace(state, target_size=state.size, target_root=state.root))
+                    return self._refresh()
             self._next_publication = self._clock() + self._config.publish_interval
             with self._stopping("publishing"):
-                return self._finish_publication()
+                verified = self._finish_publication()
+        if self._lacking:
+            raise self._missing(verified.checkpoint)
+        return verified
+
+    def _await_turn(self) -> None:
+        """Wait until readers, and witnesses that must be asked, may have the next checkpoint."""
+        if self._state.published_size == self._state.size:
+            return
+        wait = self._next_publication - self._clock()
+        witnesses = self._config.witnesses
+        if witnesses is not None and witnesses.config.required:
+            wait = max(wait, witnesses.permitted_in())
+        if wait > 0:
+            self._pause(wait)
+
+    def _check_askable(self) -> None:
+        """Sign nothing larger while a checkpoint waits for witnesses and none of them may be asked: that only makes tiles."""
+        witnesses = self._config.witnesses
+        if self._lacking and witnesses is not None:
+            signed = self._signed().checkpoint
+            if not witnesses.is_met(signed) and not witnesses.can_ask(signed):
+                raise self._missing(signed)
+
+    def _missing(self, checkpoint: Checkpoint) -> QuorumError:
+        witnesses = self._config.witnesses
+        return QuorumError(
+            f"cosignatures of the checkpoint of size {checkpoint.size}",
+            expected=f"the quorum {witnesses.config.policy.quorum if witnesses else None}",
+            actual=witnesses.problems(checkpoint) if witnesses else "none",
+        )
+
+    def is_witnessed(self, checkpoint: Checkpoint) -> bool:
+        """Whether witnesses are asked, want a quorum, and have made it for exactly this checkpoint."""
+        witnesses = self._config.witnesses
+        has_quorum = witnesses is not None and witnesses.config.policy.quorum is not None
+        return has_quorum and witnesses is not None and witnesses.is_met(checkpoint)
+
+    @property
+    def witnesses(self) -> Witnesses | None:
+        """Who is asked to cosign, if anybody is."""
+        return self._config.witnesses
+
+    def due(self) -> float | None:
+        """In how many seconds ``publish`` is to be called for the sake of witnesses, though nothing is new; None: never."""
+        witnesses = self._config.witnesses
+        return None if witnesses is None else witnesses.due(self._signed().checkpoint)
+
+    def await_quorum(self, seconds: float) -> VerifiedCheckpoint:
+        """Publish until a shown checkpoint covers what is durable now and has its quorum.
+
+        Raises:
+            QuorumError: it has not after ``seconds``; what is durable stays so.
+        """
+        deadline, wanted = self._clock() + seconds, self._state.size
+        while True:
+            try:
+                verified = self.publish()
+            except QuorumError:
+                verified = self._signed()
+            else:
+                if verified.checkpoint.size >= wanted and self.is_witnessed(verified.checkpoint):
+                    return verified
+            left = deadline - self._clock()
+            if left <= 0:
+                raise self._missing(verified.checkpoint)
+            self._pause(min(left, max(0.05, self.due() or 0.0)))
+
+    def _refresh(self) -> VerifiedCheckpoint:
+        """Take cosignatures that came late, and ask for fresh ones where they are due; the size stays what it is."""
+        signed, witnesses = self._signed(), self._config.witnesses
+        if witnesses is None:
+            return signed
+        self._ask(witnesses, signed, wait=False)
+        if witnesses.merge(signed) == signed.note:
+            return signed
+        # Signed once more, so that the log's own cosignature is dated anew as well; it is the same checkpoint.
+        verified = self._store_cosigned(self._verify_own(self._config.sign(signed.checkpoint)))
+        # If we stop here, the older signatures are shown: a restart shows these.
+        self._objects.replace("checkpoint", verified.note)
+        return verified
+
+    def _store_cosigned(self, signed: VerifiedCheckpoint) -> VerifiedCheckpoint:
+        """Store a signed checkpoint with the cosignatures that there are."""
+        witnesses = self._config.witnesses
+        verified = signed if witnesses is None else self._verify_own(witnesses.merge(signed))
+        if verified.note != self._state.signed_note:
+            with self._writer:
+                self._save(replace(self._state, signed_note=verified.note))
+        return verified
+
+    def _verify_own(self, note: bytes) -> VerifiedCheckpoint:
+        return verify_checkpoint(note, origin=self._config.origin, keys=self._config.keys)
+
+    def _cosign(self, signed: VerifiedCheckpoint) -> VerifiedCheckpoint:
+        """Ask the witnesses, and say whether the checkpoint may be shown."""
+        witnesses = self._config.witnesses
+        if witnesses is None:
+            return signed
+        if not witnesses.is_met(signed.checkpoint) or witnesses.config.policy.quorum is None:
+            self._ask(witnesses, signed, wait=True)
+        verified = self._store_cosigned(signed)
+        self._lacking = witnesses.config.required and not witnesses.is_met(signed.checkpoint)
+        return verified
+
+    def _ask(self, witnesses: Witnesses, signed: VerifiedCheckpoint, *, wait: bool) -> None:
+        """Ask for cosignatures. A newer checkpoint of ours that this leads to stops this log for good."""
+        try:
+            witnesses.ask(signed, self.published.prove_consistency, wait=wait)
+        except RestoredError as error:
+            self._failure = error
+            raise
 
     def _finish_publication(self) -> VerifiedCheckpoint:
         """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""
@@ -301,15 +436,23 @@ class LocalLog:
         growth = objects_for_growth(published, target)
         self._objects.put((part.path, self._edge.object_bytes(part)) for part in growth)
         # If we stop here, objects exist that nobody may ask for yet: they are written again, with equal bytes.
-        # (c) Show it.
+        # (c) Cosignatures, stored with the checkpoint. Where they are required and missing, it is not shown; its tiles stay.
+        verified = self._cosign(verified)
+        if self._lacking:
+            self._unshown = True
+            return verified
+        # If we stop here, it has its cosignatures and is not shown: a restart shows it with them.
+        # (d) Show it.
         self._objects.replace("checkpoint", verified.note)
-        # If we stop here, it is shown and still counted as pending: (b) and (c) run again without effect.
+        # If we stop here, it is shown and still counted as pending: (b) to (d) run again without effect.
         with self._writer:
             self._save(replace(self._state, published_size=target))
             self._edge.trim(target)
-        # (d) Partial objects whose full object exists now. If we stop here, some stay; they are harmless.
-        for folder in _outgrown(published, target):
+        # (e) Partial objects whose full object exists now. If we stop here, some stay; they are harmless.
+        folders = _partial_folders(growth) if self._unshown else _outgrown(published, target)
+        for folder in folders:
             self._objects.delete(list(self._objects.names(folder)))
+        self._unshown = False
         return verified
 
     def _sign_target(self, last: Checkpoint) -> VerifiedCheckpoint:
@@ -391,6 +534,13 @@ def _parse_batch(first: int, data: bytes) -> list[bytes]:
         raise CorruptError(
             f"pending batch at {first}", expected="length-prefixed entries", actual=error.finding
         ) from error
+
+
+def _partial_folders(growth: Sequence[Tile | EntryBundle]) -> Iterator[str]:
+    """Folders of partial objects beside every full object: of sizes that were signed and never shown."""
+    for part in growth:
+        if part.width == TILE_WIDTH:
+            yield f"{part.path}.p"
 
 
 def _outgrown(published: int, target: int) -> Iterator[str]:

@@ -171,6 +171,7 @@ PROBLEM_OF: dict[type[errors.LedgerError], Problem] = {
     errors.WriterLockedError: UNAVAILABLE,
     errors.HeadMovedError: HEAD_MOVED,
     errors.FrozenError: UNAVAILABLE,
+    errors.QuorumError: UNAVAILABLE,
     errors.StorageError: UNAVAILABLE,
     errors.CorruptError: INTERNAL,
     errors.RestoredError: UNAVAILABLE,

@@ -1,6 +1,7 @@
 """Proofs and receipts for all who waited for one checkpoint, made together: they share most hashes of the tree."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ledger.client.proof_extra import ProofExtra, format_extra
 from ledger.encoding import format_canonical_json
@@ -33,6 +34,16 @@ class _Nodes:
         return value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """An envelope that the hub signed itself, durable at ``leaf_index``."""
+
+    leaf_index: int
+    event_id: str
+    entry: bytes
+    repeated: bool = False
+
+
 class Prover:
     """Proves leaves of one checkpoint."""
 
@@ -42,7 +53,7 @@ class Prover:
         self._nodes = _Nodes(TileReader(log.tile, self.size))
         self._note_json = format_canonical_json(checkpoint.note.decode())
 
-    def included(self, receipt: Receipt) -> bytes:
+    def included(self, receipt: Receipt | Submitted) -> bytes:
         """Return a receipt with proof and checkpoint, as JSON."""
         proof = format_proof(
             TlogProof(
@@ -67,8 +78,10 @@ class Prover:
         )
 
 
-def durable(receipt: Receipt) -> bytes:
+def durable(receipt: Receipt | Submitted) -> bytes:
     """Return a receipt as JSON: where the event is, what was decided, and the signed envelope."""
+    if isinstance(receipt, Submitted):
+        return format_canonical_json({"eventId": receipt.event_id, "leafIndex": receipt.leaf_index})
     event = receipt.event
     facts = format_canonical_json(
         {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ledger.client.trust import TrustFile
-from ledger.encoding import Json, format_canonical_json
+from ledger.encoding import format_canonical_json
 from ledger.errors import HeadMovedError, LedgerError, LimitError, MalformedError
 from ledger.recorder import Facts
 from ledger.server import messages, problems
@@ -17,8 +17,10 @@ from ledger.server.app import AsyncHandler, Limits, Pool
 from ledger.server.intake import MAX_LINES, Upload, parse_upload, prepare, skips
 from ledger.server.messages import NEVER, Request, Response, json_response
 from ledger.server.problems import Refusal
+from ledger.server.proving import Submitted, durable
 from ledger.server.routes import MAX_PUT_BYTES
 from ledger.server.submitting import check_evidence, moved, parse_entries
+from ledger.server.waiting import in_time, wait_of
 from ledger.server.writer import Answer, Recorded, Writer
 
 _BLOCK_BYTES = 1 << 20
@@ -45,7 +47,7 @@ class Recording:
 
     async def record(self, request: Request) -> Response:
         """Record one event."""
-        included, later = _wait_of(request), _is_later(request)
+        wait, later = wait_of(request, self._writer.ledger), _is_later(request)
         data = request.data
         what: Facts | bytes = data
         if not self._as_it_is(data, later=later):
@@ -55,7 +57,9 @@ class Recording:
             what = prepared
         elif len(data) <= _PARSED_AT_ONCE_BYTES:
             what = parse_upload(data).facts
-        (answer,) = self._writer.submit([what], included=included)
+        (answer,) = answers = self._writer.submit([what], included=wait.included, witnessed=wait.witnessed)
+        if wait.seconds is not None:
+            await in_time(self._writer, answers, wait)
         return _response(await answer)
 
     def _as_it_is(self, data: bytes, *, later: bool) -> bool:
@@ -74,13 +78,13 @@ class Recording:
 
     async def batch(self, request: Request) -> Response:
         """Record many events in their order; each line is answered in its place."""
-        included, later = _wait_of(request), _is_later(request)
+        wait, later = wait_of(request, self._writer.ledger), _is_later(request)
         prepared = await self._pool.run(lambda: list(self._prepare_lines(request.data, later=later)))
-        answers = iter(
-            self._writer.submit(
-                [each for each in prepared if not isinstance(each, Answered)], included=included
-            )
-        )
+        events = [each for each in prepared if not isinstance(each, Answered)]
+        coming = self._writer.submit(events, included=wait.included, witnessed=wait.witnessed)
+        if wait.seconds is not None:
+            await in_time(self._writer, coming, wait)
+        answers = iter(coming)
         lines = [each.line if isinstance(each, Answered) else _line(await next(answers)) for each in prepared]
         return Response(
             body=b"".join(each + b"\n" for each in lines), content_type=messages.NDJSON, cache=NEVER
@@ -102,11 +106,20 @@ class Recording:
 
     async def submit(self, request: Request) -> Response:
         """Append what the hub signed itself."""
-        later = _is_later(request)
+        wait, later = wait_of(request, self._writer.ledger, default="durable"), _is_later(request)
         leaves = await self._pool.run(lambda: self._submit(request.data, later=later))
-        return json_response({"entries": leaves}, cache=NEVER)
+        if not wait.included:
+            return _appended([durable(each) for each in leaves])
+        coming = self._writer.await_leaves(leaves, witnessed=wait.witnessed)
+        await in_time(self._writer, coming, wait)
+        answers = [await each for each in coming]
+        lines = [each.body for each in answers if isinstance(each, Recorded)]
+        if len(lines) < len(answers):  # the writer stopped meanwhile, for all of them alike
+            raise next(each for each in answers if not isinstance(each, Recorded))
+        is_late = any(isinstance(each, Recorded) and each.late for each in answers)
+        return _appended(lines, status=202 if is_late else 200)
 
-    def _submit(self, data: bytes, *, later: bool) -> list[dict[str, Json]]:
+    def _submit(self, data: bytes, *, later: bool) -> list[Submitted]:
         ledger = self._writer.ledger
         signed = parse_entries(ledger, data, trust=self._trust)
         if not later:
@@ -118,7 +131,7 @@ class Recording:
         finally:
             self._writer.appended()
         return [
-            {"eventId": each.common.event_id, "leafIndex": leaf_index}
+            Submitted(leaf_index=leaf_index, event_id=each.common.event_id, entry=each.entry)
             for each, leaf_index in zip(signed, leaves, strict=True)
         ]
 
@@ -173,21 +186,18 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _wait_of(request: Request) -> bool:
-    """Whether the caller waits for a checkpoint. Raises Refusal: for something that there is not here."""
-    wait = request.text("wait") or "included"
-    if wait == "witnessed":
-        raise Refusal(problems.NOT_IMPLEMENTED, "This log has no witnesses yet: wait for `included`")
-    return wait == "included"
-
-
 def _is_later(request: Request) -> bool:
     return request.text("evidence") == "later"
 
 
+def _appended(entries: list[bytes], *, status: int = 200) -> Response:
+    return Response(status=status, body=b'{"entries":[' + b",".join(entries) + b"]}", cache=NEVER)
+
+
 def _response(answer: Answer) -> Response:
     if isinstance(answer, Recorded):
-        return Response(status=200 if answer.repeated else 201, body=answer.body, cache=NEVER)
+        status = 202 if answer.late else 200 if answer.repeated else 201
+        return Response(status=status, body=answer.body, cache=NEVER)
     raise answer
 
 

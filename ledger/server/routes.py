@@ -5,7 +5,7 @@ A path is fixed, or ends in one variable part of a strict form; what strangers c
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.encoding import parse_decimal
 from ledger.errors import LimitError, MalformedError
@@ -152,7 +152,11 @@ _WAIT = Parameter(
     name="wait",
     kind="word",
     words=("durable", "included", "witnessed"),
-    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof.",
+    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof. `witnessed`: that checkpoint has its quorum of witnesses too.",
+)
+_WAIT_ENTRIES = replace(
+    _WAIT,
+    says=_WAIT.says.replace("included`, the default:", "included`:") + " Here `durable` is the default.",
 )
 _VERSION = Parameter(
     name="version", kind="number", most=_MAX_LEAF, says="This version, not the one that counts now."
@@ -395,6 +399,11 @@ WRITE_ROUTES: tuple[Route, ...] = (
         answers={
             201: (_JSON, "Receipt", "Recorded."),
             200: (_JSON, "Receipt", "Recorded before with the same facts, or skipped because it is private."),
+            202: (
+                _JSON,
+                "Receipt",
+                "Recorded, and the witnesses did not answer in time: `reached` says that it is durable.",
+            ),
         },
         parameters=(_WAIT, _EVIDENCE),
         problems=_RECORDING,
@@ -420,10 +429,20 @@ WRITE_ROUTES: tuple[Route, ...] = (
         method="POST",
         path="/v1/entries",
         name="submit",
-        says="Append signed envelopes of a hub that holds its own key: chained to the heads and decided by the policy in force. Durable when it answers.",
-        answers={200: (_JSON, "Appended", "A leaf index for each; appended together, or none of them.")},
-        parameters=(_EVIDENCE,),
-        problems=(p.HEAD_MOVED, p.CONFLICT, p.UNPROCESSABLE, p.REJECTED, p.EVIDENCE_MISSING),
+        says="Append signed envelopes of a hub that holds its own key: chained to the heads and decided by the policy in force.",
+        answers={
+            200: (_JSON, "Appended", "A leaf index for each; appended together, or none of them."),
+            202: (_JSON, "Appended", "Appended, and the witnesses did not answer in time."),
+        },
+        parameters=(_WAIT_ENTRIES, _EVIDENCE),
+        problems=(
+            p.NOT_IMPLEMENTED,
+            p.HEAD_MOVED,
+            p.CONFLICT,
+            p.UNPROCESSABLE,
+            p.REJECTED,
+            p.EVIDENCE_MISSING,
+        ),
         scope="record",
         body=(_JSON, "Entries"),
         max_body=MAX_ENTRIES_BYTES,

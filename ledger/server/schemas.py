@@ -99,6 +99,7 @@ def schemas() -> dict[str, Any]:
                     "description": "A `.tlog-proof`, where `included` was waited for.",
                 },
                 "checkpoint": {"type": "string", "description": "The signed note that the proof leads to."},
+                "reached": {"type": "string", "description": "`durable`, where more was waited for in vain."},
                 "withheld": _list(_HEX),
                 "skipped": {"type": "boolean"},
             },
@@ -109,7 +110,16 @@ def schemas() -> dict[str, Any]:
             },
             closed=True,
         ),
-        "Appended": _object({"entries": _list(_object({"eventId": _STRING, "leafIndex": _NUMBER}))}),
+        "Appended": _object(
+            {
+                "entries": _list(
+                    _object(
+                        {"eventId": _STRING, "leafIndex": _NUMBER},
+                        {"proof": _STRING, "checkpoint": _STRING, "reached": _STRING},
+                    )
+                )
+            }
+        ),
         "Stored": _object({"sha256": _HEX, "size": _NUMBER, "withheld": {"type": "boolean"}}),
         "Log": _object(
             {"ledger": _STRING, "hub": _STRING, "size": _NUMBER, "rootHash": _HEX, "indexed": _NUMBER}

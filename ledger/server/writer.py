@@ -10,18 +10,19 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger
-from ledger.errors import LedgerError, StorageError
+from ledger.errors import LedgerError, QuorumError, StorageError
 from ledger.log.group import interrupted
 from ledger.log.local import LocalLog
 from ledger.recorder import Facts, Receipt
 from ledger.server.intake import parse_upload
 from ledger.server.problems import Refusal, busy
-from ledger.server.proving import Prover, durable
+from ledger.server.proving import Prover, Submitted, durable
 
 _logger = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a ledger that failed is opened again; twice as long each time."""
 COMMIT_EVENTS = 1024
 """Events that are committed together, at most: an event on its way takes some 30 KB, and a larger commit is no quicker."""
+_LEAST_PAUSE = 0.05
+"""Seconds between two looks at witnesses, at least."""
 START_SECONDS = 3600.0
 """A start after a crash may have much to finish; whoever waits sees it in the health of the service."""
 
@@ -40,6 +43,8 @@ class Recorded:
 
     body: bytes
     repeated: bool
+    late: bool = False
+    """It is durable, and what was waited for did not come in time."""
 
 
 Answer = Recorded | LedgerError | Refusal
@@ -52,6 +57,7 @@ class _Ticket:
     what: Facts | bytes
     included: bool
     answer: "asyncio.Future[Answer]"
+    witnessed: bool = False
 
 
 class Writer:
@@ -61,7 +67,7 @@ class Writer:
         self._opened, self._room = opened, room
         self._guard = threading.Condition()
         self._queue: list[_Ticket] = []
-        self._awaiting: list[tuple[Receipt, _Ticket]] = []
+        self._awaiting: list[tuple[Receipt | Submitted, _Ticket]] = []
         self._ledger: OpenLedger | None = None
         self._session: _Session | None = None
         self._state = "starting"
@@ -86,16 +92,28 @@ class Writer:
             "state": "ok" if ledger is not None else self._state,
             "waiting": len(self._queue),
         }
-        return facts if ledger is None else facts | {"durable": ledger.log.size}
+        if ledger is None:
+            return facts
+        witnesses = ledger.log.witnesses if isinstance(ledger.log, LocalLog) else None
+        return (
+            facts
+            | {"durable": ledger.log.size}
+            | ({} if witnesses is None else {"witnesses": witnesses.state()})
+        )
 
-    def submit(self, events: Sequence[Facts | bytes], *, included: bool) -> "list[asyncio.Future[Answer]]":
+    def submit(
+        self, events: Sequence[Facts | bytes], *, included: bool, witnessed: bool = False
+    ) -> "list[asyncio.Future[Answer]]":
         """Take events in order, or none of them; each has an answer of its own. Called on the event loop.
 
         Raises:
             Refusal: there is no room, or no ledger to write.
         """
         loop = asyncio.get_running_loop()
-        tickets = [_Ticket(what=each, included=included, answer=loop.create_future()) for each in events]
+        tickets = [
+            _Ticket(what=each, included=included, answer=loop.create_future(), witnessed=witnessed)
+            for each in events
+        ]
         with self._guard:
             if self._ledger is None or self._stopping.is_set():
                 raise busy(f"The writer is {self._state}")
@@ -104,6 +122,32 @@ class Writer:
             self._queue += tickets
             self._guard.notify_all()
         return [each.answer for each in tickets]
+
+    def await_leaves(self, leaves: Sequence[Submitted], *, witnessed: bool) -> "list[asyncio.Future[Answer]]":
+        """Wait for a checkpoint of what was recorded beside the queue. Called on the event loop."""
+        loop = asyncio.get_running_loop()
+        tickets = [
+            _Ticket(what=b"", included=True, answer=loop.create_future(), witnessed=witnessed) for _ in leaves
+        ]
+        with self._guard:
+            self._awaiting += zip(leaves, tickets, strict=True)
+        self.appended()  # the checkpoint may be there already
+        return [each.answer for each in tickets]
+
+    def give_up(self, answers: "AbstractSet[asyncio.Future[Answer]]") -> None:
+        """Answer those whose time is over with what was reached: their events are durable. Called on the event loop."""
+        with self._guard:
+            over = [each for each in self._awaiting if each[1].answer in answers]
+            self._awaiting = [each for each in self._awaiting if each[1].answer not in answers]
+        _resolve(
+            [
+                (
+                    ticket,
+                    Recorded(durable(receipt)[:-1] + b',"reached":"durable"}', receipt.repeated, late=True),
+                )
+                for receipt, ticket in over
+            ]
+        )
 
     def appended(self) -> None:
         """Say that something was recorded beside the queue, and is to be published."""
@@ -135,7 +179,8 @@ class Writer:
         while not self._stopping.is_set():
             try:
                 with self._opened() as ledger:
-                    ledger.recorder.publish()  # what a crash left open; and whether this directory may be written at all
+                    with contextlib.suppress(QuorumError):  # it is tried again while events are taken
+                        ledger.recorder.publish()  # what a crash left open; and whether this directory may be written at all
                     self._begin(ledger)
                     pause = FIRST_PAUSE
                     self._serve(ledger)
@@ -229,11 +274,15 @@ class Writer:
             self._awaiting += awaiting
         _deliver(answers)
 
-    def published(self, ledger: OpenLedger, prover: Prover) -> None:
-        """Answer those whose event is in the checkpoint."""
+    def published(self, ledger: OpenLedger, prover: Prover, *, witnessed: bool) -> None:
+        """Answer those whose event is in the checkpoint, and those who wait for its quorum where it has it."""
+
+        def is_ready(receipt: Receipt | Submitted, ticket: _Ticket) -> bool:
+            return receipt.leaf_index < prover.size and (witnessed or not ticket.witnessed)
+
         with self._guard:
-            ready = [each for each in self._awaiting if each[0].leaf_index < prover.size]
-            self._awaiting = [each for each in self._awaiting if each[0].leaf_index >= prover.size]
+            ready = [each for each in self._awaiting if is_ready(*each)]
+            self._awaiting = [each for each in self._awaiting if not is_ready(*each)]
         answers: list[tuple[_Ticket, Answer]] = [
             (ticket, Recorded(prover.included(receipt), receipt.repeated)) for receipt, ticket in ready
         ]
@@ -282,7 +331,7 @@ class _Session:
     def _loop(self, event: threading.Event, work: Callable[[], None]) -> None:
         """Work each time that the event is set, and once more at the end."""
         while self.failure is None:
-            event.wait()
+            event.wait(self._pause() if work == self._publish else None)
             last = self._over.is_set()
             event.clear()
             try:
@@ -297,11 +346,22 @@ class _Session:
             if last:
                 return
 
+    def _pause(self) -> float | None:
+        """How long to wait for news: witnesses answer late, are tried again, and cosign anew, though nothing is recorded."""
+        log = self._ledger.log
+        due = log.due() if isinstance(log, LocalLog) else None
+        return None if due is None else max(_LEAST_PAUSE, due)
+
     def _publish(self) -> None:
-        checkpoint, log = self._ledger.publish(), self._ledger.log
+        try:
+            checkpoint, log = self._ledger.publish(), self._ledger.log
+        except QuorumError as error:
+            _logger.warning("nothing new is shown: %s", error.finding)
+            return
         # A ledger in Rekor is not served: opening it for readers refused before.
         if self._writer.awaited() and checkpoint is not None and isinstance(log, LocalLog):
-            self._writer.published(self._ledger, Prover(log.published, checkpoint))
+            witnessed = log.is_witnessed(checkpoint.checkpoint)
+            self._writer.published(self._ledger, Prover(log.published, checkpoint), witnessed=witnessed)
         self._shown.set()
 
     def _mirror(self) -> None:

@@ -71,7 +71,7 @@ class TrustPolicy:
         signed = {
             witness.name for witness in self.witnesses for each in cosignatures if each.key == witness.key
         }
-        if self.quorum is not None and not self._satisfied(self.quorum, signed):
+        if not self.is_met_by(signed):
             raise SignatureError(
                 "cosignatures of the checkpoint",
                 expected=f"the quorum {self.quorum}",
@@ -79,6 +79,22 @@ class TrustPolicy:
                 next_step="Fetch a newer checkpoint: witnesses may sign a little later than the log",
             )
         return CountedCheckpoint(verified=verified, cosignatures=cosignatures, quorum=self.quorum)
+
+    def is_met_by(self, witnesses: Iterable[str]) -> bool:
+        """Whether cosignatures by these witnesses, by name, make the quorum; always where none is asked for."""
+        return self.quorum is None or self._satisfied(self.quorum, set(witnesses))
+
+    def time_of(self, cosignatures: Sequence[Cosignature]) -> int | None:
+        """Return as of when cosignatures say that a checkpoint is the newest (POSIX seconds); None where they do not.
+
+        Where a quorum is asked for, that is when the last cosigner without whom it is not met signed: the log's own clock,
+        or one witness of three, cannot make an old checkpoint young.
+        """
+        names = {each.key: each.name for each in self.witnesses}
+        for time in sorted({each.timestamp for each in cosignatures}, reverse=True):
+            if self.is_met_by(names[each.key] for each in cosignatures if each.timestamp >= time):
+                return time
+        return None
 
     def _satisfied(self, name: str, signed: set[str]) -> bool:
         """Evaluate in the order of definition: members come before their group, so nothing recurses."""

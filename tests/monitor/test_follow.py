@@ -8,6 +8,9 @@ import pytest
 from ledger.client.evidence import verify_evidence
 from ledger.errors import ProofError, SignatureError, WriteError
 from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.cosignature import add_cosignatures
+from ledger.tlog.signed_note import parse_note
+from ledger.tlog.trust_policy import Group
 from monitor import follow
 from monitor.findings import Alert
 from monitor.follow import Follower, begin
@@ -32,6 +35,7 @@ class Scene:
     time: int = NOW
     more: tuple = ()
     state: State = None
+    trust: object = None
 
     def begin(self, pinned=None):
         State.create(self.folder / "state", now=self.time)
@@ -41,7 +45,8 @@ class Scene:
 
     @property
     def followable(self):
-        return self.hub.followable(self.folder / "log", *self.more)
+        found = self.hub.followable(self.folder / "log", *self.more)
+        return found if self.trust is None else replace(found, trust=self.trust)
 
     def publish(self, size=None, **more):
         self.hub.publish(self.folder / "log", size, **more)
@@ -411,3 +416,26 @@ def test_what_hooks_get_can_be_read_by_anybody(scene):
     facts = json.loads(format_finding(scene.state.findings()[0]))
     assert facts["format"] == "https://hubledger/monitor-finding/v1"
     assert (facts["kind"], facts["leafIndex"], facts["foundAt"]) == ("first-signer", 0, NOW)
+
+
+def test_a_checkpoint_without_the_quorum_of_the_trust_file_is_told_and_what_it_covers_is_looked_at(scene):
+    """Cosignatures count by key: one witness twice, or a stranger, make no quorum of two."""
+    world = scene.hub.world
+    trust = world.trust(witnesses=("w1", "w2"))
+    policy = replace(
+        trust.policy, groups=(Group(name="both", threshold=2, members=("w1", "w2")),), quorum="both"
+    )
+    scene.trust = replace(trust, policy=policy)
+    scene.grow(3)
+    once = world.checkpoint(cosigned={"w1": NOW, "stranger": NOW})
+    twice = add_cosignatures(parse_note(once), [world.cosigner("w1").cosign(world.tree(), timestamp=NOW - 1)])
+    for note in (once, twice):
+        scene.publish(note=note)
+        if scene.state is None:
+            scene.begin()
+        found = scene.look()
+        assert "lacks the quorum both of your trust file" in found.problem
+        assert (found.size, scene.kinds("open").count("log-unwitnessed")) == (3, 1)
+    scene.publish(note=world.checkpoint(cosigned={"w1": NOW, "w2": NOW}))
+    assert scene.look().problem == ""
+    assert "log-unwitnessed" not in scene.kinds("open")

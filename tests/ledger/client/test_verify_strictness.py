@@ -1,10 +1,13 @@
 """What a lax check would take: the hub's name without its role, a signer whose signature failed, an old time."""
 
+from dataclasses import replace
+
 import pytest
 
 from ledger.client.verify import Expectation, LocalFiles, check_proof
 from ledger.event import RecordedBy
 from ledger.identity import SigstoreFacts, overflow_text
+from ledger.tlog.trust_policy import Group
 from tests.world import HUB, NOW, World, digest, key_signer, make_event, signed_by
 
 
@@ -77,6 +80,25 @@ def test_the_newest_counted_cosignature_dates_the_checkpoint(cosigned):
     assert step(result, "age limit").against == (
         "at most 60 s; the checkpoint is 20 s old by its newest counted cosignature"
     )
+
+
+@pytest.mark.parametrize(
+    ("quorum", "times", "age"),
+    [
+        ("w1", {"w1": NOW - 500, "log-clock": NOW - 5}, 500),
+        ("w1", {"w1": NOW - 5, "log-clock": NOW - 500}, 5),
+        ("two", {"w1": NOW - 500, "w2": NOW - 70, "w3": NOW - 5, "log-clock": NOW}, 70),
+        ("two", {"w1": NOW - 500, "w2": NOW - 70}, 500),
+    ],
+)
+def test_a_quorum_dates_a_checkpoint_by_the_last_cosigner_without_whom_it_is_none(quorum, times, age):
+    """The log's own clock, or one witness of three, could make an old checkpoint young."""
+    trust = World().trust(witnesses=("log-clock", "w1", "w2", "w3"), max_age=60)
+    group = Group(name="two", threshold=2, members=("w1", "w2", "w3"))
+    trust = replace(trust, policy=replace(trust.policy, groups=(group,), quorum=quorum))
+    found = step(check(SIGNED, trust=trust, cosigned=times), "age limit")
+    assert f"the checkpoint is {age} s old by its quorum {quorum}" in found.against
+    assert found.passed is (True if age <= 60 else None)
 
 
 @pytest.mark.parametrize(("age", "passed"), [(59, True), (60, True), (61, None)])
