@@ -27,6 +27,7 @@ from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.clock import posix_of, utc_now
 from ledger.embedded.keys import Keys, format_key, load_hub_key, load_keys, spki_of
+from ledger.embedded.watching import Watch, WatchedCommits
 from ledger.embedded.withdrawing import finish_withdrawals
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, UsageError, WriteError
@@ -245,12 +246,14 @@ def open_for_recording(
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
     scanned: bool = False,
+    watch: Watch | None = None,
     now: Callable[[], str] = utc_now,
 ) -> Iterator[OpenLedger]:
     """Open a ledger for writing, as its only writer.
 
     ``not_older_than`` names checkpoint files that were kept elsewhere: a directory older than one of them refuses
-    to write. ``scanned``: what is written is places that a scan found, which an old outbox may be told.
+    to write. ``scanned``: what is written is places that a scan found, which an old outbox may be told. ``watch`` is told
+    what is done.
 
     Raises:
         WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
@@ -270,7 +273,7 @@ def open_for_recording(
             stack.enter_context(writer_lock(directory / "lock"))
             hints = _hints(layout, config, keys, now=posix_of(now()))
             log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
-            log: LocalLog | Outbox = _open_local(layout, log_config, stack)
+            log: LocalLog | Outbox = _open_local(layout, log_config, stack, watch)
             evidence = _open_evidence(layout, config)
         else:
             from ledger.embedded import remote
@@ -294,6 +297,7 @@ def open_for_recording(
             index=index,
             signer=HubSigner(key=hub_key, keyid=keyid_of(spki_of(hub_key))),
             now=now,
+            told=watch.recorded if watch is not None else None,
         )
         stack.callback(recorder.close)
         identities = IdentityKeys(layout.identities)
@@ -312,12 +316,14 @@ def open_for_recording(
         )
 
 
-def _open_local(layout: Layout, config: LocalLogConfig, stack: contextlib.ExitStack) -> LocalLog:
+def _open_local(
+    layout: Layout, config: LocalLogConfig, stack: contextlib.ExitStack, watch: Watch | None
+) -> LocalLog:
     objects = DirectoryObjects(layout.public)
     objects.sweep()
     commits = SqliteCommits(layout.commits)
     stack.callback(commits.close)
-    return LocalLog(commits, objects, config)
+    return LocalLog(commits if watch is None else WatchedCommits(commits, watch), objects, config)
 
 
 def _open_evidence(layout: Layout, config: Config) -> Evidence:

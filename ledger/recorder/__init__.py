@@ -104,8 +104,9 @@ class Recorder(Generic[JournalT]):
         signer: HubSigner,
         now: Callable[[], str],
         threads: int | None = None,
+        told: Callable[[Sequence[Statement]], None] | None = None,
     ) -> None:
-        self._log, self._index, self._signer = log, index, signer
+        self._log, self._index, self._signer, self._told = log, index, signer, told
         self._drafter = Drafter(ledger=ledger, hub=hub, now=now)
         self._lock = threading.Lock()
         self._waiting: GroupCommit[Facts, Answer] = GroupCommit(
@@ -379,6 +380,8 @@ class Recorder(Generic[JournalT]):
 
     def _note(self, answered: Sequence[_Answered]) -> None:
         """Keep the rows of committed events until the next publication, where they follow those before them."""
+        if self._told is not None:
+            self._told([draft.event for draft, _, result in answered if isinstance(result, Committed)])
         for draft, _, result in answered:
             if not isinstance(result, Committed):
                 continue

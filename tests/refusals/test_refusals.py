@@ -24,6 +24,7 @@ from tests.refusals import (
     of_ledger,
     of_log,
     of_monitor,
+    of_operating,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -56,6 +57,7 @@ CASES = dict(
         of_remote,
         of_server,
         of_monitor,
+        of_operating,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
