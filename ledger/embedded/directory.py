@@ -45,7 +45,7 @@ from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint
-from ledger.tlog.signed_note import Ed25519NoteSigner
+from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 
 if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
     from ledger.embedded.remote import AcceptedLog, RekorSource
@@ -271,8 +271,12 @@ def open_for_recording(
             if config.public_url:
                 sources.append(from_url(config.public_url))
             stack.enter_context(writer_lock(directory / "lock"))
-            hints = _hints(layout, config, keys, now=posix_of(now()))
-            log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
+            # Whoever signed before may have shown more than this directory knows, while its key is trusted.
+            log_keys = tuple(
+                dict.fromkeys((*(each.verifier for each in keys.signers), *load_trust(layout).log_keys))
+            )
+            hints = _hints(layout, config, log_keys, now=posix_of(now()))
+            log_config = _log_config(config, keys, log_keys, sources, hints, start_unchecked=start_unchecked)
             log: LocalLog | Outbox = _open_local(layout, log_config, stack, watch)
             evidence = _open_evidence(layout, config)
         else:
@@ -354,21 +358,27 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
-def _hints(layout: Layout, config: Config, keys: Keys, *, now: int) -> Sequence[Hint]:
+def _hints(layout: Layout, config: Config, log_keys: Sequence[VerifierKey], *, now: int) -> Sequence[Hint]:
     """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
     if not config.anchor.log and not layout.anchors.exists():
         return ()
     from ledger.embedded.anchoring import hints
 
-    return hints(layout, config, keys=[keys.verifier], now=now)
+    return hints(layout, config, keys=log_keys, now=now)
 
 
 def _log_config(
-    config: Config, keys: Keys, sources: Sequence[Source], hints: Sequence[Hint], *, start_unchecked: bool
+    config: Config,
+    keys: Keys,
+    log_keys: Sequence[VerifierKey],
+    sources: Sequence[Source],
+    hints: Sequence[Hint],
+    *,
+    start_unchecked: bool,
 ) -> LocalLogConfig:
     return LocalLogConfig(
         origin=config.ledger,
-        keys=[keys.verifier],
+        keys=log_keys,
         sign=keys.sign,
         publish_interval=config.publish_interval,
         sources=sources,

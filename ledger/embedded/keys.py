@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.config import Config
 from ledger.embedded.clock import posix_now
+from ledger.embedded.key_files import KeyFiles
 from ledger.errors import ConfigError, MalformedError
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.cosignature import Cosigner, add_cosignatures
@@ -28,11 +29,15 @@ def spki_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The private keys of one ledger; never shown, never logged."""
+    """The private keys of one ledger; never shown, never logged.
+
+    ``next_log`` signs beside ``log`` while the log's key is rotated.
+    """
 
     log: Ed25519NoteSigner
     cosigner: Ed25519NoteSigner
     hub: ec.EllipticCurvePrivateKey
+    next_log: Ed25519NoteSigner | None = None
 
     @property
     def clock(self) -> Cosigner:
@@ -45,13 +50,18 @@ class Keys:
         return self.log.verifier
 
     @property
+    def signers(self) -> tuple[Ed25519NoteSigner, ...]:
+        """Those who sign each checkpoint for the log."""
+        return (self.log,) if self.next_log is None else (self.log, self.next_log)
+
+    @property
     def spki(self) -> bytes:
         """The hub's public key as DER SubjectPublicKeyInfo."""
         return spki_of(self.hub)
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
-        signed = parse_note(sign_note(format_checkpoint(checkpoint), [self.log]))
+        signed = parse_note(sign_note(format_checkpoint(checkpoint), self.signers))
         timestamp = posix_now()
         return add_cosignatures(signed, [self.clock.cosign(checkpoint, timestamp=timestamp)])
 
@@ -59,7 +69,9 @@ class Keys:
 def load_keys(root: pathlib.Path, config: Config) -> Keys:
     """Load the private keys. Raises ConfigError, which names the file and never repeats what is in it."""
     hub = load_hub_key(root / config.hub_key)
+    following = KeyFiles(root / config.log_key).next
     return Keys(
+        next_log=load_note_key(following) if following.exists() else None,
         log=load_note_key(root / config.log_key),
         cosigner=load_note_key(root / config.cosigner_key),
         hub=hub,

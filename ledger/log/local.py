@@ -288,6 +288,20 @@ class LocalLog:
             with self._stopping("publishing"):
                 return self._finish_publication()
 
+    def sign_again(self) -> VerifiedCheckpoint:
+        """Sign the newest checkpoint anew, by the keys of now, and show it: for whoever changes keys.
+
+        Raises: as ``publish``.
+        """
+        with self._publisher, self._writer:
+            self._make_writable()
+            with self._stopping("signing again"):
+                verified = self._sign(self._signed().checkpoint)
+                self._save(replace(self._state, signed_note=verified.note))
+                # If we stop here, the old signatures are still shown: a restart shows what is stored.
+                self._objects.replace("checkpoint", verified.note)
+                return verified
+
     def _finish_publication(self) -> VerifiedCheckpoint:
         """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""
         target = self._state.target_size
@@ -332,6 +346,12 @@ class LocalLog:
         checkpoint = Checkpoint(
             origin=self._config.origin, size=state.target_size, root_hash=state.target_root
         )
+        verified = self._sign(checkpoint)
+        with self._writer:
+            self._save(replace(self._state, signed_note=verified.note))
+        return verified
+
+    def _sign(self, checkpoint: Checkpoint) -> VerifiedCheckpoint:
         note = self._config.sign(checkpoint)
         verified = verify_checkpoint(note, origin=self._config.origin, keys=self._config.keys)
         if verified.checkpoint != checkpoint:
@@ -340,8 +360,6 @@ class LocalLog:
                 expected=f"size {checkpoint.size} with root {checkpoint.root_hash.hex()}",
                 actual=f"size {verified.checkpoint.size} with root {verified.checkpoint.root_hash.hex()}",
             )
-        with self._writer:
-            self._save(replace(self._state, signed_note=note))
         return verified
 
     def _save(self, state: LogState) -> None:

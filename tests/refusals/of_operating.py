@@ -1,11 +1,21 @@
 """Refusals of what runs the service: metrics, lines of the log, keys that are rotated."""
 
+import dataclasses
 import sys
 
+from ledger.client.trust import HubKey, format_trust, parse_trust
 from ledger.config import ServeConfig
-from ledger.errors import ConfigError
+from ledger.embedded.directory import open_for_recording
+from ledger.embedded.key_files import KeyFiles
+from ledger.embedded.keys import spki_of
+from ledger.embedded.rotating import revoke_hub, rotate_hub
+from ledger.errors import ConfigError, NotFoundError, UsageError, WriteError
 from ledger.server.metrics import Metrics
+from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.refusals.table import refused
+from tests.world import ed25519_key, p256_key
+
+OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
 
 
 def _no_metrics(scene):
@@ -44,4 +54,112 @@ SETTINGS = (
     ),
 )
 
-CASES = (*SETTINGS,)
+
+def _opened(ledger):
+    return lambda: open_for_recording(ledger)
+
+
+def _with_update_key(scene):
+    """A ledger whose trust file has a key of its own, as a rotation needs it."""
+    ledger = scene.ledger()
+    path = ledger / "trust.toml"
+    trust = dataclasses.replace(parse_trust(path.read_bytes()), update_key=OFFLINE.verifier)
+    path.write_bytes(format_trust(trust))
+    return ledger
+
+
+def _begin(scene, ledger):
+    return rotate_hub(scene.watch(ledger), begin=True, opened=_opened(ledger))
+
+
+def _begin_twice(scene):
+    ledger = _with_update_key(scene)
+    rotate_hub(ledger, begin=True, opened=_opened(ledger))
+    return _begin(scene, ledger)
+
+
+def _begin_before_the_end(scene):
+    """The new key signs, and the trust file has no end of the old one yet."""
+    ledger = _with_update_key(scene)
+    draft = rotate_hub(ledger, begin=True, opened=_opened(ledger)).draft
+    (ledger / "trust.toml").write_bytes(draft.read_bytes())
+    rotate_hub(ledger, begin=False, opened=_opened(ledger))
+    return _begin(scene, ledger)
+
+
+def _in_rekor(scene):
+    ledger = scene.ledger()
+    path = ledger / "hubledger.toml"
+    path.write_text(path.read_text().replace('log = "local"', 'log = "rekor-v2"'))
+    return _begin(scene, ledger)
+
+
+def _no_room_for_the_old_key(scene):
+    """Something else is where the next key should be: a folder cannot take the place of a key."""
+    files = KeyFiles(scene.folder / "hub.key")
+    scene.write("hub.key", b"key")
+    files.next.mkdir()
+    scene.after.callback(files.next.rmdir)
+    return files.swap("0" * 64)
+
+
+def _revoke(scene, keyid=None, first=0):
+    ledger = scene.ledger()
+    keyid = keyid or parse_trust((ledger / "trust.toml").read_bytes()).hub_keys[0].keyid
+    return revoke_hub(scene.watch(ledger), keyid, first=first, reason=None, opened=_opened(ledger))
+
+
+def _revoke_what_is_to_come(scene):
+    ledger = scene.ledger()
+    path = ledger / "trust.toml"
+    old = parse_trust(path.read_bytes())
+    other = HubKey(spki=spki_of(p256_key("other")))
+    path.write_bytes(format_trust(dataclasses.replace(old, hub_keys=(*old.hub_keys, other))))
+    scene.watch(ledger / "keys")
+    return revoke_hub(ledger, other.keyid, first=99, reason=None, opened=_opened(ledger))
+
+
+ROTATION = (
+    refused(
+        ConfigError,
+        "update_key of trust.toml: expected the offline key that signs the next version: without it no client learns of another key, got none. Make one with `hubledger trust key`, and publish a version that names it",
+        lambda scene: _begin(scene, scene.ledger()),
+    ),
+    refused(
+        UsageError,
+        "next key <folder>/ledger/keys/hub.key.next: expected none, at the beginning of a rotation, got one that a rotation before made. Go on with it: the same command without --begin",
+        _begin_twice,
+    ),
+    refused(
+        UsageError,
+        "rotation: expected none under way, with --begin, got one that is not finished. Go on with it: the same command without --begin",
+        _begin_before_the_end,
+    ),
+    refused(
+        UsageError,
+        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). This version rotates the keys of ledgers with a log of their own",
+        _in_rekor,
+    ),
+    refused(
+        WriteError,
+        "replacing <folder>/hub.key: expected a folder that this user can write, got <any>. Mend that, and run the command again: no key is lost",
+        _no_room_for_the_old_key,
+    ),
+    refused(
+        NotFoundError,
+        f"hub key {'0' * 64}: expected a key of the trust file, by its whole id, got none such. trust.toml names them after `sha256:`",
+        lambda scene: _revoke(scene, "0" * 64),
+    ),
+    refused(
+        UsageError,
+        "hub key <hex>: expected a key that signs no more, got the one that signs. Rotate first: `hubledger keys rotate hub DIR --begin`",
+        _revoke,
+    ),
+    refused(
+        UsageError,
+        "--from: expected at most 3, the leaf that says so, got 99. A key that shall end later is retired, by `hubledger keys rotate hub`",
+        _revoke_what_is_to_come,
+    ),
+)
+
+CASES = (*SETTINGS, *ROTATION)
