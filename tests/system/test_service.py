@@ -246,7 +246,7 @@ def history(hub, name):
 def test_the_upload_of_the_guide_is_recorded(tmp_path):
     if shutil.which("bash") is None or shutil.which("curl") is None:
         missing("no bash or curl")
-    guide = (peers.REPOSITORY / "docs/guides/serve.md").read_text(encoding="utf-8")
+    guide = (peers.REPOSITORY / "docs/guides/hub-integration.md").read_text(encoding="utf-8")
     (script,) = (each for each in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "curl" in each)
     folder = new_ledger(tmp_path)
     token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
