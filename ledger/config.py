@@ -126,8 +126,13 @@ class Config:
     log_key: str = "keys/log.key"
     # A second Ed25519 key: the log's own timestamped cosignature (c2sp.org/tlog-cosignature).
     cosigner_key: str = "keys/cosigner.key"
-    # The hub's ECDSA P-256 key, PEM (PKCS#8): signs every statement.
+    # The hub's ECDSA P-256 key, PEM (PKCS#8): signs every statement. With hub_signer: its public key, PEM.
     hub_key: str = "keys/hub.key"
+    # A key in a KMS or HSM, as the URI of a signer of securesystemslib: "awskms:…", "gcpkms:…", "azurekms:…", "hsm:…".
+    # Empty: the key is in the file.
+    hub_signer: str = ""
+    # A file with the PIN of such a signer, readable by its owner only. Empty: it wants none.
+    hub_signer_secret: str = ""
     # Seconds between two checkpoints; at least 0.1. Use 10 with public witnesses.
     publish_interval: float = 1.0
     # Where the log's tiles are served to others; asked before the first write after a start, so that a restored
@@ -150,6 +155,10 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("ledger", "hub"):
             _check_id(name, getattr(self, name))
+        if self.hub_signer and not self.hub_signer.partition(":")[1]:
+            raise ConfigError(
+                "hub_signer", expected="a URI such as awskms:…, or nothing", actual="another form"
+            )
         if not 0.1 <= self.publish_interval <= 3600:
             raise ConfigError(
                 "publish_interval", expected="0.1 to 3600 seconds", actual=self.publish_interval

@@ -17,7 +17,7 @@ from ledger.client.trust import HubKey, TrustFile, format_trust
 from ledger.config import Config, load_config
 from ledger.embedded.directory import Layout, OpenLedger, load_trust
 from ledger.embedded.key_files import KeyFiles
-from ledger.embedded.keys import format_key, load_hub_key, load_note_key, spki_of
+from ledger.embedded.keys import format_key, hub_spki, load_hub_key, load_note_key, spki_of
 from ledger.encoding import Json, format_base64
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotFoundError, UsageError
@@ -60,6 +60,13 @@ def rotate_hub(directory: pathlib.Path, *, begin: bool, opened: Opened) -> Rotat
     # 5. The log says `retired`, signed by the new key.
     # 6. The trust file ends the old range.
     config, layout, trust = _load(directory)
+    if config.hub_signer:
+        raise UsageError(
+            "hub_signer of the settings",
+            expected="none: a key in its file",
+            actual="a key that is elsewhere",
+            next_step="This version rotates hub keys that are files",
+        )
     files = KeyFiles(directory / config.hub_key)
     current = keyid_of(spki_of(load_hub_key(files.current)))
     old = None if files.next.exists() else _left(files, trust, current)
@@ -161,7 +168,7 @@ def revoke_hub(
             actual="none such",
             next_step="trust.toml names them after `sha256:`",
         )
-    if keyid == keyid_of(spki_of(load_hub_key(directory / config.hub_key))):
+    if keyid == keyid_of(hub_spki(directory, config)):
         raise UsageError(
             f"hub key {keyid}",
             expected="a key that signs no more",

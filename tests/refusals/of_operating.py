@@ -1,15 +1,20 @@
 """Refusals of what runs the service: metrics, lines of the log, keys that are rotated."""
 
 import dataclasses
+import re
 import sys
 
+from cryptography.hazmat.primitives import serialization
+
+import cli.init
 from ledger.client.trust import HubKey, format_trust, parse_trust
-from ledger.config import ServeConfig
+from ledger.config import Config, ServeConfig
 from ledger.embedded.directory import open_for_recording
 from ledger.embedded.key_files import KeyFiles
-from ledger.embedded.keys import spki_of
+from ledger.embedded.keys import load_public_key, spki_of
+from ledger.embedded.kms import RemoteSigner
 from ledger.embedded.rotating import revoke_hub, rotate_hub
-from ledger.errors import ConfigError, NotFoundError, UsageError, WriteError
+from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError, WriteError
 from ledger.server.metrics import Metrics
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.refusals.table import refused
@@ -162,4 +167,127 @@ ROTATION = (
     ),
 )
 
-CASES = (*SETTINGS, *ROTATION)
+
+def _with_signer(scene, uri, secret=""):
+    """A ledger whose hub key is said to be elsewhere; its public half is in the place of the key."""
+    ledger = scene.ledger()
+    public = scene.write("hub.pem", _public(p256_key("kms")))
+    path = ledger / "hubledger.toml"
+    text = path.read_text().replace("keys/hub.key", str(public))
+    text = re.sub('hub_signer = ""', f'hub_signer = "{uri}"', text)
+    path.write_text(re.sub('hub_signer_secret = ""', f'hub_signer_secret = "{secret}"', text))
+    return ledger
+
+
+def _public(key):
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _record(ledger):
+    with open_for_recording(ledger):
+        raise AssertionError
+
+
+def _rotate_elsewhere(scene):
+    ledger = _with_signer(scene, "awskms:key")
+    return rotate_hub(ledger, begin=True, opened=_opened(ledger))
+
+
+def _away(data):
+    raise TimeoutError(data)
+
+
+def _signer(sign):
+    return RemoteSigner(sign, spki=spki_of(p256_key("kms")), name="awskms").sign_run([b"{}"])
+
+
+def _no_library(scene):
+    name = "securesystemslib.signer"
+    before = sys.modules.get(name)
+    scene.after.callback(
+        lambda: sys.modules.pop(name) if before is None else sys.modules.update({name: before})
+    )
+    sys.modules[name] = None
+    return _record(_with_signer(scene, "awskms:key"))
+
+
+def _wants_a_secret(scene):
+    """A signer that asks for its secret while it is opened, as that of an HSM does when it signs."""
+
+    class Asking:
+        @classmethod
+        def from_priv_key_uri(cls, _uri, _key, secrets_handler):
+            return secrets_handler("pin")
+
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+
+    SIGNER_FOR_URI_SCHEME["asking"] = Asking
+    scene.after.callback(lambda: SIGNER_FOR_URI_SCHEME.pop("asking"))
+    return _record(_with_signer(scene, "asking:key"))
+
+
+_NEXT = "Run `pip install 'hubledger[kms]'` and the library of your service, and see that hub_key is its public key"
+_RECORDED = "Nothing was recorded. See that the service answers and that its key is the one in hub_key; then send the same event again"
+
+KMS = (
+    refused(
+        ConfigError,
+        "hub_signer: expected a URI such as awskms:…, or nothing, got another form. Correct what is named, and try again",
+        lambda _: Config(ledger="log.example/models", hub="hub.example", hub_signer="key"),
+    ),
+    refused(
+        UsageError,
+        "hub_signer of the settings: expected none: a key in its file, got a key that is elsewhere. This version rotates hub keys that are files",
+        _rotate_elsewhere,
+    ),
+    refused(
+        SourceError,
+        f"signer awskms: expected a signature, got TimeoutError. {_RECORDED}",
+        lambda _: _signer(_away),
+    ),
+    refused(
+        SourceError,
+        f"signer awskms: expected a signature by key <hex>, got another. {_RECORDED}",
+        lambda _: _signer(lambda _data: b"signature"),
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer awskms: expected a signer of securesystemslib that can be opened, got its library is not installed. {_NEXT}",
+        _no_library,
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer nowhere: expected a signer of securesystemslib that can be opened, got ValueError. {_NEXT}",
+        lambda scene: _record(_with_signer(scene, "nowhere:key")),
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer asking: expected a signer of securesystemslib that can be opened, got it wants a secret, and hub_signer_secret names no file. {_NEXT}",
+        _wants_a_secret,
+    ),
+    refused(
+        ConfigError,
+        "public key <folder>/key.pem: expected an ECDSA P-256 public key in PEM, got something else. Correct what is named, and try again",
+        lambda scene: load_public_key(scene.write("key.pem", b"key")),
+    ),
+    refused(
+        UsageError,
+        "--hub-signer, --hub-public-key and --hub-signer-secret: expected the first two, or none of them, got some. <any>",
+        lambda scene: cli.init.command.main(
+            [
+                str(scene.folder / "new"),
+                "--origin",
+                "log.example/m",
+                "--hub",
+                "hub.example",
+                "--hub-signer",
+                "a:b",
+            ],
+            standalone_mode=False,
+        ),
+    ),
+)
+
+CASES = (*SETTINGS, *ROTATION, *KMS)
