@@ -29,6 +29,11 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.option(
     "--read-url", help="Of Rekor v2: where checkpoints and tiles are, if not below the address to write to."
 )
+@click.option(
+    "--hub-signer", metavar="URI", help="Where the hub's key is, in a KMS or HSM: a securesystemslib URI."
+)
+@click.option("--hub-public-key", type=_FILE, help="The public key of --hub-signer, PEM.")
+@click.option("--hub-signer-secret", type=_FILE, help="A file with the PIN of --hub-signer.")
 @json_option
 def command(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
@@ -39,6 +44,9 @@ def command(  # noqa: PLR0917 - click passes each option
     trusted_root: pathlib.Path | None,
     signing_config: pathlib.Path | None,
     read_url: str | None,
+    hub_signer: str | None,
+    hub_public_key: pathlib.Path | None,
+    hub_signer_secret: pathlib.Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -72,8 +80,19 @@ def command(  # noqa: PLR0917 - click passes each option
             expected="--log rekor-v2 or rekor-v1",
             actual="--log local",
         )
+    if (hub_signer is None) != (hub_public_key is None) or (hub_signer_secret and not hub_signer):
+        raise UsageError(
+            "--hub-signer, --hub-public-key and --hub-signer-secret",
+            expected="the first two, or none of them",
+            actual="some",
+        )
+    signer = None
+    if hub_signer is not None and hub_public_key is not None:
+        from ledger.embedded.kms import SignerSource
+
+        signer = SignerSource(uri=hub_signer, public_key=hub_public_key, secret=hub_signer_secret)
     try:
-        init(directory, origin=origin, hub=hub, rekor=rekor)
+        init(directory, origin=origin, hub=hub, rekor=rekor, signer=signer)
     except ConfigError as error:
         # The settings are called by the options that gave them.
         what = {"ledger": "--origin", "hub": "--hub"}.get(error.what, error.what)

@@ -1,19 +1,28 @@
-"""`hubledger keys show`: the public keys of a ledger."""
+"""`hubledger keys`: the public keys of a ledger, and how they are replaced."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import echo_json, json_option
+from cli.options import writing_options
+from cli.output import echo_json, json_option, printable
+
+if TYPE_CHECKING:
+    from ledger.embedded.rotating import Opened, Rotation
 
 
 @click.group()
 def command() -> None:
-    """Show the public keys of a ledger."""
+    """Show, replace or revoke the keys of a ledger."""
+
+
+_DIRECTORY = click.argument("directory", type=click.Path(path_type=pathlib.Path))
+_BEGIN = click.option("--begin", is_flag=True, help="Begin a rotation: make the next key.")
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@_DIRECTORY
 @json_option
 def show(directory: pathlib.Path, *, as_json: bool) -> None:
     """Show the verifier keys of the ledger in DIRECTORY; never a private one."""
@@ -30,3 +39,109 @@ def show(directory: pathlib.Path, *, as_json: bool) -> None:
         click.echo(f"shard      {shard['key']}")
     click.echo(f"hub key    {keys['hubKeyId']}   (SHA-256 of its SubjectPublicKeyInfo)")
     click.echo(keys["hubKey"], nl=False)
+
+
+@command.group()
+def rotate() -> None:
+    """Replace a key, step by step; each step says what must be handed out before the next."""
+
+
+@rotate.command(name="hub")
+@_DIRECTORY
+@_BEGIN
+@writing_options
+@json_option
+def rotate_hub(
+    directory: pathlib.Path,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    begin: bool,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
+    """Replace the key that signs the statements of the ledger in DIRECTORY.
+
+    Run it until it says that no rotation is under way, signing and publishing the trust files that it drafts. Stopped
+    anywhere, the same command goes on.
+    """
+    from ledger.embedded import rotating
+
+    opened = _opened(directory, not_older_than, start_unchecked=start_unchecked)
+    _show(rotating.rotate_hub(directory, begin=begin, opened=opened), as_json=as_json)
+
+
+@rotate.command(name="log")
+@_DIRECTORY
+@_BEGIN
+@click.option("--finish", is_flag=True, help="Let the new key sign alone.")
+@writing_options
+@json_option
+def rotate_log(
+    directory: pathlib.Path,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    begin: bool,
+    finish: bool,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
+    """Replace the key that signs the checkpoints of the ledger in DIRECTORY.
+
+    Both keys sign until --finish, so that clients with either trust file verify.
+    """
+    from ledger.embedded import rotating
+
+    opened = _opened(directory, not_older_than, start_unchecked=start_unchecked)
+    _show(rotating.rotate_log(directory, begin=begin, finish=finish, opened=opened), as_json=as_json)
+
+
+@command.group()
+def revoke() -> None:
+    """Say that a key does not count, from an index on."""
+
+
+@revoke.command(name="hub")
+@_DIRECTORY
+@click.argument("keyid")
+@click.option("--from", "first", type=click.IntRange(min=0), required=True, help="The first leaf index.")
+@click.option("--reason", help='Why, as a code such as "key-stolen". It becomes public.')
+@writing_options
+@json_option
+def revoke_hub(
+    directory: pathlib.Path,
+    keyid: str,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    first: int,
+    reason: str | None,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
+    """Say that the hub key KEYID of the ledger in DIRECTORY does not count from a leaf index on.
+
+    The key that signs cannot be revoked: rotate first.
+    """
+    from ledger.embedded import rotating
+
+    opened = _opened(directory, not_older_than, start_unchecked=start_unchecked)
+    done = rotating.revoke_hub(directory, keyid, first=first, reason=reason, opened=opened)
+    _show(done, as_json=as_json)
+
+
+def _opened(
+    directory: pathlib.Path, not_older_than: tuple[pathlib.Path, ...], *, start_unchecked: bool
+) -> "Opened":
+    from ledger.embedded.directory import open_for_recording
+
+    return lambda: open_for_recording(
+        directory, not_older_than=not_older_than, start_unchecked=start_unchecked
+    )
+
+
+def _show(done: "Rotation", *, as_json: bool) -> None:
+    if as_json:
+        draft = {} if done.draft is None else {"trustFile": str(done.draft)}
+        echo_json({"state": done.state, **done.facts, **draft})
+        return
+    for line in done.says:
+        click.echo(printable(line))

@@ -5,6 +5,7 @@ import json
 import logging
 import pathlib
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -41,7 +42,8 @@ def command(
     start = Start(
         listen=listen, read_only=read_only, not_older_than=not_older_than, start_unchecked=start_unchecked
     )
-    with log_to(sys.stderr.write, requests=load_config(directory).serve.access_log):
+    settings = load_config(directory).serve
+    with log_to(sys.stderr.write, requests=settings.access_log, form=FORMS[settings.log_format]):
         serve(
             directory, start, ready=lambda url: click.echo(f"Answering at {url} (every address: {url}/docs)")
         )
@@ -51,12 +53,28 @@ MAX_LINES = 10_000
 """Lines that wait to be written; more are left out and counted: nobody's request waits for whoever reads the log."""
 
 
-class _Lines(logging.Handler):
-    """One JSON object a line: the facts of a request, or what the program says. Written by a thread of its own."""
+Form = Callable[[dict[str, object]], str]
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+
+def format_logfmt(facts: dict[str, object]) -> str:
+    """Return facts as ``key=value`` words. A value that is more than a word is quoted as in JSON: it cannot begin a line."""
+    return " ".join(f"{name}={_word(value)}" for name, value in facts.items())
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if re.fullmatch(r"[A-Za-z0-9._/:{}+-]+", text) else json.dumps(text)
+
+
+FORMS: dict[str, Form] = {"json": json.dumps, "logfmt": format_logfmt}
+
+
+class _Lines(logging.Handler):
+    """One line each: the facts of a request, or what the program says. Written by a thread of its own."""
+
+    def __init__(self, write: Callable[[str], object], form: "Form") -> None:
         super().__init__()
-        self._write = write
+        self._write, self._form = write, form
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_LINES)
         self._left_out = 0
         self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
@@ -68,7 +86,7 @@ class _Lines(logging.Handler):
         if facts is None:
             facts = {"level": record.levelname.lower(), "message": self.format(record)}
         try:
-            self._lines.put_nowait(json.dumps({"at": round(record.created, 3), **facts}) + "\n")
+            self._lines.put_nowait(self._form({"at": round(record.created, 3), **facts}) + "\n")
         except queue.Full:
             self._left_out += 1
 
@@ -76,7 +94,7 @@ class _Lines(logging.Handler):
         while (line := self._lines.get()) is not None:
             if self._left_out:
                 left_out, self._left_out = self._left_out, 0
-                line += json.dumps({"level": "warning", "message": f"{left_out} lines were left out"}) + "\n"
+                line += self._form({"level": "warning", "message": f"{left_out} lines were left out"}) + "\n"
             try:
                 self._write(line)
             except OSError:  # its disk is full: the service goes on, and so does its log when there is room
@@ -91,9 +109,11 @@ class _Lines(logging.Handler):
 
 
 @contextlib.contextmanager
-def log_to(write: Callable[[str], object], *, requests: bool = True) -> Iterator[None]:
+def log_to(
+    write: Callable[[str], object], *, requests: bool = True, form: Form = json.dumps
+) -> Iterator[None]:
     """Send what the program says, and each request where wanted, to ``write`` meanwhile."""
-    root, lines = logging.getLogger("ledger"), _Lines(write)
+    root, lines = logging.getLogger("ledger"), _Lines(write, form)
     before = root.handlers[:], root.level, root.propagate
     root.handlers[:], root.propagate = [lines], False
     root.setLevel(logging.INFO)

@@ -120,13 +120,28 @@ class ServeConfig:
     queue: int = 8192
     # Seconds within which the whole body of a request must arrive.
     body_seconds: float = 30.0
-    # Whether each request is a line of JSON on standard error.
+    # Whether each request is a line on standard error.
     access_log: bool = True
+    # "json" or "logfmt": the form of the lines on standard error.
+    log_format: str = "json"
+    # Address and port where Prometheus asks, such as "127.0.0.1:9470"; for nobody else. Empty: nowhere.
+    metrics: str = ""
+    # The header in which a proxy says who asks, such as "X-Forwarded-For": its last address is in the line of a request.
+    # Set it only where nobody reaches the service but through that proxy. Empty: callers are not logged.
+    caller_header: str = ""
 
     def __post_init__(self) -> None:
-        host, colon, port = self.listen.rpartition(":")
-        if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < len(port) < 6:
-            raise ConfigError("serve.listen", expected="an address and a port", actual=self.listen)
+        _check_address("serve.listen", self.listen)
+        if self.metrics:
+            _check_address("serve.metrics", self.metrics)
+        if self.log_format not in ("json", "logfmt"):
+            raise ConfigError("serve.log_format", expected='"json" or "logfmt"', actual=self.log_format)
+        if self.caller_header and not all(
+            c.isascii() and (c.isalnum() or c == "-") for c in self.caller_header
+        ):
+            raise ConfigError(
+                "serve.caller_header", expected="the name of a header", actual=self.caller_header
+            )
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("serve", expected="tls_certificate with tls_key", actual="one of them")
         for name, most in (("threads", 256), ("waiting", 100_000), ("queue", 1_000_000)):
@@ -148,8 +163,13 @@ class Config:
     log_key: str = "keys/log.key"
     # A second Ed25519 key: the log's own timestamped cosignature (c2sp.org/tlog-cosignature).
     cosigner_key: str = "keys/cosigner.key"
-    # The hub's ECDSA P-256 key, PEM (PKCS#8): signs every statement.
+    # The hub's ECDSA P-256 key, PEM (PKCS#8): signs every statement. With hub_signer: its public key, PEM.
     hub_key: str = "keys/hub.key"
+    # A key in a KMS or HSM, as the URI of a signer of securesystemslib: "awskms:…", "gcpkms:…", "azurekms:…", "hsm:…".
+    # Empty: the key is in the file.
+    hub_signer: str = ""
+    # A file with the PIN of such a signer, readable by its owner only. Empty: it wants none.
+    hub_signer_secret: str = ""
     # Seconds between two checkpoints; at least 0.1. Use 10 with public witnesses.
     publish_interval: float = 1.0
     # Where the log's tiles are served to others; asked before the first write after a start, so that a restored
@@ -174,6 +194,10 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("ledger", "hub"):
             _check_id(name, getattr(self, name))
+        if self.hub_signer and not self.hub_signer.partition(":")[1]:
+            raise ConfigError(
+                "hub_signer", expected="a URI such as awskms:…, or nothing", actual="another form"
+            )
         if not 0.1 <= self.publish_interval <= 3600:
             raise ConfigError(
                 "publish_interval", expected="0.1 to 3600 seconds", actual=self.publish_interval
@@ -187,6 +211,12 @@ class Config:
                 raise ConfigError(name, expected=" or ".join(allowed), actual=getattr(self, name))
         if self.public_url and not self.public_url.startswith(("https://", "http://")):
             raise ConfigError("public_url", expected="an http(s) address, or nothing", actual=self.public_url)
+
+
+def _check_address(name: str, value: str) -> None:
+    host, colon, port = value.rpartition(":")
+    if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < len(port) < 6:
+        raise ConfigError(name, expected="an address and a port", actual=value)
 
 
 MAX_ID_BYTES = 128

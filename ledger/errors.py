@@ -142,13 +142,16 @@ class ConflictError(InputError):
 
 
 class WithdrawnError(InputError):
-    """Evidence whose bytes were withdrawn; every proof still verifies. Over HTTP: 410."""
+    """Evidence whose bytes were withdrawn; every proof still verifies. Over HTTP: 410.
+
+    ``reason`` is a code, ``reference`` where the decision is written down, as whoever withdrew it gave them.
+    """
 
     exit_code = 37
     default_next_step = "The event and its proof still verify; ask the hub for the statement at that leaf"
 
-    def __init__(self, sha256: bytes, *, reason: str, leaf_index: int) -> None:
-        self.sha256, self.reason, self.leaf_index = sha256, reason, leaf_index
+    def __init__(self, sha256: bytes, *, reason: str, leaf_index: int, reference: str | None = None) -> None:
+        self.sha256, self.reason, self.leaf_index, self.reference = sha256, reason, leaf_index, reference
         super().__init__(
             f"evidence {sha256.hex()}",
             expected="stored bytes",

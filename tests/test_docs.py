@@ -166,6 +166,12 @@ def test_the_guide_of_the_monitor_runs_as_it_is_written(tmp_path):
     run_session(commands, tmp_path)
 
 
+def test_the_guide_of_operating_runs_as_it_is_written(tmp_path):
+    commands = read_session((DOCS / "guides" / "operate.md").read_text(encoding="utf-8"))
+    assert len(commands) > 30
+    run_session(commands, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("expected", "actual", "same"),
     [

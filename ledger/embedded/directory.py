@@ -26,9 +26,10 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, format_trust, parse_
 from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.clock import posix_of, utc_now
-from ledger.embedded.keys import Keys, format_key, load_hub_key, load_keys, spki_of
+from ledger.embedded.keys import MAX_KEY_BYTES, Keys, format_key, hub_spki, load_keys, load_public_key
+from ledger.embedded.kms import SignerSource, load_signer
+from ledger.embedded.watching import Watch, WatchedCommits
 from ledger.embedded.withdrawing import finish_withdrawals
-from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
@@ -36,15 +37,15 @@ from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
-from ledger.recorder import HubSigner, Recorder
+from ledger.recorder import Recorder
 from ledger.storage import LogState
-from ledger.storage.directory import DirectoryObjects, sync_folder, write_file_durably
+from ledger.storage.directory import DirectoryObjects, read_file, sync_folder, write_file_durably
 from ledger.storage.evidence import Evidence
 from ledger.storage.identities import IdentityKeys
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint
-from ledger.tlog.signed_note import Ed25519NoteSigner
+from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 
 if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
     from ledger.embedded.remote import AcceptedLog, RekorSource
@@ -110,11 +111,13 @@ def init(
     origin: str,
     hub: str,
     rekor: "RekorSource | None" = None,
+    signer: SignerSource | None = None,
     now: Callable[[], str] = utc_now,
 ) -> TrustFile:
     """Make a new ledger: keys, settings, trust file, a published log whose first entry is the hub's key.
 
     With ``rekor`` its log is there: there is no log key, and the hub's key is the first entry that is accepted for it.
+    With ``signer`` the hub's key is elsewhere already: none is made.
     Everything is made beside the directory and moved into place at the end: it is all there, or nothing is.
 
     Raises:
@@ -123,6 +126,10 @@ def init(
         WriteError: it could not be written.
     """
     config = Config(ledger=origin, hub=hub, log=rekor.kind if rekor is not None else "local")
+    if signer is not None:
+        hub_key, uri, secret = signer.settings()
+        config = replace(config, hub_key=hub_key, hub_signer=uri, hub_signer_secret=secret)
+        load_public_key(signer.public_key)
     directory = directory.absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise NotEmptyError(
@@ -136,7 +143,9 @@ def init(
         directory.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir(mode=0o755)
         trust = (
-            _build(building, config, now) if rekor is None else _build_in_rekor(building, config, rekor, now)
+            _build(building, config, signer, now)
+            if rekor is None
+            else _build_in_rekor(building, config, rekor, signer, now)
         )
         sync_folder(building)
         # If we stop here, the ledger has no name yet: init runs again.
@@ -154,15 +163,26 @@ def init(
     return trust
 
 
-def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustFile:
+def _make_hub_key(root: pathlib.Path, config: Config, signer: SignerSource | None) -> bytes:
+    """Make the hub's key, or keep the public half of one that is elsewhere; returns its SubjectPublicKeyInfo."""
+    path = root / config.hub_key
+    if signer is not None:
+        write_file_durably(path, read_file(signer.public_key, max_bytes=MAX_KEY_BYTES), mode=0o644)
+    else:
+        write_file_durably(path, format_key(ec.generate_private_key(ec.SECP256R1())), mode=0o600)
+    return hub_spki(root, config)
+
+
+def _build(
+    root: pathlib.Path, config: Config, signer: SignerSource | None, now: Callable[[], str]
+) -> TrustFile:
     layout = Layout(root=root)
     (root / "keys").mkdir(mode=0o700)
     log_key = Ed25519NoteSigner(config.ledger, ed25519.Ed25519PrivateKey.generate())
     cosigner = Ed25519NoteSigner(config.ledger, ed25519.Ed25519PrivateKey.generate())
-    hub_key = ec.generate_private_key(ec.SECP256R1())
+    _make_hub_key(root, config, signer)
     write_file_durably(root / config.log_key, log_key.format_private().encode() + b"\n", mode=0o600)
     write_file_durably(root / config.cosigner_key, cosigner.format_private().encode() + b"\n", mode=0o600)
-    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
     keys = load_keys(root, config)
     trust = TrustFile.for_new_ledger(
@@ -196,23 +216,26 @@ def _build(root: pathlib.Path, config: Config, now: Callable[[], str]) -> TrustF
 
 
 def _build_in_rekor(
-    root: pathlib.Path, config: Config, rekor: "RekorSource", now: Callable[[], str]
+    root: pathlib.Path,
+    config: Config,
+    rekor: "RekorSource",
+    signer: SignerSource | None,
+    now: Callable[[], str],
 ) -> TrustFile:
     from ledger.embedded import remote
     from ledger.storage.outbox import OutboxStore
 
     layout = Layout(root=root)
     (root / "keys").mkdir(mode=0o700)
-    hub_key = ec.generate_private_key(ec.SECP256R1())
-    write_file_durably(root / config.hub_key, format_key(hub_key), mode=0o600)
+    spki = _make_hub_key(root, config, signer)
     config = replace(config, rekor=rekor.copy_files(root))
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
-    trust = remote.first_trust(config, remote.load_rekor(config, root), spki_of(hub_key))
+    trust = remote.first_trust(config, remote.load_rekor(config, root), spki)
     write_file_durably(layout.trust, format_trust(trust), mode=0o644)
     Evidence(_evidence_objects(layout, config)).put([tofu.POLICY_DOCUMENT])
     OutboxStore.create(layout.outbox).close()
     with open_for_recording(root, now=now) as ledger:
-        ledger.recorder.announce_key(spki_of(hub_key))
+        ledger.recorder.announce_key(spki)
     return trust
 
 
@@ -253,12 +276,14 @@ def open_for_recording(
     not_older_than: Sequence[pathlib.Path] = (),
     start_unchecked: bool = False,
     scanned: bool = False,
+    watch: Watch | None = None,
     now: Callable[[], str] = utc_now,
 ) -> Iterator[OpenLedger]:
     """Open a ledger for writing, as its only writer.
 
     ``not_older_than`` names checkpoint files that were kept elsewhere: a directory older than one of them refuses
-    to write. ``scanned``: what is written is places that a scan found, which an old outbox may be told.
+    to write. ``scanned``: what is written is places that a scan found, which an old outbox may be told. ``watch`` is told
+    what is done.
 
     Raises:
         WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
@@ -267,7 +292,7 @@ def open_for_recording(
     """
     config = load_config(directory)
     layout = Layout(root=directory)
-    hub_key = load_hub_key(directory / config.hub_key)
+    hub_signer = load_signer(directory, config)
     with contextlib.ExitStack() as stack:
         instance = None
         if config.log == "local":
@@ -276,13 +301,18 @@ def open_for_recording(
             if config.public_url:
                 sources.append(from_url(config.public_url))
             stack.enter_context(writer_lock(directory / "lock"))
-            hints = _hints(layout, config, keys, now=posix_of(now()))
-            log_config = _log_config(config, keys, sources, hints, start_unchecked=start_unchecked)
+            # Whoever signed before may have shown more than this directory knows, while its key is trusted.
+            log_keys = tuple(
+                dict.fromkeys((*(each.verifier for each in keys.signers), *load_trust(layout).log_keys))
+            )
+            hints = _hints(layout, config, log_keys, now=posix_of(now()))
+            log_config = _log_config(config, keys, log_keys, sources, hints, start_unchecked=start_unchecked)
             if config.witness.policy:
                 from ledger.embedded.witnesses import open_witnesses
 
-                log_config = replace(log_config, witnesses=open_witnesses(config, directory, keys, stack))
-            log: LocalLog | Outbox = _open_local(layout, log_config, stack)
+                witnesses = open_witnesses(config, directory, keys, stack, log_keys=log_keys)
+                log_config = replace(log_config, witnesses=witnesses)
+            log: LocalLog | Outbox = _open_local(layout, log_config, stack, watch)
             evidence = _open_evidence(layout, config)
         else:
             from ledger.embedded import remote
@@ -304,8 +334,9 @@ def open_for_recording(
             hub=config.hub,
             log=log,
             index=index,
-            signer=HubSigner(key=hub_key, keyid=keyid_of(spki_of(hub_key))),
+            signer=hub_signer,
             now=now,
+            told=watch.recorded if watch is not None else None,
         )
         stack.callback(recorder.close)
         identities = IdentityKeys(layout.identities)
@@ -324,12 +355,14 @@ def open_for_recording(
         )
 
 
-def _open_local(layout: Layout, config: LocalLogConfig, stack: contextlib.ExitStack) -> LocalLog:
+def _open_local(
+    layout: Layout, config: LocalLogConfig, stack: contextlib.ExitStack, watch: Watch | None
+) -> LocalLog:
     objects = DirectoryObjects(layout.public)
     objects.sweep()
     commits = SqliteCommits(layout.commits)
     stack.callback(commits.close)
-    return LocalLog(commits, objects, config)
+    return LocalLog(commits if watch is None else WatchedCommits(commits, watch), objects, config)
 
 
 def _open_evidence(layout: Layout, config: Config) -> Evidence:
@@ -360,21 +393,27 @@ def _evidence_objects(layout: Layout, config: Config) -> DirectoryObjects:
     return DirectoryObjects(layout.evidence, file_mode=0o600)
 
 
-def _hints(layout: Layout, config: Config, keys: Keys, *, now: int) -> Sequence[Hint]:
+def _hints(layout: Layout, config: Config, log_keys: Sequence[VerifierKey], *, now: int) -> Sequence[Hint]:
     """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
     if not config.anchor.log and not layout.anchors.exists():
         return ()
     from ledger.embedded.anchoring import hints
 
-    return hints(layout, config, keys=[keys.verifier], now=now)
+    return hints(layout, config, keys=log_keys, now=now)
 
 
 def _log_config(
-    config: Config, keys: Keys, sources: Sequence[Source], hints: Sequence[Hint], *, start_unchecked: bool
+    config: Config,
+    keys: Keys,
+    log_keys: Sequence[VerifierKey],
+    sources: Sequence[Source],
+    hints: Sequence[Hint],
+    *,
+    start_unchecked: bool,
 ) -> LocalLogConfig:
     return LocalLogConfig(
         origin=config.ledger,
-        keys=[keys.verifier],
+        keys=log_keys,
         sign=keys.sign,
         publish_interval=config.publish_interval,
         sources=sources,

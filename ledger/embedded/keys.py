@@ -9,9 +9,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ledger.client.trust import load_hub_key as check_hub_key
 from ledger.config import Config
 from ledger.embedded.clock import posix_now
+from ledger.embedded.key_files import KeyFiles
 from ledger.errors import ConfigError, MalformedError
+from ledger.storage.directory import read_file
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.cosignature import Cosigner, add_cosignatures
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey, parse_note, sign_note
@@ -28,11 +31,17 @@ def spki_of(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The private keys of one ledger; never shown, never logged."""
+    """The private keys of one ledger; never shown, never logged.
+
+    ``spki`` is the hub's public key as DER SubjectPublicKeyInfo; ``hub`` is None where its private key is elsewhere
+    (``hub_signer``). ``next_log`` signs beside ``log`` while the log's key is rotated.
+    """
 
     log: Ed25519NoteSigner
     cosigner: Ed25519NoteSigner
-    hub: ec.EllipticCurvePrivateKey
+    spki: bytes
+    hub: ec.EllipticCurvePrivateKey | None = None
+    next_log: Ed25519NoteSigner | None = None
 
     @property
     def clock(self) -> Cosigner:
@@ -45,25 +54,47 @@ class Keys:
         return self.log.verifier
 
     @property
-    def spki(self) -> bytes:
-        """The hub's public key as DER SubjectPublicKeyInfo."""
-        return spki_of(self.hub)
+    def signers(self) -> tuple[Ed25519NoteSigner, ...]:
+        """Those who sign each checkpoint for the log."""
+        return (self.log,) if self.next_log is None else (self.log, self.next_log)
 
     def sign(self, checkpoint: Checkpoint) -> bytes:
         """Sign a checkpoint with the log key and cosign it with the time, by the log's own second key."""
-        signed = parse_note(sign_note(format_checkpoint(checkpoint), [self.log]))
+        signed = parse_note(sign_note(format_checkpoint(checkpoint), self.signers))
         timestamp = posix_now()
         return add_cosignatures(signed, [self.clock.cosign(checkpoint, timestamp=timestamp)])
 
 
 def load_keys(root: pathlib.Path, config: Config) -> Keys:
     """Load the private keys. Raises ConfigError, which names the file and never repeats what is in it."""
-    hub = load_hub_key(root / config.hub_key)
+    hub = None if config.hub_signer else load_hub_key(root / config.hub_key)
+    following = KeyFiles(root / config.log_key).next
     return Keys(
+        next_log=load_note_key(following) if following.exists() else None,
         log=load_note_key(root / config.log_key),
         cosigner=load_note_key(root / config.cosigner_key),
+        spki=load_public_key(root / config.hub_key) if hub is None else spki_of(hub),
         hub=hub,
     )
+
+
+def hub_spki(root: pathlib.Path, config: Config) -> bytes:
+    """Return the hub's public key as DER SubjectPublicKeyInfo. Raises ConfigError, NotFoundError, LimitError."""
+    path = root / config.hub_key
+    return load_public_key(path) if config.hub_signer else spki_of(load_hub_key(path))
+
+
+def load_public_key(path: pathlib.Path) -> bytes:
+    """Load the hub's public key in PEM as DER SubjectPublicKeyInfo. Raises ConfigError, NotFoundError, LimitError."""
+    try:
+        key = serialization.load_pem_public_key(read_file(path, max_bytes=MAX_KEY_BYTES))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(
+            f"public key {path}", expected="an ECDSA P-256 public key in PEM", actual="something else"
+        ) from error
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    check_hub_key(spki)
+    return spki
 
 
 def load_hub_key(path: pathlib.Path) -> ec.EllipticCurvePrivateKey:

@@ -35,9 +35,17 @@ def has_quorum(config: Config, root: pathlib.Path) -> bool:
 
 
 def open_witnesses(
-    config: Config, root: pathlib.Path, keys: Keys, stack: contextlib.ExitStack
+    config: Config,
+    root: pathlib.Path,
+    keys: Keys,
+    stack: contextlib.ExitStack,
+    *,
+    log_keys: Sequence[VerifierKey],
 ) -> Witnesses | None:
-    """Return who is to be asked to cosign; None where the settings name nobody. Raises ConfigError, LimitError."""
+    """Return who is to be asked to cosign; None where the settings name nobody.
+
+    A checkpoint that they show us is ours by any of ``log_keys``. Raises ConfigError, LimitError.
+    """
     settings = config.witness
     if not settings.policy:
         return None
@@ -50,7 +58,7 @@ def open_witnesses(
     witnesses = Witnesses(
         WitnessingConfig(
             origin=config.ledger,
-            keys=[keys.verifier],
+            keys=log_keys,
             policy=policy,
             required=settings.required,
             timeout=settings.timeout,

@@ -387,7 +387,7 @@ class LocalLog:
         if witnesses.merge(signed) == signed.note:
             return signed
         # Signed once more, so that the log's own cosignature is dated anew as well; it is the same checkpoint.
-        verified = self._store_cosigned(self._verify_own(self._config.sign(signed.checkpoint)))
+        verified = self._store_cosigned(self._sign(signed.checkpoint))
         # If we stop here, the older signatures are shown: a restart shows these.
         self._objects.replace("checkpoint", verified.note)
         return verified
@@ -422,6 +422,27 @@ class LocalLog:
         except RestoredError as error:
             self._failure = error
             raise
+
+    def sign_again(self) -> VerifiedCheckpoint:
+        """Sign the newest checkpoint anew, by the keys of now, and show it: for whoever changes keys.
+
+        Cosignatures stay: witnesses sign what a checkpoint says, not who signed it.
+
+        Raises: as ``publish``; QuorumError: the newest one may not be shown yet.
+        """
+        with self._publisher, self._writer:
+            self._make_writable()
+            newest, witnesses = self._signed().checkpoint, self._config.witnesses
+            if self._state.published_size < newest.size:
+                raise self._missing(newest)
+            with self._stopping("signing again"):
+                verified = self._sign(newest)
+                if witnesses is not None:
+                    verified = self._verify_own(witnesses.merge(verified))
+                self._save(replace(self._state, signed_note=verified.note))
+                # If we stop here, the old signatures are still shown: a restart shows what is stored.
+                self._objects.replace("checkpoint", verified.note)
+                return verified
 
     def _finish_publication(self) -> VerifiedCheckpoint:
         """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""
@@ -475,6 +496,12 @@ class LocalLog:
         checkpoint = Checkpoint(
             origin=self._config.origin, size=state.target_size, root_hash=state.target_root
         )
+        verified = self._sign(checkpoint)
+        with self._writer:
+            self._save(replace(self._state, signed_note=verified.note))
+        return verified
+
+    def _sign(self, checkpoint: Checkpoint) -> VerifiedCheckpoint:
         note = self._config.sign(checkpoint)
         verified = verify_checkpoint(note, origin=self._config.origin, keys=self._config.keys)
         if verified.checkpoint != checkpoint:
@@ -483,8 +510,6 @@ class LocalLog:
                 expected=f"size {checkpoint.size} with root {checkpoint.root_hash.hex()}",
                 actual=f"size {verified.checkpoint.size} with root {verified.checkpoint.root_hash.hex()}",
             )
-        with self._writer:
-            self._save(replace(self._state, signed_note=note))
         return verified
 
     def _save(self, state: LogState) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,7 +40,7 @@ from ledger.recorder.submitted import Signed, draft_of
 from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 
-__all__ = ["Facts", "HubSigner", "Receipt", "Recorder"]
+__all__ = ["Facts", "HubSigner", "Receipt", "Recorder", "Signer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +61,19 @@ class Receipt:
     statement: bytes
     entry: bytes
     repeated: bool = False
+
+
+class Signer(Protocol):
+    """Signs statements as the hub. Thread-safe; may sign the same statement differently each time."""
+
+    @property
+    def keyid(self) -> str:
+        """Hex SHA-256 of the SubjectPublicKeyInfo."""
+        ...
+
+    def sign_run(self, statements: Sequence[bytes]) -> list[bytes]:
+        """Return the whole entries for a run of statements, in order. Raises SourceError: it is elsewhere and away."""
+        ...
 
 
 _ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -101,11 +114,12 @@ class Recorder(Generic[JournalT]):
         hub: str,
         log: JournalT,
         index: Index,
-        signer: HubSigner,
+        signer: Signer,
         now: Callable[[], str],
         threads: int | None = None,
+        told: Callable[[Sequence[Statement]], None] | None = None,
     ) -> None:
-        self._log, self._index, self._signer = log, index, signer
+        self._log, self._index, self._signer, self._told = log, index, signer, told
         self._drafter = Drafter(ledger=ledger, hub=hub, now=now)
         self._lock = threading.Lock()
         self._waiting: GroupCommit[Facts, Answer] = GroupCommit(
@@ -379,6 +393,8 @@ class Recorder(Generic[JournalT]):
 
     def _note(self, answered: Sequence[_Answered]) -> None:
         """Keep the rows of committed events until the next publication, where they follow those before them."""
+        if self._told is not None:
+            self._told([draft.event for draft, _, result in answered if isinstance(result, Committed)])
         for draft, _, result in answered:
             if not isinstance(result, Committed):
                 continue

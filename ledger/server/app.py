@@ -5,7 +5,9 @@ it; whoever finds no room is refused at once, so that a crowd of readers cannot 
 """
 
 import asyncio
+import ipaddress
 import logging
+import os
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,15 +32,19 @@ SECURITY = (
 )
 STRICT_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """Nothing is loaded and nothing runs, whatever somebody gets into an answer."""
+REQUEST_ID = "x-request-id"
+"""Finds the line of a request in the log."""
 _CORS = (
     ("access-control-allow-origin", "*"),
-    ("access-control-expose-headers", "ETag, Retry-After"),
+    ("access-control-expose-headers", "ETag, Retry-After, X-Request-Id"),
 )
 _PREFLIGHT = (
     ("access-control-allow-headers", "If-None-Match, Content-Type"),
     ("access-control-max-age", "86400"),
 )
 
+Answered = Callable[[Request, Response, Route | None, float], None]
+"""Hears of each request with its answer, its route and its seconds."""
 Handler = Callable[[Request], Response]
 AsyncHandler = Callable[[Request], Awaitable[Response]]
 
@@ -70,6 +76,10 @@ class Pool:
         finally:
             self._inside -= 1
 
+    def inside(self) -> int:
+        """Say how many have a thread or wait for one."""
+        return self._inside
+
     def close(self) -> None:
         """Finish what is running."""
         self._threads.shutdown()
@@ -79,7 +89,8 @@ class App:
     """The service without a web server: a request in, an answer out.
 
     ``handlers`` run in the pool and take the request; ``recorders`` are awaited, each under the
-    name of its route; ``authority`` says who may write.
+    name of its route; ``authority`` says who may write; ``answered`` hears of each answer. ``caller_header`` names the
+    caller in the log, where a proxy that we trust sets it.
     """
 
     def __init__(
@@ -91,10 +102,13 @@ class App:
         authority: Authority,
         limits: Limits,
         pool: Pool,
+        answered: Answered | None = None,
+        caller_header: str = "",
     ) -> None:
         self._router = Router(routes)
         self._handlers, self._recorders = handlers, recorders or {}
         self._authority, self._limits = authority, limits
+        self._answered, self._caller_header = answered, caller_header.lower()
         self.pool = pool
 
     async def answer(self, request: Request) -> Response:
@@ -114,8 +128,29 @@ class App:
                 problems.Refusal(problems.INTERNAL, "A bug of the service; its log says more")
             )
         _finish(request, response, route)
-        _log(request, response, route, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if self._answered is not None:
+            self._answered(request, response, route, seconds)
+        if access_logger.isEnabledFor(logging.INFO):
+            access_logger.info("request", extra={"facts": self._facts(request, response, route, seconds)})
         return response
+
+    def _facts(
+        self, request: Request, response: Response, route: Route | None, seconds: float
+    ) -> dict[str, object]:
+        """Return the line of a request. Neither query nor token is in it: names are hostile, and tokens are secrets."""
+        facts: dict[str, object] = {
+            "id": next(value for name, value in response.headers if name == REQUEST_ID),
+            "method": request.method if request.method.isalpha() else "other",
+            "route": route.path if route else "none",
+            "status": response.status,
+            "bytes": len(response.body),
+            "ms": round(seconds * 1000, 2),
+            "token": request.token,
+        }
+        if self._caller_header:
+            facts["caller"] = _caller(str(request.headers.get(self._caller_header) or ""))
+        return facts
 
     async def _answer(self, request: Request, found: dict[str, Route], route: Route | None) -> Response:
         if not found:
@@ -169,7 +204,13 @@ def _check_whole(data: bytes, announced: int | None) -> None:
 
 def _finish(request: Request, response: Response, route: Route | None) -> None:
     """Put on every answer what it must have; leave out the body where the caller has it already."""
-    headers = [*response.headers, *SECURITY, ("cache-control", response.cache)]
+    headers = [
+        *response.headers,
+        *SECURITY,
+        ("cache-control", response.cache),
+        # Ours alone: an id that callers choose could name the request of somebody else.
+        (REQUEST_ID, os.urandom(8).hex()),
+    ]
     if not any(name == "content-security-policy" for name, _ in response.headers):
         headers.append(("content-security-policy", STRICT_CSP))
     if route is None or not route.scope:
@@ -223,19 +264,9 @@ def _matches(wanted: str, etag: str) -> bool:
     return any(each.strip().removeprefix("W/") == f'"{etag}"' for each in wanted.split(","))
 
 
-def _log(request: Request, response: Response, route: Route | None, seconds: float) -> None:
-    """One line a request. Neither query nor token is in it: names are hostile, and tokens are secrets."""
-    if access_logger.isEnabledFor(logging.INFO):
-        access_logger.info(
-            "request",
-            extra={
-                "facts": {
-                    "method": request.method if request.method.isalpha() else "other",
-                    "route": route.path if route else "none",
-                    "status": response.status,
-                    "bytes": len(response.body),
-                    "ms": round(seconds * 1000, 2),
-                    "token": request.token,
-                }
-            },
-        )
+def _caller(value: str) -> str:
+    """Return the last address of a header of the proxy, which that proxy wrote itself; those before it anybody may say."""
+    try:
+        return str(ipaddress.ip_address(value.rpartition(",")[2].strip()))
+    except ValueError:
+        return "unknown"

@@ -94,7 +94,7 @@ WITHDRAWN = Problem(
     slug="withdrawn",
     status=410,
     title="Withdrawn",
-    says="The bytes of this evidence were withdrawn. `reason` says why and `leafIndex` names the statement that says so; every proof still verifies.",
+    says="The bytes of this evidence were withdrawn. `reason` says why, `reference` where that is written down, and `leafIndex` names the statement that says so; every proof still verifies.",
 )
 WITHHELD = Problem(
     slug="withheld",
@@ -215,6 +215,8 @@ def document(error: errors.LedgerError | Refusal) -> dict[str, object]:
         value["nextStep"] = error.next_step
     if isinstance(error, errors.WithdrawnError):
         value |= {"reason": error.reason, "leafIndex": error.leaf_index, "sha256": error.sha256.hex()}
+        if error.reference is not None:
+            value["reference"] = error.reference
     return value
 
 

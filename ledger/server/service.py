@@ -1,9 +1,11 @@
 """Puts the service together: one ledger, every route, and who answers it."""
 
 import pathlib
+import time
 from collections.abc import Callable
 from typing import Any
 
+from ledger.embedded.clock import posix_now
 from ledger.encoding import format_canonical_json
 from ledger.errors import LedgerError
 from ledger.server.app import App, Handler, Limits, Pool
@@ -11,6 +13,7 @@ from ledger.server.attesting import Attesting
 from ledger.server.feeds import Feeds
 from ledger.server.histories import Histories
 from ledger.server.messages import NEVER, Request, Response
+from ledger.server.metrics import CountedNowAndThen, Metrics, Sizes, bytes_below
 from ledger.server.models import Models
 from ledger.server.openapi import Descriptions
 from ledger.server.pieces import Pieces
@@ -101,9 +104,13 @@ def make_app(
     limits: Limits,
     authority: Authority | None = None,
     writer: Writer | None = None,
+    metrics: Metrics | None = None,
+    caller_header: str = "",
 ) -> App:
     """Return the service of one ledger; without a writer it only reads. Raises ConfigError, LimitError."""
     pool, view = Pool(limits), View(directory)
+    if metrics is not None:
+        metrics.watch_sizes(_sizes(view, pool, writer))
     recording = Recording(writer, pool, limits, trust=view.ledger.trust) if writer else None
     return App(
         (*READ_ROUTES, *WRITE_ROUTES),
@@ -112,4 +119,23 @@ def make_app(
         authority=authority or Nobody(),
         limits=limits,
         pool=pool,
+        answered=metrics.answered if metrics else None,
+        caller_header=caller_header,
+    )
+
+
+EVIDENCE_SECONDS = 900.0
+"""How old the count of evidence bytes may be: a million files take seconds to look at."""
+
+
+def _sizes(view: View, pool: Pool, writer: Writer | None) -> Sizes:
+    evidence = CountedNowAndThen(
+        lambda: bytes_below(view.ledger.layout.evidence), seconds=EVIDENCE_SECONDS, clock=time.monotonic
+    )
+    return Sizes(
+        view=view,
+        writer=writer.state if writer else _only_reads,
+        pool=pool.inside,
+        now=posix_now,
+        evidence=evidence,
     )

@@ -10,14 +10,16 @@ import os
 import pathlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ledger.config import ServeConfig, load_config
 from ledger.embedded.directory import OpenLedger, open_for_recording
+from ledger.embedded.watching import Watch
 from ledger.errors import ConfigError, SourceError
 from ledger.server.app import App, Limits
+from ledger.server.metrics import Metrics
 from ledger.server.rsgi import RsgiApp
 from ledger.server.service import make_app
 from ledger.server.tokens import TokenFile
@@ -68,14 +70,33 @@ def serve(directory: pathlib.Path, start: Start, *, ready: Callable[[str], None]
             next_step="This version serves ledgers with a log of their own; use the commands for one in Rekor",
         )
     check_free(*split_listen(config.listen))
+    metrics = Metrics() if config.metrics else None
+    with contextlib.ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(_showing(metrics, config.metrics))
+        _serve(directory, start, config, metrics, ready)
+
+
+def _serve(
+    directory: pathlib.Path,
+    start: Start,
+    config: ServeConfig,
+    metrics: Metrics | None,
+    ready: Callable[[str], None],
+) -> None:
     writer = None
     if not start.read_only:
-        writer = Writer(lambda: _open(directory, start), room=config.queue)
+        writer = Writer(lambda: _open(directory, start, metrics), room=config.queue)
         writer.start()
     try:
         limits = limits_of(config)
         app = make_app(
-            directory, limits=limits, authority=TokenFile(directory) if writer else None, writer=writer
+            directory,
+            limits=limits,
+            authority=TokenFile(directory) if writer else None,
+            writer=writer,
+            metrics=metrics,
+            caller_header=config.caller_header,
         )
         try:
             asyncio.run(_run(directory, app, config, ready))
@@ -86,10 +107,31 @@ def serve(directory: pathlib.Path, start: Start, *, ready: Callable[[str], None]
             writer.close()
 
 
-def _open(directory: pathlib.Path, start: Start) -> contextlib.AbstractContextManager[OpenLedger]:
+def _open(
+    directory: pathlib.Path, start: Start, watch: Watch | None
+) -> contextlib.AbstractContextManager[OpenLedger]:
     return open_for_recording(
-        directory, not_older_than=start.not_older_than, start_unchecked=start.start_unchecked
+        directory,
+        not_older_than=start.not_older_than,
+        start_unchecked=start.start_unchecked,
+        watch=watch,
     )
+
+
+@contextlib.contextmanager
+def _showing(metrics: Metrics, listen: str) -> Iterator[None]:
+    """Answer Prometheus at an address of its own meanwhile. Raises SourceError: it cannot be had."""
+    from prometheus_client import start_http_server
+
+    host, port = split_listen(listen)
+    check_free(host, port, setting="serve.metrics")
+    server, thread = start_http_server(port, host, registry=metrics.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def limits_of(config: ServeConfig) -> Limits:
@@ -97,7 +139,7 @@ def limits_of(config: ServeConfig) -> Limits:
     return Limits(body_seconds=config.body_seconds, threads=config.threads, waiting=config.waiting)
 
 
-def check_free(host: str, port: int) -> None:
+def check_free(host: str, port: int, *, setting: str = "--listen or serve.listen") -> None:
     """Refuse an address that is not ours to listen at: the web server would share a port with whoever is there.
 
     Raises:
@@ -111,7 +153,7 @@ def check_free(host: str, port: int) -> None:
             f"listening at {host}:{port}",
             expected="an address of this machine and a port that is free",
             actual=os.strerror(error.errno) if error.errno else str(error),
-            next_step="Choose another with --listen or serve.listen, or stop what listens there",
+            next_step=f"Choose another with {setting}, or stop what listens there",
         ) from error
 
 

@@ -34,7 +34,9 @@ class Withdrawal:
 
     def as_error(self) -> WithdrawnError:
         """Return the refusal that answers whoever asks for the piece."""
-        return WithdrawnError(self.sha256, reason=self.reason, leaf_index=self.leaf_index)
+        return WithdrawnError(
+            self.sha256, reason=self.reason, leaf_index=self.leaf_index, reference=self.reference
+        )
 
     def format(self) -> bytes:
         """Format as RFC 8785 JSON."""

@@ -7,6 +7,7 @@ from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.bundles import verify_bundle
 from tests.bench.cold import cold
 from tests.bench.files import files
+from tests.bench.growth import growth
 from tests.bench.measure import show
 from tests.bench.monitoring import monitoring
 from tests.bench.outbox import outbox
@@ -20,7 +21,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, growth),
     )
 }
 

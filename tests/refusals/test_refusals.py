@@ -26,6 +26,7 @@ from tests.refusals import (
     of_log,
     of_monitor,
     of_monitor_statement,
+    of_operating,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -60,6 +61,7 @@ CASES = dict(
         of_monitor,
         of_monitor_statement,
         of_attestation,
+        of_operating,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import pathlib
 import re
 import resource
 import shutil
@@ -243,21 +244,42 @@ def history(hub, name):
     return found.json()["events"] if found.status_code == 200 else []
 
 
-def test_the_upload_of_the_guide_is_recorded(tmp_path):
+def test_the_upload_of_the_guide_is_recorded_and_verifies(tmp_path):
     if shutil.which("bash") is None or shutil.which("curl") is None:
         missing("no bash or curl")
-    guide = (peers.REPOSITORY / "docs/guides/serve.md").read_text(encoding="utf-8")
-    (script,) = (each for each in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "curl" in each)
+    guide = (peers.REPOSITORY / "docs/guides/hub-integration.md").read_text(encoding="utf-8")
+    upload, check = (
+        each for each in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL) if "receipt.json" in each
+    )
     folder = new_ledger(tmp_path)
     token = TokenFile(folder).create(scopes=("record",), label="", now=AT)
     with serving(folder) as (url, _):
-        script = script.replace("http://127.0.0.1:8470", url)
+        script = upload.replace("http://127.0.0.1:8470", url)
         script = re.sub(r"export TOKEN=\S+.*", f"export TOKEN={token}", script)
-        done = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    receipt, end = json.JSONDecoder().raw_decode(done.stdout)
+        recorded = bash(script, tmp_path)
+    assert json.loads(recorded)["events"][0]["eventId"] == "upload-1"
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
     assert (receipt["eventId"], receipt["decision"]) == ("upload-1", "observed")
-    assert json.loads(done.stdout[end:])["events"][0]["eventId"] == "upload-1"
+    # The service has ended: what is checked is the proof alone.
+    script = check.replace(". hubledger-venv/bin/activate\n", "").replace("ledger/trust", f"{folder}/trust")
+    lines = bash(script, tmp_path).splitlines()
+    assert "log: INCLUDED_ONLY   model: NOT_CHECKED" in lines
+    assert lines[-1].startswith("acme/tiny at 0a1b2c: Unsigned")
+
+
+def bash(script, folder):
+    """Run a script of a guide with our commands; returns what it printed."""
+    path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_half_a_batch_is_not_taken_for_a_batch(tmp_path):

@@ -365,9 +365,9 @@ def test_evidence_is_a_download_and_gone_once_withdrawn(ledger):
     found = service.get(f"/v1/evidence/{sha256}")
     assert json.loads(found.body)[0]["path"] == "weights"
     assert found.headers["content-disposition"] == f'attachment; filename="{sha256}"'
-    withdraw_evidence(ledger, [bytes.fromhex(sha256)], reason="personal-data")
+    withdraw_evidence(ledger, [bytes.fromhex(sha256)], reason="personal-data", reference="case 17")
     gone = service.get(f"/v1/evidence/{sha256}")
-    assert (gone.status, gone.json["reason"]) == (410, "personal-data")
+    assert (gone.status, gone.json["reason"], gone.json["reference"]) == (410, "personal-data", "case 17")
     assert (
         service.ask("GET", f"/v1/evidence/{sha256}", headers={"if-none-match": found.headers["etag"]}).status
         == 410

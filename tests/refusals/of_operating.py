@@ -1,0 +1,293 @@
+"""Refusals of what runs the service: metrics, lines of the log, keys that are rotated."""
+
+import dataclasses
+import re
+import sys
+
+from cryptography.hazmat.primitives import serialization
+
+import cli.init
+from ledger.client.trust import HubKey, format_trust, parse_trust
+from ledger.config import Config, ServeConfig
+from ledger.embedded.directory import open_for_recording
+from ledger.embedded.key_files import KeyFiles
+from ledger.embedded.keys import load_public_key, spki_of
+from ledger.embedded.kms import RemoteSigner
+from ledger.embedded.rotating import revoke_hub, rotate_hub
+from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError, WriteError
+from ledger.server.metrics import Metrics
+from ledger.tlog.signed_note import Ed25519NoteSigner
+from tests.refusals.table import refused
+from tests.world import ed25519_key, p256_key
+
+OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
+
+
+def _no_metrics(scene):
+    before = sys.modules.get("prometheus_client")
+    scene.after.callback(
+        lambda: (
+            sys.modules.pop("prometheus_client")
+            if before is None
+            else sys.modules.update(prometheus_client=before)
+        )
+    )
+    sys.modules["prometheus_client"] = None
+    return Metrics()
+
+
+SETTINGS = (
+    refused(
+        ConfigError,
+        "serve.metrics: expected prometheus-client, from the extra `server`, got not installed. Run `pip install 'hubledger[server]'`",
+        _no_metrics,
+    ),
+    refused(
+        ConfigError,
+        "serve.metrics: expected an address and a port, got 9470. Correct what is named, and try again",
+        lambda _: ServeConfig(metrics="9470"),
+    ),
+    refused(
+        ConfigError,
+        'serve.log_format: expected "json" or "logfmt", got xml. Correct what is named, and try again',
+        lambda _: ServeConfig(log_format="xml"),
+    ),
+    refused(
+        ConfigError,
+        "serve.caller_header: expected the name of a header, got X: y. Correct what is named, and try again",
+        lambda _: ServeConfig(caller_header="X: y"),
+    ),
+)
+
+
+def _opened(ledger):
+    return lambda: open_for_recording(ledger)
+
+
+def _with_update_key(scene):
+    """A ledger whose trust file has a key of its own, as a rotation needs it."""
+    ledger = scene.ledger()
+    path = ledger / "trust.toml"
+    trust = dataclasses.replace(parse_trust(path.read_bytes()), update_key=OFFLINE.verifier)
+    path.write_bytes(format_trust(trust))
+    return ledger
+
+
+def _begin(scene, ledger):
+    return rotate_hub(scene.watch(ledger), begin=True, opened=_opened(ledger))
+
+
+def _begin_twice(scene):
+    ledger = _with_update_key(scene)
+    rotate_hub(ledger, begin=True, opened=_opened(ledger))
+    return _begin(scene, ledger)
+
+
+def _begin_before_the_end(scene):
+    """The new key signs, and the trust file has no end of the old one yet."""
+    ledger = _with_update_key(scene)
+    draft = rotate_hub(ledger, begin=True, opened=_opened(ledger)).draft
+    (ledger / "trust.toml").write_bytes(draft.read_bytes())
+    rotate_hub(ledger, begin=False, opened=_opened(ledger))
+    return _begin(scene, ledger)
+
+
+def _in_rekor(scene):
+    ledger = scene.ledger()
+    path = ledger / "hubledger.toml"
+    path.write_text(path.read_text().replace('log = "local"', 'log = "rekor-v2"'))
+    return _begin(scene, ledger)
+
+
+def _no_room_for_the_old_key(scene):
+    """Something else is where the next key should be: a folder cannot take the place of a key."""
+    files = KeyFiles(scene.folder / "hub.key")
+    scene.write("hub.key", b"key")
+    files.next.mkdir()
+    scene.after.callback(files.next.rmdir)
+    return files.swap("0" * 64)
+
+
+def _revoke(scene, keyid=None, first=0):
+    ledger = scene.ledger()
+    keyid = keyid or parse_trust((ledger / "trust.toml").read_bytes()).hub_keys[0].keyid
+    return revoke_hub(scene.watch(ledger), keyid, first=first, reason=None, opened=_opened(ledger))
+
+
+def _revoke_what_is_to_come(scene):
+    ledger = scene.ledger()
+    path = ledger / "trust.toml"
+    old = parse_trust(path.read_bytes())
+    other = HubKey(spki=spki_of(p256_key("other")))
+    path.write_bytes(format_trust(dataclasses.replace(old, hub_keys=(*old.hub_keys, other))))
+    scene.watch(ledger / "keys")
+    return revoke_hub(ledger, other.keyid, first=99, reason=None, opened=_opened(ledger))
+
+
+ROTATION = (
+    refused(
+        ConfigError,
+        "update_key of trust.toml: expected the offline key that signs the next version: without it no client learns of another key, got none. Make one with `hubledger trust key`, and publish a version that names it",
+        lambda scene: _begin(scene, scene.ledger()),
+    ),
+    refused(
+        UsageError,
+        "next key <folder>/ledger/keys/hub.key.next: expected none, at the beginning of a rotation, got one that a rotation before made. Go on with it: the same command without --begin",
+        _begin_twice,
+    ),
+    refused(
+        UsageError,
+        "rotation: expected none under way, with --begin, got one that is not finished. Go on with it: the same command without --begin",
+        _begin_before_the_end,
+    ),
+    refused(
+        UsageError,
+        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). This version rotates the keys of ledgers with a log of their own",
+        _in_rekor,
+    ),
+    refused(
+        WriteError,
+        "replacing <folder>/hub.key: expected a folder that this user can write, got <any>. Mend that, and run the command again: no key is lost",
+        _no_room_for_the_old_key,
+    ),
+    refused(
+        NotFoundError,
+        f"hub key {'0' * 64}: expected a key of the trust file, by its whole id, got none such. trust.toml names them after `sha256:`",
+        lambda scene: _revoke(scene, "0" * 64),
+    ),
+    refused(
+        UsageError,
+        "hub key <hex>: expected a key that signs no more, got the one that signs. Rotate first: `hubledger keys rotate hub DIR --begin`",
+        _revoke,
+    ),
+    refused(
+        UsageError,
+        "--from: expected at most 3, the leaf that says so, got 99. A key that shall end later is retired, by `hubledger keys rotate hub`",
+        _revoke_what_is_to_come,
+    ),
+)
+
+
+def _with_signer(scene, uri, secret=""):
+    """A ledger whose hub key is said to be elsewhere; its public half is in the place of the key."""
+    ledger = scene.ledger()
+    public = scene.write("hub.pem", _public(p256_key("kms")))
+    path = ledger / "hubledger.toml"
+    text = path.read_text().replace("keys/hub.key", str(public))
+    text = re.sub('hub_signer = ""', f'hub_signer = "{uri}"', text)
+    path.write_text(re.sub('hub_signer_secret = ""', f'hub_signer_secret = "{secret}"', text))
+    return ledger
+
+
+def _public(key):
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _record(ledger):
+    with open_for_recording(ledger):
+        raise AssertionError
+
+
+def _rotate_elsewhere(scene):
+    ledger = _with_signer(scene, "awskms:key")
+    return rotate_hub(ledger, begin=True, opened=_opened(ledger))
+
+
+def _away(data):
+    raise TimeoutError(data)
+
+
+def _signer(sign):
+    return RemoteSigner(sign, spki=spki_of(p256_key("kms")), name="awskms").sign_run([b"{}"])
+
+
+def _no_library(scene):
+    name = "securesystemslib.signer"
+    before = sys.modules.get(name)
+    scene.after.callback(
+        lambda: sys.modules.pop(name) if before is None else sys.modules.update({name: before})
+    )
+    sys.modules[name] = None
+    return _record(_with_signer(scene, "awskms:key"))
+
+
+def _wants_a_secret(scene):
+    """A signer that asks for its secret while it is opened, as that of an HSM does when it signs."""
+
+    class Asking:
+        @classmethod
+        def from_priv_key_uri(cls, _uri, _key, secrets_handler):
+            return secrets_handler("pin")
+
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME
+
+    SIGNER_FOR_URI_SCHEME["asking"] = Asking
+    scene.after.callback(lambda: SIGNER_FOR_URI_SCHEME.pop("asking"))
+    return _record(_with_signer(scene, "asking:key"))
+
+
+_NEXT = "Run `pip install 'hubledger[kms]'` and the library of your service, and see that hub_key is its public key"
+_RECORDED = "Nothing was recorded. See that the service answers and that its key is the one in hub_key; then send the same event again"
+
+KMS = (
+    refused(
+        ConfigError,
+        "hub_signer: expected a URI such as awskms:…, or nothing, got another form. Correct what is named, and try again",
+        lambda _: Config(ledger="log.example/models", hub="hub.example", hub_signer="key"),
+    ),
+    refused(
+        UsageError,
+        "hub_signer of the settings: expected none: a key in its file, got a key that is elsewhere. This version rotates hub keys that are files",
+        _rotate_elsewhere,
+    ),
+    refused(
+        SourceError,
+        f"signer awskms: expected a signature, got TimeoutError. {_RECORDED}",
+        lambda _: _signer(_away),
+    ),
+    refused(
+        SourceError,
+        f"signer awskms: expected a signature by key <hex>, got another. {_RECORDED}",
+        lambda _: _signer(lambda _data: b"signature"),
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer awskms: expected a signer of securesystemslib that can be opened, got its library is not installed. {_NEXT}",
+        _no_library,
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer nowhere: expected a signer of securesystemslib that can be opened, got ValueError. {_NEXT}",
+        lambda scene: _record(_with_signer(scene, "nowhere:key")),
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer asking: expected a signer of securesystemslib that can be opened, got it wants a secret, and hub_signer_secret names no file. {_NEXT}",
+        _wants_a_secret,
+    ),
+    refused(
+        ConfigError,
+        "public key <folder>/key.pem: expected an ECDSA P-256 public key in PEM, got something else. Correct what is named, and try again",
+        lambda scene: load_public_key(scene.write("key.pem", b"key")),
+    ),
+    refused(
+        UsageError,
+        "--hub-signer, --hub-public-key and --hub-signer-secret: expected the first two, or none of them, got some. <any>",
+        lambda scene: cli.init.command.main(
+            [
+                str(scene.folder / "new"),
+                "--origin",
+                "log.example/m",
+                "--hub",
+                "hub.example",
+                "--hub-signer",
+                "a:b",
+            ],
+            standalone_mode=False,
+        ),
+    ),
+)
+
+CASES = (*SETTINGS, *ROTATION, *KMS)
