@@ -5,11 +5,11 @@ withdrawn is taken out when the statement that says so is mirrored. A position i
 """
 
 import contextlib
+import itertools
 import pathlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from ledger.encoding import parse_audited_json, parse_base64
@@ -57,6 +57,8 @@ class DigestIndex:
 
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
         self._name = path.name
+        self._policies = set[bytes]()
+        """Policies that are named already, as far as that was asked."""
         try:
             if read_only:
                 self._connection = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
@@ -99,10 +101,15 @@ class DigestIndex:
         ``own``: they were parsed strictly when they were appended, and are not checked again.
         """
         named = named_in_own if own else named_in
-        while run := list(islice(entries, _BATCH)):
-            self._add(start, [named(entry) for entry in run], read_manifest)
-            start += len(run)
+        while run := list(itertools.islice(entries, _BATCH)):
+            start = self.add([named(entry) for entry in run], start, read_manifest)
         return start
+
+    def add(self, leaves: Sequence[Sequence[NamedDigest]], start: int, read_manifest: ReadManifest) -> int:
+        """Mirror what the leaves from ``start`` (the position) on name; returns the new position. Raises WriteError."""
+        for at in range(0, len(leaves), _BATCH):
+            self._add(start + at, leaves[at : at + _BATCH], read_manifest)
+        return start + len(leaves)
 
     def dump(self, table: str) -> Iterator[tuple[Any, ...]]:
         """Yield a table's rows in key order, for comparison."""
@@ -127,10 +134,9 @@ class DigestIndex:
                     actual=self.position(),
                     next_step=_REBUILD,
                 )
-            for leaf_index, named in enumerate(leaves, start):
-                for each in named:
-                    self._add_one(leaf_index, each, read_manifest)
+            policies = self._insert(start, leaves, read_manifest)
             connection.execute("COMMIT")
+            self._policies |= policies
         except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -141,37 +147,69 @@ class DigestIndex:
                 next_step="Free space and run `hubledger index rebuild`: recorded events are not affected",
             ) from error
 
-    def _add_one(self, leaf_index: int, named: NamedDigest, read_manifest: ReadManifest) -> None:
-        execute = self._connection.execute
-        row = (named.sha256, leaf_index, named.use.value)
-        if named.use is Use.POLICY:  # nearly every event names the same one: the first is enough
-            known = execute("SELECT 1 FROM named WHERE sha256 = ? AND use = ? LIMIT 1", (row[0], row[2]))
-            if known.fetchone() is not None:
-                return
-        execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", row)
-        if named.use is Use.MANIFEST:
-            self._add_manifest(named.sha256, read_manifest)
-        elif named.use is Use.ERASED:
-            execute(
-                "DELETE FROM files WHERE manifest = (SELECT id FROM manifests WHERE sha256 = ?)",
-                (named.sha256,),
-            )
+    def _insert(
+        self, start: int, leaves: Sequence[Sequence[NamedDigest]], read_manifest: ReadManifest
+    ) -> set[bytes]:
+        """Insert the rows of a run of leaves, those of one table together; returns the policies that are named now.
 
-    def _add_manifest(self, sha256: bytes, read_manifest: ReadManifest) -> None:
-        """Add the files of a manifest, once; one that cannot be read has none: the audit says why."""
+        Nearly every event names the same policy: of one the first statement is enough.
+        """
+        policies = set[bytes]()
+        rows: list[tuple[bytes, int, str]] = []
+        manifests: dict[bytes, None] = {}
+        for leaf_index, named in enumerate(leaves, start):
+            for each in named:
+                if each.use is Use.POLICY:
+                    if each.sha256 in self._policies or each.sha256 in policies:
+                        continue
+                    policies.add(each.sha256)
+                    if self._names_policy(each.sha256):
+                        continue
+                elif each.use is Use.MANIFEST:
+                    manifests[each.sha256] = None
+                elif each.use is Use.ERASED:  # only what was here before: in log order
+                    self._add_manifests(manifests, read_manifest)
+                    manifests = {}
+                    self._drop_files(each.sha256)
+                rows.append((each.sha256, leaf_index, each.use.value))
+        self._connection.executemany("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", sorted(rows))
+        self._add_manifests(manifests, read_manifest)
+        return policies
+
+    def _names_policy(self, sha256: bytes) -> bool:
+        statement = "SELECT 1 FROM named WHERE sha256 = ? AND use = ? LIMIT 1"
+        return self._connection.execute(statement, (sha256, Use.POLICY.value)).fetchone() is not None
+
+    def _drop_files(self, manifest: bytes) -> None:
+        self._connection.execute(
+            "DELETE FROM files WHERE manifest = (SELECT id FROM manifests WHERE sha256 = ?)", (manifest,)
+        )
+
+    def _add_manifests(self, manifests: Iterable[bytes], read_manifest: ReadManifest) -> None:
+        """Add the files of manifests, of each once; one that cannot be read has none: the audit says why."""
+        execute = self._connection.execute
+        wanted = list(manifests)
+        marks = ",".join("?" * len(wanted))
+        known = {row[0] for row in execute(f"SELECT sha256 FROM manifests WHERE sha256 IN ({marks})", wanted)}  # noqa: S608 - marks only
+        new = [sha256 for sha256 in wanted if sha256 not in known]
+        (last,) = execute("SELECT coalesce(max(id), 0) FROM manifests").fetchone()
+        self._connection.executemany("INSERT INTO manifests VALUES (?, ?)", enumerate(new, last + 1))
+        for number, sha256 in enumerate(new, last + 1):
+            with contextlib.suppress(LedgerError, StopIteration):
+                chunks = read_manifest(sha256)
+                self._add_files(itertools.chain((next(chunks),), chunks), number)
+
+    def _add_files(self, chunks: Iterator[bytes], manifest: int) -> None:
+        """Add the files of one manifest, all or none. Raises what reading it raises."""
         connection = self._connection
-        if connection.execute("SELECT 1 FROM manifests WHERE sha256 = ?", (sha256,)).fetchone() is not None:
-            return
-        number = connection.execute("INSERT INTO manifests(sha256) VALUES (?)", (sha256,)).lastrowid
         connection.execute("SAVEPOINT manifest")
-        with contextlib.suppress(LedgerError):
-            connection.executemany(
-                "INSERT OR IGNORE INTO files VALUES (?, ?)", _file_rows(read_manifest(sha256), number)
-            )
+        try:
+            connection.executemany("INSERT OR IGNORE INTO files VALUES (?, ?)", _file_rows(chunks, manifest))
+        except LedgerError:
+            connection.execute("ROLLBACK TO manifest")
+            raise
+        finally:
             connection.execute("RELEASE manifest")
-            return
-        connection.execute("ROLLBACK TO manifest")
-        connection.execute("RELEASE manifest")
 
     def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         try:
@@ -232,7 +270,7 @@ def named_in(entry: bytes) -> list[NamedDigest]:
         return []
 
 
-def _file_rows(chunks: Iterator[bytes], manifest: int | None) -> Iterator[tuple[bytes, int | None]]:
+def _file_rows(chunks: Iterator[bytes], manifest: int) -> Iterator[tuple[bytes, int]]:
     for item in read_items(chunks):
         if isinstance(item, ManifestFile):
             yield item.sha256, manifest
@@ -241,6 +279,8 @@ def _file_rows(chunks: Iterator[bytes], manifest: int | None) -> Iterator[tuple[
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # derived: a lost tail is mirrored again
+    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute("PRAGMA wal_autocheckpoint = 16384")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")

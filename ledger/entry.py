@@ -15,6 +15,7 @@ from ledger.encoding import (
     Json,
     format_base64,
     format_canonical_json,
+    parse_audited_json,
     parse_base64,
     parse_canonical_json,
     parse_decimal,
@@ -124,6 +125,14 @@ def parse_envelope(value: Json, *, max_signature_bytes: int = MAX_SIGNATURE_BYTE
         keyid=keyid,
         signature=parse_base64(sig, what="signature of the entry", max_bytes=max_signature_bytes),
     )
+
+
+def audited_payload(data: bytes) -> bytes | None:
+    """Return the statement in an entry that ``parse_entry`` let through before; None: read it with that."""
+    try:
+        return parse_base64(parse_audited_json(data)["payload"])
+    except (MalformedError, LookupError, TypeError):
+        return None
 
 
 def _parse_map_commit(value: dict[str, Json], leaf_index: int | None) -> MapCommit:

@@ -295,6 +295,7 @@ def fingerprint(sha256: bytes) -> str:
     return "SHA256:" + format_base64(sha256).rstrip("=")
 
 
+@lru_cache(maxsize=4096)
 def display(identity: Identity) -> str:
     """Return one line that a person recognises the signer by. Nothing in it moves a cursor."""
     match identity:

@@ -5,7 +5,7 @@ import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
 
-from ledger.digests import DigestIndex, differences
+from ledger.digests import DigestIndex, ReadManifest, differences
 from ledger.embedded.directory import OpenLedger, open_for_reading
 from ledger.errors import LedgerError
 from ledger.log.local import writer_lock
@@ -21,12 +21,25 @@ Progress = Callable[[int, int], None]
 def mirror_digests(ledger: OpenLedger) -> None:
     """Bring the digest index up to the log. It is derived: a failure must not fail what is recorded."""
     try:
-        start = ledger.digests.position()
-        ledger.digests.catch_up(
-            ledger.log.read(start, ledger.log.size), start, ledger.evidence.read, own=True
-        )
+        start, known = ledger.digests.position(), ledger.recorder.take_named()
+        if known is not None and start <= known.start:
+            start = _catch_up(ledger, start, known.start)
+            start = ledger.digests.add(known.leaves, start, _reader(ledger.evidence))
+        _catch_up(ledger, start, ledger.log.size)
     except LedgerError as error:
         _logger.warning("the digest index is behind the log (events are recorded): %s", error)
+
+
+def _catch_up(ledger: OpenLedger, start: int, end: int) -> int:
+    """Mirror what is read from the log: only what was not handed over when it was recorded."""
+    if start >= end:
+        return start
+    return ledger.digests.catch_up(ledger.log.read(start, end), start, _reader(ledger.evidence), own=True)
+
+
+def _reader(evidence: Evidence) -> ReadManifest:
+    """Read manifests that are here; to find out that one is not takes one look."""
+    return lambda sha256: evidence.read(sha256) if evidence.holds(sha256) else iter(())
 
 
 def rebuild_digests(directory: pathlib.Path, *, progress: Progress) -> int:

@@ -2,16 +2,23 @@
 
 import difflib
 import pathlib
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ledger.client.verify import verify_remembered
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
 from ledger.embedded.recording import make_proof, signature_facts
 from ledger.encoding import parse_decimal
-from ledger.entry import Entry, parse_entry
+from ledger.entry import Entry, audited_payload, parse_entry
 from ledger.errors import CorruptError, NotFoundError, UsageError
-from ledger.event import Statement, UnknownStatement, VerificationEvent, escape_name, parse_statement
+from ledger.event import (
+    Statement,
+    UnknownStatement,
+    VerificationEvent,
+    escape_name,
+    parse_audited_statement,
+    parse_statement,
+)
 from ledger.event.schemas import ERASURE
 from ledger.event.statements import PlainStatement
 from ledger.history import Row, derive_rows, repo_key
@@ -70,23 +77,36 @@ def _with_places(accepted: "AcceptedLog", rows: list[dict[str, Any]]) -> list[di
     return placed
 
 
-def history_rows(ledger: ReadLedger, index: Index, key: str, *, size: int) -> list[Row]:
-    """Return the rows of a history in the tree of ``size``, in log order; none where nothing is recorded."""
-    found = _read_history(ledger, index, key, size)
+ReadStatement = Callable[[ReadLedger, int, int], Statement | UnknownStatement]
+
+
+def history_rows(
+    ledger: ReadLedger, index: Index, key: str, *, size: int, read: ReadStatement | None = None
+) -> list[Row]:
+    """Return the rows of a history in the tree of ``size``, in log order; none where nothing is recorded.
+
+    ``read``: how a statement is read, where not with ``read_statement_at``.
+    """
+    read = read or read_statement_at
+    found = _read_history(ledger, index, key, size, read)
     # A repository may have been pinned under an earlier name: its whole history says whom a row is held against.
     repos = {repo_key(each) for each in found.values() if isinstance(each, VerificationEvent)} - {None}
     for repo in repos:
-        found |= _read_history(ledger, index, str(repo), size, known=found)
+        found |= _read_history(ledger, index, str(repo), size, read, known=found)
     return derive_rows(sorted(found.items()), key=key)
 
 
 def _read_history(
-    ledger: ReadLedger, index: Index, key: str, size: int, *, known: Container[int] = ()
+    ledger: ReadLedger,
+    index: Index,
+    key: str,
+    size: int,
+    read: ReadStatement,
+    *,
+    known: Container[int] = (),
 ) -> dict[int, Statement | UnknownStatement]:
     """Return the published statements of a history by leaf index, without those that are known."""
-    return {
-        at: read_statement_at(ledger, at, size) for at in index.history(key) if at < size and at not in known
-    }
+    return {at: read(ledger, at, size) for at in index.history(key) if at < size and at not in known}
 
 
 MAX_CANDIDATES = 500
@@ -121,6 +141,14 @@ def read_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Stateme
             next_step="Run `hubledger index rebuild`: the index leads to a leaf that is none of this model's",
         )
     return parse_statement(parsed.payload)
+
+
+def read_own_statement_at(ledger: ReadLedger, leaf_index: int, size: int) -> Statement | UnknownStatement:
+    """As ``read_statement_at``, of a log of our own: it was parsed strictly when it was appended, and its hash is checked."""
+    payload = audited_payload(read_entry_at(ledger, leaf_index, size))
+    if payload is None:
+        return read_statement_at(ledger, leaf_index, size)
+    return parse_audited_statement(payload)
 
 
 def read_entry_at(ledger: ReadLedger, leaf_index: int, size: int) -> bytes:

@@ -1,7 +1,7 @@
 """What a field of a statement may hold: one small class a kind, used to check, and to write the JSON Schemas."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +9,8 @@ from ledger.encoding import MAX_SAFE_INTEGER, format_canonical_json
 from ledger.errors import MalformedError
 from ledger.identity import Capped, overflow_text
 
+Fits = Callable[[Any], object]
+"""True, or what counts as true, only of a value that ``check`` lets through; it may raise TypeError for any other."""
 Place = str | tuple["Place", str]
 """Where a value is: a name, or a place and the field of it. Put into words only where something is refused."""
 
@@ -18,6 +20,10 @@ class Kind(Protocol):
 
     def check(self, value: Any, what: Place) -> None:
         """Return if ``value`` is of this kind. Raises MalformedError."""
+        ...
+
+    def fits(self) -> Fits:
+        """Return a quick test: what it is true of, ``check`` lets through. What it is not true of, ``check`` decides."""
         ...
 
     def schema(self) -> dict[str, Any]:
@@ -44,6 +50,10 @@ class Pattern:
         """See ``Kind``."""
         if not isinstance(value, str) or not _compiled(self.pattern).fullmatch(value):
             raise _refuse(what, self.says, value)
+
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        return _compiled(self.pattern).fullmatch
 
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
@@ -83,6 +93,11 @@ class Integer:
         if type(value) is not int or not self.low <= value <= MAX_SAFE_INTEGER:
             raise _refuse(what, f"an integer from {self.low} to 2^53 - 1", value)
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        low = self.low
+        return lambda value: type(value) is int and low <= value <= MAX_SAFE_INTEGER
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         return {"type": "integer", "minimum": self.low, "maximum": MAX_SAFE_INTEGER}
@@ -100,6 +115,10 @@ class Position:
         if not large or int(value) <= MAX_SAFE_INTEGER:
             raise _refuse(what, "an integer below 2^53, or a decimal string from there on", value)
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        return lambda value: type(value) is int and 0 <= value <= MAX_SAFE_INTEGER
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         return {"oneOf": [Integer().schema(), {"type": "string", "pattern": "^[1-9][0-9]{15,19}$"}]}
@@ -116,6 +135,10 @@ class OneOf:
         if value not in self.values or not isinstance(value, str):
             raise _refuse(what, "one of " + ", ".join(self.values), value)
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        return frozenset(self.values).__contains__
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         return {"enum": list(self.values)}
@@ -129,6 +152,10 @@ class Boolean:
         """See ``Kind``."""
         if not isinstance(value, bool):
             raise _refuse(what, "true or false", value)
+
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        return lambda value: value is True or value is False
 
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
@@ -149,6 +176,11 @@ class Text:
         else:
             OVERFLOW.check(value, what)
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        cap = self.cap
+        return lambda value: type(value) is str and len(value) <= cap and _is_plain(value)
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         return {"oneOf": [{"type": "string", "maxLength": self.cap}, OVERFLOW.schema()]}
@@ -156,9 +188,12 @@ class Text:
 
 def encoded_bytes(text: str) -> int:
     """Return the bytes of a string's RFC 8785 form without its quotes; what a byte cap counts."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return len(text)
-    return len(format_canonical_json(text)) - 2
+    return len(text) if _is_plain(text) else len(format_canonical_json(text)) - 2
+
+
+def _is_plain(text: str) -> bool:
+    """Whether the JSON form of a text is itself between quotes."""
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
 
 
 def cap(text: str, limit: int) -> Capped:
@@ -193,6 +228,20 @@ class Items:
         if self.cap is not None and len(format_canonical_json(value)) > self.cap:
             raise _refuse(what, f"a list of at most {self.cap} bytes", "a longer one")
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        fits, least, most = self.kind.fits(), self.least, self.most
+        cap = self.cap  # JSON writes a character as six bytes at most
+
+        def quick(value: Any) -> bool:
+            if type(value) is not list or not least <= len(value) <= most:
+                return False
+            if cap is not None and 6 * len(str(value)) > cap:
+                return False
+            return all(map(fits, value)) if len(value) > 1 else not value or bool(fits(value[0]))
+
+        return quick
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         listed = {"type": "array", "items": self.kind.schema(), "minItems": self.least, "maxItems": self.most}
@@ -220,6 +269,26 @@ class Table:
                     raise _refuse((what, name), "no field of this name", "one")
                 self.optional[name].check(value[name], (what, name))
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        required = [(name, kind.fits()) for name, kind in self.required.items()]
+        optional = {name: kind.fits() for name, kind in self.optional.items()}
+        names, count = self.required.keys(), len(required)
+
+        def quick(value: Any) -> bool:
+            if type(value) is not dict or len(value) < count:
+                return False
+            for name, fits in required:
+                if name not in value or not fits(value[name]):
+                    return False
+            if len(value) > count:
+                for name in value.keys() - names:
+                    if name not in optional or not optional[name](value[name]):
+                        return False
+            return True
+
+        return quick
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         properties = {
@@ -231,6 +300,21 @@ class Table:
             "required": sorted(self.required),
             "additionalProperties": False,
         }
+
+
+def quick_check(kind: Kind) -> Callable[[Any, Place], None]:
+    """Return what does the same as ``kind.check``, several times as quick for what is let through."""
+    fits = kind.fits()
+
+    def check(value: Any, what: Place) -> None:
+        try:
+            if fits(value):
+                return
+        except TypeError:  # a value of another type: ``check`` says so
+            pass
+        kind.check(value, what)
+
+    return check
 
 
 def table(required: Mapping[str, Kind], **optional: Kind) -> Table:
@@ -262,6 +346,17 @@ class TextMap:
                 raise _refuse(f"{_words(what)} name", "1 to 64 letters, digits and dots", name)
             kind.check(text, (what, name))
 
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        most, fits = self.most, Text(self.cap).fits()
+
+        def quick(value: Any) -> bool:
+            if type(value) is not dict or len(value) > most:
+                return False
+            return all(map(_CLAIM.fullmatch, value)) and all(map(fits, value.values()))
+
+        return quick
+
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""
         free = {
@@ -291,6 +386,13 @@ class Union:
                 key if isinstance(value, dict) else value,
             )
         form.check(value, what)
+
+    def fits(self) -> Fits:
+        """See ``Kind``."""
+        choose, forms = self.choose, {key: form.fits() for key, form in self.forms.items()}
+        return lambda value: (
+            type(value) is dict and value.get(choose) in forms and forms[value.get(choose)](value)
+        )
 
     def schema(self) -> dict[str, Any]:
         """See ``Kind``."""

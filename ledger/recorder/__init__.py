@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +29,7 @@ from ledger.errors import (
     StorageError,
 )
 from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
+from ledger.event.digests import NamedDigest, named_digests
 from ledger.event.schemas import HUB_KEY
 from ledger.history import history_keys
 from ledger.index import Index, Rows
@@ -49,7 +50,7 @@ MAX_DECISIONS = 20
 _PARALLEL_FROM = 32
 """Statements below which handing signatures to threads costs more than it gives."""
 _MIRROR_AT = 16_384
-"""Leaves that wait in memory for the index, at most."""
+"""Leaves that wait in memory for an index, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,19 @@ class Signer(Protocol):
     def sign_run(self, statements: Sequence[bytes]) -> list[bytes]:
         """Return the whole entries for a run of statements, in order. Raises SourceError: it is elsewhere and away."""
         ...
+
+
+@dataclass(slots=True)
+class NamedLeaves:
+    """What the leaves from ``start`` on name, for whoever mirrors digests."""
+
+    start: int
+    leaves: list[list[NamedDigest]] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        """The leaf that follows."""
+        return self.start + len(self.leaves)
 
 
 _ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
@@ -129,6 +143,7 @@ class Recorder(Generic[JournalT]):
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
         self._indexer = ThreadPoolExecutor(1, thread_name_prefix="index")
         self._unindexed: Rows | None = None
+        self._named: NamedLeaves | None = None
         self._indexed = 0
         self._damage: CorruptError | None = None
         self._index_rows(None)  # a crash after a commit leaves the index behind
@@ -173,6 +188,15 @@ class Recorder(Generic[JournalT]):
         with self._lock:
             self._mirror()
         self.await_index()
+
+    def take_named(self) -> NamedLeaves | None:
+        """Return, once, what was recorded since the last call; where too much came together, the newest part of it.
+
+        What is missing before it is in the log.
+        """
+        with self._lock:
+            taken, self._named = self._named, None
+        return taken
 
     def announce_key(self, spki: bytes) -> int:
         """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.
@@ -398,6 +422,7 @@ class Recorder(Generic[JournalT]):
         for draft, _, result in answered:
             if not isinstance(result, Committed):
                 continue
+            self._note_named(result.leaf_index, draft.event)
             if self._unindexed is None:
                 self._unindexed = Rows(result.leaf_index)
             if result.leaf_index != self._unindexed.end:
@@ -407,6 +432,12 @@ class Recorder(Generic[JournalT]):
             self._unindexed.add(draft.sha256, draft.event)
         if self._unindexed is not None and self._unindexed.end - self._unindexed.start >= _MIRROR_AT:
             self._mirror()
+
+    def _note_named(self, leaf_index: int, statement: Statement) -> None:
+        named = self._named
+        if named is None or named.end != leaf_index or len(named.leaves) >= _MIRROR_AT:
+            named = self._named = NamedLeaves(leaf_index)
+        named.leaves.append(list(named_digests(statement)))
 
     def _mirror(self) -> None:
         """Hand what is new to the thread that writes the index: nobody who records waits for it, up to a bound.

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from ledger import __version__
 from ledger.encoding import Json
@@ -15,6 +15,7 @@ from ledger.event import (
     Model,
     PlainStatement,
     PolicyRef,
+    PreparedFacts,
     RecordedBy,
     SignatureFact,
     Statement,
@@ -25,7 +26,7 @@ from ledger.event import (
     format_statement,
     prepare_facts,
 )
-from ledger.event.fields import EVENT_ID
+from ledger.event.fields import EVENT_ID, quick_check
 from ledger.event.schemas import DECISIONS, STATEMENTS, VERIFICATION_EVENT
 from ledger.history import INITIAL, HistoryState, history_keys, parse_state, verified_digests
 from ledger.identity import Overflow
@@ -34,7 +35,11 @@ from ledger.policy import tofu
 from ledger.storage import Head
 from ledger.storage.sqlite import event_key
 
-_FIELDS = STATEMENTS[VERIFICATION_EVENT].required
+_CHECKS = {
+    name: quick_check(kind)
+    for table in (STATEMENTS[VERIFICATION_EVENT].required, STATEMENTS[VERIFICATION_EVENT].optional)
+    for name, kind in table.items()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,8 @@ class Facts:
     """What is to be recorded of one revision: the hub's own words and what verification found.
 
     ``event_id`` is the hub's idempotency key (1 to 128 bytes of 0x21-0x7E). Facts exist only if a statement can hold
-    them: what is recorded is recorded for ever, also if no reader would accept it.
+    them: what is recorded is recorded for ever, also if no reader would accept it. ``parts``: the JSON that model,
+    manifest and signatures were built from; it is checked, and written, in the place of theirs.
 
     Raises:
         MalformedError: a field that is not what docs/spec/event.md says, or an outcome that is not the signatures'.
@@ -57,21 +63,28 @@ class Facts:
     reasons: tuple[str, ...] = ()
     trigger: str = "upload"
     uploader_account: str | None = None
-    prepared: Mapping[str, Json] | None = field(init=False, compare=False, repr=False)
+    parts: InitVar[Mapping[str, Json] | None] = None
+    prepared: PreparedFacts | None = field(init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, parts: Mapping[str, Json] | None) -> None:
         EVENT_ID.check(self.event_id, "event id")
+        if parts is None:
+            parts = {
+                "model": self.model.as_json(),
+                "manifest": self.manifest.as_json(),
+                "signatures": [each.as_json() for each in self.signatures],
+            }
         values: dict[str, Json] = {
-            "model": self.model.as_json(),
+            "model": parts["model"],
             "trigger": self.trigger,
-            "manifest": self.manifest.as_json(),
+            "manifest": parts["manifest"],
             "uploader": {} if self.uploader_account is None else {"account": self.uploader_account},
-            "signatures": [each.as_json() for each in self.signatures],
+            "signatures": parts["signatures"],
             "outcome": self.outcome,
         }
         for name, value in values.items():
-            _FIELDS[name].check(value, name)
-        _FIELDS["reasons"].check(list(self.reasons), "reasons")
+            _CHECKS[name](value, name)
+        _CHECKS["reasons"](list(self.reasons), "reasons")
         if self.more_signatures is not None:
             values["moreSignatures"] = self.more_signatures.as_json()
         object.__setattr__(self, "prepared", prepare_facts(values))

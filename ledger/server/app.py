@@ -45,6 +45,9 @@ _PREFLIGHT = (
 
 Answered = Callable[[Request, Response, Route | None, float], None]
 """Hears of each request with its answer, its route and its seconds."""
+MAX_KNOWN_QUERIES = 64
+"""Queries of those who write whose parameters are remembered."""
+
 Handler = Callable[[Request], Response]
 AsyncHandler = Callable[[Request], Awaitable[Response]]
 
@@ -110,6 +113,7 @@ class App:
         self._authority, self._limits = authority, limits
         self._answered, self._caller_header = answered, caller_header.lower()
         self.pool = pool
+        self._queries: dict[tuple[str, str], dict[str, bytes]] = {}
 
     async def answer(self, request: Request) -> Response:
         """Answer one request, whatever it is; nothing is raised."""
@@ -169,18 +173,45 @@ class App:
         if route.scope:
             # Before anything is read: who may not write has no part of our memory.
             request.token = self._authority.check(request.headers.get("authorization"), route.scope)
-        request.wanted = parse_form(request.query, max_chars=MAX_QUERY_CHARS)
-        route.check(request.wanted)
+        request.wanted = self._wanted(route, request.query)
         if route.body:
             announced = _check_head(request, route)
             if not route.streamed:
-                request.data = await read_whole(
-                    request.body, most=route.max_body, seconds=self._limits.body_seconds
-                )
-                _check_whole(request.data, announced)
+                request.data = await self._read(request, route, announced)
         if route.name in self._recorders:
             return await self._recorders[route.name](request)
         return await self.pool.run(lambda: self._handlers[route.name](request))
+
+    def _wanted(self, route: Route, query: str) -> dict[str, bytes]:
+        """Return the parameters of a query, checked. Those who write send one of a few: they are not parsed again."""
+        known = self._queries.get((route.name, query))
+        if known is None:
+            known = parse_form(query, max_chars=MAX_QUERY_CHARS)
+            route.check(known)
+            if route.scope and len(self._queries) < MAX_KNOWN_QUERIES:
+                self._queries[route.name, query] = known
+        return known
+
+    async def _read(self, request: Request, route: Route, announced: int | None) -> bytes:
+        """Read a whole body within its limits. Raises LimitError, MalformedError, Refusal.
+
+        Where its size was announced, the web server, which sends no more than that on, waits for all of it.
+        """
+        seconds = self._limits.body_seconds
+        if announced is None or request.whole is None:
+            data = await read_whole(request.body, most=route.max_body, seconds=seconds)
+        else:
+            try:
+                async with asyncio.timeout(seconds):
+                    data = await request.whole()
+            except TimeoutError as error:
+                raise _too_slow(seconds) from error
+        if announced is not None and announced != len(data):
+            # It ended early. The web server does not say so, and half a batch is a batch too.
+            raise MalformedError(
+                "body", expected=f"{announced} bytes, as announced", actual=f"{len(data)} bytes"
+            )
+        return data
 
 
 def _check_head(request: Request, route: Route) -> int | None:
@@ -194,12 +225,6 @@ def _check_head(request: Request, route: Route) -> int | None:
     size = parse_decimal(str(announced), what="content-length")
     _check_size(size, route.max_body)
     return size
-
-
-def _check_whole(data: bytes, announced: int | None) -> None:
-    """Refuse a body that ended early: the web server does not say so, and half a batch is a batch too."""
-    if announced is not None and announced != len(data):
-        raise MalformedError("body", expected=f"{announced} bytes, as announced", actual=f"{len(data)} bytes")
 
 
 def _finish(request: Request, response: Response, route: Route | None) -> None:
@@ -251,10 +276,12 @@ async def read_whole(body: AsyncIterable[bytes], *, most: int, seconds: float) -
                 data += chunk
                 _check_size(len(data), most)
     except TimeoutError as error:
-        raise problems.Refusal(
-            problems.TIMEOUT, f"The body must arrive within {seconds:g} seconds"
-        ) from error
+        raise _too_slow(seconds) from error
     return bytes(data)
+
+
+def _too_slow(seconds: float) -> problems.Refusal:
+    return problems.Refusal(problems.TIMEOUT, f"The body must arrive within {seconds:g} seconds")
 
 
 def _matches(wanted: str, etag: str) -> bool:

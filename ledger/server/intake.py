@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ledger.embedded.committing import commit_signatures
 from ledger.embedded.directory import OpenLedger
 from ledger.embedded.recording import escape_parents
-from ledger.encoding import Json, format_canonical_json, parse_base64, parse_json
+from ledger.encoding import Json, parse_base64, parse_json
 from ledger.errors import LedgerError, LimitError, MalformedError
 from ledger.event import (
     ManifestRef,
@@ -78,7 +78,12 @@ def parse_upload(data: bytes) -> Upload:
 
 
 def _build_facts(
-    value: dict[str, Json], model: Model, manifest: ManifestRef, signatures: tuple[SignatureFact, ...]
+    value: dict[str, Json],
+    model: Model,
+    manifest: ManifestRef,
+    signatures: tuple[SignatureFact, ...],
+    *,
+    parts: Mapping[str, Json] | None = None,
 ) -> Facts:
     more = value.get("moreSignatures")
     return Facts(
@@ -91,29 +96,27 @@ def _build_facts(
         reasons=tuple(_texts(value.get("reasons", []), "reasons")),
         trigger=value.get("trigger", "upload"),
         uploader_account=_name(value, "uploader", "event"),
+        parts=parts,
     )
 
 
 def _build_at_once(value: dict[str, Json], model: Model) -> Facts | None:
     """Build facts whose large parts are checked once, as ``Facts`` does, and not before as well; None: look closer.
 
-    ``Facts`` checks what it would write. That says something of what came only where both are the same bytes.
+    ``Facts`` checks and writes the JSON that came. What is built of it before that check is thrown away if it fails.
     """
     built = build_parts(value)
     if built is None:
         return None
+    parts = {
+        "model": model.as_json(),
+        "manifest": value["manifest"],
+        "signatures": value.get("signatures", []),
+    }
     try:
-        facts = _build_facts(value, model, *built)
-        came = {name: value.get(name, []) for name in ("manifest", "signatures")}
-        return facts if facts.prepared and _same(facts.prepared, came) else None
+        return _build_facts(value, model, *built, parts=parts)
     except (LedgerError, LookupError, TypeError, ValueError, AttributeError):
         return None
-
-
-def _same(prepared: Mapping[str, Json], came: dict[str, Json]) -> bool:
-    return all(
-        format_canonical_json(prepared[name]) == format_canonical_json(each) for name, each in came.items()
-    )
 
 
 def _check_fields(value: dict[str, Json], needed: Sequence[str], optional: Sequence[str], what: str) -> None:

@@ -1,6 +1,6 @@
 """A request and its answer, as plain values: the web server's interface is known to ``rsgi`` alone."""
 
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ class Request:
     """What somebody asks. ``captured`` is the variable part of the path, ``wanted`` the parameters of the query.
 
     ``data`` is the whole body, read within its limits, of a route that has one; ``token`` is who writes, by public id.
+    ``whole`` waits for all of ``body`` at once, of a size that the head announced and that was checked.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     query: str
     headers: Headers
     body: AsyncIterable[bytes]
+    whole: Callable[[], Awaitable[bytes]] | None = None
     captured: str = ""
     wanted: dict[str, bytes] = field(default_factory=dict)
     data: bytes = b""

@@ -1,5 +1,6 @@
 """Models and signers over HTTP: search, histories, standings, badges."""
 
+import bisect
 from typing import Any
 
 from ledger.embedded.searching import event_facts
@@ -67,21 +68,21 @@ class Models:
         found = self._histories.asked(request)
         limit = max(1, request.number("limit", 100))
         after = request.number("after", -1)
-        later = [each for each in found.rows if each[0] > after]
-        page = later[:limit]
+        start = bisect.bisect_right(found.leaves, after)
+        end = min(len(found.leaves), start + limit)
         pieces = [
             b'{"model":',
             format_canonical_json(found.name),
             b',"standing":',
             found.standing,
             b',"events":[',
-            b",".join([data for _, data in page]),
+            b",".join(found.rows()[start:end]),
             b'],"count":',
-            str(len(found.rows)).encode(),
+            str(len(found.leaves)).encode(),
         ]
-        if len(later) > limit:
-            pieces += [b',"next":', str(page[-1][0]).encode()]
-        pieces += [b',"asOf":', format_canonical_json(self._as_of(self._view.size)["asOf"]), b"}"]
+        if end < len(found.leaves):
+            pieces += [b',"next":', str(found.leaves[end - 1]).encode()]
+        pieces += [b',"asOf":', self._as_of_json(), b"}"]
         return Response(body=b"".join(pieces), etag=f"{found.etag}-{after}-{limit}", weak=True)
 
     def badge(self, request: Request) -> Response:
@@ -106,17 +107,25 @@ class Models:
     def standings(self, request: Request) -> Response:
         """Say how each of up to 100 revisions stands."""
         pairs, recorded = _parse_pairs(request.data)
-        pieces = [self._standing(model, revision, recorded=recorded) for model, revision in pairs]
-        as_of = format_canonical_json(self._as_of(self._view.size)["asOf"])
-        return Response(body=b"".join((b'{"standings":[', b",".join(pieces), b'],"asOf":', as_of, b"}")))
+        known: dict[str, dict[str, bytes]] = {}
+        pieces = [
+            self._standing(model, revision, recorded=recorded, known=known) for model, revision in pairs
+        ]
+        return Response(
+            body=b"".join((b'{"standings":[', b",".join(pieces), b'],"asOf":', self._as_of_json(), b"}"))
+        )
 
-    def _standing(self, model: str, revision: str, *, recorded: bool) -> bytes:
+    def _standing(
+        self, model: str, revision: str, *, recorded: bool, known: dict[str, dict[str, bytes]]
+    ) -> bytes:
         if recorded:
             name, wanted = (as_recorded(each.encode("utf-8", "surrogatepass")) for each in (model, revision))
         else:
             name, wanted = escape_name(model), escape_name(revision)
-        history = self._histories.find(name)
-        found = None if history is None else history.standings.get(wanted)
+        if name not in known:
+            history = self._histories.find(name)
+            known[name] = {} if history is None else history.standings()
+        found = known[name].get(wanted)
         if found is not None:
             return found
         return format_canonical_json({"model": name, "revision": wanted, "standing": "Not recorded"})
@@ -145,6 +154,10 @@ class Models:
         if len(leaves) > limit:
             facts["next"] = page[-1]
         return json_response(facts | self._as_of(size))
+
+    def _as_of_json(self) -> bytes:
+        size, indexed = self._view.extent
+        return b'{"indexed":%d,"size":%d}' % (indexed, size)
 
     def _as_of(self, size: int) -> dict[str, dict[str, int]]:
         """Say which size the answer speaks of, and how far the index had come: what it lacks, the answer may lack."""

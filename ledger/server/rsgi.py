@@ -15,7 +15,9 @@ class RsgiApp:
     """The application that granian calls."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        from granian import rsgi  # who only reads and verifies has no web server
+
+        self._app, self._closed = app, rsgi.ProtocolClosed  # type: ignore[attr-defined]
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""
@@ -28,6 +30,7 @@ class RsgiApp:
             query=scope.query_string,
             headers=scope.headers,
             body=protocol,
+            whole=lambda: self._whole(protocol),
         )
         response = await self._app.answer(request)
         if response.chunks is not None and scope.method != "HEAD":
@@ -36,6 +39,14 @@ class RsgiApp:
             protocol.response_empty(response.status, _headers(response))
         else:
             protocol.response_bytes(response.status, list(response.headers), response.body)
+
+    async def _whole(self, protocol: Any) -> bytes:
+        """Return the whole body; nothing where the connection broke before its end, which is not what was announced."""
+        try:
+            data: bytes = await protocol()
+        except self._closed:
+            return b""
+        return data
 
     async def _stream(self, response: Response, protocol: Any) -> None:
         """Send piece by piece, reading each in a thread; a reader who is slow holds one piece of memory."""

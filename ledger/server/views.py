@@ -67,7 +67,7 @@ class _SeenLog(PublishedLog):
         self, folder: pathlib.Path, fetch: Fetch, *, origin: str, keys: tuple[VerifierKey, ...]
     ) -> None:
         super().__init__(fetch, origin=origin, keys=keys)
-        self._folder = folder
+        self._folder = str(folder)
         self._seen: tuple[bytes, VerifiedCheckpoint] | None = None
         self._offsets: Remembered[array[int]] = Remembered(MAX_BUNDLES)
 
@@ -91,8 +91,8 @@ class _SeenLog(PublishedLog):
             offsets = _offsets_of(self.fetch(EntryBundle(index=bundle).path, max_bytes=MAX_BUNDLE_BYTES))
             self._offsets.put(bundle, offsets)
         first, past = offsets[at], offsets[at + 1]
-        entry = _read_at(self._folder / EntryBundle(index=bundle).path, first + 2, past - first - 2)
-        tile = _read_at(self._folder / Tile(level=0, index=bundle).path, at * HASH_BYTES, HASH_BYTES)
+        entry = _read_at(f"{self._folder}/{EntryBundle(index=bundle).path}", first + 2, past - first - 2)
+        tile = _read_at(f"{self._folder}/{Tile(level=0, index=bundle).path}", at * HASH_BYTES, HASH_BYTES)
         if leaf_hash(entry) != tile:
             # Say what is wrong as everywhere, and raise what that raises.
             yield from super().read(start, end, size=size)
@@ -109,7 +109,7 @@ def _offsets_of(data: bytes) -> "array[int]":
     return offsets
 
 
-def _read_at(path: pathlib.Path, offset: int, length: int) -> bytes:
+def _read_at(path: str, offset: int, length: int) -> bytes:
     """Read a part of a file; nothing where there is none: whoever compares its hash finds out."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -136,6 +136,12 @@ class View:
     def size(self) -> int:
         """How many leaves are published."""
         return self.ledger.log.checkpoint().checkpoint.size
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """How many leaves are published, and how many of them the index has: what an answer speaks of."""
+        size = self.size
+        return size, min(size, self.index.position())
 
     @property
     def index(self) -> Index:

@@ -7,7 +7,7 @@ import pytest
 from ledger.digests import DigestIndex, Naming, differences
 from ledger.errors import CorruptError, NotFoundError
 from ledger.event import ManifestRef, format_statement
-from ledger.event.digests import Use
+from ledger.event.digests import NamedDigest, Use
 from ledger.manifest import Manifest, ManifestFile
 from tests.world import digest, make_event, sign_statement
 
@@ -99,3 +99,18 @@ def test_a_file_that_is_none_is_refused_with_the_way_out(tmp_path):
     (tmp_path / "digests.db").write_bytes(b"junk" * 1000)
     with pytest.raises(CorruptError, match=r"expected a sound SQLite file.*Run `hubledger index rebuild`"):
         DigestIndex(tmp_path / "digests.db")
+
+
+def test_a_policy_whose_run_was_not_committed_is_named_by_a_later_one(index):
+    with pytest.raises(CorruptError, match="position of the digest index"):
+        index.add([[NamedDigest(Use.POLICY, digest("policy"))]], 7, reader())
+    index.add([[], [NamedDigest(Use.POLICY, digest("policy"))]], 0, reader())
+    assert index.namings(digest("policy")) == [Naming(1, Use.POLICY)]
+
+
+def test_files_of_a_manifest_that_is_erased_in_the_same_run_are_taken_out_in_log_order(index):
+    named, erased = [NamedDigest(Use.MANIFEST, A.sha256)], [NamedDigest(Use.ERASED, A.sha256, stored=False)]
+    other = [NamedDigest(Use.MANIFEST, B.sha256)]
+    assert index.add([named, erased, other], 0, reader(A, B)) == 3
+    assert index.manifests_with(digest("y")) == [B.sha256]
+    assert index.namings(A.sha256) == [Naming(0, Use.MANIFEST), Naming(1, Use.ERASED)]

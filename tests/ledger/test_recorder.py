@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from ledger import recorder
 from ledger.embedded import auditing
 from ledger.embedded.auditing import audit_ledger
+from ledger.embedded.digests import check_digests, mirror_digests
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.indexing import check_index
 from ledger.errors import (
@@ -403,3 +405,16 @@ def test_an_audit_beside_a_writer_finds_nothing_wrong(folder, monkeypatch, point
         monkeypatch.setattr(auditing.chains, point, and_meanwhile)
         assert audited(folder)["size"] == 2
         assert check_index(folder, progress=lambda _done, _total: None)[1] == []
+
+
+def test_digests_that_were_handed_over_are_those_that_the_log_names(folder, monkeypatch):
+    monkeypatch.setattr(recorder, "_MIRROR_AT", 7)  # so that only the newest part is handed over
+    with opened(folder) as ledger:
+        for run in range(3):
+            ledger.recorder.record_batch([facts(f"e{run}-{at}", key(f"{at}")) for at in range(4)])
+            if run != 1:
+                mirror_digests(ledger)
+        assert ledger.digests.position() == ledger.log.size == 13
+        assert ledger.recorder.take_named() is None
+        ledger.publish()
+    assert check_digests(folder, progress=lambda _done, _total: None) == []

@@ -121,7 +121,7 @@ class Service:
     def __init__(self, app):
         self.app = app
 
-    def ask(self, method, path, *, body=b"", headers=None, raw_query=None, **query):
+    def ask(self, method, path, *, body=b"", headers=None, raw_query=None, whole=None, **query):
         if isinstance(body, (dict, list)):
             body = json.dumps(body).encode()
         given = {"content-type": "application/json"} | (headers or {})
@@ -131,6 +131,7 @@ class Service:
             query=urlencode(query, errors="surrogateescape") if raw_query is None else raw_query,
             headers=given,
             body=body if hasattr(body, "__aiter__") else pieces(body),
+            whole=whole,
         )
         response = asyncio.run(self.app.answer(request))
         data = response.body if response.chunks is None else b"".join(response.chunks)

@@ -1,6 +1,8 @@
 """What a hub sends is checked once: by ``Facts``, and only where that says something of what came."""
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 
@@ -42,7 +44,7 @@ def places(value, path=()):
 
 def put(value, path, new):
     """A copy of ``value`` with ``new`` at a place; with nothing there where ``new`` is ``...``."""
-    copy = json.loads(json.dumps(value))
+    copy = deepcopy(value)
     at = copy
     for name in path[:-1]:
         at = at[name]
@@ -88,6 +90,7 @@ def compare(value, data):
         return 0  # the outcome no longer fits, say
     assert (made.manifest, made.signatures) == wanted
     assert [each.as_json() for each in made.signatures] == read["signatures"]
+    assert made.prepared == replace(made).prepared, "what came is what the values are written as"
     return 0
 
 

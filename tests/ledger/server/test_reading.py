@@ -17,11 +17,19 @@ from ledger import errors
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import init, open_for_reading, open_for_recording
 from ledger.embedded.evidence import withdraw_evidence
-from ledger.embedded.reading import model_history
-from ledger.event import escape_name
+from ledger.embedded.reading import (
+    model_history,
+    read_entry_at,
+    read_own_statement_at,
+    read_statement_at,
+)
+from ledger.entry import parse_entry
+from ledger.errors import LedgerError
+from ledger.event import escape_name, parse_audited_statement, parse_statement
 from ledger.identity import CommittedFacts
 from ledger.server.app import Limits
 from ledger.server.badge import MAX_CHARACTERS, draw
+from ledger.server.histories import Histories
 from ledger.server.openapi import describe
 from ledger.server.problems import PROBLEM_OF, PROBLEMS
 from ledger.server.routes import READ_ROUTES, WRITE_ROUTES, problems_of
@@ -31,7 +39,7 @@ from ledger.server.views import View
 from ledger.server.words import CHANGED, SIGNED, UNSIGNED, UNVERIFIED, Standing
 from ledger.tlog.proof import parse_proof
 from tests.conftest import REPOSITORY
-from tests.events import digest, signed_by
+from tests.events import digest, key, signed_by
 from tests.ledger.server.conftest import HOSTILE, Service, facts
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -495,3 +503,49 @@ def test_nothing_that_is_asked_brings_an_answer_that_is_not_described(service, d
     if found.status >= 400:
         jsonschema.validate(found.json, schema_of("Problem"))
         assert found.headers["content-type"] == "application/problem+json"
+
+
+def test_what_the_service_reads_of_its_own_log_is_what_a_strict_reader_finds(filled):
+    ledger = open_for_reading(filled)
+    size = ledger.size()
+    for at in range(size):
+        assert read_own_statement_at(ledger, at, size) == read_statement_at(ledger, at, size)
+    event = next(
+        payload
+        for at in range(size)
+        if b"verification-event" in (payload := parse_entry(read_entry_at(ledger, at, size)).payload)
+    )
+    unknown = event.replace(b'"outcome"', b'"more":1,"outcome"', 1)
+    for data in (unknown, event[:-1], b"{}", b"[]", b'{"predicate":1,"predicateType":[]}'):
+        assert said_of(parse_audited_statement, data) == said_of(parse_statement, data)
+
+
+def said_of(parse, data):
+    try:
+        return parse(data)
+    except LedgerError as error:
+        return str(error)
+
+
+def test_histories_are_remembered_packed_and_made_again_when_something_is_added(ledger):
+    with open_for_recording(ledger) as opened:
+        for number in range(3):
+            opened.recorder.record(facts("acme/new", f"r{number}", key("a")))
+        opened.recorder.publish()
+        opened.recorder.await_index()
+        histories = Histories(View(ledger))
+        first = histories.of("acme/new")
+        assert histories.of("acme/new") is first
+        opened.recorder.record(facts("acme/other", "r1", key("a")))
+        opened.recorder.publish()
+        opened.recorder.await_index()
+        assert histories.of("acme/new") is first, "nothing was added to this one"
+        opened.recorder.record(facts("acme/new", "r3", key("b")))
+        opened.recorder.publish()
+        opened.recorder.await_index()
+        second = histories.of("acme/new")
+    assert (len(first.leaves), len(second.leaves)) == (3, 4)
+    assert [json.loads(each)["revision"] for each in second.rows()] == ["r0", "r1", "r2", "r3"]
+    assert second.rows()[:3] == first.rows()
+    assert list(second.standings()) == ["r0", "r1", "r2", "r3"]
+    assert json.loads(second.standings()["r3"])["standing"].startswith("Signer changed")

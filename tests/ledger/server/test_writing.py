@@ -343,6 +343,26 @@ def test_a_slow_body_holds_nobody_but_itself(ledger):
         assert (slow.status, slow.json["type"]) == (408, "/problems/timeout")
 
 
+def test_a_body_whose_size_was_announced_is_waited_for_at_once_and_no_longer(ledger):
+    data = json.dumps(body()).encode()
+
+    async def all_of_it():
+        return data
+
+    with running(ledger, limits=Limits(body_seconds=0.2)) as hub:
+        headers = {"authorization": f"Bearer {hub.token}", "content-length": str(len(data))}
+
+        def ask(whole, **more):
+            return hub.ask("POST", "/v1/events", headers=headers | more, whole=whole, wait="durable")
+
+        assert ask(asyncio.Event().wait).json["type"] == "/problems/timeout"
+        early = ask(all_of_it, **{"content-length": str(len(data) + 1)})
+        assert early.json["detail"].startswith(f"body: expected {len(data) + 1} bytes, as announced")
+        large = ask(all_of_it, **{"content-length": str(1 << 40)})
+        assert (large.status, large.json["type"]) == (413, "/problems/too-large")
+        assert ask(all_of_it).status == 201
+
+
 class Faulty:
     """Opens the ledger, and makes its next commit fail once."""
 
