@@ -28,6 +28,7 @@ from monitor.findings import Finding, Kind, Severity
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -45,9 +46,16 @@ class LogConfig:
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
+    revoked_signers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("log.name", self.name)
+        for each in self.revoked_signers:
+            if not _DIGEST.fullmatch(each):
+                raise ConfigError(
+                    f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
+                )
         if bool(self.url) == bool(self.folder):
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
 
@@ -204,7 +212,14 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 _NUMBER = (int, float)
 _TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list}
-_LOG: Mapping[str, Any] = {"name": str, "trust": str, "url": str, "folder": str, "mirrors": list}
+_LOG: Mapping[str, Any] = {
+    "name": str,
+    "trust": str,
+    "url": str,
+    "folder": str,
+    "mirrors": list,
+    "revoked_signers": list,
+}
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,

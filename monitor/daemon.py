@@ -168,7 +168,12 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
 
 
 def _followable(config: MonitorConfig, log: LogConfig) -> Followable:
-    return Followable(name=log.name, trust=config.trust(log), sources=config.sources(log))
+    return Followable(
+        name=log.name,
+        trust=config.trust(log),
+        sources=config.sources(log),
+        revoked=frozenset(log.revoked_signers),
+    )
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:
