@@ -58,12 +58,15 @@ CLOCK_SLACK = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followable:
-    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, and who may not sign."""
+    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
+    whose signatures somebody watches.
+    """
 
     name: str
     trust: TrustFile
     sources: tuple[Fetch, ...]
     revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ class Follower:
         clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] = lambda _done, _size: None,
+        past: Callable[[], int] = lambda: 0,
     ) -> None:
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
         self._clock, self._stopping, self._progress = clock, stopping, progress
@@ -97,7 +101,7 @@ class Follower:
             PublishedLog(fetch, origin=followable.trust.origin, keys=followable.trust.log_keys)
             for fetch in followable.sources
         ]
-        self._new = 0
+        self._past, self._new = past, 0
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -112,6 +116,8 @@ class Follower:
             fetched = self._fetch_checkpoint(now)
             target = fetched.checkpoint.size
             problem = self._follow(fetched)
+            if not problem:
+                self._new += self._past()
         except StorageError:
             raise
         except LedgerError as error:
@@ -303,6 +309,7 @@ class Follower:
             not_before=min(_times(older, trust), default=None) if older is not None else None,
             not_after=max(_times(fetched, trust), default=None),
             revoked=self._log.revoked,
+            watched=self._log.watched,
         )
 
     def _tiles(
