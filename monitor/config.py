@@ -25,9 +25,11 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
 from ledger.errors import ConfigError, SourceError, StorageError
 from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
 from monitor.findings import Finding, Kind, Severity
+from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -45,9 +47,16 @@ class LogConfig:
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
+    revoked_signers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("log.name", self.name)
+        for each in self.revoked_signers:
+            if not _DIGEST.fullmatch(each):
+                raise ConfigError(
+                    f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
+                )
         if bool(self.url) == bool(self.folder):
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
 
@@ -97,6 +106,11 @@ class SinkConfig:
                         f"{what} of sink {self.name}", expected="one of " + ", ".join(known), actual=value
                     )
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it says itself what it wants to know."""
+        return bool(self.logs or self.models or self.kinds) or self.severity != Severity.LOW
+
     def wants(self, finding: Finding) -> bool:
         """Whether the finding is told to this sink."""
         return (
@@ -120,6 +134,7 @@ class MonitorConfig:
     interval: float = 60.0
     log: tuple[LogConfig, ...] = ()
     sink: tuple[SinkConfig, ...] = ()
+    watch: tuple[WatchConfig, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -131,6 +146,7 @@ class MonitorConfig:
         for what, names in (
             ("log", [each.name for each in self.log]),
             ("sink", [each.name for each in self.sink]),
+            ("watch", [each.name for each in self.watch]),
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"names of each {what}", expected="each once", actual=", ".join(names))
@@ -140,6 +156,37 @@ class MonitorConfig:
                     raise ConfigError(
                         f"logs of sink {sink.name}", expected="names of logs of this file", actual=name
                     )
+
+        self._check_watch()
+
+    def _check_watch(self) -> None:
+        if len(self.watch) > MAX_RULES:
+            raise ConfigError(
+                "settings of the monitor",
+                expected=f"at most {MAX_RULES} tables [[watch]]",
+                actual=len(self.watch),
+            )
+        for rule in self.watch:
+            for what, names, known in (("logs", rule.logs, self.log), ("sinks", rule.sinks, self.sink)):
+                for name in names:
+                    if name not in {each.name for each in known}:
+                        raise ConfigError(
+                            f"{what} of rule {rule.name}",
+                            expected=f"names of {what} of this file",
+                            actual=name,
+                        )
+        for sink in self.sink:
+            if sink.is_filtered and sink.name in self._named:
+                raise ConfigError(
+                    f"sink {sink.name}",
+                    expected="filters of its own or a rule that names it",
+                    actual="both",
+                    next_step="Put what it wants to know into its rules",
+                )
+
+    @property
+    def _named(self) -> frozenset[str]:
+        return frozenset(sink for rule in self.watch for sink in rule.sinks)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -152,8 +199,15 @@ class MonitorConfig:
         return self.folder / "evidence"
 
     def sinks(self, finding: Finding) -> tuple[str, ...]:
-        """Return the sinks that a finding goes to (``monitor.state.Routes``)."""
-        return tuple(each.name for each in self.sink if each.wants(finding))
+        """Return the sinks that want a finding by their own filters; those that rules name go by the rules."""
+        named = self._named
+        return tuple(each.name for each in self.sink if each.name not in named and each.wants(finding))
+
+    def routing(self) -> Routing:
+        """Return who is told what. Raises ConfigError: a trust file that cannot be read."""
+        return Routing(
+            rules_of(self.watch, hubs={each.name: self.trust(each).hub for each in self.log}), self
+        )
 
     def trust(self, log: LogConfig) -> TrustFile:
         """Read the trust file of a log. Raises ConfigError."""
@@ -188,7 +242,8 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     top = _checked(table, _TOP, "")
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
-    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, **top)
+    watch = tuple(WatchConfig(**_checked(each, _WATCH, "watch.")) for each in top.pop("watch", ()))
+    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, watch=watch, **top)
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
@@ -203,8 +258,15 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 
 _NUMBER = (int, float)
-_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list}
-_LOG: Mapping[str, Any] = {"name": str, "trust": str, "url": str, "folder": str, "mirrors": list}
+_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list, "watch": list}
+_LOG: Mapping[str, Any] = {
+    "name": str,
+    "trust": str,
+    "url": str,
+    "folder": str,
+    "mirrors": list,
+    "revoked_signers": list,
+}
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,
@@ -217,7 +279,18 @@ _SINK: Mapping[str, Any] = {
     "models": list,
     "kinds": list,
 }
-_REQUIRED = {"": (), "log.": ("name", "trust"), "sink.": ("name",)}
+_WATCH: Mapping[str, Any] = {
+    "name": str,
+    "sinks": list,
+    "hubs": list,
+    "logs": list,
+    "namespaces": list,
+    "models": list,
+    "signers": list,
+    "kinds": list,
+    "severity": str,
+}
+_REQUIRED = {"": (), "log.": ("name", "trust"), "sink.": ("name",), "watch.": ("name", "sinks")}
 
 
 def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, Any]:

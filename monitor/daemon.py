@@ -14,12 +14,17 @@ from dataclasses import dataclass
 
 from ledger.errors import ConfigError, CorruptError
 from ledger.log.local import writer_lock
+from ledger.log.published import PublishedLog
 from monitor.config import LogConfig, MonitorConfig
+from monitor.database import FILE_NAME
 from monitor.deliver import Delivered, deliver
 from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.follow import Followable, Follower, Look, begin
+from monitor.known import Context
+from monitor.past import Past
 from monitor.sinks import Sink, open_sink
-from monitor.state import FILE_NAME, Position, State
+from monitor.state import Position, State
+from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
@@ -92,7 +97,8 @@ def open_monitor(
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
         WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
     """
-    logs = {each.name: _followable(config, each) for each in config.log}
+    routing = config.routing()
+    logs = {each.name: _followable(config, each, routing.watched(each.name)) for each in config.log}
     sinks = {each.name: open_sink(each, config) for each in config.sink}
     State(
         config.folder, check=False
@@ -109,15 +115,19 @@ def open_monitor(
                         actual=f"{log.trust.origin}, by its trust file",
                         next_step="Give another log another name; its history is not that of the old one",
                     )
+            pasts = {name: _past(log, state, routing, clock, stopping) for name, log in logs.items()}
+            for past in pasts.values():
+                past.begin()
             followers = {
                 name: Follower(
                     log,
                     state,
-                    routes=config,
+                    routes=routing,
                     evidence=config.evidence,
                     clock=clock,
                     stopping=stopping,
                     progress=lambda done, size, name=name: progress(name, done, size),  # type: ignore[misc]
+                    past=pasts[name].catch_up,
                 )
                 for name, log in logs.items()
             }
@@ -131,7 +141,7 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
 
     What is merely for the record (severity ``info``) or was acknowledged, resolved or expected does not count.
     """
-    for kind in state.open_kinds():
+    for kind in state.record.open_kinds():
         alert, severity = CLASSES[Kind(kind)]
         if alert in _ACCUSING and severity is not Severity.INFO:
             return FOUND
@@ -166,8 +176,27 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
         task.result()
 
 
-def _followable(config: MonitorConfig, log: LogConfig) -> Followable:
-    return Followable(name=log.name, trust=config.trust(log), sources=config.sources(log))
+def _past(
+    log: Followable,
+    state: State,
+    routing: Routing,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool],
+) -> Past:
+    published = PublishedLog(log.sources[0], origin=log.trust.origin, keys=log.trust.log_keys)
+    first = state.position(log.name).first
+    context = Context(log=log.name, trust=log.trust, first=first)
+    return Past(context, published, state, routing=routing, clock=clock, stopping=stopping)
+
+
+def _followable(config: MonitorConfig, log: LogConfig, watched: frozenset[str] = frozenset()) -> Followable:
+    return Followable(
+        name=log.name,
+        trust=config.trust(log),
+        sources=config.sources(log),
+        revoked=frozenset(log.revoked_signers),
+        watched=watched,
+    )
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:

@@ -40,9 +40,10 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
-from monitor.detect import Context, Detector, Read, read_entry, verify_reads
+from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
+from monitor.known import Context
 from monitor.state import Position, Progress, Routes, State
 
 RUN_ENTRIES = 16 * TILE_WIDTH
@@ -57,11 +58,15 @@ CLOCK_SLACK = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followable:
-    """One log of the settings: the trust file that says who signs it, and where it is served, mirrors last."""
+    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
+    whose signatures somebody watches.
+    """
 
     name: str
     trust: TrustFile
     sources: tuple[Fetch, ...]
+    revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,7 @@ class Follower:
         clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] = lambda _done, _size: None,
+        past: Callable[[], int] = lambda: 0,
     ) -> None:
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
         self._clock, self._stopping, self._progress = clock, stopping, progress
@@ -95,7 +101,7 @@ class Follower:
             PublishedLog(fetch, origin=followable.trust.origin, keys=followable.trust.log_keys)
             for fetch in followable.sources
         ]
-        self._new = 0
+        self._past, self._new = past, 0
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -109,13 +115,16 @@ class Follower:
         try:
             fetched = self._fetch_checkpoint(now)
             target = fetched.checkpoint.size
-            problem = self._follow(fetched) or self._check_quorum(fetched)
+            problem = self._follow(fetched)
+            if not problem:
+                self._new += self._past()
+                problem = self._check_quorum(fetched)
         except StorageError:
             raise
         except LedgerError as error:
             problem = self._tell(error)
         if not problem:
-            self._state.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
+            self._state.record.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
         self._state.checked(self._log.name, now=now, problem=problem)
         size = self._state.position(self._log.name).size
         return Look(log=self._log.name, size=size, target=target, new_findings=self._new, problem=problem)
@@ -247,6 +256,7 @@ class Follower:
             log,
             histories=[key for read in reads for key in read.histories],
             revisions=[read.revision for read in reads if read.revision is not None],
+            notes=[key for read in reads for key in read.notes],
         )
         findings = Detector(self._context(position, fetched), known).run(reads)
         stored, nodes = self._tiles(position.size, end, leaves)
@@ -311,6 +321,8 @@ class Follower:
             first=position.first,
             not_before=min(_times(older, trust), default=None) if older is not None else None,
             not_after=max(_times(fetched, trust), default=None),
+            revoked=self._log.revoked,
+            watched=self._log.watched,
         )
 
     def _tiles(

@@ -25,6 +25,7 @@ from ledger.client import result, trust
 from ledger.config import Config
 from monitor.config import LogConfig, MonitorConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
+from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
 
 DOCS = REPOSITORY / "docs"
@@ -270,9 +271,14 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
     text, _ = section(read_reference("settings.md"), "## monitor.toml")
     described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
     settings = {}
-    for prefix, kind in (("", MonitorConfig), ("log.", LogConfig), ("sink.", SinkConfig)):
+    for prefix, kind in (
+        ("", MonitorConfig),
+        ("log.", LogConfig),
+        ("sink.", SinkConfig),
+        ("watch.", WatchConfig),
+    ):
         for each in fields(kind):
-            if each.name not in ("base", "log", "sink"):
+            if each.name not in ("base", "log", "sink", "watch"):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )

@@ -20,12 +20,14 @@ from ledger.tlog.merkle import Frontier
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor, read_pin
-from monitor.detect import Known
+from monitor.database import FILE_NAME
 from monitor.findings import Finding, Kind
 from monitor.follow import Followable, Follower, begin
 from monitor.judge import Remembered, compare_smaller
+from monitor.known import Known
+from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, open_sink
-from monitor.state import FILE_NAME, Progress, State, Stored
+from monitor.state import Progress, State
 from tests.monitor.hub import Hub
 from tests.refusals.table import refused, turned
 from tests.world import NOW, key_signer, signed_by
@@ -157,7 +159,7 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, got an unknown setting. Correct what is named, and try again",
+        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, revoked_signers, got an unknown setting. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + "speed = 1\n"),
     ),
     refused(
@@ -277,7 +279,7 @@ MEMORY = (
     ),
     refused(
         CorruptError,
-        "monitor.db of the monitor: expected version 1, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
+        "monitor.db of the monitor: expected version 2, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
         lambda scene: _after(scene, "PRAGMA user_version = 9", lambda _: State(scene.folder / "state")),
     ),
     refused(
@@ -388,7 +390,7 @@ def _nothing_signed_since(scene):
         evidence=config.evidence,
         clock=lambda: NOW,
     ).look()
-    state._connection.execute("UPDATE checkpoints SET verified = 0")
+    state._database._connection.execute("UPDATE checkpoints SET verified = 0")
     other = hub.fork(1)
     other.record(B, revision="x")
     from ledger.tlog.checkpoint import verify_checkpoint
