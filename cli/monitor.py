@@ -180,7 +180,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
             found = f", {plural(look.new_findings, 'new finding')}" if look.new_findings else ""
             click.echo(f"{look.log}: verified to {look.size}{found}: {what}")
 
-    with open_monitor(config, stopping=stop.is_set) as monitor:
+    with open_monitor(config, stopping=stop.is_set, patient=True) as monitor:
         follow(monitor, interval=interval or config.interval, stop=stop, told=told)
 
 

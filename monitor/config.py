@@ -28,6 +28,8 @@ from monitor.findings import Finding, Kind, Severity
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+OBJECT_SECONDS = 120.0
+"""Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -45,9 +47,19 @@ class LogConfig:
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # The most requests a second to each of its addresses; 0: as many as eight at a time are.
+    max_requests_per_second: float = 0.0
+    # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
+    partial_wait: float = 0.0
 
     def __post_init__(self) -> None:
         _check_name("log.name", self.name)
+        for what, value, most in (
+            ("max_requests_per_second", self.max_requests_per_second, 10_000),
+            ("partial_wait", self.partial_wait, 3600),
+        ):
+            if not 0 <= value <= most:
+                raise ConfigError(f"{what} of log {self.name}", expected=f"0 to {most}", actual=value)
         if bool(self.url) == bool(self.folder):
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
 
@@ -161,8 +173,17 @@ class MonitorConfig:
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
         """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
-        first = fetch_from_url(log.url) if log.url else _Folder(self.base / log.folder)
-        return (first, *(fetch_from_url(each) for each in log.mirrors))
+        first = _address(log.url, log) if log.url else _Folder(self.base / log.folder)
+        return (first, *(_address(each, log) for each in log.mirrors))
+
+
+def _address(url: str, log: LogConfig) -> Fetch:
+    return fetch_from_url(
+        url,
+        seconds=OBJECT_SECONDS,
+        per_second=log.max_requests_per_second,
+        conditional=frozenset(("checkpoint",)),
+    )
 
 
 class _Folder:
@@ -204,7 +225,15 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 _NUMBER = (int, float)
 _TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list}
-_LOG: Mapping[str, Any] = {"name": str, "trust": str, "url": str, "folder": str, "mirrors": list}
+_LOG: Mapping[str, Any] = {
+    "name": str,
+    "trust": str,
+    "url": str,
+    "folder": str,
+    "mirrors": list,
+    "max_requests_per_second": _NUMBER,
+    "partial_wait": _NUMBER,
+}
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,

@@ -85,14 +85,15 @@ def open_monitor(
     clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = lambda _log, _done, _size: None,
+    patient: bool = False,
 ) -> Iterator[Monitor]:
-    """Open the state for following and delivering.
+    """Open the state for following and delivering. ``patient``: each log's ``partial_wait`` is waited for.
 
     Raises:
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
         WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
     """
-    logs = {each.name: _followable(config, each) for each in config.log}
+    logs = {each.name: _followable(config, each, patient=patient) for each in config.log}
     sinks = {each.name: open_sink(each, config) for each in config.sink}
     State(
         config.folder, check=False
@@ -166,8 +167,13 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
         task.result()
 
 
-def _followable(config: MonitorConfig, log: LogConfig) -> Followable:
-    return Followable(name=log.name, trust=config.trust(log), sources=config.sources(log))
+def _followable(config: MonitorConfig, log: LogConfig, *, patient: bool = False) -> Followable:
+    return Followable(
+        name=log.name,
+        trust=config.trust(log),
+        sources=config.sources(log),
+        partial_wait=log.partial_wait if patient else 0.0,
+    )
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:

@@ -157,7 +157,7 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, got an unknown setting. Correct what is named, and try again",
+        "setting log.speed of the monitor: expected one of <any>, got an unknown setting. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + "speed = 1\n"),
     ),
     refused(
