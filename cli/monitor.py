@@ -13,7 +13,8 @@ from ledger.embedded.wording import plural
 if TYPE_CHECKING:
     from monitor.config import MonitorConfig
     from monitor.follow import Look
-    from monitor.state import State, Stored
+    from monitor.record import Stored
+    from monitor.state import State
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _USAGE, _COULD_NOT_CHECK = 2, 3
@@ -96,7 +97,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
             before = _newest(monitor.state)
             looks = monitor.look()
             delivered = monitor.deliver()
-            new = [each for each in monitor.state.findings() if each.number > before]
+            new = [each for each in monitor.state.record.findings() if each.number > before]
             code = exit_code(monitor.state, looks)
     except LedgerError as error:
         # Whoever calls this from a schedule goes by the code: what stopped it is said, and is neither clean nor a finding.
@@ -126,7 +127,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
 
 
 def _newest(state: "State") -> int:
-    last = state.findings(limit=1)
+    last = state.record.findings(limit=1)
     return last[0].number if last else 0
 
 
@@ -228,7 +229,7 @@ def status(config_file: pathlib.Path, *, as_json: bool) -> None:
 
 
 def _status_facts(config: "MonitorConfig", state: "State") -> dict[str, Any]:
-    counts, sinks = state.count_findings(), state.sink_counts()
+    counts, sinks = state.record.count_findings(), state.outbox.sink_counts()
     logs = []
     for log in config.log:
         position = state.position(log.name)
@@ -289,7 +290,7 @@ def findings(
 
     state = State(load_config(config_file).folder, check=False)
     try:
-        found = state.findings(states=() if everything else states or ("open",), limit=limit)
+        found = state.record.findings(states=() if everything else states or ("open",), limit=limit)
     finally:
         state.close()
     if as_json:
@@ -368,8 +369,8 @@ def expect(model: str, config_file: pathlib.Path, log: str, signer: str, note: s
     state = State(load_config(config_file).folder, check=False)
     try:
         state.position(log)
-        state.expect(log, model=escape_name(model), signer=digest, note=note, now=_now())
-        known = state.expectations()
+        state.record.expect(log, model=escape_name(model), signer=digest, note=note, now=_now())
+        known = state.record.expectations()
     finally:
         state.close()
     if as_json:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from ledger.errors import ConfigError, CorruptError
 from ledger.log.local import writer_lock
 from monitor.config import LogConfig, MonitorConfig
+from monitor.database import FILE_NAME
 from monitor.deliver import Delivered, deliver
 from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.follow import Followable, Follower, Look, begin
 from monitor.sinks import Sink, open_sink
-from monitor.state import FILE_NAME, Position, State
+from monitor.state import Position, State
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
@@ -132,7 +133,7 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
 
     What is merely for the record (severity ``info``) or was acknowledged, resolved or expected does not count.
     """
-    for kind in state.open_kinds():
+    for kind in state.record.open_kinds():
         alert, severity = CLASSES[Kind(kind)]
         if alert in _ACCUSING and severity is not Severity.INFO:
             return FOUND

@@ -56,7 +56,7 @@ def _to_one(
     state: State, name: str, sink: Sink, clock: Callable[[], float], stopping: Callable[[], bool]
 ) -> tuple[int, str]:
     taken = 0
-    while due := state.due(name, now=int(clock())):
+    while due := state.outbox.due(name, now=int(clock())):
         for each in due:
             if stopping():
                 return taken, ""
@@ -64,8 +64,8 @@ def _to_one(
                 sink.send(each.finding)
             except (UnavailableError, ConfigError) as error:
                 again = int(clock()) + pause_after(each.attempts + 1)
-                state.failed(each, problem=error.finding, next_attempt=again)
+                state.outbox.failed(each, problem=error.finding, next_attempt=again)
                 return taken, error.finding
-            state.delivered(each, now=int(clock()))
+            state.outbox.delivered(each, now=int(clock()))
             taken += 1
     return taken, ""

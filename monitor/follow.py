@@ -123,7 +123,7 @@ class Follower:
         except LedgerError as error:
             problem = self._tell(error)
         if not problem:
-            self._state.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
+            self._state.record.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
         self._state.checked(self._log.name, now=now, problem=problem)
         size = self._state.position(self._log.name).size
         return Look(log=self._log.name, size=size, target=target, new_findings=self._new, problem=problem)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
 from monitor.config import MonitorConfig, SinkConfig
-from monitor.state import Stored
+from monitor.record import Stored
 
 if TYPE_CHECKING:
     import httpx

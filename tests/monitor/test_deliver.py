@@ -15,8 +15,9 @@ from ledger.errors import ConfigError, SourceError
 from ledger.tlog.merkle import Frontier
 from monitor.deliver import FIRST_PAUSE, LONGEST_PAUSE, deliver, pause_after
 from monitor.findings import Finding, Kind
+from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, format_finding, sign
-from monitor.state import Position, State, Stored
+from monitor.state import Position, State
 
 NOW = 1000
 SECRET = b"0123456789abcdef"

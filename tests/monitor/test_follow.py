@@ -69,7 +69,7 @@ class Scene:
         return self.state.position("models").size
 
     def kinds(self, *states):
-        return [each.facts["kind"] for each in reversed(self.state.findings(states=states))]
+        return [each.facts["kind"] for each in reversed(self.state.record.findings(states=states))]
 
     def evidence(self):
         return [
@@ -139,7 +139,7 @@ def test_a_second_look_finds_nothing_again(scene):
     scene.grow(2).publish().begin()
     assert scene.look().new_findings == 2
     assert scene.look().new_findings == 0
-    assert len(scene.state.due("pager", now=NOW)) == 2
+    assert len(scene.state.outbox.due("pager", now=NOW)) == 2
 
 
 # A log that signs two histories
@@ -156,7 +156,7 @@ def test_a_fork_is_tampering_with_evidence_that_convinces_others(scene, before, 
     assert scene.kinds()[-1] == "log-forked"
     (found,) = scene.evidence()
     assert {found.older.checkpoint.size, found.newer.checkpoint.size} == {before, after}
-    told = scene.state.findings()[0]
+    told = scene.state.record.findings()[0]
     assert told.facts["class"] == Alert.TAMPER
     assert told.facts["facts"]["evidence"].endswith(".json")
     assert scene.size == before, "a fork must not be followed"
@@ -222,7 +222,7 @@ def test_two_checkpoints_of_one_size_convict_though_neither_was_ever_served(scen
 def test_a_fork_is_proven_though_we_stopped_before_the_last_checkpoint_was_marked(scene):
     scene.grow(5).publish().begin()
     scene.look()
-    scene.state._connection.execute("UPDATE checkpoints SET verified = 0")
+    scene.state._database._connection.execute("UPDATE checkpoints SET verified = 0")
     scene.hub = scene.hub.fork(4)
     scene.hub.record(B, name="acme/model-0", revision="fork")
     scene.grow(4).publish().look()
@@ -252,7 +252,7 @@ def test_bent_bytes_are_malformed_and_never_believed(scene, short_runs, name):
         return
     assert "is not what it signed" in problem
     assert [kind for kind in scene.kinds() if kind != "first-signer"] == ["log-malformed"]
-    assert scene.state.findings(states=("open",))[0].facts["class"] == Alert.MALFORMED
+    assert scene.state.record.findings(states=("open",))[0].facts["class"] == Alert.MALFORMED
     assert scene.size in (0, 256)
     assert scene.evidence() == []
     scene.publish()
@@ -287,7 +287,7 @@ def test_a_missing_bundle_is_unreachable_and_no_accusation(scene):
     (scene.folder / "log/tile/entries/000.p/5").unlink()
     scene.look()
     assert scene.kinds() == ["log-unreachable"]
-    assert scene.state.findings()[0].facts["class"] == Alert.OPERATIONAL
+    assert scene.state.record.findings()[0].facts["class"] == Alert.OPERATIONAL
     scene.publish().look()
     assert scene.kinds("open") == ["first-signer"] * 5
 
@@ -408,7 +408,7 @@ def test_what_hooks_get_can_be_read_by_anybody(scene):
     scene.look()
     from monitor.sinks import format_finding
 
-    facts = json.loads(format_finding(scene.state.findings()[0]))
+    facts = json.loads(format_finding(scene.state.record.findings()[0]))
     assert facts["format"] == "https://hubledger/monitor-finding/v1"
     assert (facts["kind"], facts["leafIndex"], facts["foundAt"]) == ("first-signer", 0, NOW)
 

@@ -6,9 +6,10 @@ import pytest
 
 from ledger.errors import CorruptError, NotFoundError, WriteError
 from ledger.tlog.merkle import Frontier
+from monitor.database import FILE_NAME
 from monitor.detect import Known
 from monitor.findings import Finding, Kind
-from monitor.state import FILE_NAME, Position, Progress, State
+from monitor.state import Position, Progress, State
 from tests.world import digest
 
 
@@ -77,40 +78,40 @@ def test_a_log_that_was_never_begun_is_refused(state):
 def test_a_finding_its_deliveries_and_the_position_are_stored_together(state):
     assert state.advance(progress(finding()), routes=To("a", "b"), now=100) == 1
     assert state.position("models").size == 1
-    assert [len(state.due(name, now=100)) for name in ("a", "b", "c")] == [1, 1, 0]
+    assert [len(state.outbox.due(name, now=100)) for name in ("a", "b", "c")] == [1, 1, 0]
 
 
 def test_a_run_that_cannot_be_stored_leaves_nothing(state):
     """The position was moved by somebody else: neither the finding nor its delivery may stay."""
     with pytest.raises(CorruptError):
         state.advance(progress(finding(), before=7), routes=To("a"), now=100)
-    assert state.findings() == []
-    assert state.due("a", now=100) == []
+    assert state.record.findings() == []
+    assert state.outbox.due("a", now=100) == []
     assert state.position("models").size == 0
 
 
 def test_the_same_finding_is_stored_and_told_once(state):
     assert state.report(finding(), routes=To("a"), now=100)
     assert not state.report(finding(), routes=To("a", "b"), now=200)
-    (stored,) = state.findings()
+    (stored,) = state.record.findings()
     assert (stored.found_at, stored.seen_at) == (100, 200)
-    assert state.due("b", now=200) == []
+    assert state.outbox.due("b", now=200) == []
 
 
 @pytest.mark.parametrize(("expected", "state_of"), [((), "open"), (("x",), "open"), (("x", "y"), "expected")])
 def test_only_what_is_expected_whole_alerts_nobody(state, expected, state_of):
     for signer in expected:
-        state.expect("models", model="acme/model", signer=signer, note="", now=1)
+        state.record.expect("models", model="acme/model", signer=signer, note="", now=1)
     state.report(finding(signers=("x", "y")), routes=To("a"), now=100)
-    assert [each.state for each in state.findings()] == [state_of]
-    assert bool(state.due("a", now=100)) is (state_of == "open")
+    assert [each.state for each in state.record.findings()] == [state_of]
+    assert bool(state.outbox.due("a", now=100)) is (state_of == "open")
 
 
 def test_what_is_expected_for_another_model_is_not_expected_here(state):
-    state.expect("models", model="acme/other", signer="x", note="", now=1)
-    state.expect("other", model="acme/model", signer="x", note="", now=1)
+    state.record.expect("models", model="acme/other", signer="x", note="", now=1)
+    state.record.expect("other", model="acme/model", signer="x", note="", now=1)
     state.report(finding(signers=("x",)), routes=To("a"), now=100)
-    assert [each.state for each in state.findings()] == ["open"]
+    assert [each.state for each in state.record.findings()] == ["open"]
 
 
 def test_findings_are_moved_and_stay_in_the_record(state):
@@ -118,14 +119,18 @@ def test_findings_are_moved_and_stay_in_the_record(state):
         state.report(finding(at), routes=To("a"), now=100)
     state.move([1], to="acknowledged", note="looking", now=101)
     state.move([2], to="resolved", note="was us", now=101)
-    assert [each.number for each in state.findings(states=("open",))] == [3]
-    assert [(each.number, each.note) for each in state.findings()] == [(3, ""), (2, "was us"), (1, "looking")]
-    assert [each.finding.number for each in state.due("a", now=100)] == [1, 3], (
+    assert [each.number for each in state.record.findings(states=("open",))] == [3]
+    assert [(each.number, each.note) for each in state.record.findings()] == [
+        (3, ""),
+        (2, "was us"),
+        (1, "looking"),
+    ]
+    assert [each.finding.number for each in state.outbox.due("a", now=100)] == [1, 3], (
         "what is settled is not told any more"
     )
     with pytest.raises(NotFoundError):
         state.move([3, 9], to="resolved", note="", now=102)
-    assert [each.number for each in state.findings(states=("open",))] == [3], "all or none"
+    assert [each.number for each in state.record.findings(states=("open",))] == [3], "all or none"
 
 
 def test_a_transaction_that_fails_names_the_disk(state, tmp_path):
@@ -134,7 +139,7 @@ def test_a_transaction_that_fails_names_the_disk(state, tmp_path):
     other.close()
     with pytest.raises(WriteError):
         state.report(finding(), routes=To("a"), now=100)
-    assert state.findings() == []
+    assert state.record.findings() == []
 
 
 def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):

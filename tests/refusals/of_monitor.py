@@ -20,12 +20,14 @@ from ledger.tlog.merkle import Frontier
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor, read_pin
+from monitor.database import FILE_NAME
 from monitor.detect import Known
 from monitor.findings import Finding, Kind
 from monitor.follow import Followable, Follower, begin
 from monitor.judge import Remembered, compare_smaller
+from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, open_sink
-from monitor.state import FILE_NAME, Progress, State, Stored
+from monitor.state import Progress, State
 from tests.monitor.hub import Hub
 from tests.refusals.table import refused, turned
 from tests.world import NOW, key_signer, signed_by
@@ -388,7 +390,7 @@ def _nothing_signed_since(scene):
         evidence=config.evidence,
         clock=lambda: NOW,
     ).look()
-    state._connection.execute("UPDATE checkpoints SET verified = 0")
+    state._database._connection.execute("UPDATE checkpoints SET verified = 0")
     other = hub.fork(1)
     other.record(B, revision="x")
     from ledger.tlog.checkpoint import verify_checkpoint

@@ -113,7 +113,9 @@ def test_killed_at_any_moment_it_loses_no_finding_and_is_never_ahead(tmp_path):
         assert position.size <= size
         assert position.frontier.root() == hub.world.tree(position.size).root_hash
         found = {
-            each.facts["leafIndex"] for each in state.findings() if each.facts["kind"] == "signer-changed"
+            each.facts["leafIndex"]
+            for each in state.record.findings()
+            if each.facts["kind"] == "signer-changed"
         }
         assert found == {at for at in changes if at < position.size}
         state.close()
@@ -121,7 +123,7 @@ def test_killed_at_any_moment_it_loses_no_finding_and_is_never_ahead(tmp_path):
     code, out = finish(start(tmp_path, "once", "--json"))
     assert code == 1, out
     state = State(tmp_path / "state")
-    found = [each for each in state.findings() if each.facts["kind"] == "signer-changed"]
+    found = [each for each in state.record.findings() if each.facts["kind"] == "signer-changed"]
     state.close()
     assert sorted(each.facts["leafIndex"] for each in found) == changes
     told = (tmp_path / "told").read_text().split()

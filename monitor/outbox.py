@@ -1,0 +1,79 @@
+"""The outbox: which finding waits for which sink, how often it was tried, and when it is tried again."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.database import Database
+from monitor.record import STORED, Stored, parse_stored
+
+SCHEMA = """
+CREATE TABLE outbox(
+    finding INTEGER NOT NULL REFERENCES findings(number), sink TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt INTEGER NOT NULL, problem TEXT NOT NULL DEFAULT '', delivered_at INTEGER, PRIMARY KEY (finding, sink)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waiting ON outbox(sink, next_attempt) WHERE delivered_at IS NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A delivery that waits: a finding for one sink."""
+
+    finding: Stored
+    sink: str
+    attempts: int
+
+
+class Outbox:
+    """The deliveries in the file of a monitor. What takes ``execute`` is part of somebody's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, execute: Any, number: int, sinks: Iterable[str], now: int) -> None:
+        """Owe a finding to these sinks, from now on."""
+        for sink in sinks:
+            execute("INSERT INTO outbox(finding, sink, next_attempt) VALUES (?, ?, ?)", (number, sink, now))
+
+    def drop(self, execute: Any, number: int) -> None:
+        """Owe a finding to nobody any more."""
+        execute("DELETE FROM outbox WHERE finding = ? AND delivered_at IS NULL", (number,))
+
+    def due(self, sink: str, *, now: int, limit: int = 100) -> list[Due]:
+        """Return what a sink is owed now, oldest first."""
+        rows = self._database.rows(
+            f"SELECT {STORED}, attempts FROM outbox JOIN findings ON finding = number "  # noqa: S608  # our own columns
+            "WHERE sink = ? AND delivered_at IS NULL AND next_attempt <= ? ORDER BY finding LIMIT ?",
+            sink,
+            now,
+            limit,
+        )
+        return [Due(finding=parse_stored(row[:-1]), sink=sink, attempts=row[-1]) for row in rows]
+
+    def delivered(self, due: Due, *, now: int) -> None:
+        """Remember that a sink took a finding."""
+        with self._database.transaction() as execute:
+            execute(
+                "UPDATE outbox SET delivered_at = ?, problem = '', attempts = attempts + 1 WHERE finding = ? AND sink = ?",
+                (now, due.finding.number, due.sink),
+            )
+
+    def failed(self, due: Due, *, problem: str, next_attempt: int) -> None:
+        """Remember that a sink did not take a finding, and when it is asked again: nothing goes to it before."""
+        with self._database.transaction() as execute:
+            execute(
+                "UPDATE outbox SET attempts = attempts + 1, problem = ? WHERE finding = ? AND sink = ?",
+                (problem, due.finding.number, due.sink),
+            )
+            execute(
+                "UPDATE outbox SET next_attempt = max(next_attempt, ?) WHERE sink = ? AND delivered_at IS NULL",
+                (next_attempt, due.sink),
+            )
+
+    def sink_counts(self) -> dict[str, tuple[int, int, str]]:
+        """Return of each sink how much it took, how much waits, and the last problem."""
+        rows = self._database.rows(
+            "SELECT sink, count(delivered_at), count(*) - count(delivered_at), max(problem) FROM outbox GROUP BY sink"
+        )
+        return {sink: (done, waiting, problem) for sink, done, waiting, problem in rows}

@@ -1,0 +1,159 @@
+"""The record of findings: each one once, where it stands, and what was expected before it happened."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.encoding import Json, format_canonical_json
+from ledger.errors import NotFoundError
+from monitor.database import Database, parse_json
+from monitor.findings import Finding
+
+SCHEMA = """
+CREATE TABLE findings(
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, log TEXT NOT NULL, kind TEXT NOT NULL, about TEXT NOT NULL,
+    found_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL DEFAULT '',
+    moved_at INTEGER, facts TEXT NOT NULL, CHECK (state IN ('open', 'expected', 'acknowledged', 'resolved'))
+) STRICT;
+CREATE TABLE expected(
+    log TEXT NOT NULL, model TEXT NOT NULL, signer TEXT NOT NULL, made_at INTEGER NOT NULL, note TEXT NOT NULL,
+    PRIMARY KEY (log, model, signer)) STRICT, WITHOUT ROWID;
+"""
+STORED = "number, id, state, note, found_at, seen_at, facts"
+"""The columns of a finding, in the order of ``parse_stored``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A finding as it is remembered."""
+
+    number: int
+    id: str
+    state: str
+    note: str
+    found_at: int
+    seen_at: int
+    facts: Mapping[str, Json]
+
+    def as_json(self) -> dict[str, Json]:
+        """Return what ``--json`` and every sink show."""
+        note = {"note": self.note} if self.note else {}
+        return {"number": self.number, "id": self.id, "state": self.state, **note, **dict(self.facts)}
+
+
+class Record:
+    """The findings in the file of a monitor. What takes ``execute`` is part of somebody's transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, execute: Any, finding: Finding, now: int) -> Stored | None:
+        """Store a finding; None where it is known. A passing state is told once while it lasts."""
+        state = "expected" if self._is_expected(execute, finding) else "open"
+        episode = 0
+        if finding.passing:
+            (episode,) = execute(
+                "SELECT count(*) FROM findings WHERE log = ? AND kind = ? AND about = ? AND state = 'resolved'",
+                (finding.log, finding.kind, finding.about),
+            ).fetchone()
+        facts = format_canonical_json(finding.as_json()).decode()
+        id_ = finding.id(episode)
+        row = execute(
+            "INSERT INTO findings(id, log, kind, about, found_at, seen_at, state, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  # our own columns
+            f"ON CONFLICT(id) DO NOTHING RETURNING {STORED}",
+            (id_, finding.log, finding.kind, finding.about, now, now, state, facts),
+        ).fetchone()
+        if row is None:
+            execute("UPDATE findings SET seen_at = max(seen_at, ?) WHERE id = ?", (now, id_))
+            return None
+        return parse_stored(row)
+
+    def _is_expected(self, execute: Any, finding: Finding) -> bool:
+        """Whether somebody said before that exactly these sign here: each of them."""
+        if not finding.signers or finding.model is None:
+            return False
+        return all(
+            execute(
+                "SELECT 1 FROM expected WHERE log = ? AND model = ? AND signer = ?",
+                (finding.log, finding.model, each),
+            ).fetchone()
+            for each in finding.signers
+        )
+
+    def move(self, execute: Any, number: int, *, to: str, note: str, now: int) -> Stored:
+        """Say where a finding stands now. Raises NotFoundError."""
+        row = execute(
+            f"UPDATE findings SET state = ?, note = ?, moved_at = ? WHERE number = ? RETURNING {STORED}",  # noqa: S608  # our own columns
+            (to, note, now, number),
+        ).fetchone()
+        if row is None:
+            raise NotFoundError(
+                f"finding {number}",
+                expected="the number of a finding",
+                actual="none of that number",
+                next_step="See `hubledger monitor findings`",
+            )
+        return parse_stored(row)
+
+    def findings(
+        self, *, states: Sequence[str] = (), log: str | None = None, limit: int = 1000
+    ) -> list[Stored]:
+        """Return findings, newest first."""
+        query = f"SELECT {STORED} FROM findings WHERE (? = '' OR instr(?, ' ' || state || ' ')) AND (? IS NULL OR log = ?) "  # noqa: S608  # our own columns
+        wanted = f" {' '.join(states)} " if states else ""
+        return [
+            parse_stored(row)
+            for row in self._database.rows(
+                f"{query} ORDER BY number DESC LIMIT ?", wanted, wanted, log, log, limit
+            )
+        ]
+
+    def open_kinds(self) -> frozenset[str]:
+        """Return the kinds of which a finding is open."""
+        return frozenset(
+            kind for (kind,) in self._database.rows("SELECT DISTINCT kind FROM findings WHERE state = 'open'")
+        )
+
+    def count_findings(self) -> dict[tuple[str, str], int]:
+        """Return how many findings there are of each log and state."""
+        return {
+            (log, state): n
+            for log, state, n in self._database.rows(
+                "SELECT log, state, count(*) FROM findings GROUP BY 1, 2"
+            )
+        }
+
+    def recovered(self, log: str, *, kinds: Sequence[str], now: int) -> None:
+        """Resolve the passing states of a log that is over; what waits to be told of them is told nevertheless."""
+        with self._database.transaction() as execute:
+            for kind in kinds:
+                execute(
+                    "UPDATE findings SET state = 'resolved', note = 'passed', moved_at = ? "
+                    "WHERE log = ? AND kind = ? AND state IN ('open', 'acknowledged')",
+                    (now, log, kind),
+                )
+
+    def expect(self, log: str, *, model: str, signer: str, note: str, now: int) -> None:
+        """Remember that a signer is expected for a model: its next change to that signer alerts nobody."""
+        with self._database.transaction() as execute:
+            execute("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, ?, ?)", (log, model, signer, now, note))
+
+    def expectations(self) -> list[tuple[str, str, str, str]]:
+        """Return what is expected: log, model, signer, note."""
+        return self._database.rows(
+            "SELECT log, model, signer, note FROM expected ORDER BY log, model, signer"
+        )
+
+
+def parse_stored(row: Any) -> Stored:
+    """Return the finding of a row of the columns ``STORED``."""
+    number, id_, state, note, found_at, seen_at, facts = row
+    return Stored(
+        number=number,
+        id=id_,
+        state=state,
+        note=note,
+        found_at=found_at,
+        seen_at=seen_at,
+        facts=parse_json(facts),
+    )
