@@ -10,7 +10,7 @@
     trust = "trust.toml"
     [[sink]]
     name = "pager"
-    hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"
+    hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"; or mail, or notify
 """
 
 import fnmatch
@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.encoding import parse_decimal
 from ledger.errors import ConfigError, SourceError, StorageError
 from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
+from monitor.digest import Limit
 from monitor.findings import Finding, Kind, Severity
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -31,6 +33,8 @@ MAX_LOGS = 100
 OBJECT_SECONDS = 120.0
 """Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
+_HOST_PORT = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]):(0|[1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +78,24 @@ class SinkConfig:
     hooks: str = ""
     # In the place of hooks: an address that the finding is posted to.
     webhook: str = ""
-    # The file with the secret that signs what is posted; only its owner may read it. Needed with webhook.
+    # In the place of hooks: mail addresses.
+    mail: tuple[str, ...] = ()
+    # The address that mail comes from.
+    mail_from: str = ""
+    # The mail server, host:port.
+    smtp: str = ""
+    # "starttls", "tls", or "none", which takes no password.
+    smtp_tls: str = "starttls"
+    # The user at the mail server, with the password in the file `secret`; empty: nobody logs in.
+    smtp_user: str = ""
+    # In the place of hooks: a file of addresses as the library apprise has them, one a line; only its owner may read it.
+    notify: str = ""
+    # A file that only its owner may read: of a webhook, the key that signs what is posted; of mail, the password.
     secret: str = ""
+    # The most messages in each `period`; what is more is summed up in one. 0: no limit for hooks and webhooks, 20 else.
+    at_most: int = 0
+    # Seconds.
+    period: float = 3600.0
     # Whether a webhook may lead to an address that is not public, such as 127.0.0.1.
     allow_private: bool = False
     # Seconds that one delivery may take.
@@ -91,10 +111,26 @@ class SinkConfig:
 
     def __post_init__(self) -> None:
         _check_name("sink.name", self.name)
-        if bool(self.hooks) == bool(self.webhook):
-            raise ConfigError(f"sink {self.name}", expected="hooks or webhook", actual="both, or neither")
-        if bool(self.webhook) != bool(self.secret):
-            raise ConfigError(f"sink {self.name}", expected="secret with webhook", actual="one of them")
+        ways = sum(map(bool, (self.hooks, self.webhook, self.mail, self.notify)))
+        if ways != 1:
+            raise ConfigError(
+                f"sink {self.name}",
+                expected="one of hooks, webhook, mail and notify",
+                actual="none" if not ways else f"{ways} of them",
+            )
+        if bool(self.webhook or self.smtp_user) != bool(self.secret):
+            raise ConfigError(
+                f"sink {self.name}", expected="secret with webhook, or with smtp_user", actual="one of them"
+            )
+        check_mail(self)
+        for setting, number, least, most in (
+            ("at_most", self.at_most, 0, 10_000),
+            ("period", self.period, 1, 2_592_000),
+        ):
+            if not least <= number <= most:
+                raise ConfigError(
+                    f"{setting} of sink {self.name}", expected=f"{least} to {most}", actual=number
+                )
         if not 0.1 <= self.timeout <= 600:
             raise ConfigError(
                 f"timeout of sink {self.name}", expected="0.1 to 600 seconds", actual=self.timeout
@@ -108,6 +144,17 @@ class SinkConfig:
                     raise ConfigError(
                         f"{what} of sink {self.name}", expected="one of " + ", ".join(known), actual=value
                     )
+
+    @property
+    def limit(self) -> Limit:
+        """How many messages it gets before they are summed up: people get a limit, programs take everything."""
+        most = self.at_most or (20 if self.mail or self.notify else 0)
+        return Limit(messages=most, seconds=int(self.period))
+
+    @property
+    def smtp_address(self) -> tuple[str, int]:
+        """The host and port of the mail server. Raises ConfigError."""
+        return parse_host_port(self.smtp, what=f"smtp of sink {self.name}")
 
     def wants(self, finding: Finding) -> bool:
         """Whether the finding is told to this sink."""
@@ -238,7 +285,15 @@ _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,
     "webhook": str,
+    "mail": list,
+    "mail_from": str,
+    "smtp": str,
+    "smtp_tls": str,
+    "smtp_user": str,
+    "notify": str,
     "secret": str,
+    "at_most": int,
+    "period": _NUMBER,
     "allow_private": bool,
     "timeout": _NUMBER,
     "severity": str,
@@ -278,6 +333,32 @@ def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, 
 
 def _words(kind: object) -> str:
     return {str: "text", bool: "true or false", list: "a list of text"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
+
+
+def check_mail(sink: SinkConfig) -> None:
+    """Refuse a mail sink that could not send, or whose addresses are more than addresses. Raises ConfigError."""
+    if not sink.mail:
+        return
+    for address in (sink.mail_from, *sink.mail):
+        if not _MAIL.fullmatch(address):
+            raise ConfigError(
+                f"mail addresses of sink {sink.name}", expected="name@host, each", actual=address or "none"
+            )
+    _ = sink.smtp_address
+    if sink.smtp_tls not in ("starttls", "tls", "none") or (sink.smtp_tls == "none" and sink.smtp_user):
+        raise ConfigError(
+            f"smtp_tls of sink {sink.name}",
+            expected='"starttls" or "tls"; "none" only without smtp_user',
+            actual=sink.smtp_tls,
+        )
+
+
+def parse_host_port(text: str, *, what: str) -> tuple[str, int]:
+    """Parse ``host:port``; an IPv6 address in brackets. Raises ConfigError."""
+    found = _HOST_PORT.fullmatch(text)
+    if found is None or (port := parse_decimal(found[2])) > 65_535:
+        raise ConfigError(what, expected="host:port", actual=text or "nothing")
+    return found[1].strip("[]"), port
 
 
 def _check_name(what: str, name: str) -> None:

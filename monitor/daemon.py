@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from ledger.errors import ConfigError, CorruptError
 from ledger.log.local import writer_lock
-from monitor.config import LogConfig, MonitorConfig
+from monitor.config import LogConfig, MonitorConfig, SinkConfig
 from monitor.database import FILE_NAME
-from monitor.deliver import Delivered, deliver
+from monitor.deliver import Delivered, deliver, deliver_to
 from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.follow import Followable, Follower, Look, begin
 from monitor.sinks import Sink, open_sink
@@ -50,7 +50,8 @@ class Monitor:
 
     def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
-        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping)
+        limits = {each.name: each.limit for each in self.config.sink}
+        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping, limits=limits)
 
 
 def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) -> list[Position]:
@@ -142,28 +143,39 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
 
 def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Callable[[Look], None]) -> None:
     """Follow every log and deliver until ``stop`` is set. What ends one task ends all of them, and is raised."""
-    woken = threading.Event()
+    woken = {name: threading.Event() for name in monitor.sinks}
 
     def follow(follower: Follower) -> None:
         while not stop.is_set():
             told(follower.look())
-            woken.set()
+            for each in woken.values():
+                each.set()
             stop.wait(interval)
 
-    def hand_over() -> None:
+    def hand_over(config: SinkConfig) -> None:
+        sink, event = monitor.sinks[config.name], woken[config.name]
         while not stop.is_set():
-            woken.clear()
-            monitor.deliver(stopping=stop.is_set)
-            woken.wait(_DELIVERY_SECONDS)
+            event.clear()
+            deliver_to(
+                monitor.state,
+                config.name,
+                sink,
+                clock=monitor.clock,
+                stopping=stop.is_set,
+                limit=config.limit,
+            )
+            event.wait(_DELIVERY_SECONDS)
 
-    with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:
+    # Each sink has a task of its own: one that takes its time to fail keeps no other waiting.
+    with ThreadPoolExecutor(len(monitor.followers) + len(woken), thread_name_prefix="task") as pool:
         tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers.values()]
-        tasks.append(pool.submit(hand_over))
+        tasks += [pool.submit(hand_over, each) for each in monitor.config.sink]
         # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
         while not stop.is_set() and not any(each.done() for each in tasks):
             wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
         stop.set()
-        woken.set()
+        for event in woken.values():
+            event.set()
     for task in tasks:
         task.result()
 
