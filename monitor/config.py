@@ -32,6 +32,7 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
 OBJECT_SECONDS = 120.0
 """Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _HOST_PORT = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]):(0|[1-9][0-9]{0,4})")
@@ -55,9 +56,16 @@ class LogConfig:
     max_requests_per_second: float = 0.0
     # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
     partial_wait: float = 0.0
+    # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
+    revoked_signers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("log.name", self.name)
+        for each in self.revoked_signers:
+            if not _DIGEST.fullmatch(each):
+                raise ConfigError(
+                    f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
+                )
         for what, value, most in (
             ("max_requests_per_second", self.max_requests_per_second, 10_000),
             ("partial_wait", self.partial_wait, 3600),
@@ -280,6 +288,7 @@ _LOG: Mapping[str, Any] = {
     "mirrors": list,
     "max_requests_per_second": _NUMBER,
     "partial_wait": _NUMBER,
+    "revoked_signers": list,
 }
 _SINK: Mapping[str, Any] = {
     "name": str,

@@ -186,6 +186,7 @@ def _followable(config: MonitorConfig, log: LogConfig, *, patient: bool = False)
         trust=config.trust(log),
         sources=config.sources(log),
         partial_wait=log.partial_wait if patient else 0.0,
+        revoked=frozenset(log.revoked_signers),
     )
 
 

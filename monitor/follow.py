@@ -40,9 +40,10 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
-from monitor.detect import Context, Detector, Read, read_entry, verify_reads
+from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
+from monitor.known import Context
 from monitor.state import Position, Progress, Routes, State
 
 RUN_ENTRIES = 16 * TILE_WIDTH
@@ -59,7 +60,7 @@ CLOCK_SLACK = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followable:
-    """One log of the settings: the trust file that says who signs it, and where it is served, mirrors last.
+    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, and who may not sign.
 
     ``partial_wait``: seconds that a tile which is not full is left alone, in the hope that it fills.
     """
@@ -68,6 +69,7 @@ class Followable:
     trust: TrustFile
     sources: tuple[Fetch, ...]
     partial_wait: float = 0.0
+    revoked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +268,7 @@ class Follower:
             log,
             histories=[key for read in reads for key in read.histories],
             revisions=[read.revision for read in reads if read.revision is not None],
+            notes=[key for read in reads for key in read.notes],
         )
         findings = Detector(self._context(position, fetched), known).run(reads)
         stored, nodes = self._tiles(position.size, end, leaves)
@@ -330,6 +333,7 @@ class Follower:
             first=position.first,
             not_before=min(_times(older, trust), default=None) if older is not None else None,
             not_after=max(_times(fetched, trust), default=None),
+            revoked=self._log.revoked,
         )
 
     def _tiles(

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
-from ledger.identity import parse_signer
+from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
 from monitor import outbox, record
 from monitor.database import Database, damaged, parse_json
-from monitor.detect import Followed, Known
 from monitor.findings import Finding
+from monitor.known import Followed, Known
 from monitor.outbox import Outbox
 from monitor.record import Record, Stored
 
@@ -36,8 +36,10 @@ CREATE TABLE checkpoints(
     log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, seen_at INTEGER NOT NULL,
     verified INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (log, size, root)) STRICT, WITHOUT ROWID;
 CREATE TABLE histories(
-    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, standing TEXT NOT NULL,
+    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, standing TEXT NOT NULL, policy BLOB,
     PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
+    STRICT, WITHOUT ROWID;
 CREATE TABLE revisions(log TEXT NOT NULL, key BLOB NOT NULL, manifest BLOB NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
 """
@@ -250,20 +252,27 @@ class State:
 
     # What is known
 
-    def load(self, log: str, *, histories: Iterable[str], revisions: Iterable[bytes]) -> Known:
-        """Return what is known of these histories and revisions, and of the announced keys."""
+    def load(
+        self, log: str, *, histories: Iterable[str], revisions: Iterable[bytes], notes: Iterable[str]
+    ) -> Known:
+        """Return what is known of these histories and revisions, the notes of these keys, and the announced keys."""
         known = Known()
-        for key, sequence, statement, standing in self._database.select(
-            "SELECT key, sequence, statement, standing FROM histories WHERE log = ? AND key",
+        for key, sequence, statement, text, policy in self._database.select(
+            "SELECT key, sequence, statement, standing, policy FROM histories WHERE log = ? AND key",
             log,
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            known.histories[key] = Followed(head=head, standing=_parse_standing(standing))
+            standing, before = _parse_standing(text)
+            known.histories[key] = Followed(head=head, standing=standing, before=before, policy=policy)
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
+        for key, value in self._database.select(
+            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(set(notes))
+        ):
+            known.notes[key] = parse_json(value)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
@@ -286,12 +295,19 @@ class State:
                 [(log, *each) for each in progress.nodes.items()],
             )
             many(
-                "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?)",
                 [(log, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
             )
             many(
                 "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
                 [(log, *each) for each in sorted(known.new_revisions.items())],
+            )
+            many(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+                [
+                    (log, key, format_canonical_json(known.notes[key]).decode())
+                    for key in sorted(known.new_notes)
+                ],
             )
             changed = execute(
                 "UPDATE logs SET size = ?, frontier = ?, keys = ? WHERE name = ? AND size = ?",
@@ -330,17 +346,24 @@ class State:
         return moved
 
 
-def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str]:
+def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str, bytes | None]:
     head, standing = followed.head, followed.standing
     value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
     if standing.repo is not None:
         value["repo"] = standing.repo
+    if followed.before:
+        value["before"] = [each.as_json() for each in followed.before]
     text = format_canonical_json(value).decode() if standing != Standing() else ""
-    return (None if head is None else head.sequence, None if head is None else head.statement_sha256, text)
+    sequence, statement = (None, None) if head is None else (head.sequence, head.statement_sha256)
+    return (sequence, statement, text, followed.policy)
 
 
-def _parse_standing(text: str) -> Standing:
+def _parse_standing(text: str) -> tuple[Standing, tuple[SignerFacts, ...]]:
     if not text:
-        return Standing()
+        return Standing(), ()
     value = parse_json(text)
-    return Standing(signers=tuple(parse_signer(each) for each in value["signers"]), repo=value.get("repo"))
+    signers, before = value["signers"], value.get("before", ())
+    return (
+        Standing(signers=tuple(parse_signer(each) for each in signers), repo=value.get("repo")),
+        tuple(parse_signer(each) for each in before),
+    )

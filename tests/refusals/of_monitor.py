@@ -21,10 +21,10 @@ from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor, read_pin
 from monitor.database import FILE_NAME
-from monitor.detect import Known
 from monitor.findings import Finding, Kind
 from monitor.follow import Followable, Follower, begin
 from monitor.judge import Remembered, compare_smaller
+from monitor.known import Known
 from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, open_sink
 from monitor.state import Progress, State
@@ -279,7 +279,7 @@ MEMORY = (
     ),
     refused(
         CorruptError,
-        "monitor.db of the monitor: expected version 1, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
+        "monitor.db of the monitor: expected version 2, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
         lambda scene: _after(scene, "PRAGMA user_version = 9", lambda _: State(scene.folder / "state")),
     ),
     refused(

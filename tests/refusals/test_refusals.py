@@ -30,6 +30,7 @@ from tests.refusals import (
     of_remote,
     of_server,
     of_storage,
+    of_telling,
     of_tlog,
     of_watching,
 )
@@ -58,6 +59,7 @@ CASES = dict(
         of_server,
         of_monitor,
         of_watching,
+        of_telling,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
