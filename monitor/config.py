@@ -25,6 +25,7 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
 from ledger.encoding import parse_decimal
 from ledger.errors import ConfigError, SourceError, StorageError
 from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
+from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.digest import Limit
 from monitor.findings import Finding, Kind, Severity
 
@@ -52,6 +53,8 @@ class LogConfig:
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # Addresses of checkpoints of this log that others were shown: witnesses, other monitors, mirrors.
+    compare: tuple[str, ...] = ()
     # The most requests a second to each of its addresses; 0: as many as eight at a time are.
     max_requests_per_second: float = 0.0
     # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
@@ -185,8 +188,12 @@ class MonitorConfig:
     state: str = "state"
     # Seconds between two looks at each log.
     interval: float = 60.0
+    # Where `run` answers health checks, metrics and checkpoints, such as 127.0.0.1:8471; empty: nowhere.
+    listen: str = ""
     log: tuple[LogConfig, ...] = ()
     sink: tuple[SinkConfig, ...] = ()
+    canary: CanaryConfig | None = None
+    crosscheck: CrosscheckConfig | None = None
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -201,6 +208,16 @@ class MonitorConfig:
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"names of each {what}", expected="each once", actual=", ".join(names))
+        if self.listen:
+            parse_host_port(self.listen, what="listen")
+        if self.canary and self.canary.sink not in {each.name for each in self.sink}:
+            raise ConfigError(
+                "canary.sink", expected="the name of a sink of this file", actual=self.canary.sink
+            )
+        if self.crosscheck and self.crosscheck.log not in {each.name for each in self.log}:
+            raise ConfigError(
+                "crosscheck.log", expected="the name of a log of this file", actual=self.crosscheck.log
+            )
         for sink in self.sink:
             for name in sink.logs:
                 if name not in {each.name for each in self.log}:
@@ -230,6 +247,26 @@ class MonitorConfig:
         """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
         first = _address(log.url, log) if log.url else _Folder(self.base / log.folder)
         return (first, *(_address(each, log) for each in log.mirrors))
+
+    def served(self) -> tuple[Fetch, str]:
+        """Return where the list of what the hub serves is read, and its name there. Raises ConfigError, UsageError."""
+        if self.crosscheck is None:
+            raise ConfigError("crosscheck", expected="the table [crosscheck]", actual="no such table")
+        where = self.crosscheck.list
+        if where.startswith(("http://", "https://")):
+            base, _, name = where.rpartition("/")
+            return fetch_from_url(base, seconds=600, conditional=frozenset((name,))), name
+        path = self.base / where
+        return _Folder(path.parent), path.name
+
+    def views(self, log: LogConfig) -> dict[str, Fetch]:
+        """Return where others' checkpoints of a log are read, by address. Raises UsageError: no address of a web server."""
+        return {
+            url: fetch_from_url(
+                url.rpartition("/")[0], seconds=30, tries=2, conditional=frozenset((url.rpartition("/")[2],))
+            )
+            for url in log.compare
+        }
 
 
 def _address(url: str, log: LogConfig) -> Fetch:
@@ -264,7 +301,17 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     top = _checked(table, _TOP, "")
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
-    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, **top)
+    canary, crosscheck = top.pop("canary", None), top.pop("crosscheck", None)
+    return MonitorConfig(
+        base=path.absolute().parent,
+        log=logs,
+        sink=sinks,
+        canary=None if canary is None else CanaryConfig(**_checked(canary, _CANARY, "canary.")),
+        crosscheck=None
+        if crosscheck is None
+        else CrosscheckConfig(**_checked(crosscheck, _CROSSCHECK, "crosscheck.")),
+        **top,
+    )
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
@@ -279,13 +326,22 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 
 _NUMBER = (int, float)
-_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list}
+_TOP: Mapping[str, Any] = {
+    "state": str,
+    "interval": _NUMBER,
+    "listen": str,
+    "log": list,
+    "sink": list,
+    "canary": dict,
+    "crosscheck": dict,
+}
 _LOG: Mapping[str, Any] = {
     "name": str,
     "trust": str,
     "url": str,
     "folder": str,
     "mirrors": list,
+    "compare": list,
     "max_requests_per_second": _NUMBER,
     "partial_wait": _NUMBER,
     "revoked_signers": list,
@@ -310,7 +366,22 @@ _SINK: Mapping[str, Any] = {
     "models": list,
     "kinds": list,
 }
-_REQUIRED = {"": (), "log.": ("name", "trust"), "sink.": ("name",)}
+_CANARY: Mapping[str, Any] = {
+    "sink": str,
+    "every": _NUMBER,
+    "grace": _NUMBER,
+    "heartbeat": str,
+    "ping": str,
+    "allow_private": bool,
+}
+_CROSSCHECK: Mapping[str, Any] = {"log": str, "list": str, "grace": _NUMBER, "every": _NUMBER}
+_REQUIRED = {
+    "": (),
+    "log.": ("name", "trust"),
+    "sink.": ("name",),
+    "canary.": ("sink",),
+    "crosscheck.": ("log", "list"),
+}
 
 
 def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -341,7 +412,7 @@ def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, 
 
 
 def _words(kind: object) -> str:
-    return {str: "text", bool: "true or false", list: "a list of text"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
+    return {str: "text", bool: "true or false", list: "a list of text", dict: "a table"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
 
 
 def check_mail(sink: SinkConfig) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ledger.client.evidence import Misbehaviour, format_evidence
+from ledger.client.evidence import Misbehaviour
 from ledger.client.trust import TrustFile
 from ledger.encoding import Json
 from ledger.errors import (
@@ -34,12 +34,12 @@ from ledger.errors import (
 )
 from ledger.log.fetch import Fetch
 from ledger.log.published import PublishedLog
-from ledger.storage.directory import write_file_durably
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
+from monitor.accuse import accuse
 from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
@@ -362,20 +362,9 @@ class Follower:
     # What is told about the log itself
 
     def _tamper(self, found: Misbehaviour) -> str:
-        """Write the evidence, then tell: a finding without its file would accuse without proof."""
-        older, newer = found.older.checkpoint, found.newer.checkpoint
-        name = f"{self._log.name}-{older.size}-{newer.size}-{newer.root_hash.hex()[:16]}.json"
-        path = self._evidence / name
-        if not path.exists():
-            self._evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_file_durably(path, format_evidence(found), mode=0o644)
-        return self._report(
-            Kind.LOG_FORKED,
-            f"The log {self._log.name} contradicts itself: it signed two histories, at sizes {older.size} and {newer.size}. "
-            f"Rely on nothing that it shows, and publish {name}: `hubledger verify --evidence` convinces anybody with it.",
-            about=f"{older.size} {older.root_hash.hex()} {newer.size} {newer.root_hash.hex()}",
-            facts={"evidence": str(path), "sizes": [older.size, newer.size]},
-        )
+        finding = accuse(found, log=self._log.name, folder=self._evidence)
+        self._new += self._state.report(finding, routes=self._routes, now=int(self._clock()))
+        return finding.text
 
     def _tell(self, error: LedgerError) -> str:
         """Report why a log could not be checked, in the class that it belongs to: none of these accuses."""

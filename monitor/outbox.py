@@ -68,6 +68,20 @@ class Outbox:
             execute("INSERT INTO messages VALUES (?, ?)", (sink, now))
             execute("DELETE FROM messages WHERE sink = ? AND sent_at < ?", (sink, now - _MESSAGES_SECONDS))
 
+    def delivered_at(self, number: int, sink: str) -> int | None:
+        """Return when a sink took a finding; None while it has not."""
+        row = self._database.row(
+            "SELECT delivered_at FROM outbox WHERE finding = ? AND sink = ?", number, sink
+        )
+        return None if row is None or row[0] is None else int(row[0])
+
+    def oldest_waiting(self) -> dict[str, int]:
+        """Return of each sink that is owed something since when: the time of the oldest finding that it did not take."""
+        rows = self._database.rows(
+            "SELECT sink, min(found_at) FROM outbox JOIN findings ON finding = number WHERE delivered_at IS NULL GROUP BY sink"
+        )
+        return {sink: int(found_at) for sink, found_at in rows}
+
     def messages_since(self, sink: str, moment: int) -> int:
         """Return how many messages a sink took after a moment."""
         row = self._database.row("SELECT count(*) FROM messages WHERE sink = ? AND sent_at > ?", sink, moment)

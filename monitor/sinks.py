@@ -141,7 +141,7 @@ class Hooks:
 
 
 class Webhook:
-    """Posts the finding to an address, signed, without following a redirect.
+    """Posts the finding to an address, signed if there is a secret, without following a redirect.
 
     The address is looked up here and connected to as it was found: a name that leads to one address when it is checked
     and to another when it is used gains nothing.
@@ -178,8 +178,9 @@ class Webhook:
             "Content-Type": "application/json",
             "User-Agent": "hubledger-monitor",
             "Hubledger-Id": finding.id,
-            "Hubledger-Signature": sign(self._secret, body),
         }
+        if self._secret:
+            headers["Hubledger-Signature"] = sign(self._secret, body)
         try:
             with (
                 httpx.Client(
