@@ -28,6 +28,7 @@ from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.digest import Limit
 from monitor.findings import Finding, Kind, Severity
+from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
@@ -167,6 +168,11 @@ class SinkConfig:
         """The host and port of the mail server. Raises ConfigError."""
         return parse_host_port(self.smtp, what=f"smtp of sink {self.name}")
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it says itself what it wants to know."""
+        return bool(self.logs or self.models or self.kinds) or self.severity != Severity.LOW
+
     def wants(self, finding: Finding) -> bool:
         """Whether the finding is told to this sink."""
         return (
@@ -194,6 +200,7 @@ class MonitorConfig:
     sink: tuple[SinkConfig, ...] = ()
     canary: CanaryConfig | None = None
     crosscheck: CrosscheckConfig | None = None
+    watch: tuple[WatchConfig, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -205,6 +212,7 @@ class MonitorConfig:
         for what, names in (
             ("log", [each.name for each in self.log]),
             ("sink", [each.name for each in self.sink]),
+            ("watch", [each.name for each in self.watch]),
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"names of each {what}", expected="each once", actual=", ".join(names))
@@ -225,6 +233,37 @@ class MonitorConfig:
                         f"logs of sink {sink.name}", expected="names of logs of this file", actual=name
                     )
 
+        self._check_watch()
+
+    def _check_watch(self) -> None:
+        if len(self.watch) > MAX_RULES:
+            raise ConfigError(
+                "settings of the monitor",
+                expected=f"at most {MAX_RULES} tables [[watch]]",
+                actual=len(self.watch),
+            )
+        for rule in self.watch:
+            for what, names, known in (("logs", rule.logs, self.log), ("sinks", rule.sinks, self.sink)):
+                for name in names:
+                    if name not in {each.name for each in known}:
+                        raise ConfigError(
+                            f"{what} of rule {rule.name}",
+                            expected=f"names of {what} of this file",
+                            actual=name,
+                        )
+        for sink in self.sink:
+            if sink.is_filtered and sink.name in self._named:
+                raise ConfigError(
+                    f"sink {sink.name}",
+                    expected="filters of its own or a rule that names it",
+                    actual="both",
+                    next_step="Put what it wants to know into its rules",
+                )
+
+    @property
+    def _named(self) -> frozenset[str]:
+        return frozenset(sink for rule in self.watch for sink in rule.sinks)
+
     @property
     def folder(self) -> pathlib.Path:
         """The folder of the state."""
@@ -236,8 +275,15 @@ class MonitorConfig:
         return self.folder / "evidence"
 
     def sinks(self, finding: Finding) -> tuple[str, ...]:
-        """Return the sinks that a finding goes to (``monitor.state.Routes``)."""
-        return tuple(each.name for each in self.sink if each.wants(finding))
+        """Return the sinks that want a finding by their own filters; those that rules name go by the rules."""
+        named = self._named
+        return tuple(each.name for each in self.sink if each.name not in named and each.wants(finding))
+
+    def routing(self) -> Routing:
+        """Return who is told what. Raises ConfigError: a trust file that cannot be read."""
+        return Routing(
+            rules_of(self.watch, hubs={each.name: self.trust(each).hub for each in self.log}), self
+        )
 
     def trust(self, log: LogConfig) -> TrustFile:
         """Read the trust file of a log. Raises ConfigError."""
@@ -301,11 +347,13 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     top = _checked(table, _TOP, "")
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
+    watch = tuple(WatchConfig(**_checked(each, _WATCH, "watch.")) for each in top.pop("watch", ()))
     canary, crosscheck = top.pop("canary", None), top.pop("crosscheck", None)
     return MonitorConfig(
         base=path.absolute().parent,
         log=logs,
         sink=sinks,
+        watch=watch,
         canary=None if canary is None else CanaryConfig(**_checked(canary, _CANARY, "canary.")),
         crosscheck=None
         if crosscheck is None
@@ -332,6 +380,7 @@ _TOP: Mapping[str, Any] = {
     "listen": str,
     "log": list,
     "sink": list,
+    "watch": list,
     "canary": dict,
     "crosscheck": dict,
 }
@@ -366,6 +415,17 @@ _SINK: Mapping[str, Any] = {
     "models": list,
     "kinds": list,
 }
+_WATCH: Mapping[str, Any] = {
+    "name": str,
+    "sinks": list,
+    "hubs": list,
+    "logs": list,
+    "namespaces": list,
+    "models": list,
+    "signers": list,
+    "kinds": list,
+    "severity": str,
+}
 _CANARY: Mapping[str, Any] = {
     "sink": str,
     "every": _NUMBER,
@@ -379,6 +439,7 @@ _REQUIRED = {
     "": (),
     "log.": ("name", "trust"),
     "sink.": ("name",),
+    "watch.": ("name", "sinks"),
     "canary.": ("sink",),
     "crosscheck.": ("log", "list"),
 }

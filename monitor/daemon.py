@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ledger.errors import ConfigError, CorruptError
 from ledger.log.fetch import Fetch
 from ledger.log.local import writer_lock
+from ledger.log.published import PublishedLog
 from monitor.canary import Canary
 from monitor.compare import Views
 from monitor.config import LogConfig, MonitorConfig, SinkConfig, parse_host_port
@@ -24,9 +25,12 @@ from monitor.deliver import Delivered, deliver, deliver_to
 from monitor.findings import Kind
 from monitor.follow import Followable, Follower, Look, begin
 from monitor.health import accuses, assess
+from monitor.known import Context
+from monitor.past import Past
 from monitor.server import serving
 from monitor.sinks import Sink, Webhook, open_sink
 from monitor.state import Position, State
+from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
@@ -124,7 +128,11 @@ def open_monitor(
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
         WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
     """
-    logs = {each.name: _followable(config, each, patient=patient) for each in config.log}
+    routing = config.routing()
+    logs = {
+        each.name: _followable(config, each, routing.watched(each.name), patient=patient)
+        for each in config.log
+    }
     sinks = {each.name: open_sink(each, config) for each in config.sink}
     State(
         config.folder, check=False
@@ -141,15 +149,19 @@ def open_monitor(
                         actual=f"{log.trust.origin}, by its trust file",
                         next_step="Give another log another name; its history is not that of the old one",
                     )
+            pasts = {name: _past(log, state, routing, clock, stopping) for name, log in logs.items()}
+            for past in pasts.values():
+                past.begin()
             followers = {
                 name: Follower(
                     log,
                     state,
-                    routes=config,
+                    routes=routing,
                     evidence=config.evidence,
                     clock=clock,
                     stopping=stopping,
                     progress=lambda done, size, name=name: progress(name, done, size),  # type: ignore[misc]
+                    past=pasts[name].catch_up,
                 )
                 for name, log in logs.items()
             }
@@ -238,13 +250,29 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
         task.result()
 
 
-def _followable(config: MonitorConfig, log: LogConfig, *, patient: bool = False) -> Followable:
+def _past(
+    log: Followable,
+    state: State,
+    routing: Routing,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool],
+) -> Past:
+    published = PublishedLog(log.sources[0], origin=log.trust.origin, keys=log.trust.log_keys)
+    first = state.position(log.name).first
+    context = Context(log=log.name, trust=log.trust, first=first)
+    return Past(context, published, state, routing=routing, clock=clock, stopping=stopping)
+
+
+def _followable(
+    config: MonitorConfig, log: LogConfig, watched: frozenset[str] = frozenset(), *, patient: bool = False
+) -> Followable:
     return Followable(
         name=log.name,
         trust=config.trust(log),
         sources=config.sources(log),
         partial_wait=log.partial_wait if patient else 0.0,
         revoked=frozenset(log.revoked_signers),
+        watched=watched,
     )
 
 
@@ -253,7 +281,7 @@ def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float
     return Views(
         {each.name: config.trust(each) for each in config.log},
         state,
-        routes=config,
+        routes=config.routing(),
         evidence=config.evidence,
         clock=clock,
     )
@@ -263,7 +291,7 @@ def open_crosscheck(config: MonitorConfig, state: State, *, clock: Callable[[], 
     """Return what holds the hub's list against a log. Raises ConfigError: the settings have no such table."""
     fetch, name = config.served()
     assert config.crosscheck is not None  # noqa: S101  # said by served()
-    return Crosscheck(config.crosscheck, state, fetch=fetch, name=name, routes=config, clock=clock)
+    return Crosscheck(config.crosscheck, state, fetch=fetch, name=name, routes=config.routing(), clock=clock)
 
 
 def _canary(config: MonitorConfig, state: State, clock: Callable[[], float]) -> Canary | None:

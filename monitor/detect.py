@@ -25,7 +25,7 @@ from ledger.event import (
     schemas,
 )
 from ledger.history import ChainHead, Change, Standing, check_link, counts, verified_digests
-from ledger.identity import SignerFacts, canonical_identity, display, identity_digest
+from ledger.identity import SignerFacts, canonical_identity, display, identity_digest, signer_digest
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
 from monitor.policies import POLICY_BYTES, Rules, notes_of, seconds_of
@@ -116,6 +116,27 @@ def _load_key(spki: bytes) -> EllipticCurvePublicKey:
     return load_hub_key(spki)
 
 
+def signed_by_watched(context: Context, at: int, event: VerificationEvent) -> Iterator[Finding]:
+    """Yield what somebody whom a rule watches has signed, whosever model it is, and whatever else it came to."""
+    if not context.watched:
+        return
+    for signature in event.signatures:
+        if signature.outcome != "VERIFIED" or signature.signer is None:
+            continue
+        signer = signer_digest(signature.signer).hex()
+        if signer in context.watched:
+            yield context.found(
+                Kind.SIGNED_BY_WATCHED,
+                at,
+                f"{event.model.name} at {event.model.revision} is signed by "
+                f"{display(canonical_identity(signature.signer))}, whom you watch: if this is you, see that you did it.",
+                model=event.model.name,
+                about=signer,
+                signers=(signer,),
+                facts=_event_facts(event),
+            )
+
+
 def revision_key(event: VerificationEvent) -> bytes:
     """Return the key of a revision: of its repository where it has one, else of its name."""
     model = event.model
@@ -151,7 +172,7 @@ class Detector:
             return
         if read.statement is None or read.entry is None:
             return
-        refusal = self._refuse_key(read, read.entry)
+        refusal = self.refuse_key(read, read.entry)
         if refusal is not None:
             yield refusal
             return  # what an unknown key says must not move a chain or a standing
@@ -159,7 +180,7 @@ class Detector:
 
     # Who signed the entry
 
-    def _refuse_key(self, read: Read, entry: Entry) -> Finding | None:
+    def refuse_key(self, read: Read, entry: Entry) -> Finding | None:
         """Return the finding where the entry is not signed by a key that may sign there."""
         try:
             observer = self._observer_key(read, entry)
@@ -256,6 +277,7 @@ class Detector:
                 self._set(link.key, replace(known, head=ChainHead(link.sequence, read.sha256)))
 
     def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        yield from signed_by_watched(self._context, read.leaf_index, event)
         yield from self._times(read, event)
         yield from self._content(read, event)
         if event.common.recorded_by.role != "hub":

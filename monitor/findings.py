@@ -57,6 +57,8 @@ class Kind(StrEnum):
     CHALLENGE_WRONG = "challenge-wrong"
     REVOKED_SIGNER = "revoked-signer"
     SIGNER_SHARED = "signer-shared"
+    SIGNED_BY_WATCHED = "signed-by-watched"
+    WATCH_REPLAYED = "watch-replayed"
     MALFORMED_ENTRY = "malformed-entry"
     UNKNOWN_ENTRY = "unknown-entry"
     LOG_FORKED = "log-forked"
@@ -93,6 +95,8 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.CHALLENGE_WRONG: (Alert.FINDING, Severity.HIGH),
     Kind.REVOKED_SIGNER: (Alert.FINDING, Severity.CRITICAL),
     Kind.SIGNER_SHARED: (Alert.FINDING, Severity.MEDIUM),
+    Kind.SIGNED_BY_WATCHED: (Alert.FINDING, Severity.INFO),
+    Kind.WATCH_REPLAYED: (Alert.FINDING, Severity.INFO),
     Kind.MALFORMED_ENTRY: (Alert.MALFORMED, Severity.MEDIUM),
     Kind.UNKNOWN_ENTRY: (Alert.MALFORMED, Severity.LOW),
     Kind.LOG_FORKED: (Alert.TAMPER, Severity.CRITICAL),

@@ -60,7 +60,8 @@ CLOCK_SLACK = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followable:
-    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, and who may not sign.
+    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
+    whose signatures somebody watches.
 
     ``partial_wait``: seconds that a tile which is not full is left alone, in the hope that it fills.
     """
@@ -70,6 +71,7 @@ class Followable:
     sources: tuple[Fetch, ...]
     partial_wait: float = 0.0
     revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Follower:
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] = lambda _done, _size: None,
         elapsed: Callable[[], float] = time.monotonic,
+        past: Callable[[], int] = lambda: 0,
     ) -> None:
         self._elapsed = elapsed
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
@@ -105,7 +108,7 @@ class Follower:
             PublishedLog(fetch, origin=followable.trust.origin, keys=followable.trust.log_keys)
             for fetch in followable.sources
         ]
-        self._new = 0
+        self._past, self._new = past, 0
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -120,6 +123,8 @@ class Follower:
             fetched = self._fetch_checkpoint(now)
             target = fetched.checkpoint.size
             problem = self._follow(fetched)
+            if not problem:
+                self._new += self._past()
         except StorageError:
             raise
         except LedgerError as error:
@@ -334,6 +339,7 @@ class Follower:
             not_before=min(_times(older, trust), default=None) if older is not None else None,
             not_after=max(_times(fetched, trust), default=None),
             revoked=self._log.revoked,
+            watched=self._log.watched,
         )
 
     def _tiles(

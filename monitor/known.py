@@ -15,7 +15,8 @@ class Context:
 
     ``log`` is its name in the settings. ``first`` is the leaf index where following began: what was before is not known.
     ``not_before`` and ``not_after`` are POSIX seconds of the checkpoints around the run, where cosignatures tell them.
-    ``revoked`` are hex digests of identities that the settings say are not to be used any more.
+    ``revoked`` are hex digests of identities that the settings say are not to be used any more, ``watched`` of those that
+    somebody wants to be told of whenever they sign.
     """
 
     log: str
@@ -24,6 +25,7 @@ class Context:
     not_before: int | None = None
     not_after: int | None = None
     revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
 
     def found(
         self,

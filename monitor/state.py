@@ -15,12 +15,13 @@ from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import outbox, record
+from monitor import outbox, record, replays
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.known import Followed, Known
 from monitor.outbox import Outbox
 from monitor.record import Record, Stored
+from monitor.replays import Replays
 
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
@@ -105,12 +106,13 @@ class State:
         self._database = Database(folder, check=check)
         self.record = Record(self._database)
         self.outbox = Outbox(self._database)
+        self.replays = Replays(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        Database.create(folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{clock}")
+        Database.create(folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{clock}")
 
     def close(self) -> None:
         """Close the file."""
@@ -340,6 +342,19 @@ class State:
         if stored is not None and stored.state == "open":
             self.outbox.add(execute, stored.number, routes.sinks(finding), now)
         return stored is not None
+
+    def past_run(self, findings: Sequence[Finding], *, rules: Sequence[str], to: int, now: int) -> int:
+        """Store what rules find in entries of the past, owed to nobody: all of it is told at once when it is whole."""
+        with self._database.transaction() as execute:
+            new = sum(self.record.add(execute, each, now) is not None for each in findings)
+            self.replays.moved(execute, rules, to)
+        return new
+
+    def past_told(self, finding: Finding | None, *, rule: str, routes: Routes, now: int) -> bool:
+        """Store what the past of a rule came to, and that it is done; returns whether there is something new."""
+        with self._database.transaction() as execute:
+            self.replays.done(execute, rule, now)
+            return finding is not None and self._report(execute, finding, routes, now)
 
     def move(self, numbers: Sequence[int], *, to: str, note: str, now: int) -> list[Stored]:
         """Acknowledge or resolve findings; they stay in the record. Raises NotFoundError, and then none is moved."""

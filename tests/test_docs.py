@@ -26,6 +26,7 @@ from ledger.config import Config
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.config import LogConfig, MonitorConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
+from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
 
 DOCS = REPOSITORY / "docs"
@@ -269,12 +270,13 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
         "": MonitorConfig,
         "log.": LogConfig,
         "sink.": SinkConfig,
+        "watch.": WatchConfig,
         "canary.": CanaryConfig,
         "crosscheck.": CrosscheckConfig,
     }
     for prefix, kind in tables.items():
         for each in fields(kind):
-            if prefix or each.name not in ("base", "log", "sink", "canary", "crosscheck"):
+            if prefix or each.name not in ("base", "log", "sink", "watch", "canary", "crosscheck"):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )

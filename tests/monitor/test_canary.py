@@ -124,7 +124,7 @@ def test_a_canary_is_not_held_back_by_a_flood(tmp_path):
     scene = Scene(tmp_path)
     for at in range(30):
         found = Finding(log="models", kind=Kind.SIGNER_CHANGED, text="x", leaf_index=at)
-        scene.state.report(found, routes=scene.config, now=NOW)
+        scene.state.report(found, routes=scene.config.routing(), now=NOW)
     limits = {"desk": Limit(messages=5)}
     deliver(scene.state, scene.sinks, clock=lambda: NOW, limits=limits)
     scene.canary.look()
