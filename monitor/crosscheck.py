@@ -114,7 +114,7 @@ class Crosscheck:
         except StorageError:
             raise
         except LedgerError as error:
-            return self._unreadable(error.finding, now)
+            return self._tell(error.finding, now)
         self._state.record.recovered(
             self._config.log, kinds=(Kind.SOURCE_UNREACHABLE,), now=now, about="crosscheck"
         )
@@ -123,7 +123,7 @@ class Crosscheck:
     def _judge(self, served: list[Served], now: int) -> Crosschecked:
         position = self._state.position(self._config.log)
         due = [each for each in served if self._is_due(each, position, now)]
-        missing = list(self._missing(due))
+        missing = list(self._absent(due))
         self._settle(missing, now)
         new = 0
         for each in missing:
@@ -145,7 +145,7 @@ class Crosscheck:
             return False
         return not position.first or each.created >= self._state.began_at(position.name)
 
-    def _missing(self, due: list[Served]) -> Iterator[Served]:
+    def _absent(self, due: list[Served]) -> Iterator[Served]:
         for start in range(0, len(due), _CHUNK):
             some = due[start : start + _CHUNK]
             repositories = self._repositories(some)
@@ -192,7 +192,7 @@ class Crosscheck:
             facts={"revision": each.revision, "created": each.created},
         )
 
-    def _unreadable(self, problem: str, now: int) -> Crosschecked:
+    def _tell(self, problem: str, now: int) -> Crosschecked:
         finding = Finding(
             log=self._config.log,
             kind=Kind.SOURCE_UNREACHABLE,
