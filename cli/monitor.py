@@ -1,18 +1,18 @@
-"""`hubledger monitor init|once|run|status|findings|ack|resolve|expect`: watch logs and be told."""
+"""`hubledger monitor init|once|run|status|compare|crosscheck|findings|ack|resolve|expect`: watch logs and be told."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from cli.live import catching_up
 from cli.output import columns, echo_json, format_table, json_option, printable, wrap
-from cli.progress import progress_bar
 from ledger.embedded.wording import plural
 
 if TYPE_CHECKING:
-    from monitor.config import MonitorConfig
     from monitor.follow import Look
+    from monitor.health import Health
     from monitor.record import Stored
     from monitor.state import State
 
@@ -91,12 +91,14 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     try:
         config = load_config(config_file)
         with (
-            progress_bar("replay", quiet=as_json) as advance,
-            open_monitor(config, progress=lambda _log, done, size: advance(done, size)) as monitor,
+            catching_up(quiet=as_json) as advance,
+            open_monitor(config, progress=advance) as monitor,
         ):
             before = _newest(monitor.state)
             looks = monitor.look()
+            monitor.check_beside()
             delivered = monitor.deliver()
+            monitor.check_canary()  # whether the one that was just handed over arrived
             new = [each for each in monitor.state.record.findings() if each.number > before]
             code = exit_code(monitor.state, looks)
     except LedgerError as error:
@@ -161,7 +163,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
     import threading
 
     from monitor.config import load_config
-    from monitor.daemon import open_monitor
+    from monitor.daemon import answering, open_monitor
     from monitor.daemon import run as follow
 
     config = load_config(config_file)
@@ -181,83 +183,172 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
             found = f", {plural(look.new_findings, 'new finding')}" if look.new_findings else ""
             click.echo(f"{look.log}: verified to {look.size}{found}: {what}")
 
-    with open_monitor(config, stopping=stop.is_set) as monitor:
+    with (
+        catching_up(quiet=as_json) as advance,
+        open_monitor(config, stopping=stop.is_set, patient=True, progress=advance) as monitor,
+        answering(monitor),
+    ):
         follow(monitor, interval=interval or config.interval, stop=stop, told=told)
 
 
 @command.command()
 @_config_option
+@click.option(
+    "--check",
+    is_flag=True,
+    help="End with 1 while something that accuses is open, and with 3 where the monitor cannot be relied on.",
+)
 @json_option
-def status(config_file: pathlib.Path, *, as_json: bool) -> None:
+def status(config_file: pathlib.Path, *, check: bool, as_json: bool) -> int:
     """Say how far each log is verified, what is open, and what each sink is owed. Reads only."""
     from monitor.config import load_config
+    from monitor.health import assess
     from monitor.state import State
 
     config = load_config(config_file)
     state = State(config.folder, check=False)
     try:
-        facts = _status_facts(config, state)
+        health = assess(config, state, now=_now())
     finally:
         state.close()
     if as_json:
-        echo_json(facts)
-        return
+        echo_json(_health_facts(health))
+    else:
+        _show_health(health, canary=config.canary is not None)
+    if not check:
+        return 0
+    return 1 if health.accuses else _COULD_NOT_CHECK if health.problems else 0
+
+
+def _show_health(health: "Health", *, canary: bool) -> None:
     rows = [
         (
-            each["log"],
-            str(each["largestSeen"]),
-            str(each["verifiedSize"]),
-            str(each["lag"]),
-            each["checkedAt"] or "never",
-            str(each["open"]),
-            printable(each.get("problem", "")) or "as signed",
+            each.log,
+            str(each.seen),
+            str(each.verified),
+            str(each.lag),
+            _time(each.checked_at) or "never",
+            str(each.open),
+            printable(each.problem) or "as signed",
         )
-        for each in facts["logs"]
+        for each in health.logs
     ]
-    click.echo(
-        format_table(
-            ("LOG", "SEEN", "VERIFIED", "LAG", "LAST CHECKED", "OPEN", "RESULT"), rows, columns=columns()
-        )
-    )
-    if facts["sinks"]:
+    head = ("LOG", "SEEN", "VERIFIED", "LAG", "LAST CHECKED", "OPEN", "RESULT")
+    click.echo(format_table(head, rows, columns=columns()))
+    if health.sinks:
         click.echo()
         sinks = [
-            (each["sink"], str(each["delivered"]), str(each["waiting"]), printable(each["problem"]) or "-")
-            for each in facts["sinks"]
+            (each.sink, str(each.delivered), str(each.waiting), printable(each.problem) or "-")
+            for each in health.sinks
         ]
         click.echo(format_table(("SINK", "DELIVERED", "WAITING", "LAST PROBLEM"), sinks, columns=columns()))
-
-
-def _status_facts(config: "MonitorConfig", state: "State") -> dict[str, Any]:
-    counts, sinks = state.record.count_findings(), state.outbox.sink_counts()
-    logs = []
-    for log in config.log:
-        position = state.position(log.name)
-        seen = max(state.largest_seen(log.name), position.size)
-        logs.append(
-            {
-                "log": log.name,
-                "origin": position.origin,
-                "first": position.first,
-                "largestSeen": seen,
-                "verifiedSize": position.size,
-                "lag": seen - position.size,
-                "checkedAt": _time(position.checked_at),
-                "succeededAt": _time(position.succeeded_at),
-                "open": counts.get((log.name, "open"), 0),
-                **({"problem": position.problem} if position.problem else {}),
-            }
+    if canary:
+        click.echo()
+        click.echo(
+            f"Canary    sent {_time(health.canary_sent_at) or 'never'}, arrived {_time(health.canary_arrived_at) or 'never'}"
         )
+    for problem in health.problems:
+        click.echo(f"Not ready {printable(problem)}")
+
+
+def _health_facts(health: "Health") -> dict[str, Any]:
     return {
-        "logs": logs,
-        "sinks": [
-            dict(
-                zip(("delivered", "waiting", "problem"), sinks.get(each.name, (0, 0, "")), strict=True),
-                sink=each.name,
-            )
-            for each in config.sink
+        "logs": [
+            {
+                "log": each.log,
+                "origin": each.origin,
+                "first": each.first,
+                "largestSeen": each.seen,
+                "verifiedSize": each.verified,
+                "lag": each.lag,
+                "checkedAt": _time(each.checked_at),
+                "succeededAt": _time(each.succeeded_at),
+                "open": each.open,
+                **({"problem": each.problem} if each.problem else {}),
+            }
+            for each in health.logs
         ],
+        "sinks": [
+            {
+                "sink": each.sink,
+                "delivered": each.delivered,
+                "waiting": each.waiting,
+                "waitingSince": _time(each.waiting_since),
+                "problem": each.problem,
+            }
+            for each in health.sinks
+        ],
+        "canary": {"sentAt": _time(health.canary_sent_at), "arrivedAt": _time(health.canary_arrived_at)},
+        "problems": list(health.problems),
     }
+
+
+@command.command()
+@click.argument("note", metavar="FILE|-", type=click.File("rb"))
+@_config_option
+@json_option
+def compare(note: BinaryIO, config_file: pathlib.Path, *, as_json: bool) -> int:
+    """Hold a signed checkpoint that somebody else was shown against what was verified here.
+
+    Exit code 0: consistent; 1: inconsistent, the evidence is written; 3: pending, it is remembered for later.
+    """
+    import time
+
+    from ledger.tlog.signed_note import MAX_NOTE_BYTES
+    from monitor.compare import Judgement
+    from monitor.config import load_config
+    from monitor.daemon import open_views
+    from monitor.state import State
+
+    config = load_config(config_file)
+    state = State(config.folder, check=False)
+    try:
+        judged = open_views(config, state, clock=time.time).judge(note.read(MAX_NOTE_BYTES + 1))  # noqa: TID251  # the edge
+    finally:
+        state.close()
+    if as_json:
+        echo_json(judged.as_json())
+    else:
+        click.echo(f"{judged.judgement}: {printable(judged.log)} at size {judged.size}")
+        click.echo(wrap(printable(judged.text), columns=columns(), first="    "))
+        if judged.evidence:
+            click.echo(f"Evidence  {printable(judged.evidence)}")
+    return {Judgement.CONSISTENT: 0, Judgement.INCONSISTENT: 1, Judgement.PENDING: _COULD_NOT_CHECK}[
+        judged.judgement
+    ]
+
+
+@command.command()
+@_config_option
+@json_option
+def crosscheck(config_file: pathlib.Path, *, as_json: bool) -> int:
+    """Hold the list of what the hub serves (`[crosscheck]`) against what is verified here.
+
+    Exit code 0: everything is recorded; 1: something is not; 3: the list could not be read.
+    """
+    import dataclasses
+    import time
+
+    from monitor.config import load_config
+    from monitor.daemon import open_crosscheck
+    from monitor.state import State
+
+    config = load_config(config_file)
+    state = State(config.folder, check=False)
+    try:
+        done = open_crosscheck(config, state, clock=time.time).look()  # noqa: TID251  # the edge
+    finally:
+        state.close()
+    if as_json:
+        echo_json(dataclasses.asdict(done))
+    else:
+        click.echo(f"Listed    {done.listed}")
+        click.echo(f"Recorded  {done.recorded}")
+        click.echo(f"Missing   {done.missing}, {plural(done.new_findings, 'new finding')}")
+        click.echo(f"Too new   {done.waiting}")
+        if done.problem:
+            click.echo(wrap(printable(done.problem), columns=columns(), first=""))
+    return _COULD_NOT_CHECK if done.problem else 1 if done.missing else 0
 
 
 _STATES = ("open", "expected", "acknowledged", "resolved")

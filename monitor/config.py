@@ -10,7 +10,7 @@
     trust = "trust.toml"
     [[sink]]
     name = "pager"
-    hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"
+    hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"; or mail, or notify
 """
 
 import fnmatch
@@ -22,15 +22,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.encoding import parse_decimal
 from ledger.errors import ConfigError, SourceError, StorageError
 from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
+from monitor.checks import CanaryConfig, CrosscheckConfig
+from monitor.digest import Limit
 from monitor.findings import Finding, Kind, Severity
 from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+OBJECT_SECONDS = 120.0
+"""Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
+_HOST_PORT = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]):(0|[1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,12 @@ class LogConfig:
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # Addresses of checkpoints of this log that others were shown: witnesses, other monitors, mirrors.
+    compare: tuple[str, ...] = ()
+    # The most requests a second to each of its addresses; 0: as many as eight at a time are.
+    max_requests_per_second: float = 0.0
+    # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
+    partial_wait: float = 0.0
     # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
     revoked_signers: tuple[str, ...] = ()
 
@@ -57,6 +70,12 @@ class LogConfig:
                 raise ConfigError(
                     f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
                 )
+        for what, value, most in (
+            ("max_requests_per_second", self.max_requests_per_second, 10_000),
+            ("partial_wait", self.partial_wait, 3600),
+        ):
+            if not 0 <= value <= most:
+                raise ConfigError(f"{what} of log {self.name}", expected=f"0 to {most}", actual=value)
         if bool(self.url) == bool(self.folder):
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
 
@@ -71,8 +90,24 @@ class SinkConfig:
     hooks: str = ""
     # In the place of hooks: an address that the finding is posted to.
     webhook: str = ""
-    # The file with the secret that signs what is posted; only its owner may read it. Needed with webhook.
+    # In the place of hooks: mail addresses.
+    mail: tuple[str, ...] = ()
+    # The address that mail comes from.
+    mail_from: str = ""
+    # The mail server, host:port.
+    smtp: str = ""
+    # "starttls", "tls", or "none", which takes no password.
+    smtp_tls: str = "starttls"
+    # The user at the mail server, with the password in the file `secret`; empty: nobody logs in.
+    smtp_user: str = ""
+    # In the place of hooks: a file of addresses as the library apprise has them, one a line; only its owner may read it.
+    notify: str = ""
+    # A file that only its owner may read: of a webhook, the key that signs what is posted; of mail, the password.
     secret: str = ""
+    # The most messages in each `period`; what is more is summed up in one. 0: no limit for hooks and webhooks, 20 else.
+    at_most: int = 0
+    # Seconds.
+    period: float = 3600.0
     # Whether a webhook may lead to an address that is not public, such as 127.0.0.1.
     allow_private: bool = False
     # Seconds that one delivery may take.
@@ -88,10 +123,26 @@ class SinkConfig:
 
     def __post_init__(self) -> None:
         _check_name("sink.name", self.name)
-        if bool(self.hooks) == bool(self.webhook):
-            raise ConfigError(f"sink {self.name}", expected="hooks or webhook", actual="both, or neither")
-        if bool(self.webhook) != bool(self.secret):
-            raise ConfigError(f"sink {self.name}", expected="secret with webhook", actual="one of them")
+        ways = sum(map(bool, (self.hooks, self.webhook, self.mail, self.notify)))
+        if ways != 1:
+            raise ConfigError(
+                f"sink {self.name}",
+                expected="one of hooks, webhook, mail and notify",
+                actual="none" if not ways else f"{ways} of them",
+            )
+        if bool(self.webhook or self.smtp_user) != bool(self.secret):
+            raise ConfigError(
+                f"sink {self.name}", expected="secret with webhook, or with smtp_user", actual="one of them"
+            )
+        check_mail(self)
+        for setting, number, least, most in (
+            ("at_most", self.at_most, 0, 10_000),
+            ("period", self.period, 1, 2_592_000),
+        ):
+            if not least <= number <= most:
+                raise ConfigError(
+                    f"{setting} of sink {self.name}", expected=f"{least} to {most}", actual=number
+                )
         if not 0.1 <= self.timeout <= 600:
             raise ConfigError(
                 f"timeout of sink {self.name}", expected="0.1 to 600 seconds", actual=self.timeout
@@ -105,6 +156,17 @@ class SinkConfig:
                     raise ConfigError(
                         f"{what} of sink {self.name}", expected="one of " + ", ".join(known), actual=value
                     )
+
+    @property
+    def limit(self) -> Limit:
+        """How many messages it gets before they are summed up: people get a limit, programs take everything."""
+        most = self.at_most or (20 if self.mail or self.notify else 0)
+        return Limit(messages=most, seconds=int(self.period))
+
+    @property
+    def smtp_address(self) -> tuple[str, int]:
+        """The host and port of the mail server. Raises ConfigError."""
+        return parse_host_port(self.smtp, what=f"smtp of sink {self.name}")
 
     @property
     def is_filtered(self) -> bool:
@@ -132,8 +194,12 @@ class MonitorConfig:
     state: str = "state"
     # Seconds between two looks at each log.
     interval: float = 60.0
+    # Where `run` answers health checks, metrics and checkpoints, such as 127.0.0.1:8471; empty: nowhere.
+    listen: str = ""
     log: tuple[LogConfig, ...] = ()
     sink: tuple[SinkConfig, ...] = ()
+    canary: CanaryConfig | None = None
+    crosscheck: CrosscheckConfig | None = None
     watch: tuple[WatchConfig, ...] = ()
 
     def __post_init__(self) -> None:
@@ -150,6 +216,16 @@ class MonitorConfig:
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"names of each {what}", expected="each once", actual=", ".join(names))
+        if self.listen:
+            parse_host_port(self.listen, what="listen")
+        if self.canary and self.canary.sink not in {each.name for each in self.sink}:
+            raise ConfigError(
+                "canary.sink", expected="the name of a sink of this file", actual=self.canary.sink
+            )
+        if self.crosscheck and self.crosscheck.log not in {each.name for each in self.log}:
+            raise ConfigError(
+                "crosscheck.log", expected="the name of a log of this file", actual=self.crosscheck.log
+            )
         for sink in self.sink:
             for name in sink.logs:
                 if name not in {each.name for each in self.log}:
@@ -215,8 +291,37 @@ class MonitorConfig:
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
         """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
-        first = fetch_from_url(log.url) if log.url else _Folder(self.base / log.folder)
-        return (first, *(fetch_from_url(each) for each in log.mirrors))
+        first = _address(log.url, log) if log.url else _Folder(self.base / log.folder)
+        return (first, *(_address(each, log) for each in log.mirrors))
+
+    def served(self) -> tuple[Fetch, str]:
+        """Return where the list of what the hub serves is read, and its name there. Raises ConfigError, UsageError."""
+        if self.crosscheck is None:
+            raise ConfigError("crosscheck", expected="the table [crosscheck]", actual="no such table")
+        where = self.crosscheck.list
+        if where.startswith(("http://", "https://")):
+            base, _, name = where.rpartition("/")
+            return fetch_from_url(base, seconds=600, conditional=frozenset((name,))), name
+        path = self.base / where
+        return _Folder(path.parent), path.name
+
+    def views(self, log: LogConfig) -> dict[str, Fetch]:
+        """Return where others' checkpoints of a log are read, by address. Raises UsageError: no address of a web server."""
+        return {
+            url: fetch_from_url(
+                url.rpartition("/")[0], seconds=30, tries=2, conditional=frozenset((url.rpartition("/")[2],))
+            )
+            for url in log.compare
+        }
+
+
+def _address(url: str, log: LogConfig) -> Fetch:
+    return fetch_from_url(
+        url,
+        seconds=OBJECT_SECONDS,
+        per_second=log.max_requests_per_second,
+        conditional=frozenset(("checkpoint",)),
+    )
 
 
 class _Folder:
@@ -243,7 +348,18 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
     watch = tuple(WatchConfig(**_checked(each, _WATCH, "watch.")) for each in top.pop("watch", ()))
-    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, watch=watch, **top)
+    canary, crosscheck = top.pop("canary", None), top.pop("crosscheck", None)
+    return MonitorConfig(
+        base=path.absolute().parent,
+        log=logs,
+        sink=sinks,
+        watch=watch,
+        canary=None if canary is None else CanaryConfig(**_checked(canary, _CANARY, "canary.")),
+        crosscheck=None
+        if crosscheck is None
+        else CrosscheckConfig(**_checked(crosscheck, _CROSSCHECK, "crosscheck.")),
+        **top,
+    )
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
@@ -258,20 +374,40 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 
 _NUMBER = (int, float)
-_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list, "watch": list}
+_TOP: Mapping[str, Any] = {
+    "state": str,
+    "interval": _NUMBER,
+    "listen": str,
+    "log": list,
+    "sink": list,
+    "watch": list,
+    "canary": dict,
+    "crosscheck": dict,
+}
 _LOG: Mapping[str, Any] = {
     "name": str,
     "trust": str,
     "url": str,
     "folder": str,
     "mirrors": list,
+    "compare": list,
+    "max_requests_per_second": _NUMBER,
+    "partial_wait": _NUMBER,
     "revoked_signers": list,
 }
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,
     "webhook": str,
+    "mail": list,
+    "mail_from": str,
+    "smtp": str,
+    "smtp_tls": str,
+    "smtp_user": str,
+    "notify": str,
     "secret": str,
+    "at_most": int,
+    "period": _NUMBER,
     "allow_private": bool,
     "timeout": _NUMBER,
     "severity": str,
@@ -290,7 +426,23 @@ _WATCH: Mapping[str, Any] = {
     "kinds": list,
     "severity": str,
 }
-_REQUIRED = {"": (), "log.": ("name", "trust"), "sink.": ("name",), "watch.": ("name", "sinks")}
+_CANARY: Mapping[str, Any] = {
+    "sink": str,
+    "every": _NUMBER,
+    "grace": _NUMBER,
+    "heartbeat": str,
+    "ping": str,
+    "allow_private": bool,
+}
+_CROSSCHECK: Mapping[str, Any] = {"log": str, "list": str, "grace": _NUMBER, "every": _NUMBER}
+_REQUIRED = {
+    "": (),
+    "log.": ("name", "trust"),
+    "sink.": ("name",),
+    "watch.": ("name", "sinks"),
+    "canary.": ("sink",),
+    "crosscheck.": ("log", "list"),
+}
 
 
 def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -321,7 +473,33 @@ def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, 
 
 
 def _words(kind: object) -> str:
-    return {str: "text", bool: "true or false", list: "a list of text"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
+    return {str: "text", bool: "true or false", list: "a list of text", dict: "a table"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
+
+
+def check_mail(sink: SinkConfig) -> None:
+    """Refuse a mail sink that could not send, or whose addresses are more than addresses. Raises ConfigError."""
+    if not sink.mail:
+        return
+    for address in (sink.mail_from, *sink.mail):
+        if not _MAIL.fullmatch(address):
+            raise ConfigError(
+                f"mail addresses of sink {sink.name}", expected="name@host, each", actual=address or "none"
+            )
+    _ = sink.smtp_address
+    if sink.smtp_tls not in ("starttls", "tls", "none") or (sink.smtp_tls == "none" and sink.smtp_user):
+        raise ConfigError(
+            f"smtp_tls of sink {sink.name}",
+            expected='"starttls" or "tls"; "none" only without smtp_user',
+            actual=sink.smtp_tls,
+        )
+
+
+def parse_host_port(text: str, *, what: str) -> tuple[str, int]:
+    """Parse ``host:port``; an IPv6 address in brackets. Raises ConfigError."""
+    found = _HOST_PORT.fullmatch(text)
+    if found is None or (port := parse_decimal(found[2])) > 65_535:
+        raise ConfigError(what, expected="host:port", actual=text or "nothing")
+    return found[1].strip("[]"), port
 
 
 def _check_name(what: str, name: str) -> None:

@@ -13,25 +13,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ledger.errors import ConfigError, CorruptError
+from ledger.log.fetch import Fetch
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
-from monitor.config import LogConfig, MonitorConfig
+from monitor.canary import Canary
+from monitor.compare import Views
+from monitor.config import LogConfig, MonitorConfig, SinkConfig, parse_host_port
+from monitor.crosscheck import Crosscheck
 from monitor.database import FILE_NAME
-from monitor.deliver import Delivered, deliver
-from monitor.findings import CLASSES, Alert, Kind, Severity
+from monitor.deliver import Delivered, deliver, deliver_to
+from monitor.findings import Kind
 from monitor.follow import Followable, Follower, Look, begin
+from monitor.health import accuses, assess
 from monitor.known import Context
 from monitor.past import Past
-from monitor.sinks import Sink, open_sink
+from monitor.server import serving
+from monitor.sinks import Sink, Webhook, open_sink
 from monitor.state import Position, State
 from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
-_ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 _DELIVERY_SECONDS = 1.0
 """How long a delivery that is due may wait while nothing new is found."""
 _AWAKE_SECONDS = 0.2
+_CANARY_SECONDS = 1.0
+"""How soon it is seen that a canary arrived."""
 _PARALLEL_LOGS = 8
 
 Progress = Callable[[str, int, int], None]
@@ -45,16 +52,39 @@ class Monitor:
     state: State
     followers: dict[str, Follower]
     sinks: dict[str, Sink]
+    views: Views
+    compared: dict[str, dict[str, Fetch]]
+    canary: Canary | None
+    crosscheck: Crosscheck | None
     clock: Callable[[], float]
 
     def look(self) -> list[Look]:
         """Look once at every log, several at a time."""
         with ThreadPoolExecutor(min(_PARALLEL_LOGS, len(self.followers)), thread_name_prefix="log") as pool:
-            return list(pool.map(lambda each: each.look(), self.followers.values()))
+            return list(pool.map(self.look_at, self.followers))
+
+    def look_at(self, name: str) -> Look:
+        """Look once at one log, and then at what others were shown of it."""
+        look = self.followers[name].look()
+        if self.compared[name]:
+            self.views.poll(name, self.compared[name])
+        return look
+
+    def check_beside(self) -> None:
+        """Look after the canary and at the hub's list, where the settings have them."""
+        self.check_canary()
+        if self.crosscheck:
+            self.crosscheck.look()
+
+    def check_canary(self) -> None:
+        """Send a canary if it is time, and see whether the last one arrived."""
+        if self.canary:
+            self.canary.look()
 
     def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
-        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping)
+        limits = {each.name: each.limit for each in self.config.sink}
+        return deliver(self.state, self.sinks, clock=self.clock, stopping=stopping, limits=limits)
 
 
 def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) -> list[Position]:
@@ -90,15 +120,19 @@ def open_monitor(
     clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = lambda _log, _done, _size: None,
+    patient: bool = False,
 ) -> Iterator[Monitor]:
-    """Open the state for following and delivering.
+    """Open the state for following and delivering. ``patient``: each log's ``partial_wait`` is waited for.
 
     Raises:
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
         WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
     """
     routing = config.routing()
-    logs = {each.name: _followable(config, each, routing.watched(each.name)) for each in config.log}
+    logs = {
+        each.name: _followable(config, each, routing.watched(each.name), patient=patient)
+        for each in config.log
+    }
     sinks = {each.name: open_sink(each, config) for each in config.sink}
     State(
         config.folder, check=False
@@ -131,7 +165,18 @@ def open_monitor(
                 )
                 for name, log in logs.items()
             }
-            yield Monitor(config=config, state=state, followers=followers, sinks=sinks, clock=clock)
+            views = open_views(config, state, clock=clock)
+            yield Monitor(
+                config=config,
+                state=state,
+                followers=followers,
+                sinks=sinks,
+                views=views,
+                compared={each.name: config.views(each) for each in config.log},
+                canary=_canary(config, state, clock),
+                crosscheck=open_crosscheck(config, state, clock=clock) if config.crosscheck else None,
+                clock=clock,
+            )
         finally:
             state.close()
 
@@ -141,37 +186,66 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
 
     What is merely for the record (severity ``info``) or was acknowledged, resolved or expected does not count.
     """
-    for kind in state.record.open_kinds():
-        alert, severity = CLASSES[Kind(kind)]
-        if alert in _ACCUSING and severity is not Severity.INFO:
-            return FOUND
-    return COULD_NOT_CHECK if any(each.problem for each in looks) else CLEAN
+    kinds = state.record.open_kinds()
+    if accuses(kinds):
+        return FOUND
+    blind = Kind.CANARY_SILENT in kinds or any(each.problem for each in looks)
+    return COULD_NOT_CHECK if blind else CLEAN
 
 
 def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Callable[[Look], None]) -> None:
     """Follow every log and deliver until ``stop`` is set. What ends one task ends all of them, and is raised."""
-    woken = threading.Event()
+    woken = {name: threading.Event() for name in monitor.sinks}
 
-    def follow(follower: Follower) -> None:
+    def wake() -> None:
+        for each in woken.values():
+            each.set()
+
+    def follow(name: str) -> None:
         while not stop.is_set():
-            told(follower.look())
-            woken.set()
+            told(monitor.look_at(name))
+            wake()
             stop.wait(interval)
 
-    def hand_over() -> None:
+    def sing(canary: Canary) -> None:
         while not stop.is_set():
-            woken.clear()
-            monitor.deliver(stopping=stop.is_set)
-            woken.wait(_DELIVERY_SECONDS)
+            if canary.look():
+                wake()
+            stop.wait(_CANARY_SECONDS)
 
-    with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:
-        tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers.values()]
-        tasks.append(pool.submit(hand_over))
+    def hand_over(config: SinkConfig) -> None:
+        sink, event = monitor.sinks[config.name], woken[config.name]
+        while not stop.is_set():
+            event.clear()
+            deliver_to(
+                monitor.state,
+                config.name,
+                sink,
+                clock=monitor.clock,
+                stopping=stop.is_set,
+                limit=config.limit,
+            )
+            event.wait(_DELIVERY_SECONDS)
+
+    def cross(crosscheck: Crosscheck, every: float) -> None:
+        while not stop.is_set():
+            if crosscheck.look().new_findings:
+                wake()
+            stop.wait(every)
+
+    # Each sink has a task of its own: one that takes its time to fail keeps no other waiting.
+    with ThreadPoolExecutor(len(monitor.followers) + len(woken) + 2, thread_name_prefix="task") as pool:
+        tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers]
+        tasks += [pool.submit(hand_over, each) for each in monitor.config.sink]
+        if monitor.canary:
+            tasks.append(pool.submit(sing, monitor.canary))
+        if monitor.crosscheck and (settings := monitor.config.crosscheck):
+            tasks.append(pool.submit(cross, monitor.crosscheck, settings.every))
         # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
         while not stop.is_set() and not any(each.done() for each in tasks):
             wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
         stop.set()
-        woken.set()
+        wake()
     for task in tasks:
         task.result()
 
@@ -189,14 +263,59 @@ def _past(
     return Past(context, published, state, routing=routing, clock=clock, stopping=stopping)
 
 
-def _followable(config: MonitorConfig, log: LogConfig, watched: frozenset[str] = frozenset()) -> Followable:
+def _followable(
+    config: MonitorConfig, log: LogConfig, watched: frozenset[str] = frozenset(), *, patient: bool = False
+) -> Followable:
     return Followable(
         name=log.name,
         trust=config.trust(log),
         sources=config.sources(log),
+        partial_wait=log.partial_wait if patient else 0.0,
         revoked=frozenset(log.revoked_signers),
         watched=watched,
     )
+
+
+def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Views:
+    """Return what judges the checkpoints of the logs of the settings. Raises ConfigError: a trust file."""
+    return Views(
+        {each.name: config.trust(each) for each in config.log},
+        state,
+        routes=config.routing(),
+        evidence=config.evidence,
+        clock=clock,
+    )
+
+
+def open_crosscheck(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Crosscheck:
+    """Return what holds the hub's list against a log. Raises ConfigError: the settings have no such table."""
+    fetch, name = config.served()
+    assert config.crosscheck is not None  # noqa: S101  # said by served()
+    return Crosscheck(config.crosscheck, state, fetch=fetch, name=name, routes=config.routing(), clock=clock)
+
+
+def _canary(config: MonitorConfig, state: State, clock: Callable[[], float]) -> Canary | None:
+    if (canary := config.canary) is None:
+        return None
+    ping = (
+        Webhook(canary.ping, secret=b"", allow_private=canary.allow_private, timeout=30.0)
+        if canary.ping
+        else None
+    )
+    others = tuple(each.name for each in config.sink if each.name != canary.sink)
+    return Canary(canary, state, others=others, base=config.base, ping=ping, clock=clock)
+
+
+@contextmanager
+def answering(monitor: Monitor) -> Iterator[int | None]:
+    """Answer on the address of the settings while the context lasts; yields the port, None where there is no address."""
+    if not monitor.config.listen:
+        yield None
+        return
+    address = parse_host_port(monitor.config.listen, what="listen")
+    assess_now = lambda: assess(monitor.config, monitor.state, now=int(monitor.clock()))  # noqa: E731  # three uses of one value
+    with serving(address, views=monitor.views, assess=assess_now, clock=monitor.clock) as port:
+        yield port
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:

@@ -1,6 +1,6 @@
 """Hands over what waits in the outbox: at least once to each sink, later again where it was not taken.
 
-Every sink has a thread of its own and its own waiting time, so one that is broken or slow silences no other.
+Every sink has a thread, a waiting time and a limit of its own, so one that is broken or slow silences no other.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ledger.errors import ConfigError, UnavailableError
+from monitor.digest import MOST, Limit, plan
 from monitor.sinks import Sink
 from monitor.state import State
 
@@ -35,15 +36,24 @@ def deliver(
     *,
     clock: Callable[[], float],
     stopping: Callable[[], bool] = lambda: False,
+    limits: Mapping[str, Limit] | None = None,
 ) -> Delivered:
     """Hand over everything that is due, to all sinks at once, and return when each has taken or refused.
 
     ``stopping`` ends it after the delivery at hand; the rest is due at the next start.
-    If we stop after a sink took a finding and before that is stored, it gets it again.
     """
     with ThreadPoolExecutor(max(1, len(sinks)), thread_name_prefix="sink") as pool:
         rounds = {
-            name: pool.submit(_to_one, state, name, sink, clock, stopping) for name, sink in sinks.items()
+            name: pool.submit(
+                deliver_to,
+                state,
+                name,
+                sink,
+                clock=clock,
+                stopping=stopping,
+                limit=(limits or {}).get(name, Limit()),
+            )
+            for name, sink in sinks.items()
         }
         done = {name: each.result() for name, each in rounds.items()}
     return Delivered(
@@ -52,20 +62,36 @@ def deliver(
     )
 
 
-def _to_one(
-    state: State, name: str, sink: Sink, clock: Callable[[], float], stopping: Callable[[], bool]
+def deliver_to(
+    state: State,
+    name: str,
+    sink: Sink,
+    *,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool] = lambda: False,
+    limit: Limit = Limit(),  # noqa: B008  # a value
 ) -> tuple[int, str]:
+    """Hand over to one sink what is due; returns how many findings it took, and why it took no more.
+
+    If we stop after a sink took a message and before that is stored, it gets it again.
+    """
     taken = 0
-    while due := state.outbox.due(name, now=int(clock())):
-        for each in due:
+    while True:
+        now = int(clock())
+        due = state.outbox.due(name, now=now, limit=MOST if limit.messages else 100)
+        sent = state.outbox.messages_since(name, now - limit.seconds) if limit.messages else 0
+        messages = plan(due, limit=limit, sent=sent)
+        if not messages:
+            return taken, ""
+        for each in messages:
             if stopping():
                 return taken, ""
             try:
                 sink.send(each.finding)
             except (UnavailableError, ConfigError) as error:
-                again = int(clock()) + pause_after(each.attempts + 1)
-                state.outbox.failed(each, problem=error.finding, next_attempt=again)
+                first = each.covers[0]
+                again = int(clock()) + pause_after(first.attempts + 1)
+                state.outbox.failed(first, problem=error.finding, next_attempt=again)
                 return taken, error.finding
-            state.outbox.delivered(each, now=int(clock()))
-            taken += 1
-    return taken, ""
+            state.outbox.delivered(each.covers, now=int(clock()))
+            taken += len(each.covers)

@@ -140,8 +140,13 @@ def signed_by_watched(context: Context, at: int, event: VerificationEvent) -> It
 def revision_key(event: VerificationEvent) -> bytes:
     """Return the key of a revision: of its repository where it has one, else of its name."""
     model = event.model
-    of = f"repo:{model.repo_id}" if model.repo_id is not None else f"name:{model.name}"
-    return hashlib.sha256(f"{of}\n{model.revision}".encode()).digest()[:16]
+    return revision_key_of(model.name, model.repo_id, model.revision)
+
+
+def revision_key_of(name: str, repo_id: str | None, revision: str) -> bytes:
+    """Return the key of a revision by its parts."""
+    of = f"repo:{repo_id}" if repo_id is not None else f"name:{name}"
+    return hashlib.sha256(f"{of}\n{revision}".encode()).digest()[:16]
 
 
 class Detector:

@@ -68,6 +68,10 @@ class Kind(StrEnum):
     LOG_UNWITNESSED = "log-unwitnessed"
     LOG_UNREACHABLE = "log-unreachable"
     CLOCK_BACKWARDS = "clock-backwards"
+    NOT_RECORDED = "not-recorded"
+    SOURCE_UNREACHABLE = "source-unreachable"
+    CANARY = "canary"
+    CANARY_SILENT = "canary-silent"
 
 
 CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
@@ -103,11 +107,24 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.LOG_UNWITNESSED: (Alert.OPERATIONAL, Severity.MEDIUM),
     Kind.LOG_UNREACHABLE: (Alert.OPERATIONAL, Severity.LOW),
     Kind.CLOCK_BACKWARDS: (Alert.OPERATIONAL, Severity.MEDIUM),
+    Kind.NOT_RECORDED: (Alert.FINDING, Severity.HIGH),
+    Kind.SOURCE_UNREACHABLE: (Alert.OPERATIONAL, Severity.LOW),
+    Kind.CANARY: (Alert.OPERATIONAL, Severity.INFO),
+    Kind.CANARY_SILENT: (Alert.OPERATIONAL, Severity.HIGH),
 }
 """The class and severity of each kind: one table, so that a page on somebody's telephone never depends on a mood."""
 
 PASSING = frozenset(
-    (Kind.LOG_MALFORMED, Kind.LOG_STALE, Kind.LOG_UNREACHABLE, Kind.LOG_KEY_REFUSED, Kind.LOG_UNWITNESSED)
+    (
+        Kind.LOG_MALFORMED,
+        Kind.LOG_STALE,
+        Kind.LOG_UNREACHABLE,
+        Kind.LOG_KEY_REFUSED,
+        Kind.LOG_UNWITNESSED,
+        Kind.NOT_RECORDED,
+        Kind.SOURCE_UNREACHABLE,
+        Kind.CANARY_SILENT,
+    )
 )
 """States of a log: told once while they last, and once more when they come back after somebody resolved them."""
 OVER_BY_ITSELF = (Kind.LOG_STALE, Kind.LOG_UNREACHABLE, Kind.LOG_UNWITNESSED)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ledger.client.evidence import Misbehaviour, format_evidence
+from ledger.client.evidence import Misbehaviour
 from ledger.client.trust import TrustFile
 from ledger.encoding import Json
 from ledger.errors import (
@@ -34,12 +34,12 @@ from ledger.errors import (
 )
 from ledger.log.fetch import Fetch
 from ledger.log.published import PublishedLog
-from ledger.storage.directory import write_file_durably
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
+from monitor.accuse import accuse
 from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
@@ -52,6 +52,8 @@ RUN_BYTES = 32 << 20
 """A run ends after the bundle that reaches this, so that a log of huge entries does not fill the memory."""
 _AHEAD = 8
 """Bundles that are on their way at a time."""
+RUN_SECONDS = 10.0
+"""A run ends after the bundle that came so long after its first: a slow log is verified, and told of, as it comes."""
 CLOCK_SLACK = 60
 """Seconds that a clock may go back: it is set right now and then."""
 
@@ -60,11 +62,14 @@ CLOCK_SLACK = 60
 class Followable:
     """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
     whose signatures somebody watches.
+
+    ``partial_wait``: seconds that a tile which is not full is left alone, in the hope that it fills.
     """
 
     name: str
     trust: TrustFile
     sources: tuple[Fetch, ...]
+    partial_wait: float = 0.0
     revoked: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
 
@@ -93,8 +98,10 @@ class Follower:
         clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] = lambda _done, _size: None,
+        elapsed: Callable[[], float] = time.monotonic,
         past: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._elapsed = elapsed
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
         self._clock, self._stopping, self._progress = clock, stopping, progress
         self._published = [
@@ -218,32 +225,55 @@ class Follower:
                     return self._tamper(found)
                 errors.append(error)
             else:
-                if self._stopping() and self._state.position(self._log.name).size < tree.size:
-                    return "stopped before its newest checkpoint was reached"
+                now_at = self._state.position(self._log.name)
+                if now_at.size < tree.size:
+                    if self._stopping():
+                        return "stopped before its newest checkpoint was reached"
+                    return self._stale(fetched, now_at)  # the rest waits for a full tile
                 self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
                 return self._stale(fetched, self._state.position(self._log.name))
         raise errors[0]
 
     def _replay_from(self, published: PublishedLog, fetched: VerifiedCheckpoint) -> None:
         size = fetched.checkpoint.size
+        until = size if self._waited(size) else size - size % TILE_WIDTH
         tiles = TileReader(published.tile, size)
         while not self._stopping():
             position = self._state.position(self._log.name)
             self._progress(position.size, size)
-            if position.size >= size:
+            if position.size >= until:
                 return
-            self._run(published, fetched, position, tiles)
+            self._run(published, fetched, position, tiles, until=until)
+
+    def _waited(self, size: int) -> bool:
+        """Whether the last tile may be read though it is not full: something in it waited long enough, or nothing waits.
+
+        The time counts from the first checkpoint that covers what is not verified yet, so that a log which grows slowly and
+        all the time is not put off for ever.
+        """
+        wait = self._log.partial_wait
+        if not wait or not size % TILE_WIDTH:
+            return True
+        full = max(size - size % TILE_WIDTH, self._state.position(self._log.name).size)
+        seen = [each.seen_at for each in self._state.checkpoints(self._log.name, least=full + 1)]
+        return bool(seen) and self._clock() - min(seen) >= wait
 
     def _run(
-        self, published: PublishedLog, fetched: VerifiedCheckpoint, position: Position, tiles: TileReader
+        self,
+        published: PublishedLog,
+        fetched: VerifiedCheckpoint,
+        position: Position,
+        tiles: TileReader,
+        *,
+        until: int,
     ) -> None:
         """Fetch, hash and prove one run; then look at its entries and store what they say."""
         log, size = self._log.name, fetched.checkpoint.size
         seen = [
-            each.size for each in self._state.checkpoints(log, least=position.size + 1) if each.size <= size
+            each.size for each in self._state.checkpoints(log, least=position.size + 1) if each.size <= until
         ]
-        end = min([size, *seen, (position.size // RUN_ENTRIES + 1) * RUN_ENTRIES])
-        entries = _download(published, position.size, end, size=size)
+        end = min([until, *seen, (position.size // RUN_ENTRIES + 1) * RUN_ENTRIES])
+        entries = _download(published, position.size, end, size=size, elapsed=self._elapsed)
         end = position.size + len(entries)
         leaves = merkle.leaf_hashes(entries)
         frontier = Frontier(position.size, position.frontier.hashes)
@@ -351,20 +381,9 @@ class Follower:
     # What is told about the log itself
 
     def _tamper(self, found: Misbehaviour) -> str:
-        """Write the evidence, then tell: a finding without its file would accuse without proof."""
-        older, newer = found.older.checkpoint, found.newer.checkpoint
-        name = f"{self._log.name}-{older.size}-{newer.size}-{newer.root_hash.hex()[:16]}.json"
-        path = self._evidence / name
-        if not path.exists():
-            self._evidence.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_file_durably(path, format_evidence(found), mode=0o644)
-        return self._report(
-            Kind.LOG_FORKED,
-            f"The log {self._log.name} contradicts itself: it signed two histories, at sizes {older.size} and {newer.size}. "
-            f"Rely on nothing that it shows, and publish {name}: `hubledger verify --evidence` convinces anybody with it.",
-            about=f"{older.size} {older.root_hash.hex()} {newer.size} {newer.root_hash.hex()}",
-            facts={"evidence": str(path), "sizes": [older.size, newer.size]},
-        )
+        finding = accuse(found, log=self._log.name, folder=self._evidence)
+        self._new += self._state.report(finding, routes=self._routes, now=int(self._clock()))
+        return finding.text
 
     def _tell(self, error: LedgerError) -> str:
         """Report why a log could not be checked, in the class that it belongs to: none of these accuses."""
@@ -406,10 +425,16 @@ def _times(checkpoint: VerifiedCheckpoint, trust: TrustFile) -> Iterator[int]:
         yield each.timestamp
 
 
-def _download(published: PublishedLog, start: int, end: int, *, size: int) -> list[bytes]:
-    """Fetch the entries ``[start, end)`` of a tree of ``size``, or as many as fit into a run; at least one bundle."""
+def _download(
+    published: PublishedLog, start: int, end: int, *, size: int, elapsed: Callable[[], float]
+) -> list[bytes]:
+    """Fetch the entries ``[start, end)`` of a tree of ``size``, or as many as fit into a run; at least one bundle.
+
+    What came before a refusal is returned: it is verified and kept, and the next run meets the refusal at its start. So an
+    outage inside a long range costs nothing that was downloaded.
+    """
     entries: list[bytes] = []
-    total = 0
+    total, began = 0, elapsed()
     bundles = [
         EntryBundle(index=at, width=min(TILE_WIDTH, size - at * TILE_WIDTH))
         for at in range(start // TILE_WIDTH, -(-end // TILE_WIDTH))
@@ -419,10 +444,15 @@ def _download(published: PublishedLog, start: int, end: int, *, size: int) -> li
         log = published.ahead(some)
         for bundle in some:
             at = bundle.index * TILE_WIDTH
-            part = log.bundle(bundle)[max(start - at, 0) : end - at]
+            try:
+                part = log.bundle(bundle)[max(start - at, 0) : end - at]
+            except LedgerError:
+                if not entries:
+                    raise
+                return entries
             entries += part
             total += sum(map(len, part))
-        if total >= RUN_BYTES:
+        if total >= RUN_BYTES or elapsed() - began >= RUN_SECONDS:
             break
     return entries
 

@@ -1,6 +1,6 @@
 """The outbox: which finding waits for which sink, how often it was tried, and when it is tried again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,11 @@ CREATE TABLE outbox(
     next_attempt INTEGER NOT NULL, problem TEXT NOT NULL DEFAULT '', delivered_at INTEGER, PRIMARY KEY (finding, sink)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX waiting ON outbox(sink, next_attempt) WHERE delivered_at IS NULL;
+CREATE TABLE messages(sink TEXT NOT NULL, sent_at INTEGER NOT NULL) STRICT;
+CREATE INDEX sent ON messages(sink, sent_at);
 """
+_MESSAGES_SECONDS = 30 * 86_400
+"""How long it is remembered when a message was handed over: as long as the longest period of a limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +55,37 @@ class Outbox:
         )
         return [Due(finding=parse_stored(row[:-1]), sink=sink, attempts=row[-1]) for row in rows]
 
-    def delivered(self, due: Due, *, now: int) -> None:
-        """Remember that a sink took a finding."""
+    def delivered(self, covered: Sequence[Due], *, now: int) -> None:
+        """Remember that a sink took one message, and the findings that it told, all of them or none."""
         with self._database.transaction() as execute:
-            execute(
-                "UPDATE outbox SET delivered_at = ?, problem = '', attempts = attempts + 1 WHERE finding = ? AND sink = ?",
-                (now, due.finding.number, due.sink),
-            )
+            for due in covered:
+                execute(
+                    "UPDATE outbox SET delivered_at = ?, problem = '', attempts = attempts + 1 "
+                    "WHERE finding = ? AND sink = ?",
+                    (now, due.finding.number, due.sink),
+                )
+            sink = covered[0].sink
+            execute("INSERT INTO messages VALUES (?, ?)", (sink, now))
+            execute("DELETE FROM messages WHERE sink = ? AND sent_at < ?", (sink, now - _MESSAGES_SECONDS))
+
+    def delivered_at(self, number: int, sink: str) -> int | None:
+        """Return when a sink took a finding; None while it has not."""
+        row = self._database.row(
+            "SELECT delivered_at FROM outbox WHERE finding = ? AND sink = ?", number, sink
+        )
+        return None if row is None or row[0] is None else int(row[0])
+
+    def oldest_waiting(self) -> dict[str, int]:
+        """Return of each sink that is owed something since when: the time of the oldest finding that it did not take."""
+        rows = self._database.rows(
+            "SELECT sink, min(found_at) FROM outbox JOIN findings ON finding = number WHERE delivered_at IS NULL GROUP BY sink"
+        )
+        return {sink: int(found_at) for sink, found_at in rows}
+
+    def messages_since(self, sink: str, moment: int) -> int:
+        """Return how many messages a sink took after a moment."""
+        row = self._database.row("SELECT count(*) FROM messages WHERE sink = ? AND sent_at > ?", sink, moment)
+        return int(row[0])
 
     def failed(self, due: Due, *, problem: str, next_attempt: int) -> None:
         """Remember that a sink did not take a finding, and when it is asked again: nothing goes to it before."""

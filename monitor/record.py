@@ -108,6 +108,29 @@ class Record:
             )
         ]
 
+    def newest(self, log: str, kind: str) -> Stored | None:
+        """Return the newest finding of a kind about a log, wherever it stands."""
+        row = self._database.row(
+            f"SELECT {STORED} FROM findings WHERE log = ? AND kind = ? ORDER BY number DESC LIMIT 1",  # noqa: S608  # our own columns
+            log,
+            kind,
+        )
+        return row and parse_stored(row)
+
+    def moved_at(self, log: str, kind: str, *, note: str) -> int | None:
+        """Return when a finding of a kind was last settled with this note."""
+        row = self._database.row(
+            "SELECT max(moved_at) FROM findings WHERE log = ? AND kind = ? AND note = ?", log, kind, note
+        )
+        return None if row[0] is None else int(row[0])
+
+    def count_open(self) -> dict[tuple[str, str], int]:
+        """Return how many findings of each log and kind are open."""
+        rows = self._database.rows(
+            "SELECT log, kind, count(*) FROM findings WHERE state = 'open' GROUP BY 1, 2"
+        )
+        return {(log, kind): n for log, kind, n in rows}
+
     def after(self, log: str, number: int, *, limit: int = 500) -> list[Stored]:
         """Return the findings about a log after one, oldest first."""
         return [
@@ -135,15 +158,24 @@ class Record:
             )
         }
 
-    def recovered(self, log: str, *, kinds: Sequence[str], now: int) -> None:
-        """Resolve the passing states of a log that is over; what waits to be told of them is told nevertheless."""
+    def recovered(self, log: str, *, kinds: Sequence[str], now: int, about: str | None = None) -> None:
+        """Resolve the passing states of a log that is over, of one thing or of all; what waits to be told is told nevertheless."""
         with self._database.transaction() as execute:
             for kind in kinds:
                 execute(
                     "UPDATE findings SET state = 'resolved', note = 'passed', moved_at = ? "
-                    "WHERE log = ? AND kind = ? AND state IN ('open', 'acknowledged')",
-                    (now, log, kind),
+                    "WHERE log = ? AND kind = ? AND (? IS NULL OR about = ?) AND state IN ('open', 'acknowledged')",
+                    (now, log, kind, about, about),
                 )
+
+    def open_about(self, log: str, kind: str) -> list[str]:
+        """Return what the findings of a kind are about that are not settled."""
+        rows = self._database.rows(
+            "SELECT about FROM findings WHERE log = ? AND kind = ? AND state IN ('open', 'acknowledged')",
+            log,
+            kind,
+        )
+        return [about for (about,) in rows]
 
     def expect(self, log: str, *, model: str, signer: str, note: str, now: int) -> None:
         """Remember that a signer is expected for a model: its next change to that signer alerts nobody."""

@@ -1,4 +1,5 @@
-"""How one finding is handed to one sink: executables in a folder, or a web address. Raises where it was not taken.
+"""How one finding is handed to one sink: executables in a folder, a web address, mail or a service. Raises where it was not
+taken.
 
 Whoever receives must expect to see a finding twice: after a crash it is not known whether it arrived. The idempotency key
 tells that it is the same.
@@ -11,7 +12,6 @@ import os
 import pathlib
 import signal
 import socket
-import stat
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Protocol
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
 from monitor.config import MonitorConfig, SinkConfig
+from monitor.mail import Mail, MailServer
+from monitor.notify import Notify
+from monitor.private_files import MIN_SECRET_BYTES, read_private, read_private_text
 from monitor.record import Stored
 
 if TYPE_CHECKING:
     import httpx
 
-MAX_SECRET_BYTES = 1024
-MIN_SECRET_BYTES = 16
 _FORMAT = "https://hubledger/monitor-finding/v1"
 
 
@@ -41,8 +42,19 @@ def open_sink(config: SinkConfig, monitor: MonitorConfig) -> Sink:
     """Return the sink that the settings describe. Raises ConfigError: its secret cannot be used."""
     if config.hooks:
         return Hooks(monitor.base / config.hooks, timeout=config.timeout)
-    secret = _read_secret(monitor.base / config.secret)
+    if config.mail:
+        return _open_mail(config, monitor)
+    if config.notify:
+        return Notify(monitor.base / config.notify, name=config.name)
+    secret = read_private(monitor.base / config.secret, least=MIN_SECRET_BYTES)
     return Webhook(config.webhook, secret=secret, allow_private=config.allow_private, timeout=config.timeout)
+
+
+def _open_mail(config: SinkConfig, monitor: MonitorConfig) -> Mail:
+    password = read_private_text(monitor.base / config.secret) if config.secret else ""
+    host, port = config.smtp_address
+    server = MailServer(host=host, port=port, tls=config.smtp_tls, user=config.smtp_user, password=password)
+    return Mail(server, sender=config.mail_from, recipients=config.mail, timeout=config.timeout)
 
 
 def format_finding(finding: Stored) -> bytes:
@@ -129,7 +141,7 @@ class Hooks:
 
 
 class Webhook:
-    """Posts the finding to an address, signed, without following a redirect.
+    """Posts the finding to an address, signed if there is a secret, without following a redirect.
 
     The address is looked up here and connected to as it was found: a name that leads to one address when it is checked
     and to another when it is used gains nothing.
@@ -166,8 +178,9 @@ class Webhook:
             "Content-Type": "application/json",
             "User-Agent": "hubledger-monitor",
             "Hubledger-Id": finding.id,
-            "Hubledger-Signature": sign(self._secret, body),
         }
+        if self._secret:
+            headers["Hubledger-Signature"] = sign(self._secret, body)
         try:
             with (
                 httpx.Client(
@@ -225,27 +238,3 @@ def _is_public(address: str) -> bool:
 def sign(secret: bytes, body: bytes) -> str:
     """Return the value of ``Hubledger-Signature``: ``sha256=`` and the hex HMAC-SHA-256 of the body."""
     return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
-
-
-def _read_secret(path: pathlib.Path) -> bytes:
-    """Read the secret of a webhook. Raises ConfigError, which repeats nothing of it."""
-    try:
-        with path.open("rb") as file:
-            shared = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077
-            secret = file.read(MAX_SECRET_BYTES + 1).strip()
-    except OSError as error:
-        raise ConfigError(f"secret {path}", expected="a readable file", actual=error.strerror) from error
-    if shared:
-        raise ConfigError(
-            f"permissions of {path}",
-            expected="readable by its owner only",
-            actual="readable by others",
-            next_step="Run `chmod 600` on it and consider the secret as seen: make another",
-        )
-    if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
-        raise ConfigError(
-            f"secret {path}",
-            expected=f"{MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes",
-            actual=f"{len(secret)} bytes",
-        )
-    return secret

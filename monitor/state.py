@@ -244,6 +244,11 @@ class State:
         row = self._database.row("SELECT max(size) FROM checkpoints WHERE log = ?", log)
         return int(row[0] or 0)
 
+    def began_at(self, log: str) -> int:
+        """Return when the first checkpoint of a log was seen: that of the pin, where it is followed from one."""
+        row = self._database.row("SELECT min(seen_at) FROM checkpoints WHERE log = ?", log)
+        return int(row[0] or 0)
+
     def newest_verified(self, log: str) -> SeenCheckpoint | None:
         """Return the largest signed checkpoint whose root is that of the replayed entries."""
         row = self._database.row(

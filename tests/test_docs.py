@@ -23,6 +23,7 @@ import cli.verify
 from ledger import errors
 from ledger.client import result, trust
 from ledger.config import Config
+from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.config import LogConfig, MonitorConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
 from monitor.watch import WatchConfig
@@ -271,14 +272,17 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
     text, _ = section(read_reference("settings.md"), "## monitor.toml")
     described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
     settings = {}
-    for prefix, kind in (
-        ("", MonitorConfig),
-        ("log.", LogConfig),
-        ("sink.", SinkConfig),
-        ("watch.", WatchConfig),
-    ):
+    tables = {
+        "": MonitorConfig,
+        "log.": LogConfig,
+        "sink.": SinkConfig,
+        "watch.": WatchConfig,
+        "canary.": CanaryConfig,
+        "crosscheck.": CrosscheckConfig,
+    }
+    for prefix, kind in tables.items():
         for each in fields(kind):
-            if each.name not in ("base", "log", "sink", "watch"):
+            if prefix or each.name not in ("base", "log", "sink", "watch", "canary", "crosscheck"):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )

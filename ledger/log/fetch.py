@@ -1,14 +1,17 @@
 """Where a published log's objects come from: a folder, or a web address."""
 
 import pathlib
+import threading
 import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ledger.errors import LimitError, NotFoundError, SourceError, UsageError
+from ledger.encoding import parse_decimal
+from ledger.errors import LimitError, MalformedError, NotFoundError, SourceError, UsageError
 from ledger.storage.directory import DirectoryObjects
 
 if TYPE_CHECKING:
@@ -22,7 +25,11 @@ _FIRST_PAUSE = 0.5
 """Seconds before the second try; twice as long before each further one."""
 _GZIP_BYTES = 1024
 """Header, trailer and a file name of a gzip stream."""
+LONGEST_PAUSE = 60
+"""Seconds that we wait because a server said so (Retry-After); one that asks for more is left alone for now."""
 _TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
+_MAX_TAG = 256
+"""Characters of an ETag that is sent back: it goes into each request."""
 _NO_OBJECT = "Check the address: below that of a log there are a checkpoint and its tiles"
 _TELL = "Try again, use another mirror, or tell whoever serves it"
 
@@ -40,6 +47,36 @@ def fetch_from_folder(folder: pathlib.Path) -> Fetch:
     return DirectoryObjects(folder).get
 
 
+class Pace:
+    """Keeps at least ``1 / per_second`` between two requests, whichever threads make them; 0 is no limit."""
+
+    def __init__(
+        self, per_second: float, *, pause: Callable[[float], object], clock: Callable[[], float]
+    ) -> None:
+        self._gap = 1 / per_second if per_second else 0.0
+        self._pause, self._clock = pause, clock
+        self._lock, self._next = threading.Lock(), 0.0
+
+    def wait(self) -> None:
+        """Wait for this request's turn. Turns are given out in order, and the waiting is done outside of the lock."""
+        if not self._gap:
+            return
+        with self._lock:
+            now = self._clock()
+            turn = max(self._next, now)
+            self._next = turn + self._gap
+        if turn > now:
+            self._pause(turn - now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The last answer for an object that changes in place, and what the server calls that version of it."""
+
+    tag: str
+    body: bytes
+
+
 class _HttpFetch:
     """Reads objects over HTTP(S); thread-safe. Tries again where a server is busy or a connection broke."""
 
@@ -52,17 +89,24 @@ class _HttpFetch:
         tries: int,
         seconds: float | None,
         clock: Callable[[], float],
+        per_second: float,
+        conditional: frozenset[str],
     ) -> None:
         self._base, self._client, self._pause, self._tries = base, client, pause, tries
         self._seconds, self._clock = seconds, clock
+        self._pace = Pace(per_second, pause=pause, clock=clock)
+        self._conditional = conditional
+        self._kept: dict[str, _Kept] = {}
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
         for attempt in range(self._tries - 1):
             try:
                 return self._once(name, max_bytes)
-            except _Busy:
-                self._pause(_FIRST_PAUSE * 2**attempt)
+            except _Busy as busy:
+                if busy.retry_after > LONGEST_PAUSE:
+                    raise busy.refusal from busy.__cause__
+                self._pause(max(busy.retry_after, _FIRST_PAUSE * 2**attempt))
         try:
             return self._once(name, max_bytes)
         except _Busy as busy:
@@ -72,9 +116,15 @@ class _HttpFetch:
         import httpx
 
         url = f"{self._base}/{name}"
+        kept = self._kept.get(name)
+        self._pace.wait()
         try:
-            with self._client.stream("GET", url) as response:
+            with self._client.stream(
+                "GET", url, headers={"If-None-Match": kept.tag} if kept else None
+            ) as response:
                 status = response.status_code
+                if kept is not None and status == httpx.codes.NOT_MODIFIED and len(kept.body) <= max_bytes:
+                    return kept.body  # whoever reads a checkpoint checks its signature each time
                 if status == httpx.codes.NOT_FOUND:
                     raise NotFoundError(url, expected="an object", actual="404", next_step=_NO_OBJECT)
                 if status != httpx.codes.OK:
@@ -84,10 +134,14 @@ class _HttpFetch:
                         actual=str(status),
                         next_step=_next_step(status),
                     )
-                    raise _Busy(refusal) if status in _TRY_AGAIN else refusal
+                    if status not in _TRY_AGAIN:
+                        raise refusal
+                    raise _Busy(refusal, retry_after=_retry_after(response.headers.get("retry-after", "")))
                 encoding = response.headers.get("content-encoding", "identity")
                 chunks = self._in_time(url, response.iter_raw())
-                return _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
+                body = _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
+                self._keep(name, response.headers.get("etag", ""), body)
+                return body
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             refusal = SourceError(
                 f"GET {url}",
@@ -96,6 +150,15 @@ class _HttpFetch:
                 next_step="Check the address and try again",
             )
             raise _Busy(refusal) from error
+
+    def _keep(self, name: str, tag: str, body: bytes) -> None:
+        """Remember what changes in place under the server's name for it; without one, the next request is a plain one."""
+        if name not in self._conditional:
+            return
+        if tag and len(tag) <= _MAX_TAG and tag.isascii() and tag.isprintable():
+            self._kept[name] = _Kept(tag, body)
+        else:
+            self._kept.pop(name, None)
 
     def _in_time(self, url: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Yield what comes, as long as the whole body comes in time: a byte now and then would keep us for ever."""
@@ -124,9 +187,17 @@ def _next_step(status: int) -> str:
 class _Busy(Exception):  # noqa: N818 - not an error until the last try
     """Nothing was said about the object: another try may help; else this is the refusal."""
 
-    def __init__(self, refusal: SourceError) -> None:
+    def __init__(self, refusal: SourceError, *, retry_after: int = 0) -> None:
         super().__init__(str(refusal))
-        self.refusal = refusal
+        self.refusal, self.retry_after = refusal, retry_after
+
+
+def _retry_after(text: str) -> int:
+    """Return the seconds of a Retry-After header; 0 where there are none. A date is not compared with our clock."""
+    try:
+        return parse_decimal(text, what="Retry-After")
+    except MalformedError:
+        return 0
 
 
 def fetch_from_url(
@@ -138,9 +209,12 @@ def fetch_from_url(
     tries: int = TRIES,
     seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    per_second: float = 0.0,
+    conditional: frozenset[str] = frozenset(),
 ) -> Fetch:
     """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each read, ``seconds`` for a whole body, by
-    ``clock``; redirects are not followed.
+    ``clock``; redirects are not followed. At most ``per_second`` requests are made (0: as many as there are), and a server
+    that says Retry-After is asked no sooner. Objects named in ``conditional`` are asked for only if they changed.
 
     Raises:
         UsageError: no address of a web server.
@@ -166,7 +240,16 @@ def fetch_from_url(
         transport=transport,
         headers={"Accept-Encoding": "gzip, identity"},
     )
-    fetch = _HttpFetch(url.rstrip("/"), client, pause=pause, tries=tries, seconds=seconds, clock=clock)
+    fetch = _HttpFetch(
+        url.rstrip("/"),
+        client,
+        pause=pause,
+        tries=tries,
+        seconds=seconds,
+        clock=clock,
+        per_second=per_second,
+        conditional=conditional,
+    )
     weakref.finalize(fetch, client.close)
     return fetch
 

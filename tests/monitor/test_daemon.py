@@ -1,5 +1,6 @@
 """A monitor put together: one task a log, and what ends one of them."""
 
+import os
 import sqlite3
 import threading
 
@@ -110,3 +111,38 @@ def test_exit_codes(config, kind, looks, code):
         if kind:
             monitor.state.report(Finding(log="one", kind=Kind(kind), text="x"), routes=config, now=NOW)
         assert exit_code(monitor.state, looks) == code
+
+
+def test_a_sink_that_hangs_keeps_no_other_waiting(config, tmp_path):
+    """The first one's hook waits on a pipe that nobody writes to; what the second one is told ends the test."""
+    os.mkfifo(tmp_path / "never")
+    for name, script in (("slow", "read x < ../never"), ("quick", "echo x > ../told")):
+        folder = tmp_path / f"{name}.d"
+        folder.mkdir()
+        (folder / "a").write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "a").chmod(0o755)
+    os.mkfifo(tmp_path / "told")
+    text = (tmp_path / "monitor.toml").read_text() + "".join(
+        f'[[sink]]\nname = "{name}"\nhooks = "{name}.d"\ntimeout = 600\nseverity = "info"\n'
+        for name in ("slow", "quick")
+    )
+    (tmp_path / "monitor.toml").write_text(text)
+    hub = Hub()
+    hub.record(A)
+    for at in range(2):
+        hub.record(B if at else A, revision=str(at))
+    stop, told = threading.Event(), []
+
+    def reader():
+        told.append((tmp_path / "told").read_text())  # the first finding, while the slow one has it too
+        hub.publish(tmp_path / "log")
+        told.append((tmp_path / "told").read_text())  # one that was found after the slow one began to hang
+        stop.set()
+        (tmp_path / "never").write_text("x")
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    with open_monitor(load_config(tmp_path / "monitor.toml"), clock=lambda: NOW) as monitor:
+        run(monitor, interval=0.05, stop=stop, told=lambda look: None)
+    thread.join(timeout=30)
+    assert len(told) == 2

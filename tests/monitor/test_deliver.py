@@ -14,6 +14,7 @@ import pytest
 from ledger.errors import ConfigError, SourceError
 from ledger.tlog.merkle import Frontier
 from monitor.deliver import FIRST_PAUSE, LONGEST_PAUSE, deliver, pause_after
+from monitor.digest import Limit
 from monitor.findings import Finding, Kind
 from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, format_finding, sign
@@ -275,3 +276,33 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
         transport=httpx.MockTransport(answer),
     ).send(STORED)
     assert asked == [("93.184.215.14", "hooks.example", "hooks.example")]
+
+
+# Limits and tasks
+
+
+def test_a_flood_is_a_digest_and_a_limit_holds_over_restarts(state):
+    """What was handed over is remembered with the deliveries, not in the process."""
+    for at in range(3, 40):
+        found = Finding(log="models", kind=Kind.SIGNER_CHANGED, text=f"text {at}.", leaf_index=at)
+        state.report(found, routes=Sinks("good"), now=NOW)
+    time, good, limit = [NOW], Good(), {"good": Limit(messages=5, seconds=60)}
+    deliver(state, {"good": good}, clock=lambda: time[0], limits=limit)
+    assert good.got == [1, 2, 3, 4, 0], "the last one sums up"
+    assert state.outbox.sink_counts()["good"][:2] == (40, 0), "and covers all of the others"
+    found = Finding(log="models", kind=Kind.SIGNER_CHANGED, text="late", leaf_index=99)
+    state.report(found, routes=Sinks("good"), now=NOW)
+    deliver(state, {"good": good}, clock=lambda: time[0], limits=limit)
+    assert len(good.got) == 5, "no room"
+    time[0] += 60
+    deliver(state, {"good": good}, clock=lambda: time[0], limits=limit)
+    assert good.got[5:] == [41]
+
+
+def test_a_digest_that_was_not_taken_is_owed_whole(state):
+    good, limit = Good(), {"bad": Limit(messages=1)}
+    deliver(state, {"bad": Bad()}, clock=lambda: NOW, limits=limit)
+    assert state.outbox.sink_counts()["bad"][:2] == (0, 3)
+    deliver(state, {"bad": good}, clock=lambda: NOW + FIRST_PAUSE, limits=limit)
+    assert good.got == [0]
+    assert state.outbox.sink_counts()["bad"][:2] == (3, 0)

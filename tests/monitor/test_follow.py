@@ -439,3 +439,51 @@ def test_a_checkpoint_without_the_quorum_of_the_trust_file_is_told_and_what_it_c
     scene.publish(note=world.checkpoint(cosigned={"w1": NOW, "w2": NOW}))
     assert scene.look().problem == ""
     assert "log-unwitnessed" not in scene.kinds("open")
+
+
+# Politeness
+
+
+def test_a_bundle_that_is_not_full_is_left_alone_for_a_while(tmp_path):
+    scene = Scene(tmp_path).grow(300).begin().publish()
+    patient = replace(scene.followable, partial_wait=30)
+
+    def look():
+        follower = Follower(
+            patient,
+            scene.state,
+            routes=Everybody(),
+            evidence=tmp_path / "evidence",
+            clock=lambda: scene.time,
+        )
+        return follower.look()
+
+    assert (look().size, look().problem) == (256, "")
+    scene.time += 20
+    scene.grow(10).publish()
+    assert look().size == 256, "it still grows"
+    scene.time += 10
+    assert look().size == 310, "and what waited longest is not put off for ever"
+    scene.grow(202).publish()
+    assert look().size == 512, "what is full is read at once"
+
+
+def test_what_came_before_an_outage_is_verified_and_kept(tmp_path):
+    scene = Scene(tmp_path).grow(1000).begin().publish()
+    gone = tmp_path / "log/tile/entries/002"
+    kept = gone.read_bytes()
+    gone.unlink()
+    look = scene.look()
+    assert (look.size, scene.size) == (512, 512)
+    assert "002" in look.problem
+    gone.write_bytes(kept)
+    assert scene.look().size == 1000
+
+
+def test_a_slow_log_is_verified_as_it_comes(tmp_path):
+    scene = Scene(tmp_path).grow(256 * 10).begin().publish()
+    ticks = iter(range(0, 10_000, 12))
+    sizes = []
+    scene.look(elapsed=lambda: next(ticks), progress=lambda done, _size: sizes.append(done))
+    assert sizes[:2] == [0, 2048], "eight bundles are on their way at a time, and a run ends with them"
+    assert scene.size == 2560

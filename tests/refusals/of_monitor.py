@@ -94,12 +94,12 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "sink a: expected hooks or webhook, got both, or neither. Correct what is named, and try again",
+        "sink a: expected one of hooks, webhook, mail and notify, got none. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + '[[sink]]\nname = "a"\n'),
     ),
     refused(
         ConfigError,
-        "sink chat: expected secret with webhook, got one of them. Correct what is named, and try again",
+        "sink chat: expected secret with webhook, or with smtp_user, got one of them. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + HOOK.replace('secret = "secret"\n', "")),
     ),
     refused(
@@ -159,7 +159,7 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, revoked_signers, got an unknown setting. Correct what is named, and try again",
+        "setting log.speed of the monitor: expected one of <any>, got an unknown setting. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + "speed = 1\n"),
     ),
     refused(

@@ -33,6 +33,7 @@ from tests.refusals import (
     of_remote,
     of_server,
     of_storage,
+    of_telling,
     of_tlog,
     of_watching,
 )
@@ -64,6 +65,7 @@ CASES = dict(
         of_attestation,
         of_operating,
         of_watching,
+        of_telling,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -188,3 +188,134 @@ class Trickle(httpx.SyncByteStream):
     def __iter__(self):
         while True:
             yield b"x"
+
+
+# Politeness
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self):
+        self.now, self.waits = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def pause(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def polite(server, clock, **more):
+    return fetch_from_url(URL, transport=httpx.MockTransport(server), pause=clock.pause, clock=clock, **more)
+
+
+def test_requests_are_spread_as_the_settings_say():
+    clock, server = Clock(), Server(answer(body=b"x"))
+    fetch = polite(server, clock, per_second=4)
+    for _ in range(5):
+        fetch("x", max_bytes=10)
+    assert clock.waits == [0.25] * 4
+    clock.now += 10
+    fetch("x", max_bytes=10)
+    assert len(clock.waits) == 4, "who was quiet waits for nothing, and saves nothing up"
+    fetch("x", max_bytes=10)
+    assert len(clock.waits) == 5
+
+
+def test_threads_share_one_pace():
+    clock, server = Clock(), Server(answer(body=b"x"))
+    fetch = polite(server, clock, per_second=2)
+    ahead = fetch_ahead(fetch, dict.fromkeys("abcdef", 10))
+    for name in "abcdef":
+        ahead(name, max_bytes=10)
+    assert len(server.asked) == 6
+    assert clock.now >= 2.5
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_names_a_time_is_asked_no_sooner(status):
+    clock = Clock()
+    server = Server(answer(status, **{"retry-after": "7"}), answer(body=b"tile"))
+    assert polite(server, clock)("x", max_bytes=10) == b"tile"
+    assert clock.waits == [7]
+
+
+@pytest.mark.parametrize("text", ["Wed, 21 Oct 2026 07:28:00 GMT", "-5", "+7", "0.1", "1e9", ""])
+def test_a_time_that_is_no_count_of_seconds_is_the_usual_pause(text):
+    clock = Clock()
+    server = Server(answer(429, **{"retry-after": text}), answer(body=b"tile"))
+    assert polite(server, clock)("x", max_bytes=10) == b"tile"
+    assert clock.waits == [0.5]
+
+
+def test_a_server_that_wants_an_hour_is_left_alone_and_not_waited_for():
+    clock, server = Clock(), Server(answer(429, **{"retry-after": "3600"}))
+    with pytest.raises(SourceError, match="expected status 200, got 429"):
+        polite(server, clock)("x", max_bytes=10)
+    assert (len(server.asked), clock.waits) == (1, [])
+
+
+class Versions:
+    """A server that knows what it served: 304 to whoever has it."""
+
+    def __init__(self):
+        self.body, self.log = b"one", []
+
+    def __call__(self, request):
+        tag = f'"{self.body.decode()}"'
+        self.log.append(request.headers.get("if-none-match"))
+        if self.log[-1] == tag:
+            return httpx.Response(304)
+        return httpx.Response(200, stream=httpx.ByteStream(self.body), headers={"etag": tag})
+
+
+def test_what_changes_in_place_is_asked_for_only_if_it_changed():
+    server = Versions()
+    fetch = polite(server, Clock(), conditional=frozenset(("checkpoint",)))
+    assert [fetch("checkpoint", max_bytes=10) for _ in range(2)] == [b"one", b"one"]
+    server.body = b"two"
+    assert [fetch("checkpoint", max_bytes=10) for _ in range(2)] == [b"two", b"two"]
+    assert server.log == [None, '"one"', '"one"', '"two"']
+    fetch("tile/0/000", max_bytes=10)
+    fetch("tile/0/000", max_bytes=10)
+    assert server.log[-2:] == [None, None], "only what is named"
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 257])
+def test_a_tag_that_is_none_or_too_long_is_not_sent_back(tag):
+    asked = []
+
+    def server(request):
+        asked.append(request.headers.get("if-none-match"))
+        return httpx.Response(200, stream=httpx.ByteStream(b"one"), headers={"etag": tag})
+
+    fetch = polite(server, Clock(), conditional=frozenset(("checkpoint",)))
+    assert [fetch("checkpoint", max_bytes=10) for _ in range(2)] == [b"one", b"one"]
+    assert asked == [None, None]
+
+
+def test_not_modified_without_a_question_is_refused():
+    with pytest.raises(SourceError, match="expected status 200, got 304"):
+        polite(Server(answer(304)), Clock(), conditional=frozenset(("checkpoint",)))(
+            "checkpoint", max_bytes=10
+        )
+
+
+def test_an_answer_that_drips_is_refused_when_its_time_is_over():
+    clock = Clock()
+
+    def drip():
+        for _ in range(10):
+            clock.now += 10
+            yield b"x"
+
+    class Stream(httpx.SyncByteStream):
+        def __iter__(self):
+            return drip()
+
+    server = Server(lambda: httpx.Response(200, stream=Stream()))
+    with pytest.raises(SourceError, match="expected the whole answer within 45 s, got more to come"):
+        polite(server, clock, seconds=45)("x", max_bytes=100)
+    assert clock.now == 50

@@ -1,0 +1,134 @@
+"""What a monitor says about itself: how far each log is verified, what is open and owed, and whether it can be relied on.
+
+``monitor status``, the health endpoint and the metrics all show this, so that no two of them disagree. It is read from the state
+alone, and is therefore as true of a monitor that runs as of one that has stopped.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from monitor.canary import ARRIVED, SELF
+from monitor.config import MonitorConfig
+from monitor.findings import CLASSES, Alert, Kind, Severity
+from monitor.state import State
+
+LEAST_SILENCE = 300
+"""Seconds without a successful look at a log that are always forgiven; else it is three intervals."""
+SINK_SECONDS = 3600
+"""Seconds that a finding may wait for a sink before the sink counts as broken."""
+_ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogHealth:
+    """One log. Times are POSIX seconds, None where there was no such moment."""
+
+    log: str
+    origin: str
+    first: int
+    seen: int
+    verified: int
+    checked_at: int | None
+    succeeded_at: int | None
+    open: int
+    problem: str
+
+    @property
+    def lag(self) -> int:
+        """Entries that the log signed and that are not verified yet."""
+        return self.seen - self.verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkHealth:
+    """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem."""
+
+    sink: str
+    delivered: int
+    waiting: int
+    waiting_since: int | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """All of it. ``problems`` says in words why the monitor is not to be relied on; empty: it is."""
+
+    logs: tuple[LogHealth, ...]
+    sinks: tuple[SinkHealth, ...]
+    open: Mapping[tuple[str, str], int]
+    canary_sent_at: int | None
+    canary_arrived_at: int | None
+    problems: tuple[str, ...]
+
+    @property
+    def accuses(self) -> bool:
+        """Whether something is open that makes ``monitor once`` end with 1."""
+        return accuses(kind for _, kind in self.open)
+
+
+def accuses(kinds: Iterable[str]) -> bool:
+    """Whether one of these kinds of finding is about a log or its events, and more than for the record."""
+    return any(
+        CLASSES[Kind(kind)][0] in _ACCUSING and CLASSES[Kind(kind)][1] is not Severity.INFO for kind in kinds
+    )
+
+
+def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
+    """Read the state. Raises NotFoundError: a log of the settings was never begun."""
+    logs = tuple(_log(each.name, state) for each in config.log)
+    counts, since = state.outbox.sink_counts(), state.outbox.oldest_waiting()
+    sinks = tuple(
+        SinkHealth(
+            sink=each.name,
+            delivered=counts.get(each.name, (0, 0, ""))[0],
+            waiting=counts.get(each.name, (0, 0, ""))[1],
+            waiting_since=since.get(each.name),
+            problem=counts.get(each.name, (0, 0, ""))[2],
+        )
+        for each in config.sink
+    )
+    canary = state.record.newest(SELF, Kind.CANARY) if config.canary else None
+    silent = state.record.newest(SELF, Kind.CANARY_SILENT) if config.canary else None
+    problems = [_late(each, config, now) for each in logs] + [_stuck(each, now) for each in sinks]
+    if silent is not None and silent.state != "resolved":
+        problems.append("the canary did not arrive")
+    return Health(
+        logs=logs,
+        sinks=sinks,
+        open=state.record.count_open(),
+        canary_sent_at=None if canary is None else canary.found_at,
+        canary_arrived_at=state.record.moved_at(SELF, Kind.CANARY, note=ARRIVED) if config.canary else None,
+        problems=tuple(filter(None, problems)),
+    )
+
+
+def _log(name: str, state: State) -> LogHealth:
+    position = state.position(name)
+    counts = state.record.count_findings()
+    return LogHealth(
+        log=name,
+        origin=position.origin,
+        first=position.first,
+        seen=max(state.largest_seen(name), position.size),
+        verified=position.size,
+        checked_at=position.checked_at,
+        succeeded_at=position.succeeded_at,
+        open=counts.get((name, "open"), 0),
+        problem=position.problem,
+    )
+
+
+def _late(log: LogHealth, config: MonitorConfig, now: int) -> str:
+    allowed = max(LEAST_SILENCE, 3 * config.interval)
+    if log.succeeded_at is None:
+        return f"log {log.log} was never checked successfully"
+    if now - log.succeeded_at > allowed:
+        return f"log {log.log} was last checked successfully {now - log.succeeded_at} s ago"
+    return ""
+
+
+def _stuck(sink: SinkHealth, now: int) -> str:
+    if sink.waiting_since is None or not sink.problem or now - sink.waiting_since <= SINK_SECONDS:
+        return ""
+    return f"sink {sink.sink} has not taken a finding for {now - sink.waiting_since} s"

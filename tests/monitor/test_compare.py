@@ -1,0 +1,140 @@
+"""Checkpoints that others were shown: each is answered, and a contradiction becomes evidence that convinces a stranger."""
+
+import json
+
+import pytest
+
+from ledger.client.evidence import verify_evidence
+from ledger.errors import MalformedError, NotFoundError, SignatureError
+from monitor.compare import Judgement, Views
+from tests.monitor.test_follow import B, Everybody, Scene
+from tests.world import World
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A log of 6 entries, verified."""
+    scene = Scene(tmp_path).grow(6).begin().publish()
+    scene.look()
+    return scene
+
+
+def views(scene):
+    return Views(
+        {"models": scene.hub.world.trust()},
+        scene.state,
+        routes=Everybody(),
+        evidence=scene.folder / "evidence",
+        clock=lambda: scene.time,
+    )
+
+
+def fork(scene, size, *, more=1):
+    other = scene.hub.fork(size)
+    for at in range(more):
+        other.record(B, revision=f"fork-{at}")
+    return other
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 5, 6])
+def test_what_we_replayed_is_consistent(scene, size):
+    judged = views(scene).judge(scene.hub.world.checkpoint(size))
+    assert (judged.judgement, judged.size) == (Judgement.CONSISTENT, size)
+
+
+@pytest.mark.parametrize("common", [0, 3, 4, 5])
+def test_another_history_is_inconsistent_with_evidence(scene, common):
+    judged = views(scene).judge(fork(scene, common).world.checkpoint())
+    assert (judged.judgement, judged.size) == (Judgement.INCONSISTENT, common + 1)
+    (file,) = (scene.folder / "evidence").iterdir()
+    assert judged.evidence == str(file)
+    assert "/" not in judged.as_json()["evidence"], "a stranger learns no path of this machine"
+    found = verify_evidence(file.read_bytes(), trust=scene.hub.world.trust())
+    assert found.older.checkpoint.root_hash != found.newer.checkpoint.root_hash
+    assert scene.kinds("open")[-1] == "log-forked"
+    assert views(scene).judge(fork(scene, common).world.checkpoint()).judgement is Judgement.INCONSISTENT
+    assert scene.kinds().count("log-forked") == 1, "handed in twice, it is one finding"
+
+
+def test_a_larger_one_is_pending_and_judged_with_the_next_look(scene):
+    scene.grow(4)
+    note = scene.hub.world.checkpoint()
+    assert views(scene).judge(note).judgement is Judgement.PENDING
+    scene.publish()
+    assert scene.look().problem == ""
+    assert views(scene).judge(note).judgement is Judgement.CONSISTENT
+
+
+def test_a_larger_one_of_another_history_convicts_when_the_log_grows_past_it(scene):
+    assert views(scene).judge(fork(scene, 6, more=2).world.checkpoint()).judgement is Judgement.PENDING
+    scene.grow(4).publish()
+    assert "contradicts itself" in scene.look().problem
+    assert scene.kinds()[-1] == "log-forked"
+
+
+def test_two_larger_ones_of_one_size_convict_though_none_was_ever_served(scene):
+    assert views(scene).judge(fork(scene, 4, more=5).world.checkpoint()).judgement is Judgement.PENDING
+    scene.grow(3)
+    assert views(scene).judge(scene.hub.world.checkpoint()).judgement is Judgement.INCONSISTENT
+
+
+def test_before_the_pin_nothing_is_known(tmp_path):
+    scene = Scene(tmp_path).grow(6).publish()
+    scene.begin(pinned=scene.hub.world.checkpoint())
+    scene.look()
+    judged = views(scene).judge(scene.hub.world.checkpoint(3))
+    assert judged.judgement is Judgement.PENDING
+
+
+def other_key(scene):
+    world = World(origin=scene.hub.world.origin)
+    world.entries += scene.hub.world.entries
+    lines = world.checkpoint().split(b"\n")
+    lines[1] = b"5"  # the size that was signed was another
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda scene: b"", NotFoundError),
+        (lambda scene: b"\xff" * 100, NotFoundError),
+        (
+            lambda scene: scene.hub.world.checkpoint().replace(b"log.example", b"elsewhere.example", 1),
+            NotFoundError,
+        ),
+        (other_key, SignatureError),
+        (lambda scene: scene.hub.world.checkpoint()[:-20], MalformedError),
+    ],
+)
+def test_what_the_log_did_not_sign_says_nothing_and_leaves_nothing(scene, make, error):
+    before = scene.state.checkpoints("models")
+    with pytest.raises(error):
+        views(scene).judge(make(scene))
+    assert scene.state.checkpoints("models") == before
+    assert scene.kinds("open") == ["first-signer"] * 6
+
+
+def test_sources_are_polled_and_one_that_is_away_hides_no_other(scene):
+    def away(name, /, *, max_bytes):
+        raise NotFoundError("checkpoint", expected="an object", actual="404")
+
+    def witness(name, /, *, max_bytes):
+        assert name == "checkpoint"
+        return fork(scene, 5).world.checkpoint()
+
+    sources = {"https://a.example/checkpoint": away, "https://b.example/checkpoint": witness}
+    views(scene).poll("models", sources)
+    assert scene.kinds("open")[-2:] == ["log-forked", "source-unreachable"]
+    views(scene).poll("models", {"https://b.example/checkpoint": witness})
+    assert scene.kinds("open")[-1] == "log-forked", "what was away is over by itself"
+
+
+def test_json_is_what_the_endpoint_says(scene):
+    judged = views(scene).judge(scene.hub.world.checkpoint(6))
+    assert json.loads(json.dumps(judged.as_json())) == {
+        "log": "models",
+        "size": 6,
+        "result": "consistent",
+        "text": "its root is that of the first 6 entries as they were replayed here",
+    }
