@@ -431,3 +431,68 @@ def fold(leaf, index, size, path):
         fn, sn = fn >> 1, sn >> 1
     need(sn == 0, "a path that is too short")
     return node
+
+
+SEVERITIES, CLASSES = ("low", "medium", "high", "critical"), ("malformed", "finding", "tamper")
+
+
+def monitor_statement(data, vkey):
+    """Verify a monitor's statement under its vkey; returns its values, history digests in hex."""
+    need(len(data) <= 512 << 10, "size")
+    text, _, signatures = data.decode().rpartition("\n\n")
+    name, key_id, key = vkey.split("+", 2)
+    raw = unbase64(key)
+    need(raw[0] == 1, "an Ed25519 key")
+    good = False
+    for line in signatures.splitlines():
+        dash, signer, blob = line.split(" ")
+        signature = unbase64(blob)
+        need(dash == "—", "signature line")
+        if signer == name and signature[:4].hex() == key_id:
+            try:
+                ed25519.Ed25519PublicKey.from_public_bytes(raw[1:]).verify(
+                    signature[4:], f"{text}\n".encode()
+                )
+            except InvalidSignature as error:
+                raise RefusedError("signature") from error
+            good = True
+    need(good, "no signature of the monitor")
+    lines = text.split("\n")
+    need(lines[0] == "hubledger/monitor-statement/v1" and len(lines) >= 8, "first line")
+    values = {}
+    for label, line in zip(("ledger", "origin", "size", "root", "checked", "log"), lines[1:], strict=False):
+        found, _, value = line.partition(" ")
+        need(found == label and value and value.isprintable(), label)
+        values[label] = value
+    for label, most in (("size", 2**63 - 1), ("checked", 253402300799)):
+        need(re.fullmatch("(0|[1-9][0-9]*)", values[label], re.ASCII), label)
+        values[label] = int(values[label])
+        need(values[label] <= most, label)
+    values["root"] = unbase64(values["root"]).hex()
+    need(HEX.fullmatch(values["root"]), "root")
+    need(values["size"] or values["root"] == sha256(b""), "root of nothing")
+    values["log"] = None if values["log"] == "none" else open_findings(values["log"])
+    rows = [line.partition(" ") for line in lines[8:]]
+    values["listed"] = {digest: open_findings(found) for digest, _, found in rows}
+    digests = [digest for digest, _, _ in rows]
+    need(all(HEX.fullmatch(each) for each in digests) and digests == sorted(set(digests)), "histories")
+    need(len(rows) <= 4096, "too many histories")
+    word, _, count = lines[7].partition(" ")
+    need(re.fullmatch("(0|[1-9][0-9]*)", count, re.ASCII), "how many")
+    values["notListed"] = int(count) if word == "not-listed" else 0
+    if word == "not-listed":
+        need(not rows and 0 < int(count) < 2**53, "not listed")
+    else:
+        need(word == "listed" and int(count) == len(rows), "listed")
+    return values
+
+
+def open_findings(text):
+    count, severity, kind = text.split(" ") if text.count(" ") == 2 else ("", "", "")
+    need(re.fullmatch("[1-9][0-9]*", count, re.ASCII) and int(count) < 2**53, "count")
+    need(severity in SEVERITIES and kind in CLASSES, "severity and class")
+    return text
+
+
+def history_digest(ledger, key):
+    return sha256(f"hubledger/map-key/v1\n{ledger}\n{key}".encode())

@@ -20,10 +20,19 @@ from ledger.identity import (
     overflow_value,
 )
 from ledger.manifest import Manifest, ManifestFile, ManifestLink, escape_path
+from ledger.monitor_statement import (
+    MAX_HISTORIES,
+    MonitorStatement,
+    OpenClass,
+    OpenFindings,
+    OpenSeverity,
+    format_monitor_statement,
+    history_digest,
+)
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
-from ledger.tlog.merkle import leaf_hash, node_hash
+from ledger.tlog.merkle import EMPTY_ROOT, leaf_hash, node_hash
 from ledger.tlog.proof import TlogProof, format_proof
-from ledger.tlog.signed_note import sign_note
+from ledger.tlog.signed_note import parse_note, sign_note
 from tests import events, world
 from tests.conftest import REPOSITORY
 from tests.ledger.test_event import PLAIN, full, plain
@@ -397,6 +406,90 @@ def rekor_proofs():
     ]
 
 
+MONITORED = ("name:acme/tiny", "name:acme/other", "repo:7", "hub:")
+
+
+def monitor_statements():
+    key = world.Ed25519NoteSigner("monitor.example", world.ed25519_key("monitor.example"))
+    tree = Checkpoint(origin=world.LEDGER, size=42, root_hash=bytes(range(32)))
+    changed_signer = OpenFindings(count=1, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
+    strange = OpenFindings(count=12, severity=OpenSeverity.LOW, kind=OpenClass.MALFORMED)
+    forked = OpenFindings(count=1, severity=OpenSeverity.CRITICAL, kind=OpenClass.TAMPER)
+
+    def make(findings, *, log=None, at=tree):
+        return MonitorStatement.of(
+            at, ledger=world.LEDGER, checked_at=1_767_323_045, findings=findings, log=log
+        )
+
+    many = {f"name:acme/m{number}": changed_signer for number in range(MAX_HISTORIES + 1)}
+    good = [
+        make({}),
+        make({}, at=Checkpoint(origin="log.example - 7", size=0, root_hash=EMPTY_ROOT)),
+        make({"name:acme/tiny": changed_signer, "repo:7": changed_signer + strange}, log=strange),
+        make({}, log=forked),
+        make(many),
+    ]
+    text = parse_note(format_monitor_statement(good[2], key)).text
+    rows = text.splitlines(keepends=True)[-2:]
+    bad = [
+        text.replace(b"statement/v1", b"statement/v2"),
+        text.replace(b"ledger ", b"ledger", 1),
+        text.replace(b"origin ", b"log ", 1),
+        text.replace(b"size 42", b"size 042"),
+        text.replace(b"size 42", b"size 9223372036854775808"),
+        text.replace(b"checked 1767323045", b"checked 253402300800"),
+        text.replace(b"checked 1767323045", b"checked -1"),
+        text.replace(b"root AA", b"root AB", 1).replace(b"=\n", b"\n", 1),
+        text.replace(b"log 12 low", b"log 0 low"),
+        text.replace(b"log 12 low", b"log 12 lowest"),
+        text.replace(b"malformed\nlisted", b"stale\nlisted"),
+        text.replace(b"listed 2", b"listed 3"),
+        text.replace(b"listed 2", b"not-listed 2"),
+        text.replace(b"".join(rows), rows[1] + rows[0]),
+        text.replace(b"".join(rows), rows[0] + rows[0]),
+        text.replace(rows[0], rows[0].upper()),
+        text + b"more\n",
+        text.removesuffix(rows[1]),
+        text.split(b"listed")[0],
+        format_checkpoint(tree),
+    ]
+    if text in bad:
+        raise AssertionError("one of them is not bad at all")
+    signed_note = format_monitor_statement(good[0], key)
+    other = world.Ed25519NoteSigner("monitor.example", world.ed25519_key("other"))
+    vkey = key.verifier.format()
+    refused = [
+        *(sign_note(each, [key]) for each in bad),
+        format_monitor_statement(good[0], other),
+        signed_note.replace(b"size 42", b"size 43"),
+    ]
+    return [
+        *(
+            {"note": format_monitor_statement(each, key).decode(), "vkey": vkey, **_said(each)}
+            for each in good
+        ),
+        *({"note": each.decode(), "vkey": vkey, "refuse": True} for each in refused),
+    ]
+
+
+def _said(statement):
+    listed = {each.history: each.open for each in statement.histories}
+    lines = {key: listed.get(history_digest(statement.ledger, key)) for key in MONITORED}
+    return {
+        "statement": {
+            "ledger": statement.ledger,
+            "origin": statement.origin,
+            "size": statement.size,
+            "root": statement.root_hash.hex(),
+            "checked": statement.checked_at,
+            "log": None if statement.log is None else str(statement.log),
+            "listed": {each.history.hex(): str(each.open) for each in statement.histories},
+            "notListed": statement.not_listed,
+        },
+        "open": {key: None if found is None else str(found) for key, found in lines.items()},
+    }
+
+
 def _body(entry, spki):
     made = SignedPayload.of_entry(json.loads(entry), spki)
     return hashedrekord_v2(made.digest, made.signature, made.verifier)
@@ -411,6 +504,7 @@ VECTORS = {
     "manifests": manifests,
     "proofs": proofs,
     "rekor-proofs": rekor_proofs,
+    "monitor-statements": monitor_statements,
 }
 
 

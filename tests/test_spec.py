@@ -19,6 +19,7 @@ from ledger.event import UnknownStatement, escape_name, facts_digest, parse_stat
 from ledger.event.schemas import PREFIX, STATEMENTS
 from ledger.identity import canonical_identity, identity_digest, parse_signer
 from ledger.manifest import escape_path, parse_manifest
+from ledger.monitor_statement import history_digest, verify_monitor_statement
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import parse_proof
@@ -197,6 +198,34 @@ def test_proofs_of_rekor(case):
     assert second.sha256(found[3]) == case["entrySha256"]
     with pytest.raises(second.RefusedError):
         second.proof(data, case["vkey"])  # as a proof of a tile log
+
+
+@pytest.mark.parametrize("case", cases("monitor-statements"))
+def test_monitor_statements(case):
+    data, vkey = case["note"].encode(), case["vkey"]
+    if case.get("refuse"):
+        with pytest.raises(LedgerError):
+            verify_monitor_statement(data, vkeys=[VerifierKey.parse(vkey)])
+        with pytest.raises(second.RefusedError):
+            second.monitor_statement(data, vkey)
+        return
+    ours = verify_monitor_statement(data, vkeys=[VerifierKey.parse(vkey)])
+    assert second.monitor_statement(data, vkey) == case["statement"]
+    assert {
+        "ledger": ours.ledger,
+        "origin": ours.origin,
+        "size": ours.size,
+        "root": ours.root_hash.hex(),
+        "checked": ours.checked_at,
+        "log": ours.log and str(ours.log),
+        "listed": {each.history.hex(): str(each.open) for each in ours.histories},
+        "notListed": ours.not_listed,
+    } == case["statement"]
+    for key, line in case["open"].items():
+        digest = second.history_digest(ours.ledger, key)
+        assert digest == history_digest(ours.ledger, key).hex()
+        found = ours.open_for([key])
+        assert (found and str(found)) == line == case["statement"]["listed"].get(digest)
 
 
 def test_the_text_names_every_field_of_every_type():

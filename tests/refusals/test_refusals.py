@@ -24,6 +24,7 @@ from tests.refusals import (
     of_ledger,
     of_log,
     of_monitor,
+    of_monitor_statement,
     of_outbox,
     of_rekor,
     of_rekor_v1,
@@ -56,6 +57,7 @@ CASES = dict(
         of_remote,
         of_server,
         of_monitor,
+        of_monitor_statement,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
@@ -70,6 +72,11 @@ IMPOSSIBLE = {
         "ledger/tlog/checkpoint.py",
         "parse_checkpoint",
         "'checkpoint'",
+    ): "each part was held to its one form before",
+    (
+        "ledger/monitor_statement.py",
+        "_parse",
+        '"monitor\'s statement"',
     ): "each part was held to its one form before",
     ("ledger/tlog/proof.py", "parse_proof", "'proof file'"): "each part was held to its one form before",
 }
