@@ -11,6 +11,10 @@
     [[sink]]
     name = "pager"
     hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"
+    [publish]
+    folder = "public"
+    key = "monitor.key"
+    url = "https://monitor.example"
 """
 
 import fnmatch
@@ -29,6 +33,7 @@ from monitor.findings import Finding, Kind, Severity
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_URL = re.compile(r"https?://[!-~]+[^/]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,26 @@ class SinkConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishConfig:
+    """The table ``[publish]``: what others may see. Each field's comment is its manual page."""
+
+    # The folder that is published; whatever serves it may show all that is in it. Without it nothing is published.
+    folder: str = ""
+    # The file with the key that signs statements; only its owner may read it. `monitor key` makes it. Without it, none is signed.
+    key: str = ""
+    # The address at which the folder is served, for the links of feeds; without it they are relative.
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.key or self.url) and not self.folder:
+            raise ConfigError("setting publish.folder of the monitor", expected="a folder", actual="nothing")
+        if self.url and not _URL.fullmatch(self.url):
+            raise ConfigError(
+                "setting publish.url of the monitor", expected="http://… or https://…", actual=self.url
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorConfig:
     """The whole file. ``base`` is the folder that paths are relative to. Each field's comment is its manual page."""
 
@@ -120,6 +145,7 @@ class MonitorConfig:
     interval: float = 60.0
     log: tuple[LogConfig, ...] = ()
     sink: tuple[SinkConfig, ...] = ()
+    publish: PublishConfig = PublishConfig()
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -140,6 +166,32 @@ class MonitorConfig:
                     raise ConfigError(
                         f"logs of sink {sink.name}", expected="names of logs of this file", actual=name
                     )
+        self._check_published()
+
+    def _check_published(self) -> None:
+        """Whoever serves the folder shows all that is in it: our memory and our keys must be elsewhere."""
+        if not self.publish.folder:
+            return
+        shown = self.published.resolve()
+        secrets = [self.folder, *(self.base / each for each in (self.publish.key, *self._secrets) if each)]
+        for path in secrets:
+            if path.resolve().is_relative_to(shown) or (
+                path == self.folder and shown.is_relative_to(path.resolve())
+            ):
+                raise ConfigError(
+                    "setting publish.folder of the monitor",
+                    expected="a folder apart from the state, keys and secrets",
+                    actual=f"{self.published}, which has to do with {path}",
+                )
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        return tuple(each.secret for each in self.sink)
+
+    @property
+    def published(self) -> pathlib.Path:
+        """The folder that is published, if one is."""
+        return self.base / self.publish.folder
 
     @property
     def folder(self) -> pathlib.Path:
@@ -188,7 +240,8 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     top = _checked(table, _TOP, "")
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
-    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, **top)
+    publish = PublishConfig(**_checked(top.pop("publish", {}), _PUBLISH, "publish."))
+    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, publish=publish, **top)
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
@@ -203,8 +256,9 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 
 _NUMBER = (int, float)
-_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list}
+_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list, "publish": dict}
 _LOG: Mapping[str, Any] = {"name": str, "trust": str, "url": str, "folder": str, "mirrors": list}
+_PUBLISH: Mapping[str, Any] = {"folder": str, "key": str, "url": str}
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,
@@ -217,7 +271,7 @@ _SINK: Mapping[str, Any] = {
     "models": list,
     "kinds": list,
 }
-_REQUIRED = {"": (), "log.": ("name", "trust"), "sink.": ("name",)}
+_REQUIRED = {"": (), "publish.": (), "log.": ("name", "trust"), "sink.": ("name",)}
 
 
 def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -248,7 +302,7 @@ def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, 
 
 
 def _words(kind: object) -> str:
-    return {str: "text", bool: "true or false", list: "a list of text"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
+    return {str: "text", bool: "true or false", list: "a list of text", dict: "a table"}.get(kind, "a number")  # type: ignore[call-overload, no-any-return]
 
 
 def _check_name(what: str, name: str) -> None:

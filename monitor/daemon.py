@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ledger.errors import ConfigError, CorruptError
+from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.local import writer_lock
 from monitor.config import LogConfig, MonitorConfig
 from monitor.database import FILE_NAME
@@ -42,11 +42,27 @@ class Monitor:
     followers: dict[str, Follower]
     sinks: dict[str, Sink]
     clock: Callable[[], float]
+    stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> list[Look]:
         """Look once at every log, several at a time."""
         with ThreadPoolExecutor(min(_PARALLEL_LOGS, len(self.followers)), thread_name_prefix="log") as pool:
             return list(pool.map(lambda each: each.look(), self.followers.values()))
+
+    def publish(self) -> str:
+        """Publish, where a folder is set. Returns why it could not be done in full, empty where it was.
+
+        That the published folder is in doubt does not stop the monitor: people are told by other ways too.
+        """
+        if not self.config.publish.folder:
+            return ""
+        from monitor.publish.publishing import publish
+
+        try:
+            done = publish(self.config, self.state, stopping=self.stopping)
+        except LedgerError as error:
+            return error.finding
+        return "; ".join(f"{log}: {problem}" for log, problem in done.problems.items())
 
     def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
@@ -122,7 +138,9 @@ def open_monitor(
                 )
                 for name, log in logs.items()
             }
-            yield Monitor(config=config, state=state, followers=followers, sinks=sinks, clock=clock)
+            yield Monitor(
+                config=config, state=state, followers=followers, sinks=sinks, clock=clock, stopping=stopping
+            )
         finally:
             state.close()
 
@@ -139,14 +157,22 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
     return COULD_NOT_CHECK if any(each.problem for each in looks) else CLEAN
 
 
-def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Callable[[Look], None]) -> None:
-    """Follow every log and deliver until ``stop`` is set. What ends one task ends all of them, and is raised."""
-    woken = threading.Event()
+def run(
+    monitor: Monitor,
+    *,
+    interval: float,
+    stop: threading.Event,
+    told: Callable[[Look], None],
+    unpublished: Callable[[str], None] = lambda _problem: None,
+) -> None:
+    """Follow every log, deliver and publish until ``stop`` is set. What ends one task ends all of them, and is raised."""
+    woken, verified = threading.Event(), threading.Event()
 
     def follow(follower: Follower) -> None:
         while not stop.is_set():
             told(follower.look())
             woken.set()
+            verified.set()
             stop.wait(interval)
 
     def hand_over() -> None:
@@ -155,14 +181,28 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
             monitor.deliver(stopping=stop.is_set)
             woken.wait(_DELIVERY_SECONDS)
 
-    with ThreadPoolExecutor(len(monitor.followers) + 1, thread_name_prefix="task") as pool:
+    def show() -> None:
+        before = ""
+        while not stop.is_set():
+            verified.wait(_DELIVERY_SECONDS)
+            if not verified.is_set() or stop.is_set():
+                continue
+            verified.clear()
+            problem = monitor.publish()
+            if problem != before:
+                unpublished(problem)
+            before = problem
+
+    with ThreadPoolExecutor(len(monitor.followers) + 2, thread_name_prefix="task") as pool:
         tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers.values()]
         tasks.append(pool.submit(hand_over))
+        tasks.append(pool.submit(show))
         # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
         while not stop.is_set() and not any(each.done() for each in tasks):
             wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
         stop.set()
         woken.set()
+        verified.set()
     for task in tasks:
         task.result()
 
