@@ -15,6 +15,8 @@ from monitor.publish.timeline import draw
 from monitor.publish.writing import Writer
 
 HISTORY_FORMAT = "https://hubledger/published-history/v1"
+_FINDINGS_OF_EACH = 10
+"""Findings on the page of one model; the list of findings has the others."""
 _NEVER = "1970-01-01T00:00:00Z"
 
 
@@ -97,7 +99,8 @@ class Listings:
             path,
             title=name,
             log=self._log,
-            findings=findings,
+            findings=findings[:_FINDINGS_OF_EACH],
+            open=len(findings),
             newest=newest,
             picture=draw(rows),
             count=count,

@@ -10,6 +10,7 @@ from tests.bench.files import files
 from tests.bench.measure import show
 from tests.bench.monitoring import monitoring
 from tests.bench.outbox import outbox
+from tests.bench.publishing import publishing
 from tests.bench.recording import record
 from tests.bench.rekor_v1 import rekor_v1
 from tests.bench.rekor_v2 import rekor_v2
@@ -20,7 +21,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, publishing),
     )
 }
 
