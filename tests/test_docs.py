@@ -23,7 +23,7 @@ import cli.verify
 from ledger import errors
 from ledger.client import result, trust
 from ledger.config import Config
-from monitor.config import LogConfig, MonitorConfig, SinkConfig
+from monitor.config import LogConfig, MonitorConfig, PublishConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
 from tests.conftest import REPOSITORY, missing
 
@@ -264,9 +264,12 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
     text, _ = section(read_reference("settings.md"), "## monitor.toml")
     described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
     settings = {}
-    for prefix, kind in (("", MonitorConfig), ("log.", LogConfig), ("sink.", SinkConfig)):
+    for prefix, kind in (
+        *(("", MonitorConfig), ("log.", LogConfig)),
+        *(("sink.", SinkConfig), ("publish.", PublishConfig)),
+    ):
         for each in fields(kind):
-            if each.name not in ("base", "log", "sink"):
+            if each.name not in ("base", "log", "sink", "publish"):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )
