@@ -1,4 +1,4 @@
-"""`hubledger monitor init|once|run|status|compare|crosscheck|findings|ack|resolve|expect`: watch logs and be told."""
+"""`hubledger monitor init|once|run|status|compare|crosscheck|publish|key|findings|ack|resolve|expect`: watch logs and be told."""
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -99,8 +99,11 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
             monitor.check_beside()
             delivered = monitor.deliver()
             monitor.check_canary()  # whether the one that was just handed over arrived
+            unpublished = monitor.publish()
             new = [each for each in monitor.state.record.findings() if each.number > before]
             code = exit_code(monitor.state, looks)
+            if unpublished and code == 0:
+                code = _COULD_NOT_CHECK
     except LedgerError as error:
         # Whoever calls this from a schedule goes by the code: what stopped it is said, and is neither clean nor a finding.
         show_error(error, as_json=as_json)
@@ -113,6 +116,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
                 "findings": [each.as_json() for each in reversed(new)],
                 "delivered": dict(delivered.taken),
                 "undelivered": problems,
+                **({"unpublished": unpublished} if unpublished else {}),
                 "exitCode": code,
             }
         )
@@ -125,6 +129,8 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
         click.echo(f"… and {plural(more, 'more finding')}: `hubledger monitor findings`")
     for sink, problem in problems.items():
         click.echo(f"Sink {sink} did not take a finding; it is sent again: {printable(problem)}")
+    if unpublished:
+        click.echo(f"Not published in full; it is tried again: {printable(unpublished)}")
     return code
 
 
@@ -183,12 +189,26 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
             found = f", {plural(look.new_findings, 'new finding')}" if look.new_findings else ""
             click.echo(f"{look.log}: verified to {look.size}{found}: {what}")
 
+    def unpublished(problem: str) -> None:
+        if as_json:
+            click.echo(json.dumps({"unpublished": problem}))
+        elif problem:
+            click.echo(f"Not published in full; it is tried again: {printable(problem)}")
+        else:
+            click.echo("Published again")
+
     with (
         catching_up(quiet=as_json) as advance,
         open_monitor(config, stopping=stop.is_set, patient=True, progress=advance) as monitor,
         answering(monitor),
     ):
-        follow(monitor, interval=interval or config.interval, stop=stop, told=told)
+        follow(
+            monitor,
+            interval=interval or config.interval,
+            stop=stop,
+            told=told,
+            unpublished=unpublished,
+        )
 
 
 @command.command()
@@ -349,6 +369,82 @@ def crosscheck(config_file: pathlib.Path, *, as_json: bool) -> int:
         if done.problem:
             click.echo(wrap(printable(done.problem), columns=columns(), first=""))
     return _COULD_NOT_CHECK if done.problem else 1 if done.missing else 0
+
+
+@command.command()
+@_config_option
+@json_option
+def publish(config_file: pathlib.Path, *, as_json: bool) -> int:
+    """Publish what was verified and found, into the folder of the settings. `once` and `run` do it by themselves.
+
+    Exit code 3: of some log not all could be published, because its entries could not be read again.
+    """
+    from ledger.errors import ConfigError
+    from monitor.config import load_config
+    from monitor.publish.publishing import publish as show
+    from monitor.state import State
+
+    config = load_config(config_file)
+    if not config.publish.folder:
+        raise ConfigError("setting publish.folder of the monitor", expected="a folder", actual="nothing")
+    state = State(config.folder, check=False)
+    try:
+        done = show(config, state)
+    finally:
+        state.close()
+    code = _COULD_NOT_CHECK if done.problems else 0
+    if as_json:
+        echo_json(
+            {
+                "folder": str(config.published),
+                "logs": [{"log": log, "size": size} for log, size in done.sizes.items()],
+                "filesWritten": done.files,
+                "problems": dict(done.problems),
+            }
+        )
+        return code
+    click.echo(f"Published  {printable(str(config.published))}")
+    for log, size in done.sizes.items():
+        click.echo(f"Log        {log}, {plural(size, 'entry', 'entries')}")
+    click.echo(f"Written    {plural(done.files, 'file')}")
+    for log, problem in done.problems.items():
+        click.echo(f"Missing    {log}: {printable(problem)}")
+    return code
+
+
+@command.command()
+@click.argument("name", metavar="[NAME]", required=False)
+@_config_option
+@json_option
+def key(config_file: pathlib.Path, name: str | None, *, as_json: bool) -> None:
+    """Make the key that signs statements, under the monitor's NAME; without NAME, show that of the settings."""
+    import secrets
+
+    from ledger.embedded.keys import load_note_key
+    from ledger.errors import ConfigError, UsageError
+    from monitor.config import load_config
+    from monitor.publish.publishing import make_key
+
+    config = load_config(config_file)
+    if not config.publish.key:
+        raise ConfigError("setting publish.key of the monitor", expected="a file", actual="nothing")
+    path = config.base / config.publish.key
+    if name is None:
+        verifier = load_note_key(path).verifier
+    elif path.exists() or path.is_symlink():
+        raise UsageError(
+            f"key {path}",
+            expected="no file yet",
+            actual="a key",
+            next_step="Leave NAME out to see its public half; another key would be another monitor",
+        )
+    else:
+        verifier = make_key(path, name, secrets.token_bytes(32))
+    if as_json:
+        echo_json({"key": str(path), "vkey": verifier.format()})
+        return
+    click.echo(f"Key       {printable(str(path))}, which only you can read")
+    click.echo(f"For trust files: {verifier.format()}")
 
 
 _STATES = ("open", "expected", "acknowledged", "resolved")

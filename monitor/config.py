@@ -11,6 +11,10 @@
     [[sink]]
     name = "pager"
     hooks = "hooks.d"                     # or: webhook = "https://…", secret = "…"; or mail, or notify
+    [publish]
+    folder = "public"
+    key = "monitor.key"
+    url = "https://monitor.example"
 """
 
 import fnmatch
@@ -38,6 +42,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _HOST_PORT = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]):(0|[1-9][0-9]{0,4})")
+_URL = re.compile(r"https?://[!-~]+[^/]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +191,26 @@ class SinkConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishConfig:
+    """The table ``[publish]``: what others may see. Each field's comment is its manual page."""
+
+    # The folder that is published; whatever serves it may show all that is in it. Without it nothing is published.
+    folder: str = ""
+    # The file with the key that signs statements; only its owner may read it. `monitor key` makes it. Without it, none is signed.
+    key: str = ""
+    # The address at which the folder is served, for the links of feeds; without it they are relative.
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.key or self.url) and not self.folder:
+            raise ConfigError("setting publish.folder of the monitor", expected="a folder", actual="nothing")
+        if self.url and not _URL.fullmatch(self.url):
+            raise ConfigError(
+                "setting publish.url of the monitor", expected="http://… or https://…", actual=self.url
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorConfig:
     """The whole file. ``base`` is the folder that paths are relative to. Each field's comment is its manual page."""
 
@@ -201,6 +226,7 @@ class MonitorConfig:
     canary: CanaryConfig | None = None
     crosscheck: CrosscheckConfig | None = None
     watch: tuple[WatchConfig, ...] = ()
+    publish: PublishConfig = PublishConfig()
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -232,8 +258,33 @@ class MonitorConfig:
                     raise ConfigError(
                         f"logs of sink {sink.name}", expected="names of logs of this file", actual=name
                     )
-
+        self._check_published()
         self._check_watch()
+
+    def _check_published(self) -> None:
+        """Whoever serves the folder shows all that is in it: our memory and our keys must be elsewhere."""
+        if not self.publish.folder:
+            return
+        shown = self.published.resolve()
+        secrets = [self.folder, *(self.base / each for each in (self.publish.key, *self._secrets) if each)]
+        for path in secrets:
+            if path.resolve().is_relative_to(shown) or (
+                path == self.folder and shown.is_relative_to(path.resolve())
+            ):
+                raise ConfigError(
+                    "setting publish.folder of the monitor",
+                    expected="a folder apart from the state, keys and secrets",
+                    actual=f"{self.published}, which has to do with {path}",
+                )
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        return tuple(path for each in self.sink for path in (each.secret, each.notify, each.hooks))
+
+    @property
+    def published(self) -> pathlib.Path:
+        """The folder that is published, if one is."""
+        return self.base / self.publish.folder
 
     def _check_watch(self) -> None:
         if len(self.watch) > MAX_RULES:
@@ -349,6 +400,7 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
     watch = tuple(WatchConfig(**_checked(each, _WATCH, "watch.")) for each in top.pop("watch", ()))
     canary, crosscheck = top.pop("canary", None), top.pop("crosscheck", None)
+    publish = PublishConfig(**_checked(top.pop("publish", {}), _PUBLISH, "publish."))
     return MonitorConfig(
         base=path.absolute().parent,
         log=logs,
@@ -358,6 +410,7 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
         crosscheck=None
         if crosscheck is None
         else CrosscheckConfig(**_checked(crosscheck, _CROSSCHECK, "crosscheck.")),
+        publish=publish,
         **top,
     )
 
@@ -383,6 +436,7 @@ _TOP: Mapping[str, Any] = {
     "watch": list,
     "canary": dict,
     "crosscheck": dict,
+    "publish": dict,
 }
 _LOG: Mapping[str, Any] = {
     "name": str,
@@ -395,6 +449,7 @@ _LOG: Mapping[str, Any] = {
     "partial_wait": _NUMBER,
     "revoked_signers": list,
 }
+_PUBLISH: Mapping[str, Any] = {"folder": str, "key": str, "url": str}
 _SINK: Mapping[str, Any] = {
     "name": str,
     "hooks": str,
@@ -442,6 +497,7 @@ _REQUIRED = {
     "watch.": ("name", "sinks"),
     "canary.": ("sink",),
     "crosscheck.": ("log", "list"),
+    "publish.": (),
 }
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ledger.errors import ConfigError, CorruptError
+from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.fetch import Fetch
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
@@ -57,6 +57,7 @@ class Monitor:
     canary: Canary | None
     crosscheck: Crosscheck | None
     clock: Callable[[], float]
+    stopping: Callable[[], bool] = lambda: False
 
     def look(self) -> list[Look]:
         """Look once at every log, several at a time."""
@@ -80,6 +81,21 @@ class Monitor:
         """Send a canary if it is time, and see whether the last one arrived."""
         if self.canary:
             self.canary.look()
+
+    def publish(self) -> str:
+        """Publish, where a folder is set. Returns why it could not be done in full, empty where it was.
+
+        That the published folder is in doubt does not stop the monitor: people are told by other ways too.
+        """
+        if not self.config.publish.folder:
+            return ""
+        from monitor.publish.publishing import publish
+
+        try:
+            done = publish(self.config, self.state, stopping=self.stopping)
+        except LedgerError as error:
+            return error.finding
+        return "; ".join(f"{log}: {problem}" for log, problem in done.problems.items())
 
     def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
@@ -176,6 +192,7 @@ def open_monitor(
                 canary=_canary(config, state, clock),
                 crosscheck=open_crosscheck(config, state, clock=clock) if config.crosscheck else None,
                 clock=clock,
+                stopping=stopping,
             )
         finally:
             state.close()
@@ -193,9 +210,17 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
     return COULD_NOT_CHECK if blind else CLEAN
 
 
-def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Callable[[Look], None]) -> None:
-    """Follow every log and deliver until ``stop`` is set. What ends one task ends all of them, and is raised."""
+def run(
+    monitor: Monitor,
+    *,
+    interval: float,
+    stop: threading.Event,
+    told: Callable[[Look], None],
+    unpublished: Callable[[str], None] = lambda _problem: None,
+) -> None:
+    """Follow every log, deliver and publish until ``stop`` is set. What ends one task ends all of them, and is raised."""
     woken = {name: threading.Event() for name in monitor.sinks}
+    verified = threading.Event()
 
     def wake() -> None:
         for each in woken.values():
@@ -205,6 +230,7 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
         while not stop.is_set():
             told(monitor.look_at(name))
             wake()
+            verified.set()
             stop.wait(interval)
 
     def sing(canary: Canary) -> None:
@@ -233,10 +259,24 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
                 wake()
             stop.wait(every)
 
+    def show() -> None:
+        before = ""
+        while not stop.is_set():
+            verified.wait(_DELIVERY_SECONDS)
+            if not verified.is_set() or stop.is_set():
+                continue
+            verified.clear()
+            problem = monitor.publish()
+            if problem != before:
+                unpublished(problem)
+            before = problem
+
     # Each sink has a task of its own: one that takes its time to fail keeps no other waiting.
-    with ThreadPoolExecutor(len(monitor.followers) + len(woken) + 2, thread_name_prefix="task") as pool:
+    with ThreadPoolExecutor(len(monitor.followers) + len(woken) + 3, thread_name_prefix="task") as pool:
         tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers]
         tasks += [pool.submit(hand_over, each) for each in monitor.config.sink]
+        if monitor.config.publish.folder:
+            tasks.append(pool.submit(show))
         if monitor.canary:
             tasks.append(pool.submit(sing, monitor.canary))
         if monitor.crosscheck and (settings := monitor.config.crosscheck):
@@ -246,6 +286,7 @@ def run(monitor: Monitor, *, interval: float, stop: threading.Event, told: Calla
             wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
         stop.set()
         wake()
+        verified.set()
     for task in tasks:
         task.result()
 

@@ -96,16 +96,21 @@ class Record:
         return parse_stored(row)
 
     def findings(
-        self, *, states: Sequence[str] = (), log: str | None = None, limit: int = 1000
+        self,
+        *,
+        states: Sequence[str] = (),
+        log: str | None = None,
+        kinds: Sequence[str] = (),
+        limit: int = 1000,
     ) -> list[Stored]:
         """Return findings, newest first."""
-        query = f"SELECT {STORED} FROM findings WHERE (? = '' OR instr(?, ' ' || state || ' ')) AND (? IS NULL OR log = ?) "  # noqa: S608  # our own columns
-        wanted = f" {' '.join(states)} " if states else ""
+        query = (
+            f"SELECT {STORED} FROM findings WHERE (? = '' OR instr(?, ' ' || state || ' ')) "  # noqa: S608  # our own columns
+            "AND (? = '' OR instr(?, ' ' || kind || ' ')) AND (? IS NULL OR log = ?) ORDER BY number DESC LIMIT ?"
+        )
+        state, kind = (f" {' '.join(each)} " if each else "" for each in (states, kinds))
         return [
-            parse_stored(row)
-            for row in self._database.rows(
-                f"{query} ORDER BY number DESC LIMIT ?", wanted, wanted, log, log, limit
-            )
+            parse_stored(row) for row in self._database.rows(query, state, state, kind, kind, log, log, limit)
         ]
 
     def newest(self, log: str, kind: str) -> Stored | None:

@@ -270,7 +270,7 @@ class State:
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            standing, before = _parse_standing(text)
+            standing, before = _parse_followed(text)
             known.histories[key] = Followed(head=head, standing=standing, before=before, policy=policy)
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
@@ -368,9 +368,7 @@ class State:
 
 def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str, bytes | None]:
     head, standing = followed.head, followed.standing
-    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
-    if standing.repo is not None:
-        value["repo"] = standing.repo
+    value = _standing_json(standing)
     if followed.before:
         value["before"] = [each.as_json() for each in followed.before]
     text = format_canonical_json(value).decode() if standing != Standing() else ""
@@ -378,7 +376,24 @@ def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str,
     return (sequence, statement, text, followed.policy)
 
 
-def _parse_standing(text: str) -> tuple[Standing, tuple[SignerFacts, ...]]:
+def _standing_json(standing: Standing) -> dict[str, Json]:
+    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
+    if standing.repo is not None:
+        value["repo"] = standing.repo
+    return value
+
+
+def format_standing(standing: Standing) -> str:
+    """Format who stands in a history, for storing."""
+    return format_canonical_json(_standing_json(standing)).decode() if standing != Standing() else ""
+
+
+def parse_standing(text: str) -> Standing:
+    """Parse what ``format_standing`` made."""
+    return _parse_followed(text)[0]
+
+
+def _parse_followed(text: str) -> tuple[Standing, tuple[SignerFacts, ...]]:
     if not text:
         return Standing(), ()
     value = parse_json(text)

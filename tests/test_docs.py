@@ -24,7 +24,7 @@ from ledger import errors
 from ledger.client import result, trust
 from ledger.config import Config
 from monitor.checks import CanaryConfig, CrosscheckConfig
-from monitor.config import LogConfig, MonitorConfig, SinkConfig
+from monitor.config import LogConfig, MonitorConfig, PublishConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
 from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
@@ -279,10 +279,11 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
         "watch.": WatchConfig,
         "canary.": CanaryConfig,
         "crosscheck.": CrosscheckConfig,
+        "publish.": PublishConfig,
     }
     for prefix, kind in tables.items():
         for each in fields(kind):
-            if prefix or each.name not in ("base", "log", "sink", "watch", "canary", "crosscheck"):
+            if prefix or each.name not in ("base", *(name.rstrip(".") for name in tables)):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )

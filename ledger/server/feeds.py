@@ -3,46 +3,15 @@
 Links are relative to the feed: the service does not know by which names it is reached, and does not believe a header.
 """
 
-from dataclasses import dataclass
-from html import escape
-from typing import Any
-
 from ledger.embedded.reading import read_statement_at
 from ledger.embedded.searching import event_facts
-from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.event import VerificationEvent
+from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, format_json
 from ledger.server.histories import Histories
 from ledger.server.messages import Request, Response
 from ledger.server.views import View
 from ledger.server.words import UNSIGNED, UNVERIFIED, standing_of
-
-MAX_ENTRIES = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One event as a reader shows it."""
-
-    leaf_index: int
-    title: str
-    text: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
-    """A feed before it is written down; ``about`` tells feeds of one ledger apart."""
-
-    ledger: str
-    title: str
-    about: str
-    items: tuple[Item, ...]
-
-    @property
-    def id(self) -> str:
-        """An identifier that is the same for ever, wherever the feed is served."""
-        return f"urn:hubledger:{self.ledger}:{self.about}"
 
 
 class Feeds:
@@ -54,12 +23,12 @@ class Feeds:
     def atom(self, request: Request) -> Response:
         """Return the feed as Atom."""
         feed = self._feed(request)
-        return _response(feed, _format_atom(feed), "application/atom+xml; charset=utf-8")
+        return _response(feed, format_atom(feed), "application/atom+xml; charset=utf-8")
 
     def json(self, request: Request) -> Response:
         """Return the feed as JSON Feed."""
         feed = self._feed(request)
-        return _response(feed, _format_json(feed), "application/feed+json")
+        return _response(feed, format_json(feed), "application/feed+json")
 
     def _feed(self, request: Request) -> Feed:
         if "model" in request.wanted:
@@ -94,6 +63,7 @@ class Feeds:
             items.append(
                 Item(
                     leaf_index=row.leaf_index,
+                    link=_link(row.leaf_index),
                     title=f"{event.model.name} {event.model.revision}: {standing}",
                     text=row.change or str(standing),
                     at=event.common.recorded_at,
@@ -117,6 +87,7 @@ class Feeds:
         text = "Signer changed: " + standing if facts["decision"] == "challenged" else standing
         return Item(
             leaf_index=leaf_index,
+            link=_link(leaf_index),
             title=f"{facts['name']} {facts['revision']}: {standing}",
             text=text,
             at=facts["recordedAt"],
@@ -126,7 +97,13 @@ class Feeds:
         statement = read_statement_at(self._view.ledger, leaf_index, size)
         kind = statement.predicate_type.removeprefix("https://hubledger/")
         at = statement.common.recorded_at if statement.common is not None else "1970-01-01T00:00:00Z"
-        return Item(leaf_index=leaf_index, title=f"Leaf {leaf_index}: {kind}", text=kind, at=at)
+        return Item(
+            leaf_index=leaf_index,
+            link=_link(leaf_index),
+            title=f"Leaf {leaf_index}: {kind}",
+            text=kind,
+            at=at,
+        )
 
 
 def _response(feed: Feed, body: bytes, content_type: str) -> Response:
@@ -134,40 +111,5 @@ def _response(feed: Feed, body: bytes, content_type: str) -> Response:
     return Response(body=body, content_type=content_type, etag=f"{len(feed.items)}-{newest}", weak=True)
 
 
-def _format_json(feed: Feed) -> bytes:
-    value: dict[str, Any] = {
-        "version": "https://jsonfeed.org/version/1.1",
-        "title": feed.title,
-        "items": [
-            {
-                "id": f"{feed.id}:{item.leaf_index}",
-                "url": f"/v1/entries/{item.leaf_index}",
-                "title": item.title,
-                "content_text": item.text,
-                "date_published": item.at,
-            }
-            for item in feed.items
-        ],
-    }
-    return format_canonical_json(value)
-
-
-def _format_atom(feed: Feed) -> bytes:
-    updated = feed.items[0].at if feed.items else "1970-01-01T00:00:00Z"
-    parts = [
-        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">',
-        f"<id>{_xml(feed.id)}</id><title>{_xml(feed.title)}</title><updated>{updated}</updated>",
-        f"<author><name>{_xml(feed.ledger)}</name></author>",
-    ]
-    parts += [
-        f"<entry><id>{_xml(f'{feed.id}:{item.leaf_index}')}</id><title>{_xml(item.title)}</title>"
-        f'<updated>{item.at}</updated><link rel="alternate" href="/v1/entries/{item.leaf_index}"/>'
-        f'<content type="text">{_xml(item.text)}</content></entry>'
-        for item in feed.items
-    ]
-    return "\n".join([*parts, "</feed>\n"]).encode("utf-8", "replace")
-
-
-def _xml(text: str) -> str:
-    """Escape for XML 1.0, which has no way to write most control characters."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), quote=True)
+def _link(leaf_index: int) -> str:
+    return f"/v1/entries/{leaf_index}"

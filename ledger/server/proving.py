@@ -1,6 +1,5 @@
 """Proofs and receipts for all who waited for one checkpoint, made together: they share most hashes of the tree."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.client.proof_extra import ProofExtra, format_extra
@@ -8,30 +7,9 @@ from ledger.encoding import format_canonical_json
 from ledger.log.published import PublishedLog
 from ledger.recorder import Receipt
 from ledger.tlog.checkpoint import VerifiedCheckpoint
-from ledger.tlog.merkle import NodeReader, node_hash, prove_inclusion
+from ledger.tlog.merkle import prove_inclusion
 from ledger.tlog.proof import TlogProof, format_proof
-from ledger.tlog.tiles import TILE_HEIGHT, TileReader
-
-
-class _Nodes:
-    """A reader of nodes that computes each one once; those on the edge of a tile are read."""
-
-    def __init__(self, read: NodeReader) -> None:
-        self._read = read
-        self._known: dict[tuple[int, int], bytes] = {}
-
-    def __call__(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
-        return [self._node(level, index) for level, index in nodes]
-
-    def _node(self, level: int, index: int) -> bytes:
-        if (known := self._known.get((level, index))) is not None:
-            return known
-        if level % TILE_HEIGHT:
-            value = node_hash(self._node(level - 1, 2 * index), self._node(level - 1, 2 * index + 1))
-        else:
-            (value,) = self._read([(level, index)])
-        self._known[level, index] = value
-        return value
+from ledger.tlog.tiles import CachedNodes, TileReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +28,7 @@ class Prover:
     def __init__(self, log: PublishedLog, checkpoint: VerifiedCheckpoint) -> None:
         self.size = checkpoint.checkpoint.size
         self._note = checkpoint.note
-        self._nodes = _Nodes(TileReader(log.tile, self.size))
+        self._nodes = CachedNodes(TileReader(log.tile, self.size))
         self._note_json = format_canonical_json(checkpoint.note.decode())
 
     def included(self, receipt: Receipt | Submitted) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ledger.encoding import parse_decimal
 from ledger.errors import LimitError, MalformedError
-from ledger.tlog.merkle import HASH_BYTES, root_of
+from ledger.tlog.merkle import HASH_BYTES, NodeReader, node_hash, root_of
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 256
@@ -214,3 +214,25 @@ class TileReader:
                 )
             self._tiles[key] = hashes
         return self._tiles[key]
+
+
+class CachedNodes:
+    """A reader of nodes that computes each one once; those on the edge of a tile are read."""
+
+    def __init__(self, read: NodeReader) -> None:
+        self._read = read
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def __call__(self, nodes: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the hashes of complete subtrees."""
+        return [self._node(level, index) for level, index in nodes]
+
+    def _node(self, level: int, index: int) -> bytes:
+        if (known := self._known.get((level, index))) is not None:
+            return known
+        if level % TILE_HEIGHT:
+            value = node_hash(self._node(level - 1, 2 * index), self._node(level - 1, 2 * index + 1))
+        else:
+            (value,) = self._read([(level, index)])
+        self._known[level, index] = value
+        return value

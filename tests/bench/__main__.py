@@ -11,6 +11,7 @@ from tests.bench.growth import growth
 from tests.bench.measure import show
 from tests.bench.monitoring import monitoring
 from tests.bench.outbox import outbox
+from tests.bench.publishing import publishing
 from tests.bench.recording import record
 from tests.bench.rekor_v1 import rekor_v1
 from tests.bench.rekor_v2 import rekor_v2
@@ -21,7 +22,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, growth),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, publishing, growth),
     )
 }
 

@@ -1,0 +1,59 @@
+"""What lies where in a published folder (docs/reference/published.md).
+
+No name that a stranger chose becomes the name of a file: a history lies under the SHA-256 of its key, a signer under the
+digest of the identity, a proof under its leaf index. So no name leaves the folder, none is too long for a file system, and
+two that differ in case alone stay two. Whoever knows a model's name finds its files without asking for a list.
+"""
+
+import hashlib
+
+OWNER = ".publication"
+"""Which store the folder belongs to; of no use to readers."""
+INDEX = "index.json"
+PAGE = "index.html"
+STYLE = "style.css"
+FINDINGS = "findings"
+EVIDENCE = "evidence"
+CHUNK = 128
+"""Events of one page; older ones of a model lie in pages of their own that are not written again."""
+
+
+def of_log(log: str, rest: str = "") -> str:
+    """Return the folder of a log, or what lies there. The name of a log is of the settings: letters, digits, hyphens."""
+    return f"{log}/{rest}"
+
+
+def of_model(log: str, name: str, rest: str = PAGE) -> str:
+    """Return what lies in the folder of a model, by its recorded name."""
+    digest = hashlib.sha256(f"name:{name}".encode()).hexdigest()
+    return of_log(log, f"models/{digest[:2]}/{digest[2:4]}/{digest}/{rest}")
+
+
+def of_signer(log: str, identity: str, form: str) -> str:
+    """Return the feed of a signer, by the hex digest of the canonical identity."""
+    return of_log(log, f"signers/{identity[:2]}/{identity[2:4]}/{identity}.{form}")
+
+
+def of_proof(log: str, leaf_index: int) -> str:
+    """Return the proof of an entry: at most a thousand files in each folder."""
+    return of_log(log, f"proofs/{_thousands(leaf_index)}/{leaf_index}.tlog-proof")
+
+
+def of_events(log: str, page: int) -> str:
+    """Return the page of the entries from ``page * CHUNK`` on."""
+    return of_log(log, f"events/{_thousands(page)}/{page}.html")
+
+
+def of_names(log: str, prefix: str) -> str:
+    """Return the page of the names that begin with ``prefix``."""
+    digest = hashlib.sha256(prefix.encode()).hexdigest()
+    return of_log(log, f"names/{digest[:2]}/{digest}.html")
+
+
+def root_of(path: str) -> str:
+    """Return the relative address of the whole folder, seen from one of its files."""
+    return "../" * path.count("/")
+
+
+def _thousands(number: int) -> str:
+    return f"{number // 1_000_000_000:03d}/{number // 1_000_000 % 1000:03d}/{number // 1000 % 1000:03d}"

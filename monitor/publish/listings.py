@@ -1,0 +1,216 @@
+"""Writes what is due of one log: models, signers, entries and names, each as files for people and for programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.encoding import format_canonical_json
+from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, format_json
+from monitor.publish import layout
+from monitor.publish.layout import CHUNK
+from monitor.publish.names import name_pages
+from monitor.publish.pages import Pages
+from monitor.publish.store import ALL, EVENTS, MODEL, NAME, SIGNER, Store
+from monitor.publish.timeline import draw
+from monitor.publish.writing import Writer
+
+HISTORY_FORMAT = "https://hubledger/published-history/v1"
+_FINDINGS_OF_EACH = 10
+"""Findings on the page of one model; the list of findings has the others."""
+_NEVER = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFacts:
+    """What pages say about a log. ``checked_at`` is in POSIX seconds; ``root`` base64."""
+
+    name: str
+    origin: str
+    ledger: str
+    first: int
+    size: int
+    root: str
+    checked_at: int | None
+    open: int
+    models: int
+    statement: bool
+
+
+class Listings:
+    """Writes the files of one log. ``findings`` are those that are open, by recorded name of the model."""
+
+    def __init__(
+        self,
+        log: LogFacts,
+        *,
+        store: Store,
+        writer: Writer,
+        pages: Pages,
+        url: str,
+        findings: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> None:
+        self._log, self._store, self._writer, self._pages, self._url = log, store, writer, pages, url
+        self._findings = findings
+        self._again = bool(list(store.due(log.name, ALL)))
+
+    def write(self) -> None:
+        """Write everything that is due."""
+        log, store = self._log.name, self._store
+        for name in store.due(log, MODEL):
+            self._model(name)
+        for signer in store.due(log, SIGNER):
+            self._signer(signer)
+        for page in store.due(log, EVENTS):
+            self._events(int(page))
+        new = sorted(store.due(log, NAME))
+        if new or not self._exists(""):
+            self._names(new)
+        newest = store.entries(log, max(0, self._log.size - MAX_ENTRIES), self._log.size)[::-1]
+        path = layout.of_log(log, "feed")
+        self._feed(path, f"Events of {self._log.origin}", "all", newest)
+
+    # Models
+
+    def _model(self, name: str) -> None:
+        log, path = self._log.name, layout.of_model(self._log.name, name)
+        count = self._store.count(log, name)
+        archived = max(0, (count - 1) // CHUNK - 1)
+        for chunk in range(archived):
+            self._older(name, chunk)
+        rows = self._store.history(log, name, archived * CHUNK, count)
+        newest = next((each for each in rows[::-1] if _speaks(each)), None)
+        findings = self._findings.get(name, ())
+        facts: dict[str, Any] = {
+            "format": HISTORY_FORMAT,
+            "log": log,
+            "ledger": self._log.ledger,
+            "name": name,
+            "entries": count,
+            "first": archived * CHUNK,
+            "rows": [self._linked(each) for each in rows],
+            "changes": [each["leafIndex"] for each in rows if "change" in each],
+            "openFindings": [each["number"] for each in findings],
+        }
+        if archived:
+            facts["older"] = f"history-{archived - 1}.json"
+        self._put(layout.of_model(log, name, "history.json"), format_canonical_json(facts))
+        page = self._pages.render(
+            "model.html",
+            path,
+            title=name,
+            log=self._log,
+            findings=findings[:_FINDINGS_OF_EACH],
+            open=len(findings),
+            newest=newest,
+            picture=draw(rows),
+            count=count,
+            rows=rows[::-1],
+            older=archived - 1 if archived else None,
+        )
+        self._put(path, page)
+        self._feed(
+            layout.of_model(log, name, "feed"),
+            f"Signatures of {name}",
+            f"model:{name}",
+            rows[::-1][:MAX_ENTRIES],
+        )
+        latest = self._writer.read(layout.of_proof(log, rows[-1]["leafIndex"]))
+        self._put(layout.of_model(log, name, "latest.tlog-proof"), latest)
+
+    def _older(self, name: str, chunk: int) -> None:
+        """Write a page of old entries, which never change, once."""
+        log = self._log.name
+        path = layout.of_model(log, name, f"history-{chunk}.html")
+        data = layout.of_model(log, name, f"history-{chunk}.json")
+        if not self._again and self._writer.has(path) and self._writer.has(data):
+            return
+        rows = self._store.history(log, name, chunk * CHUNK, (chunk + 1) * CHUNK)
+        facts: dict[str, Any] = {
+            "format": HISTORY_FORMAT,
+            "log": log,
+            "ledger": self._log.ledger,
+            "name": name,
+            "first": chunk * CHUNK,
+            "rows": [self._linked(each) for each in rows],
+            "changes": [each["leafIndex"] for each in rows if "change" in each],
+        }
+        if chunk:
+            facts["older"] = f"history-{chunk - 1}.json"
+        self._put(data, format_canonical_json(facts))
+        page = self._pages.render(
+            "older.html",
+            path,
+            title=name,
+            log=self._log,
+            picture=draw(rows),
+            rows=rows[::-1],
+            older=chunk - 1 if chunk else None,
+        )
+        self._put(path, page)
+
+    def _linked(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        return {**row, "proof": layout.of_proof(self._log.name, row["leafIndex"])}
+
+    # Signers, entries, names
+
+    def _signer(self, signer: str) -> None:
+        shown, rows = self._store.newest_by(self._log.name, signer, limit=MAX_ENTRIES)
+        path = layout.of_signer(self._log.name, signer, "")[:-1]
+        self._feed(path, f"Signed by {shown}", f"signer:{signer}", rows)
+
+    def _events(self, page: int) -> None:
+        log, path = self._log.name, layout.of_events(self._log.name, page)
+        rows = self._store.entries(log, page * CHUNK, (page + 1) * CHUNK)
+        body = self._pages.render(
+            "events.html",
+            path,
+            title=f"Entries {page * CHUNK} to {(page + 1) * CHUNK - 1}",
+            log=self._log,
+            rows=rows[::-1],
+            newer=page + 1 if (page + 1) * CHUNK < self._log.size else None,
+            older=page - 1 if page * CHUNK > self._log.first else None,
+        )
+        self._put(path, body)
+
+    def _names(self, new: Sequence[str]) -> None:
+        log = self._log.name
+        for page in name_pages(self._store, log, new, exists=self._exists):
+            path = layout.of_names(log, page.prefix)
+            title = f"Models that begin with {page.prefix}" if page.prefix else "All models"
+            self._put(path, self._pages.render("names.html", path, title=title, log=self._log, page=page))
+
+    def _exists(self, prefix: str) -> bool:
+        return self._writer.has(layout.of_names(self._log.name, prefix))
+
+    # Feeds
+
+    def _feed(self, path: str, title: str, about: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        base = f"{self._url}/" if self._url else layout.root_of(path)
+        feed = Feed(
+            ledger=self._log.ledger,
+            title=title,
+            about=about,
+            items=tuple(_item(self._log.name, base, each) for each in rows),
+        )
+        self._put(f"{path}.atom", format_atom(feed))
+        self._put(f"{path}.json", format_json(feed))
+
+    def _put(self, path: str, data: bytes) -> None:
+        self._writer.put(path, data)
+
+
+def _speaks(row: Mapping[str, Any]) -> bool:
+    return "word" in row and "proposal" not in row and "observer" not in row
+
+
+def _item(log: str, base: str, row: Mapping[str, Any]) -> Item:
+    leaf, standing = row["leafIndex"], str(row["standing"])
+    about = f"{row['name']} {row['revision']}" if "name" in row else f"Entry {leaf}"
+    at = layout.of_model(log, row["name"]) if "name" in row else layout.of_events(log, leaf // CHUNK)
+    return Item(
+        leaf_index=leaf,
+        link=f"{base}{at}#leaf-{leaf}",
+        title=f"{about}: {standing}",
+        text=str(row.get("change", standing)),
+        at=str(row.get("recordedAt", _NEVER)),
+    )
