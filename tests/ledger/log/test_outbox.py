@@ -741,6 +741,9 @@ def test_one_place_belongs_to_one_event(scene):
         "UPDATE receipts SET log_entry = (SELECT log_entry FROM receipts WHERE number = 1)",
         "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
         "UPDATE receipts SET shard = 1",
+        """UPDATE receipts SET log_entry = CAST(replace(log_entry, '"treeSize":"', '"treeSize":"1') AS BLOB)""",
+        "UPDATE receipts SET log_entry = CAST(' ' || log_entry AS BLOB)",
+        """UPDATE receipts SET log_entry = CAST('{"a":1,' || substr(log_entry, 2) AS BLOB)""",
         "UPDATE receipts SET timestamps = CAST('[7]' AS BLOB)",
         "UPDATE receipts SET timestamps = CAST('[\"QUJD\"]' AS BLOB)",
     ],
@@ -751,6 +754,24 @@ def test_a_receipt_on_the_disk_is_not_believed(scene, statement):
     scene.store._connection.execute(statement)
     with pytest.raises(CorruptError):
         scene.places()
+
+
+def test_a_failed_attempt_is_told_in_lines_that_a_terminal_holds(scene, caplog):
+    scene.shards[0].down = True
+    scene.record(1)
+    with scene.dispatching():
+        until_true(lambda: scene.outbox.pending([0])[0].attempts)
+    (first, *_) = (each.getMessage() for each in caplog.records)
+    lines = first.splitlines()
+    assert lines[:2] == [
+        "number 0 is not logged yet: SourceError",
+        "  shard0.example: expected an answer, got no connection",
+    ]
+    assert lines[2].startswith("  It is tried again in 1 s")
+    assert max(map(len, lines)) <= 80
+    scene.shards[0].down, scene.shards[0].refuses = False, lambda _: True
+    scene.drain()
+    assert "`outbox retry` or `outbox drop`" in " ".join(caplog.records[-1].getMessage().split())
 
 
 def test_what_was_not_accepted_has_no_fate(scene):
