@@ -495,6 +495,24 @@ def test_what_may_be_in_a_shard_that_does_not_answer_is_not_submitted_to_another
         assert scene.places() == [[(0, 0)], [(1, 0)]]
 
 
+def test_a_shard_is_told_which_entries_it_may_have_already(tmp_path):
+    """As Rekor v1 needs to know, which may have gone on with another tree; also after a restart."""
+    scene = Scene(tmp_path)
+    with scene.stack:
+        scene.open()
+        (shard,) = scene.shards
+        shard.loses = 2
+        scene.record(2)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: all(each.attempts for each in scene.outbox.pending(range(2)).values()))
+        assert shard.again == 0
+        scene.reopen()
+        scene.outbox.retry(None)
+        scene.record(1, start=2)
+        scene.drain()
+        assert (shard.again, len(shard.bodies)) == (2, 3)
+
+
 def test_what_was_never_tried_is_looked_for_nowhere(tmp_path):
     scene, old, new = two_shards(tmp_path)
     with scene.stack:
