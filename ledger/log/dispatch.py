@@ -350,7 +350,12 @@ class _Shards:
                 noted = shard.order
             try:
                 return await log.submit(signed, again=shard.order in taken.tried)
-            except FrozenError as error:
+            except (FrozenError, RejectedError) as error:
+                # The shard's own word that it did not take this try. An earlier one, without an answer, stays noted.
+                if shard.order not in taken.tried:
+                    await asyncio.to_thread(outbox.forget_try, taken.number, shard.order)
+                if isinstance(error, RejectedError):
+                    raise
                 # What is under way there is waited for as it is; what comes now goes to the next one.
                 self._frozen.add(shard.order)
                 _logger.warning("%s; going on in another shard", error.finding)

@@ -470,8 +470,30 @@ def test_a_try_is_noted_before_the_first_byte_leaves(tmp_path):
         new.frozen = True
         scene.record(1)
         scene.drain()
-        assert noted == [{1}, {0, 1}]
+        assert noted == [{1}, {0}], "what a shard says that it did not take need not be looked for there"
         assert scene.places() == [[(0, 0)]]
+
+
+@pytest.mark.parametrize("how", ["frozen", "refuses"])
+def test_what_a_shard_did_not_take_is_not_looked_for_there(tmp_path, how):
+    """Its read address may be gone with it, and nobody is to wait for that."""
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        old.unreadable = True
+        if how == "frozen":
+            old.frozen = True
+        else:
+            old.refuses = lambda _: True
+        scene.record(1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        assert scene.store.tries([0]) == {0: frozenset()}
+        opened(new)
+        scene.outbox.retry(None)
+        scene.drain()
+        assert scene.places() == [[(1, 0)]]
+        assert old.looked == 0
 
 
 def test_what_may_be_in_a_shard_that_does_not_answer_is_not_submitted_to_another(tmp_path):
