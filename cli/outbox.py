@@ -10,6 +10,11 @@ from cli.output import echo_json, json_option, printable
 from cli.progress import progress_bar
 from ledger.embedded.wording import plural
 
+_BY_ID = click.option(
+    "--by-id",
+    is_flag=True,
+    help="EVENT is an event id, also where it is all digits; else digits are a number.",
+)
 _DIRECTORY = click.argument("directory", type=click.Path(path_type=pathlib.Path))
 
 
@@ -76,9 +81,16 @@ def _span(seconds: int) -> str:
 @click.option(
     "--seconds", type=click.FloatRange(min=0), default=600.0, show_default=True, help="How long to go on."
 )
+@_BY_ID
 @json_option
 def retry(
-    directory: pathlib.Path, events: tuple[str, ...], seconds: float, *, every: bool, as_json: bool
+    directory: pathlib.Path,
+    events: tuple[str, ...],
+    seconds: float,
+    *,
+    every: bool,
+    by_id: bool,
+    as_json: bool,
 ) -> int:
     """Submit what is pending in DIRECTORY, at once, until it is logged or the time is up.
 
@@ -91,7 +103,7 @@ def retry(
     if every and events:
         raise UsageError("what to retry", expected="EVENTs or --all", actual="both")
     with progress_bar("logged", quiet=as_json) as advance:
-        facts = retry_outbox(directory, events, seconds=seconds, progress=advance)
+        facts = retry_outbox(directory, events, seconds=seconds, progress=advance, by_id=by_id)
     if as_json:
         echo_json(facts)
     else:
@@ -109,8 +121,9 @@ def retry(
 @click.option(
     "--reason", required=True, help='Why, as a code such as "log-refuses-it". It is kept and shown.'
 )
+@_BY_ID
 @json_option
-def drop(directory: pathlib.Path, event: str, reason: str, *, as_json: bool) -> None:
+def drop(directory: pathlib.Path, event: str, reason: str, *, by_id: bool, as_json: bool) -> None:
     """Give up EVENT (a number or event id) of DIRECTORY for good: it is not submitted any more.
 
     Its statement stays in its histories and is still served, and later ones follow it: whoever reads them sees that it
@@ -118,7 +131,7 @@ def drop(directory: pathlib.Path, event: str, reason: str, *, as_json: bool) -> 
     """
     from ledger.embedded.submitting import drop_event
 
-    facts = drop_event(directory, event, reason=reason)
+    facts = drop_event(directory, event, reason=reason, by_id=by_id)
     if as_json:
         echo_json(facts)
     else:

@@ -25,9 +25,18 @@ from cli.output import echo_json, json_option, printable
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
     help="Where to write the .tlog-proof; in Rekor a Sigstore bundle, unless called ….tlog-proof.",
 )
+@click.option(
+    "--by-id", is_flag=True, help="EVENT-ID is meant, also where it is all digits; else digits are an INDEX."
+)
 @json_option
 def command(
-    directory: pathlib.Path, event: str, since: pathlib.Path | None, output: pathlib.Path, *, as_json: bool
+    directory: pathlib.Path,
+    event: str,
+    since: pathlib.Path | None,
+    output: pathlib.Path,
+    *,
+    by_id: bool,
+    as_json: bool,
 ) -> None:
     """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside.
 
@@ -35,7 +44,7 @@ def command(
     """
     from ledger.embedded.reading import write_proof
 
-    facts = write_proof(directory, event, since=since, output=output)
+    facts = write_proof(directory, event, since=since, output=output, by_id=by_id)
     if as_json:
         echo_json(facts)
         return

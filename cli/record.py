@@ -167,6 +167,12 @@ def _lines(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from _places(receipt)
 
 
+_LATER = {
+    "dropped": "it was given up, and is not submitted any more; a new look at the model is another event",
+    "refused": "`hubledger outbox status` has the words of the log; then `hubledger outbox retry`, or `drop`",
+}
+
+
 def _places(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say where the event is: its leaf, or that it is accepted and has none yet."""
     tree = receipt.get("checkpoint", {})
@@ -182,4 +188,4 @@ def _places(receipt: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield words.get(receipt["state"], receipt["state"]).capitalize(), f"number {receipt['number']}"
     if "lastError" in receipt:
         yield "Last error", f"{receipt['lastError']['error']}: {receipt['lastError']['message']}"
-    yield "Later", "record it again, or run `hubledger outbox retry`"
+    yield "Later", _LATER.get(receipt["state"], "record it again, or run `hubledger outbox retry`")

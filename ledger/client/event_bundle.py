@@ -134,7 +134,7 @@ def _report(placed: _Placed, state: State) -> None:
 
 
 def _keys(shards: Sequence[TrustedLog]) -> LogKeys:
-    return LogKeys({each.log_id: _load(each) for each in shards})
+    return LogKeys({each.log_id: _load(each) for each in shards if each.keys})
 
 
 def _load(shard: TrustedLog) -> object:
@@ -145,4 +145,4 @@ def _load(shard: TrustedLog) -> object:
 
 
 def _always(shards: Sequence[TrustedLog]) -> dict[bytes, Span]:
-    return {each.log_id: Span() for each in shards}
+    return {each.log_id: Span() for each in shards if each.keys}

@@ -83,7 +83,10 @@ def _place(shard: int, leaf_index: int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedLog:
-    """A log, or one shard of Rekor: the origin of its checkpoints, and the keys that sign them."""
+    """A log, or one shard of Rekor: the origin of its checkpoints, and the keys that sign them.
+
+    A shard without keys only holds its place among the others: nothing that is said to be from it verifies.
+    """
 
     origin: str
     keys: tuple[VerifierKey, ...]
@@ -91,6 +94,8 @@ class TrustedLog:
     @property
     def log_id(self) -> bytes:
         """What Sigstore calls a shard: SHA-256 of name, type and key, or of the SubjectPublicKeyInfo for ECDSA."""
+        if not self.keys:
+            return b""  # which is the id of no log
         key = self.keys[0]
         if key.kind is KeyType.ECDSA:
             return hashlib.sha256(key.public_key).digest()
@@ -229,7 +234,7 @@ class TrustFile:
         origin = parse_note(note).text.partition(b"\n")[0].decode()
         for wanted in (origin, origin.partition(TREE_ID)[0]):
             for order, each in enumerate(self.shards):
-                if each.origin == wanted:
+                if each.origin == wanted and each.keys:
                     return order, TrustedLog(origin=origin, keys=each.keys)
         raise SignatureError(
             "origin of the checkpoint", expected=", ".join(each.origin for each in self.shards), actual=origin
@@ -375,8 +380,11 @@ def _shard(table: Any) -> TrustedLog:
             key = VerifierKey.parse(vkey)
         case None, str(spki):
             key = shard_key(table["origin"], parse_base64(spki, what="spki of a shard", max_bytes=1024))
+        case None, None:
+            # A log whose key nobody here can read: positions count it, as in the trusted root that it comes from.
+            return TrustedLog(origin=table["origin"], keys=())
         case _:
-            raise ConfigError("key of a shard", expected="vkey or spki", actual="both, or neither")
+            raise ConfigError("key of a shard", expected="vkey or spki", actual="both")
     if key.kind not in (KeyType.ED25519, KeyType.ECDSA):
         raise ConfigError("key of a shard", expected="an Ed25519 or ECDSA key", actual=key.kind.name)
     return TrustedLog(origin=table["origin"], keys=(key,))
@@ -482,12 +490,8 @@ def _format_log(trust: TrustFile) -> list[str]:
         ]
     lines = ["[log]", 'kind = "rekor"']
     for each in trust.shards:
-        lines += [
-            "",
-            "[[log.shard]]",
-            f'origin = "{_escape(each.origin)}"',
-            f'vkey = "{_escape(each.keys[0].format())}"',
-        ]
+        lines += ["", "[[log.shard]]", f'origin = "{_escape(each.origin)}"']
+        lines += [f'vkey = "{_escape(key.format())}"' for key in each.keys[:1]]
     return lines
 
 

@@ -230,7 +230,9 @@ def _build_in_rekor(
     spki = _make_hub_key(root, config, signer)
     config = replace(config, rekor=rekor.copy_files(root))
     write_file_durably(root / FILE_NAME, format_config(config), mode=0o644)
-    trust = remote.first_trust(config, remote.load_rekor(config, root), spki)
+    with rekor.naming_files(root):
+        instance = remote.load_rekor(config, root)
+    trust = remote.first_trust(config, instance, spki)
     write_file_durably(layout.trust, format_trust(trust), mode=0o644)
     Evidence(_evidence_objects(layout, config)).put([tofu.POLICY_DOCUMENT])
     OutboxStore.create(layout.outbox).close()
@@ -492,7 +494,13 @@ def describe(directory: pathlib.Path) -> dict[str, Any]:
     if ledger.accepted is not None:
         facts |= {
             "log": ledger.config.log,
-            "shards": [{"origin": each.origin, "key": each.keys[0].format()} for each in ledger.trust.shards],
+            "shards": [
+                {
+                    "origin": each.origin,
+                    "key": each.keys[0].format() if each.keys else "none that can be used",
+                }
+                for each in ledger.trust.shards
+            ],
         }
     else:
         witnesses = ledger.trust.policy.witnesses

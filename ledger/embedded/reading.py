@@ -197,14 +197,21 @@ def _names(signers: Sequence[Identity]) -> str:
 
 
 def write_proof(
-    directory: pathlib.Path, event: str, *, since: pathlib.Path | None, output: pathlib.Path
+    directory: pathlib.Path,
+    event: str,
+    *,
+    since: pathlib.Path | None,
+    output: pathlib.Path,
+    by_id: bool = False,
 ) -> dict[str, Any]:
-    """Write the proof of a leaf index or event id. Raises NotFoundError, and what an unsound log raises."""
+    """Write the proof of a leaf index or event id (``by_id``: never an index). Raises NotFoundError, and what an unsound log raises."""
     ledger = open_for_reading(directory)
     if ledger.accepted is not None:
-        return _write_rekor_proof(ledger, ledger.accepted, event, since=since, output=output)
+        number = find_leaf(ledger, event, by_id=by_id)
+        kind = ledger.config.log
+        return _write_rekor_proof(ledger.accepted, number, kind=kind, since=since, output=output)
     tree = ledger.log.checkpoint().checkpoint
-    leaf_index = find_leaf(ledger, event)
+    leaf_index = find_leaf(ledger, event, by_id=by_id)
     if leaf_index >= tree.size:
         raise NotFoundError(
             f"leaf {leaf_index}", expected=f"a leaf below {tree.size}", actual="one that is not published"
@@ -226,10 +233,10 @@ def write_proof(
 
 
 def _write_rekor_proof(
-    ledger: ReadLedger,
     accepted: "AcceptedLog",
-    event: str,
+    number: int,
     *,
+    kind: str,
     since: pathlib.Path | None,
     output: pathlib.Path,
 ) -> dict[str, Any]:
@@ -239,17 +246,20 @@ def _write_rekor_proof(
         raise UsageError(
             "--since",
             expected="a ledger with a log of its own",
-            actual=f"one in Rekor ({ledger.config.log})",
+            actual=f"one in Rekor ({kind})",
             next_step="Leave it out: a proof from Rekor links to no checkpoint that you keep",
         )
-    fate = accepted.fate(find_leaf(ledger, event))
+    fate = accepted.fate(number)
     write_file_durably(output.absolute(), format_logged(fate, accepted.prover, name=output.name), mode=0o644)
     return fate_facts(fate) | {"output": str(output)}
 
 
-def find_leaf(ledger: ReadLedger, event: str) -> int:
-    """Return the leaf index (in Rekor: the number) that digits are, or an event id stands for. Raises NotFoundError."""
-    if event.isascii() and event.isdigit():
+def find_leaf(ledger: ReadLedger, event: str, *, by_id: bool = False) -> int:
+    """Return the leaf index (in Rekor: the number) that digits are, or an event id stands for.
+
+    ``by_id``: it is an event id, also where it is all digits. Raises NotFoundError.
+    """
+    if not by_id and event.isascii() and event.isdigit():
         return parse_decimal(event, what="leaf index" if ledger.accepted is None else "number")
     index = Index(Layout(root=ledger.layout.root).index, read_only=True)
     try:
@@ -259,7 +269,7 @@ def find_leaf(ledger: ReadLedger, event: str) -> int:
     if not found:
         raise NotFoundError(
             f"event {event}",
-            expected="a recorded event id or a leaf index",
+            expected="a recorded event id" if by_id else "a recorded event id or a leaf index",
             actual="none such",
             next_step="`hubledger history` shows leaf indices, and with --json event ids",
         )

@@ -22,7 +22,7 @@ from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
 from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
-from ledger.errors import ConfigError, NotFoundError, RestoredError, SourceError, UsageError
+from ledger.errors import ConfigError, LedgerError, NotFoundError, RestoredError, SourceError, UsageError
 from ledger.index import Index
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.fetch import fetch_from_url
@@ -61,22 +61,37 @@ class RekorSource:
     signing_config: pathlib.Path | None = None
     read_url: str = ""
 
+    @property
+    def _files(self) -> dict[str, pathlib.Path]:
+        """The files that were given, by where they are kept in a ledger's directory."""
+        given = {
+            "trust_config": self.trust_config,
+            "trusted_root": self.trusted_root,
+            "signing_config": self.signing_config,
+        }
+        return {
+            f"{TRUST_FOLDER}/{name.replace('_', '-')}.json": path
+            for name, path in given.items()
+            if path is not None
+        }
+
+    @contextlib.contextmanager
+    def naming_files(self, root: pathlib.Path) -> Iterator[None]:
+        """Name what is wrong in a copied file by the path that was given: nobody knows the copy, and it goes away."""
+        try:
+            yield
+        except LedgerError as error:
+            for target, path in self._files.items():
+                error.what = error.what.replace(str(root / target), str(path))
+            raise
+
     def copy_files(self, root: pathlib.Path) -> RekorConfig:
         """Copy the files into a ledger's directory; returns the settings that name them there.
 
         Raises:
             NotFoundError, LimitError: a file that cannot be read. ConfigError: a combination that names no instance.
         """
-        files = {
-            "trust_config": self.trust_config,
-            "trusted_root": self.trusted_root,
-            "signing_config": self.signing_config,
-        }
-        copied = {
-            name: f"{TRUST_FOLDER}/{name.replace('_', '-')}.json"
-            for name, path in files.items()
-            if path is not None
-        }
+        copied = {pathlib.PurePath(target).stem.replace("-", "_"): target for target in self._files}
         config = RekorConfig(
             trust_config=copied.get("trust_config", ""),
             trusted_root=copied.get("trusted_root", ""),
@@ -85,10 +100,8 @@ class RekorSource:
         )
         if copied:
             (root / TRUST_FOLDER).mkdir(mode=0o755)
-        for name, target in copied.items():
-            write_file_durably(
-                root / target, read_file(files[name] or root, max_bytes=MAX_TRUST_BYTES), mode=0o644
-            )
+        for target, path in self._files.items():
+            write_file_durably(root / target, read_file(path, max_bytes=MAX_TRUST_BYTES), mode=0o644)
         return config
 
 
@@ -153,9 +166,13 @@ def check_stamping(config: Config, instance: Instance) -> None:
 
 def first_trust(config: Config, instance: Instance, spki: bytes) -> TrustFile:
     """Return the first trust file of a ledger in Rekor: its shards in order, its hub key from the first position on."""
-    shards = tuple(
-        TrustedLog(origin=each.origin, keys=(shard_key(each.origin, each.spki),)) for each in instance.shards
-    )
+    # A log whose key cannot be used keeps its place: a position is the same for every reader.
+    places = {order: TrustedLog(origin=name, keys=()) for order, name in instance.unusable.items()}
+    places |= {
+        each.order: TrustedLog(origin=each.origin, keys=(shard_key(each.origin, each.spki),))
+        for each in instance.shards
+    }
+    shards = tuple(each for _, each in sorted(places.items()))
     keys = (key for each in shards for key in each.keys if key.name == each.origin)
     return TrustFile(
         version=1,

@@ -123,7 +123,7 @@ def _prove_run(
         if places:
             tally.logged += 1
             for each in places:
-                check_listed(ledger.trust, each.shard, place=accepted.prover.shards.index(each.shard))
+                check_listed(ledger.trust, each.shard, place=each.shard.order)
             signed = accepted.prover.signed(run[number - start])
             # Who says that a key counts from some position on means the lowest of an entry that is not before it.
             order, index = accepted.prover.counting_first(signed.keyid, places)[0].position
@@ -144,7 +144,7 @@ def _prove_run(
 
 
 def check_listed(trust: TrustFile, shard: Shard, *, place: int) -> None:
-    """Return if the trust file has a shard in its place among those that can be used.
+    """Return if the trust file has a shard in its place.
 
     Raises:
         ConfigError: it has another there, or none: whoever goes by it refuses every proof from this shard.

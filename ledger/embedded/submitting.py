@@ -193,14 +193,21 @@ def _event_facts(ledger: ReadLedger, number: int) -> dict[str, Any]:
 
 
 def retry_outbox(
-    directory: pathlib.Path, events: Sequence[str], *, seconds: float, progress: Progress
+    directory: pathlib.Path,
+    events: Sequence[str],
+    *,
+    seconds: float,
+    progress: Progress,
+    by_id: bool = False,
 ) -> dict[str, Any]:
     """Try pending entries at once (none named: all of them, refused ones too) until they are logged or time is up.
+
+    ``by_id``: what is named are event ids, also where one is all digits.
 
     Raises:
         NotFoundError: no such event. UsageError: a ledger with a log of its own.
     """
-    numbers = [find_leaf(open_for_reading(directory), each) for each in events] or None
+    numbers = [find_leaf(open_for_reading(directory), each, by_id=by_id) for each in events] or None
     with open_for_recording(directory) as ledger:
         outbox, _ = outbox_of(ledger)
         before, tried = outbox.counts(), outbox.retry(numbers)
@@ -240,7 +247,7 @@ def _drain(
             return waiting
 
 
-def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str, Any]:
+def drop_event(directory: pathlib.Path, event: str, *, reason: str, by_id: bool = False) -> dict[str, Any]:
     """Give up a pending entry for good; its statement is still served, and later statements follow it.
 
     Raises:
@@ -256,7 +263,7 @@ def drop_event(directory: pathlib.Path, event: str, *, reason: str) -> dict[str,
             next_step="Give lower-case words joined by hyphens, such as log-refuses-it",
         ) from error
     reader = open_for_reading(directory)
-    number = find_leaf(reader, event)
+    number = find_leaf(reader, event, by_id=by_id)
     with open_for_recording(directory) as ledger:
         outbox, _ = outbox_of(ledger)
         # Whoever meets its digest in a later statement's chain finds the statement.

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import textwrap
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -253,7 +254,8 @@ class _Work:
 
     def _fail(self, number: int, error: Exception, again: float | None) -> None:
         text = error.finding if isinstance(error, LedgerError) else str(error)
-        _logger.warning("number %d is not logged yet: %s: %s", number, type(error).__name__, text)
+        wait = None if again is None else again - self._config.clock()
+        _logger.warning("%s", _explain(number, error, text, wait=wait))
         self._failures.append(
             Failure(number=number, code=type(error).__name__, text=text, next_attempt=again)
         )
@@ -271,6 +273,18 @@ class _Work:
             self._busy.difference_update(number for number, _ in receipts)
             self._busy.difference_update(each.number for each in failures)
             self.more.set()
+
+
+def _explain(number: int, error: Exception, text: str, *, wait: float | None) -> str:
+    """Say for a person at a terminal that an attempt failed, why, and what comes next."""
+    if wait is None:
+        then = "Nothing tries it again by itself: see `hubledger outbox status`, then `outbox retry` or `outbox drop`."
+    else:
+        then = f"It is tried again in {max(1, round(wait))} s while this runs, and by whatever records or retries later."
+    wrap = textwrap.TextWrapper(80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+    wrap.break_long_words = False
+    lines = [f"number {number} is not logged yet: {type(error).__name__}", *wrap.wrap(text), *wrap.wrap(then)]
+    return "\n".join(lines)
 
 
 class _Gate:
@@ -336,7 +350,12 @@ class _Shards:
                 noted = shard.order
             try:
                 return await log.submit(signed, again=shard.order in taken.tried)
-            except FrozenError as error:
+            except (FrozenError, RejectedError) as error:
+                # The shard's own word that it did not take this try. An earlier one, without an answer, stays noted.
+                if shard.order not in taken.tried:
+                    await asyncio.to_thread(outbox.forget_try, taken.number, shard.order)
+                if isinstance(error, RejectedError):
+                    raise
                 # What is under way there is waited for as it is; what comes now goes to the next one.
                 self._frozen.add(shard.order)
                 _logger.warning("%s; going on in another shard", error.finding)

@@ -201,6 +201,13 @@ class Outbox:
             with self._stopping("noting what is submitted"):
                 return self._store.note_tries(numbers, shard)
 
+    def forget_try(self, number: int, shard: int) -> None:
+        """Take back the note of a try that the shard answered by saying that it did not take it."""
+        with self._writer:
+            self._check()
+            with self._stopping("taking a note back"):
+                self._store.forget_try(number, shard)
+
     def is_given_up(self, number: int) -> bool:
         """Return whether an entry was dropped since this object was opened: what was taken before is not sent any more."""
         return number in self._given_up

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from ledger.bundle.bodies import HASHEDREKORDS, SignedPayload, dsse_v1
-from ledger.bundle.log_entry import LogKeys, ProvenEntry, parse_log_entry, prove_log_entry
+from ledger.bundle.log_entry import LogKeys, ProvenEntry, format_log_entry, parse_log_entry, prove_log_entry
 from ledger.encoding import parse_canonical_json, parse_json
 from ledger.entry import MAX_ENTRY_BYTES
 from ledger.errors import CorruptError, InputError, LedgerError, ProofError, SignatureError
@@ -88,7 +88,15 @@ class Prover:
                 "shard of the receipt", expected="one of the trusted root", actual=stored.shard
             )
         value = parse_json(stored.log_entry, what="log entry", max_bytes=MAX_LOG_ENTRY_BYTES)
-        proven = prove_log_entry(parse_log_entry(value), self.keys)
+        logged = parse_log_entry(value)
+        proven = prove_log_entry(logged, self.keys)
+        # Others read what is stored: nothing may stand in it that the log did not sign, or that we did not write.
+        if stored.log_entry != format_log_entry(logged, proven.tree):
+            raise ProofError(
+                "log entry of the receipt",
+                expected="the form in which a proven one is stored",
+                actual="another one: a number beside the proof, or a field, is not what the log signed",
+            )
         check_shard(proven, shard)
         signed = self.signed(entry)
         check_body(proven, signed)

@@ -8,15 +8,15 @@ import hashlib
 import logging
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ledger.bundle.log_entry import LogKeys
 from ledger.encoding import Json, format_canonical_json, parse_base64, parse_json
@@ -69,7 +69,8 @@ class InstanceConfig(Protocol):
 class Instance:
     """A Sigstore instance: its shards, oldest first, their keys, and its timestamp authorities.
 
-    ``trusted_root`` is the JSON that all of it comes from, for whoever checks bundles against it.
+    ``trusted_root`` is the JSON that all of it comes from, for whoever checks bundles against it. ``unusable`` are the logs
+    with keys of a kind that is not known here, by their place among the shards: each a name that no log has.
     """
 
     shards: tuple[Shard, ...]
@@ -77,6 +78,7 @@ class Instance:
     authorities: tuple[Authority, ...]
     tsa_urls: tuple[str, ...]
     trusted_root: bytes
+    unusable: Mapping[int, str] = field(default_factory=dict)
 
 
 Open = Callable[[str], Fetch]
@@ -139,6 +141,11 @@ def read_instance(
         authorities=authorities,
         tsa_urls=tuple(each.url for each in stamping),
         trusted_root=format_canonical_json(root),
+        unusable={
+            order: f"{_name(log.base_url)} {log.log_id.hex()[:16]}"
+            for order, log in enumerate(logs)
+            if log.key is None
+        },
     )
 
 
@@ -231,7 +238,9 @@ def _parse_log(value: Any) -> _Log:
             raise MalformedError("log", expected="a baseUrl, a publicKey and a logId", actual="other fields")
     spki = parse_base64(raw, what=f"key of {base_url}", max_bytes=MAX_KEY_BYTES)
     try:
-        key = serialization.load_der_public_key(spki)
+        key: Any = serialization.load_der_public_key(spki)
+        if not isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, rsa.RSAPublicKey)):
+            key = None  # cryptography may know it; nothing here checks a log's signatures with it
     except UnsupportedAlgorithm:
         key = None
     except ValueError as error:

@@ -267,6 +267,12 @@ class OutboxStore(HeadStore):
             self._certain = True
         return tried
 
+    def forget_try(self, number: int, shard: int) -> None:
+        """Take back the note of a try that the shard itself says it did not take."""
+        with self._transaction() as execute:
+            execute("DELETE FROM tried WHERE number = ? AND shard = ?", (number, shard))
+        self._certain = True
+
     def tries(self, numbers: Sequence[int]) -> dict[int, frozenset[int]]:
         """Return for each of the named entries the shards in which it was tried, and may be without our knowledge."""
         found: dict[int, set[int]] = {each: set() for each in numbers}

@@ -242,6 +242,9 @@ def test_a_refused_event_is_retried_or_dropped_by_a_person(hub):
     assert [(each["number"], each["reason"]) for each in hub.status()["drops"]] == [(2, "too-large")]
     assert "Dropped       number 2" in hub.text("outbox", "status", hub.directory)
     assert hub.record("r2")["state"] == "dropped"
+    text = hub.text("record", hub.directory, "acme/tiny", "--revision", "r2", "--model", str(hub.model))
+    assert "it was given up" in text
+    assert "record it again" not in text
     assert [row["state"] for row in hub.call("history", hub.directory, "acme/tiny")["events"]] == [
         "logged",
         "dropped",
@@ -254,6 +257,32 @@ def test_a_number_that_was_not_accepted_is_not_dropped(hub):
     for number in ("2", "99"):
         gone = ("outbox", "drop", hub.directory, number, "--reason", "typo")
         assert f"number {number}" in hub.call(*gone, code=NotFoundError.exit_code)["message"]
+
+
+def test_an_event_id_of_digits_is_told_from_a_number(hub, tmp_path):
+    for number in range(1, 4):
+        hub.record(f"r{number}", "--no-wait", "--event-id", str(4 - number))
+    gone = ("outbox", "drop", hub.directory, "--reason", "typo")
+    assert hub.call(*gone, "1", "--by-id")["number"] == 3
+    assert hub.call(*gone, "2")["number"] == 2
+    assert hub.call("outbox", "retry", hub.directory, "3", "--by-id")["tried"] == 1
+    proof = ("proof", hub.directory, "-o", str(tmp_path / "e.json"))
+    assert hub.call(*proof, "3", "--by-id")["number"] == 1
+    hub.call(*proof, "3", code=NotFoundError.exit_code)
+    missing = hub.call(*proof, "99", "--by-id", code=NotFoundError.exit_code)["message"]
+    assert "expected a recorded event id, got" in missing
+
+
+def test_a_file_that_names_no_instance_is_named_by_its_own_path(tmp_path, capsys):
+    for name in ("root", "signing"):
+        (tmp_path / f"my-{name}.json").write_text("[]")
+    arguments = ["init", str(tmp_path / "ledger"), "--origin", "log.example", "--hub", "hub.example"]
+    arguments += ["--log", "rekor-v2", "--trusted-root", str(tmp_path / "my-root.json")]
+    arguments += ["--signing-config", str(tmp_path / "my-signing.json")]
+    assert run(arguments) == ConfigError.exit_code
+    err = capsys.readouterr().err
+    assert f"trust of the log, {tmp_path / 'my-root.json'}: expected a JSON object" in " ".join(err.split())
+    assert "init-" not in err
 
 
 def test_one_event_may_be_retried_alone(hub):

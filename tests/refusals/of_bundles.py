@@ -573,7 +573,7 @@ TRUST = (
     ),
     refused(
         ConfigError,
-        f"key of a shard: expected vkey or spki, got both, or neither. {CORRECT}",
+        f"key of a shard: expected vkey or spki, got both. {CORRECT}",
         lambda _: _edit("vkey", 'spki = "AAAA"\nvkey'),
     ),
     refused(

@@ -327,6 +327,11 @@ CASES = (
         lambda scene: _receipt(scene, log_index=7),
     ),
     refused(
+        CorruptError,
+        "receipt of number 0: expected one that holds, as when it was stored, got log entry of the receipt: expected the form in which a proven one is stored, got another one: a number beside the proof, or a field, is not what the log signed. If the trusted root or trust.toml was changed, put the old logs, authorities and keys back into it; else restore the newest copy of outbox.db: what is logged stays logged",
+        lambda scene: _receipt(scene, log_entry=b" " + _outbox(scene).store.receipts(0)[0].log_entry),
+    ),
+    refused(
         SignatureError,
         "log of the receipt: expected shard1.example, got shard0.example. Check that the keys are those of this log and hub; if they are, do not use what was signed",
         lambda scene: check_shard(_outbox(scene).outbox.fate(0).receipts[0].proven, FakeShard(1).shard),

@@ -7,7 +7,7 @@ from unittest import mock
 
 import httpx
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import (
@@ -471,8 +471,8 @@ def _files(scene, root=b"{}", signing=b"{}"):
     )
 
 
-def _x25519():
-    key = x25519.X25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+def _rsa():
+    key = rsa.generate_private_key(65537, 2048).public_key()
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -541,8 +541,8 @@ TRUST = (
     ),
     refused(
         ConfigError,
-        f"{FORM} key of a log: expected an Ed25519 or ECDSA key, got X25519PublicKey. {CORRECT}",
-        lambda _: _instance("tlogs", 0, "publicKey", "rawBytes", to=_b64(_x25519())),
+        f"{FORM} key of a log: expected an Ed25519 or ECDSA key, got RSAPublicKey. {CORRECT}",
+        lambda _: _instance("tlogs", 0, "publicKey", "rawBytes", to=_b64(_rsa())),
     ),
     refused(
         ConfigError,

@@ -470,8 +470,30 @@ def test_a_try_is_noted_before_the_first_byte_leaves(tmp_path):
         new.frozen = True
         scene.record(1)
         scene.drain()
-        assert noted == [{1}, {0, 1}]
+        assert noted == [{1}, {0}], "what a shard says that it did not take need not be looked for there"
         assert scene.places() == [[(0, 0)]]
+
+
+@pytest.mark.parametrize("how", ["frozen", "refuses"])
+def test_what_a_shard_did_not_take_is_not_looked_for_there(tmp_path, how):
+    """Its read address may be gone with it, and nobody is to wait for that."""
+    scene, old, new = two_shards(tmp_path)
+    with scene.stack:
+        scene.open()
+        old.unreadable = True
+        if how == "frozen":
+            old.frozen = True
+        else:
+            old.refuses = lambda _: True
+        scene.record(1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        assert scene.store.tries([0]) == {0: frozenset()}
+        opened(new)
+        scene.outbox.retry(None)
+        scene.drain()
+        assert scene.places() == [[(1, 0)]]
+        assert old.looked == 0
 
 
 def test_what_may_be_in_a_shard_that_does_not_answer_is_not_submitted_to_another(tmp_path):
@@ -493,6 +515,24 @@ def test_what_may_be_in_a_shard_that_does_not_answer_is_not_submitted_to_another
         old.unreadable = False
         scene.drain()
         assert scene.places() == [[(0, 0)], [(1, 0)]]
+
+
+def test_a_shard_is_told_which_entries_it_may_have_already(tmp_path):
+    """As Rekor v1 needs to know, which may have gone on with another tree; also after a restart."""
+    scene = Scene(tmp_path)
+    with scene.stack:
+        scene.open()
+        (shard,) = scene.shards
+        shard.loses = 2
+        scene.record(2)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: all(each.attempts for each in scene.outbox.pending(range(2)).values()))
+        assert shard.again == 0
+        scene.reopen()
+        scene.outbox.retry(None)
+        scene.record(1, start=2)
+        scene.drain()
+        assert (shard.again, len(shard.bodies)) == (2, 3)
 
 
 def test_what_was_never_tried_is_looked_for_nowhere(tmp_path):
@@ -741,6 +781,9 @@ def test_one_place_belongs_to_one_event(scene):
         "UPDATE receipts SET log_entry = (SELECT log_entry FROM receipts WHERE number = 1)",
         "UPDATE receipts SET log_entry = CAST('{}' AS BLOB)",
         "UPDATE receipts SET shard = 1",
+        """UPDATE receipts SET log_entry = CAST(replace(log_entry, '"treeSize":"', '"treeSize":"1') AS BLOB)""",
+        "UPDATE receipts SET log_entry = CAST(' ' || log_entry AS BLOB)",
+        """UPDATE receipts SET log_entry = CAST('{"a":1,' || substr(log_entry, 2) AS BLOB)""",
         "UPDATE receipts SET timestamps = CAST('[7]' AS BLOB)",
         "UPDATE receipts SET timestamps = CAST('[\"QUJD\"]' AS BLOB)",
     ],
@@ -751,6 +794,24 @@ def test_a_receipt_on_the_disk_is_not_believed(scene, statement):
     scene.store._connection.execute(statement)
     with pytest.raises(CorruptError):
         scene.places()
+
+
+def test_a_failed_attempt_is_told_in_lines_that_a_terminal_holds(scene, caplog):
+    scene.shards[0].down = True
+    scene.record(1)
+    with scene.dispatching():
+        until_true(lambda: scene.outbox.pending([0])[0].attempts)
+    (first, *_) = (each.getMessage() for each in caplog.records)
+    lines = first.splitlines()
+    assert lines[:2] == [
+        "number 0 is not logged yet: SourceError",
+        "  shard0.example: expected an answer, got no connection",
+    ]
+    assert lines[2].startswith("  It is tried again in 1 s")
+    assert max(map(len, lines)) <= 80
+    scene.shards[0].down, scene.shards[0].refuses = False, lambda _: True
+    scene.drain()
+    assert "`outbox retry` or `outbox drop`" in " ".join(caplog.records[-1].getMessage().split())
 
 
 def test_what_was_not_accepted_has_no_fate(scene):

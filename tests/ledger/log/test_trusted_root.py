@@ -9,8 +9,10 @@ import pathlib
 import pytest
 
 from ledger.bundle.log_entry import parse_log_entry, prove_log_entry
-from ledger.config import AnchorConfig, RekorConfig
-from ledger.errors import ConfigError
+from ledger.client.trust import format_trust, parse_trust
+from ledger.config import AnchorConfig, Config, RekorConfig
+from ledger.embedded.remote import first_trust
+from ledger.errors import ConfigError, SignatureError
 from ledger.log.rekor_v2 import note_key
 from ledger.log.trusted_root import load_instance, read_instance
 from tests.fakes.rekor import FakeTree, trust_of
@@ -211,6 +213,17 @@ def test_a_key_of_a_kind_that_nobody_knows_is_left_out():
     found = instance(*trees, services=[service("https://b.example")], change=change)
     assert [(shard.order, shard.origin) for shard in found.shards] == [(1, "b.example")]
     assert found.keys.by_id.keys() == {trees[1].log_id}
+    # Readers go by the trust file, in which the place is held: positions are equal for all of them.
+    trust = first_trust(Config(ledger="log.example", hub="hub.example"), found, spki_of(p256_key("hub")))
+    again = parse_trust(format_trust(trust))
+    assert again.shards == trust.shards
+    assert [each.origin for each in again.shards] == [f"a.example {trees[0].log_id.hex()[:16]}", "b.example"]
+    assert [bool(each.keys) for each in again.shards] == [False, True]
+    assert again.shards[1].log_id == trees[1].log_id
+    trees[1].append(b"entry")
+    assert again.log_of(trees[1].checkpoint())[0] == 1
+    with pytest.raises(SignatureError):
+        again.log_of(trees[1].checkpoint().replace(b"b.example\n", again.shards[0].origin.encode() + b"\n"))
 
 
 def test_the_three_ways_to_name_an_instance_lead_to_the_same(tmp_path):
