@@ -25,7 +25,8 @@ class ModelHistory:
     """The history of one model as it is sent: bytes, because the statements themselves take ten times the room.
 
     ``print_`` is which leaves it was made from. ``rows`` are the events with their leaf index, ``standings`` how each
-    revision stands by its newest event, ``standing`` how the model does, ``badge`` the same in words.
+    revision stands by its newest event, ``standing`` how the model does, ``badge`` the same in words. ``claims`` are of each
+    verification event its leaf index, its revision, and what a client needs to choose by.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelHistory:
     standings: Mapping[str, bytes]
     standing: bytes
     badge: Standing | None
+    claims: tuple[tuple[int, str, bytes], ...] = ()
 
     @property
     def etag(self) -> str:
@@ -47,6 +49,7 @@ class ModelHistory:
             1000
             + sum(200 + len(data) for _, data in self.rows)
             + sum(200 + len(data) for data in self.standings.values())
+            + sum(300 + len(data) for _, _, data in self.claims)
         )
 
 
@@ -68,7 +71,21 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
         standings=standings,
         standing=standing,
         badge=None if now is None else standing_of(now),
+        claims=tuple(
+            (row.leaf_index, row.statement.model.revision, format_canonical_json(_claim(row, row.statement)))
+            for row in rows
+            if isinstance(row.statement, VerificationEvent)
+        ),
     )
+
+
+def _claim(row: Row, event: VerificationEvent) -> dict[str, Any]:
+    return {
+        "contentSha256": event.manifest.content_sha256.hex(),
+        "leafIndex": row.leaf_index,
+        "manifestSha256": event.manifest.sha256.hex(),
+        "revision": event.model.revision,
+    }
 
 
 def _facts(row: Row) -> dict[str, Any]:

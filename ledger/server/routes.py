@@ -264,6 +264,26 @@ READ_ROUTES: tuple[Route, ...] = (
         problems=(p.NOT_FOUND,),
     ),
     _get(
+        "/v1/check",
+        "check",
+        "All that a check by name needs: what there is of the model's events, and the proof of the newest one, or of the newest of a revision.",
+        (
+            _JSON,
+            "Check",
+            "The proof is a `.tlog-proof`; `claims` are empty where there are more than 200 events.",
+        ),
+        parameters=(
+            *_ATTESTED,
+            Parameter(
+                name="since",
+                kind="number",
+                most=_MAX_LEAF,
+                says="Also prove that the log of this size, which the caller knows, only grew.",
+            ),
+        ),
+        problems=(p.NOT_FOUND,),
+    ),
+    _get(
         "/v1/attestations/vsa",
         "attestation_vsa",
         "What the hub signs about a revision's latest event: a SLSA Verification Summary v1, which points at the event.",

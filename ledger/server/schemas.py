@@ -131,6 +131,24 @@ def schemas() -> dict[str, Any]:
             },
             {"next": _NUMBER},
         ),
+        "Check": _object(
+            {
+                "model": _STRING,
+                "count": _NUMBER,
+                "claims": _list(
+                    _object(
+                        {
+                            "contentSha256": _HEX,
+                            "leafIndex": _NUMBER,
+                            "manifestSha256": _HEX,
+                            "revision": _STRING,
+                        }
+                    )
+                ),
+                "leafIndex": _NUMBER,
+                "proof": _STRING,
+            }
+        ),
         "Standing": _object(
             {"model": _STRING, "revision": _STRING, "standing": _STRING},
             {
