@@ -149,6 +149,19 @@ def schemas() -> dict[str, Any]:
                 "proof": _STRING,
             }
         ),
+        "Attestation": _object(
+            {
+                "mediaType": _STRING,
+                "verificationMaterial": _object({"publicKey": _object({"hint": _BASE64})}),
+                "dsseEnvelope": _object(
+                    {
+                        "payload": _BASE64,
+                        "payloadType": _STRING,
+                        "signatures": _list(_object({"sig": _BASE64})),
+                    }
+                ),
+            }
+        ),
         "Standing": _object(
             {"model": _STRING, "revision": _STRING, "standing": _STRING},
             {
