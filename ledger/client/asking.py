@@ -1,4 +1,4 @@
-"""Asks a ledger's service for the proof of one event: the history of the model, then the proof, two requests as a rule."""
+"""Asks a ledger's service for the proof of one event: one request as a rule, more where the history is long or the event not the last."""
 
 from urllib.parse import quote, urlencode
 
@@ -30,6 +30,13 @@ def fetch_bundle(
     Raises:
         NotFoundError: the hub shows no event of this name, or of this revision. SourceError, LimitError, MalformedError.
     """
+    if (at_once := _at_once(fetch, name, revision=revision, since=since)) is not None:
+        claims, leaf_index, proof = at_once
+        chosen = choose(claims, revision=revision, content=content, manifest=manifest)
+        if chosen is not None:
+            if chosen.leaf_index != leaf_index:
+                proof = fetch_proof(fetch, chosen.leaf_index, since)
+            return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
     try:
         claims = _read_claims(fetch, name)
     except NotFoundError as error:
@@ -40,6 +47,36 @@ def fetch_bundle(
         raise _unknown(what, f"none among {len(claims)} events of this name")
     proof = fetch_proof(fetch, chosen.leaf_index, since)
     return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
+
+
+def _at_once(
+    fetch: Fetch, name: str, *, revision: str | None, since: int | None
+) -> tuple[tuple[Claim, ...], int, bytes] | None:
+    """Ask for everything in one request: the events, and the proof of the one that is most likely to be wanted.
+
+    None where the history is too long for that, or there is nothing of this name, or the service is older than the question.
+    """
+    query: dict[str, str | int] = {"model": name, "as": "recorded"}
+    query |= {} if revision is None else {"revision": revision}
+    query |= {"since": since} if since else {}
+    try:
+        data = fetch(f"v1/check?{urlencode(query, quote_via=quote)}", max_bytes=MAX_PROOF_BYTES)
+    except NotFoundError:
+        return None
+    match parse_json(data, what="check", max_bytes=MAX_PROOF_BYTES):
+        case {
+            "claims": list(rows),
+            "count": count,
+            "leafIndex": leaf,
+            "model": str(model),
+            "proof": str(proof),
+        } if model == name:
+            claims = tuple(each for row in rows if (each := Claim.of(row)) is not None)
+            whole = len(claims) == parse_whole(count, what="count")
+            # What is no UTF-8 becomes a proof that does not hold, as any other that is none.
+            data = proof.encode("utf-8", "replace")
+            return (claims, parse_whole(leaf, what="leafIndex"), data) if whole else None
+    raise _strange(f"the events of {name}", "another answer")
 
 
 def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> bytes:

@@ -28,7 +28,7 @@ class ModelHistory:
     """The history of one model as it is sent, packed: the statements themselves take a hundred times the room.
 
     ``print_`` is which leaves it was made from. ``leaves`` are those of its events, ``standing`` how the model stands,
-    ``badge`` the same in words.
+    ``badge`` the same in words. ``claim_leaves`` are those of its verification events.
     """
 
     name: str
@@ -38,6 +38,8 @@ class ModelHistory:
     badge: Standing | None
     packed_rows: bytes
     packed_standings: bytes
+    claim_leaves: tuple[int, ...]
+    packed_claims: bytes
 
     @property
     def etag(self) -> str:
@@ -48,7 +50,11 @@ class ModelHistory:
     def weight(self) -> int:
         """About how many bytes of memory it takes."""
         leaves = len(self.leaves) + sum(len(each) for _, each in self.print_)
-        return 1500 + 40 * leaves + sum(map(len, (self.packed_rows, self.packed_standings, self.standing)))
+        return 1500 + 40 * leaves + sum(map(len, self._parts))
+
+    @property
+    def _parts(self) -> tuple[bytes, ...]:
+        return (self.packed_rows, self.packed_standings, self.packed_claims, self.standing)
 
     def rows(self) -> list[bytes]:
         """Return the events in log order, each as JSON."""
@@ -58,6 +64,12 @@ class ModelHistory:
         """Return how each revision stands by its newest event, as JSON."""
         listed = _unpack(self.packed_standings)
         return dict(zip((each.decode() for each in listed[::2]), listed[1::2], strict=True))
+
+    def claims(self) -> list[tuple[int, str, bytes]]:
+        """Return of each verification event its leaf index, its revision, and as JSON what a client chooses by."""
+        listed = _unpack(self.packed_claims)
+        revisions = [each.decode() for each in listed[::2]]
+        return list(zip(self.claim_leaves, revisions, listed[1::2], strict=True))
 
 
 def _pack(values: Iterable[bytes]) -> bytes:
@@ -77,6 +89,7 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
         for row in rows
         if isinstance(row.statement, VerificationEvent)
     }
+    events = [(row, row.statement) for row in rows if isinstance(row.statement, VerificationEvent)]
     now = newest(rows)
     standing = b"null"
     if now is not None and isinstance(now.statement, VerificationEvent):
@@ -91,7 +104,22 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
         packed_standings=_pack(
             part for revision, data in standings.items() for part in (revision.encode(), data)
         ),
+        claim_leaves=tuple(row.leaf_index for row, _ in events),
+        packed_claims=_pack(
+            part
+            for row, event in events
+            for part in (event.model.revision.encode(), format_canonical_json(_claim(row, event)))
+        ),
     )
+
+
+def _claim(row: Row, event: VerificationEvent) -> dict[str, Any]:
+    return {
+        "contentSha256": event.manifest.content_sha256.hex(),
+        "leafIndex": row.leaf_index,
+        "manifestSha256": event.manifest.sha256.hex(),
+        "revision": event.model.revision,
+    }
 
 
 def _facts(row: Row) -> dict[str, Any]:

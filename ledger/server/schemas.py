@@ -141,6 +141,37 @@ def schemas() -> dict[str, Any]:
             },
             {"next": _NUMBER},
         ),
+        "Check": _object(
+            {
+                "model": _STRING,
+                "count": _NUMBER,
+                "claims": _list(
+                    _object(
+                        {
+                            "contentSha256": _HEX,
+                            "leafIndex": _NUMBER,
+                            "manifestSha256": _HEX,
+                            "revision": _STRING,
+                        }
+                    )
+                ),
+                "leafIndex": _NUMBER,
+                "proof": _STRING,
+            }
+        ),
+        "Attestation": _object(
+            {
+                "mediaType": _STRING,
+                "verificationMaterial": _object({"publicKey": _object({"hint": _BASE64})}),
+                "dsseEnvelope": _object(
+                    {
+                        "payload": _BASE64,
+                        "payloadType": _STRING,
+                        "signatures": _list(_object({"sig": _BASE64})),
+                    }
+                ),
+            }
+        ),
         "Standing": _object(
             {"model": _STRING, "revision": _STRING, "standing": _STRING},
             {

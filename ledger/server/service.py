@@ -10,6 +10,7 @@ from ledger.encoding import format_canonical_json
 from ledger.errors import LedgerError
 from ledger.server.app import App, Handler, Limits, Pool
 from ledger.server.attesting import Attesting
+from ledger.server.checks import Checks
 from ledger.server.feeds import Feeds
 from ledger.server.histories import Histories
 from ledger.server.messages import NEVER, Request, Response
@@ -80,6 +81,7 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "entry": pieces.entry,
         "event": pieces.event,
         "proof": pieces.proof,
+        "check": Checks(view, histories).check,
         "attestation_vsa": attesting.vsa,
         "attestation_svr": attesting.svr,
         "evidence": pieces.evidence,

@@ -5,6 +5,7 @@ import sys
 from tests.bench.append import append, remote
 from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.bundles import verify_bundle
+from tests.bench.client import client
 from tests.bench.cold import cold
 from tests.bench.files import files
 from tests.bench.growth import growth
@@ -21,7 +22,7 @@ from tests.bench.signatures import bundles
 BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
-        *(cold, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
+        *(cold, client, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
         *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, publishing, growth),
     )
 }

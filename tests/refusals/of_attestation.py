@@ -8,6 +8,10 @@ from ledger.attestation.envelope import format_bundle, parse_attestation
 from ledger.embedded.attesting import write_attestation
 from ledger.encoding import format_canonical_json
 from ledger.errors import LimitError, MalformedError, NotFoundError, UsageError
+from ledger.server.checks import Checks
+from ledger.server.histories import Histories
+from ledger.server.messages import Request
+from ledger.server.views import View
 from tests import world
 from tests.refusals import of_outbox
 from tests.refusals.table import refused
@@ -60,6 +64,17 @@ def _write(scene, **asked):
     write_attestation(ledger, output=scene.folder / "out", **known)
 
 
+def _check_of_no_revision(scene):
+    view = View(scene.watch(scene.ledger()))
+    wanted = {"model": b"acme/tiny", "revision": b"r7"}
+    request = Request(method="GET", path="/v1/check", query="", headers={}, body=_nothing(), wanted=wanted)
+    Checks(view, Histories(view)).check(request)
+
+
+async def _nothing():
+    yield b""
+
+
 CASES = (
     refused(
         UsageError,
@@ -106,6 +121,11 @@ CASES = (
         lambda scene: write_attestation(
             of_outbox._ledger(scene), "acme/tiny", None, form=Form.VSA, output=scene.folder / "out"
         ),
+    ),
+    refused(
+        NotFoundError,
+        "event of acme/tiny: expected a recorded revision, got none such. Check the name, and that it has been recorded and published",
+        _check_of_no_revision,
     ),
     refused(
         NotFoundError,

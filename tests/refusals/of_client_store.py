@@ -479,6 +479,11 @@ CASES = (
     ),
     refused(
         SourceError,
+        f"answer of the ledger's service: expected the events of acme/tiny, got another answer. {SERVICE}",
+        lambda _: _fetch({"/v1/check?model=acme%2Ftiny&as=recorded": b'{"model":"acme/other"}'}),
+    ),
+    refused(
+        SourceError,
         f"answer of the ledger's service: expected the history of acme/tiny, got another answer. {SERVICE}",
         lambda _: _fetch({HISTORY: _history(name="acme/other")}),
     ),

@@ -64,6 +64,7 @@ def samples(service):
         "entry": ("/v1/entries/1", {}),
         "event": ("/v1/event", {"id": statement["eventId"]}),
         "proof": ("/v1/entries/1/proof", {"since": "1"}),
+        "check": ("/v1/check", {"model": "acme/signed", "revision": "r1", "since": "1"}),
         "attestation_vsa": ("/v1/attestations/vsa", {"model": "acme/signed", "revision": "r1"}),
         "attestation_svr": ("/v1/attestations/svr", {"model": "acme/signed", "as": "recorded"}),
         "evidence": (f"/v1/evidence/{manifest}", {}),

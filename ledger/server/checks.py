@@ -1,0 +1,54 @@
+"""All that a check by name needs, in one answer: what the hub knows of the model's events, and the proof of one of them."""
+
+from ledger.embedded.reading import read_entry_at
+from ledger.embedded.recording import make_proof
+from ledger.encoding import format_canonical_json
+from ledger.errors import NotFoundError
+from ledger.event import escape_name
+from ledger.server.histories import Histories, as_recorded
+from ledger.server.messages import Request, Response
+from ledger.server.views import View
+
+MAX_CLAIMS = 200
+"""Events that are listed: with the proof some 50 KiB. Of a longer history a client asks page by page."""
+
+
+class Checks:
+    """Answers whoever is about to load a model."""
+
+    def __init__(self, view: View, histories: Histories) -> None:
+        self._view, self._histories = view, histories
+
+    def check(self, request: Request) -> Response:
+        """Return the events, and the proof of the newest one, or of the newest of a revision. Raises NotFoundError."""
+        found = self._histories.asked(request)
+        revision = _revision(request)
+        claims = found.claims()
+        leaves = [leaf for leaf, of, _ in claims if revision in (None, of)]
+        if not leaves:
+            raise NotFoundError(f"event of {found.name}", expected="a recorded revision", actual="none such")
+        ledger, size = self._view.ledger, self._view.size
+        since = request.number("since", 0) or None
+        proof = make_proof(ledger.log, leaves[-1], read_entry_at(ledger, leaves[-1], size), since=since)
+        listed = claims if len(claims) <= MAX_CLAIMS else ()
+        pieces = [
+            b'{"claims":[',
+            b",".join([data for _, _, data in listed]),
+            b'],"count":',
+            str(len(claims)).encode(),
+            b',"leafIndex":',
+            str(leaves[-1]).encode(),
+            b',"model":',
+            format_canonical_json(found.name),
+            b',"proof":',
+            format_canonical_json(proof.decode()),
+            b"}",
+        ]
+        return Response(body=b"".join(pieces))
+
+
+def _revision(request: Request) -> str | None:
+    revision = request.wanted.get("revision")
+    if revision is None:
+        return None
+    return as_recorded(revision) if request.text("as") == "recorded" else escape_name(revision)
