@@ -31,6 +31,7 @@ from tests.refusals import (
     of_server,
     of_storage,
     of_tlog,
+    of_witness,
 )
 from tests.refusals.census import find_sites, watching
 from tests.refusals.table import numbered, refused
@@ -56,6 +57,7 @@ CASES = dict(
         of_remote,
         of_server,
         of_monitor,
+        of_witness,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
