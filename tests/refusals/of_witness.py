@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ledger.client.trust import TrustedLog
-from ledger.config import WitnessConfig, load_config
+from ledger.config import Config, WitnessConfig, load_config
 from ledger.embedded.recording import record_revision
 from ledger.embedded.witnesses import check_policy, load_policy, with_witnesses
 from ledger.errors import (
@@ -103,8 +103,8 @@ def asking(scene, *, lie=None, timeout=5.0, **settings):
     return asked
 
 
-def signed(size=0):
-    tree = Checkpoint(origin=ORIGIN, size=size, root_hash=digest("root") if size else EMPTY_ROOT)
+def signed(size=0, root="root"):
+    tree = Checkpoint(origin=ORIGIN, size=size, root_hash=digest(root) if size else EMPTY_ROOT)
     return verify_checkpoint(sign(tree), origin=ORIGIN, keys=[KEY.verifier])
 
 
@@ -207,6 +207,12 @@ ASKING = (
     ),
     refused(
         RestoredError,
+        "checkpoint of size 1, which others know: expected a beginning of our log of size 1, got another tree, with root <hex>. "
+        "The log has been forked: stop, keep both checkpoints as evidence, and tell your monitors",
+        lambda scene: _asked(scene, lie=(422, "text/plain", b""), newest=[lambda: signed(1, "another").note]),
+    ),
+    refused(
+        RestoredError,
         "size that the witness w1 saw last: expected at most 0, the newest that we signed, got 9. This directory is older "
         "than what was cosigned: restore the newest copy. Where that is the newest, the witness is wrong: take it out of the "
         "policy, or start once with --start-unchecked",
@@ -261,6 +267,11 @@ def _witnessed(scene):
 
 
 SETTINGS = (
+    refused(
+        ConfigError,
+        f'witness.policy: expected nothing, unless log = "local", got log = "rekor-v2". {CORRECT}',
+        lambda _: Config(ledger="l", hub="h", log="rekor-v2", witness=WitnessConfig(policy="w")),
+    ),
     refused(
         ConfigError,
         f"witness.required: expected false without witness.policy, got true. {CORRECT}",
