@@ -25,6 +25,7 @@ class FakeWitness:
         self.size, self.root = 0, EMPTY_ROOT
         self.lie = None
         self.requests = []
+        self.asked = 0  # the largest size that somebody wanted cosigned, also where it was not
         self.hold = threading.Event()
         self.hold.set()
         self.url = None
@@ -107,6 +108,7 @@ def _handler(witness):
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
+            witness.asked = max(witness.asked, int(body.partition(b"\n\n")[2].split(b"\n")[1]))
             witness.hold.wait(30)
             with contextlib.suppress(OSError):
                 if callable(witness.lie):
