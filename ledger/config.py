@@ -209,6 +209,10 @@ class Config:
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(name, expected=" or ".join(allowed), actual=getattr(self, name))
+        if self.witness.policy and self.log != "local":
+            raise ConfigError(
+                "witness.policy", expected='nothing, unless log = "local"', actual=f'log = "{self.log}"'
+            )
         if self.public_url and not self.public_url.startswith(("https://", "http://")):
             raise ConfigError("public_url", expected="an http(s) address, or nothing", actual=self.public_url)
 

@@ -5,6 +5,7 @@ Whatever it answers is checked before it is kept. A witness that says that it kn
 may be right: then this directory is an old copy, and its word is held against a checkpoint under our own key.
 """
 
+import contextlib
 import functools
 import logging
 import threading
@@ -14,10 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ledger.errors import LedgerError, RestoredError, SourceError
+from ledger.errors import LedgerError, ProofError, RestoredError, SourceError
 from ledger.log.fetch import fetch_from_url
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
+from ledger.tlog.merkle import verify_consistency
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, NoteSignature, VerifierKey, format_note
 from ledger.tlog.trust_policy import TrustPolicy, Witness
 from ledger.tlog.witness import (
@@ -129,7 +131,10 @@ class Witnesses:
     def close(self) -> None:
         """Stop asking; what is under way ends by its timeout, and nobody waits for it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        with self._changed:
+            is_idle = not any(each.busy for each in self._all)
+        if is_idle:  # else whoever is under way still needs it, and ends by its timeout
+            self._client.close()
 
     # What they said
 
@@ -295,6 +300,8 @@ class Witnesses:
                 return verify_answer(
                     bytes(answer.data), key=each.witness.key, checkpoint=checkpoint, now=int(self._now())
                 )
+            if answer.status == 422:
+                self._check_fork(each, checkpoint, prove)
             size = _known_size(each.witness, answer)
             if size > checkpoint.size:
                 raise self._set_aside(each, size, checkpoint)
@@ -318,18 +325,12 @@ class Witnesses:
 
         Returns RestoredError where there is one under our key; else the witness is set aside until the next start.
         """
-        own = functools.partial(self._monitored, each.witness)
-        shown: tuple[Callable[[], bytes], ...] = (*self.config.newest, own)
-        for fetch in shown:
-            try:
-                theirs = verify_checkpoint(fetch(), origin=self.config.origin, keys=self.config.keys)
-            except LedgerError:
-                continue  # it shows nothing of ours: somebody else may
-            if theirs.checkpoint.size > self._signed_size:
+        for theirs in self._shown_outside(each):
+            if theirs.size > self._signed_size:
                 return RestoredError(
                     f"newest checkpoint of this log, which the witness {each.witness.name} knows",
                     expected=f"at most size {self._signed_size}, the newest that we signed",
-                    actual=f"size {theirs.checkpoint.size}",
+                    actual=f"size {theirs.size}",
                     next_step="This directory is older than the log that was shown: restore the newest copy, "
                     "or start a successor log; writing here would fork the log",
                 )
@@ -347,6 +348,35 @@ class Witnesses:
             actual=f"{size}, and no checkpoint that shows it",
             next_step="Ask its operator what it holds for this log; it is asked again after a restart",
         )
+
+    def _check_fork(self, each: _Asked, checkpoint: Checkpoint, prove: Prove) -> None:
+        """A witness that refuses a proof may have seen another tree under our key. Raises RestoredError where that is shown."""
+        for theirs in self._shown_outside(each):
+            if not 0 < theirs.size <= checkpoint.size:
+                continue
+            try:
+                verify_consistency(
+                    old_size=theirs.size,
+                    old_root=theirs.root_hash,
+                    new_size=checkpoint.size,
+                    new_root=checkpoint.root_hash,
+                    proof=prove(theirs.size, checkpoint.size) if theirs.size < checkpoint.size else (),
+                )
+            except ProofError as error:
+                raise RestoredError(
+                    f"checkpoint of size {theirs.size}, which others know",
+                    expected=f"a beginning of our log of size {checkpoint.size}",
+                    actual=f"another tree, with root {theirs.root_hash.hex()}",
+                    next_step="The log has been forked: stop, keep both checkpoints as evidence, and tell your monitors",
+                ) from error
+
+    def _shown_outside(self, each: _Asked) -> Iterator[Checkpoint]:
+        """Yield what the log's public address and the witness show under our own key; who shows nothing of ours is left out."""
+        own = functools.partial(self._monitored, each.witness)
+        shown: tuple[Callable[[], bytes], ...] = (*self.config.newest, own)
+        for fetch in shown:
+            with contextlib.suppress(LedgerError):
+                yield verify_checkpoint(fetch(), origin=self.config.origin, keys=self.config.keys).checkpoint
 
     def _monitored(self, witness: Witness) -> bytes:
         fetch = fetch_from_url(

@@ -349,7 +349,10 @@ class _Session:
     def _pause(self) -> float | None:
         """How long to wait for news: witnesses answer late, are tried again, and cosign anew, though nothing is recorded."""
         log = self._ledger.log
-        due = log.due() if isinstance(log, LocalLog) else None
+        try:
+            due = log.due() if isinstance(log, LocalLog) else None
+        except LedgerError:
+            return _LEAST_PAUSE  # publishing meets the same, and says so
         return None if due is None else max(_LEAST_PAUSE, due)
 
     def _publish(self) -> None:

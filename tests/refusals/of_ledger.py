@@ -93,7 +93,7 @@ CONFIG = (
     ),
     refused(
         ConfigError,
-        "setting origin: expected one of ledger, hub, log_key, cosigner_key, hub_key, hub_signer, hub_signer_secret, publish_interval, public_url, identity_mode, private, log, rekor, anchor, serve, got an unknown setting. Correct what is named, and try again",
+        "setting origin: expected one of ledger, hub, log_key, cosigner_key, hub_key, hub_signer, hub_signer_secret, publish_interval, public_url, identity_mode, private, log, rekor, anchor, witness, serve, got an unknown setting. Correct what is named, and try again",
         lambda _: parse_config(b'ledger = "l"\nhub = "h"\norigin = "log.example"'),
     ),
     refused(

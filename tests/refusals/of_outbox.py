@@ -203,7 +203,7 @@ CASES = (
     ),
     refused(
         UsageError,
-        "--wait-seconds and --no-wait: expected a ledger in Rekor, got one with a log of its own. Leave them out: what is recorded is in the log when the command ends",
+        "--wait-seconds and --no-wait: expected a ledger in Rekor, or --wait-witnessed, got one with a log of its own. Leave them out: what is recorded is in the log when the command ends",
         lambda scene: _record(scene, _own(scene), wait=1.0),
     ),
     refused(

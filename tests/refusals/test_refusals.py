@@ -36,6 +36,7 @@ from tests.refusals import (
     of_telling,
     of_tlog,
     of_watching,
+    of_witness,
 )
 from tests.refusals.census import find_sites, watching
 from tests.refusals.table import numbered, refused
@@ -66,6 +67,7 @@ CASES = dict(
         of_operating,
         of_watching,
         of_telling,
+        of_witness,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

@@ -397,6 +397,33 @@ def test_a_copy_that_was_started_unchecked_stops_when_the_newer_checkpoint_is_fo
         assert shown(copy, w1) == (5, ["w1"])
 
 
+def test_a_copy_that_grew_past_what_the_witness_saw_stops_as_a_fork(folder, tmp_path):
+    """The witness refuses its proof, and the public address shows the other history under our own key."""
+    w1 = known()
+    newest = [(folder / "log" / "checkpoint").read_bytes]
+    with serving(w1):
+        copy = older_copy(folder, tmp_path, w1)
+        with writing(copy, w1, start_unchecked=True, newest=newest) as log:
+            log.append(raw(*[b"other %d" % at for at in range(9)]))
+            with pytest.raises(RestoredError, match="checkpoint of size 8, which others know"):
+                log.publish()
+            with pytest.raises(RestoredError):
+                log.append(raw(b"more"))
+        assert shown(copy, w1) == (5, ["w1"])
+
+
+def test_a_witness_that_refuses_a_proof_without_a_reason_stops_nothing(folder):
+    w1, w2 = two()
+    newest = [(folder / "log" / "checkpoint").read_bytes]
+    with serving(w1, w2), writing(folder, w1, w2, newest=newest) as log:
+        log.append(raw(b"a"))
+        log.publish()
+        w1.lie = (422, "text/plain", b"")
+        log.append(raw(b"b"))
+        log.publish()
+        assert shown(folder, w1, w2) == (2, ["w2"])
+
+
 def test_a_witness_that_only_says_a_larger_size_is_set_aside(folder, caplog):
     """Anybody can say a number: it stops nothing, and whoever runs the log is told."""
     w1, w2 = two()
