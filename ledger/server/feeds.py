@@ -11,7 +11,7 @@ from ledger.embedded.reading import read_statement_at
 from ledger.embedded.searching import event_facts
 from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
-from ledger.event import VerificationEvent
+from ledger.event import RecordedBy, VerificationEvent
 from ledger.server.histories import Histories
 from ledger.server.messages import Request, Response
 from ledger.server.views import View
@@ -95,7 +95,7 @@ class Feeds:
                 Item(
                     leaf_index=row.leaf_index,
                     title=f"{event.model.name} {event.model.revision}: {standing}",
-                    text=row.change or str(standing),
+                    text=(row.change or str(standing)) + _whose(event.common.recorded_by),
                     at=event.common.recorded_at,
                 )
             )
@@ -118,7 +118,7 @@ class Feeds:
         return Item(
             leaf_index=leaf_index,
             title=f"{facts['name']} {facts['revision']}: {standing}",
-            text=text,
+            text=text + (f" ({facts['observer']}, an observer)" if "observer" in facts else ""),
             at=facts["recordedAt"],
         )
 
@@ -127,6 +127,10 @@ class Feeds:
         kind = statement.predicate_type.removeprefix("https://hubledger/")
         at = statement.common.recorded_at if statement.common is not None else "1970-01-01T00:00:00Z"
         return Item(leaf_index=leaf_index, title=f"Leaf {leaf_index}: {kind}", text=kind, at=at)
+
+
+def _whose(recorded_by: RecordedBy) -> str:
+    return f" ({recorded_by.id}, an observer)" if recorded_by.role == "observer" else ""
 
 
 def _response(feed: Feed, body: bytes, content_type: str) -> Response:
