@@ -100,6 +100,8 @@ def _details(row: Mapping[str, Any]) -> Iterator[str]:
     if "outcome" not in row:
         yield f"Unknown event: {row['unknown']}" if "unknown" in row else row["type"]
         return
+    if "observer" in row:
+        yield f"Recorded by {row['observer']}, an observer, not by the hub"
     yield who_signed(row)
     if row["changed"]:
         yield row["change"]

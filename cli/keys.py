@@ -128,6 +128,95 @@ def revoke_hub(
     _show(done, as_json=as_json)
 
 
+@command.group()
+def observer() -> None:
+    """Say who may record beside the hub, with a key of their own."""
+
+
+@observer.command(name="add")
+@_DIRECTORY
+@click.argument("observer_id", metavar="ID")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    required=True,
+    help="The observer's ECDSA P-256 public key, PEM.",
+)
+@writing_options
+@json_option
+def observer_add(
+    directory: pathlib.Path,
+    observer_id: str,
+    public_key: pathlib.Path,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
+    """Announce in the log of DIRECTORY that the observer ID signs with a key.
+
+    What it records is in the history beside the hub's own events, moves nothing, and decides nothing. It needs a token of
+    the scope observe as well.
+    """
+    from ledger.embedded.keys import load_public_key
+    from ledger.embedded.observers import add_observer
+
+    with _opened(directory, not_older_than, start_unchecked=start_unchecked)() as ledger:
+        keyid, leaf_index = add_observer(ledger, observer_id, load_public_key(public_key))
+    if as_json:
+        echo_json({"observer": observer_id, "keyId": keyid, "leafIndex": leaf_index})
+    else:
+        click.echo(
+            f"The log says at leaf {leaf_index} that observer {printable(observer_id)} signs with {keyid}"
+        )
+
+
+@observer.command(name="retire")
+@_DIRECTORY
+@click.argument("keyid")
+@writing_options
+@json_option
+def observer_retire(
+    directory: pathlib.Path,
+    keyid: str,
+    not_older_than: tuple[pathlib.Path, ...],
+    *,
+    start_unchecked: bool,
+    as_json: bool,
+) -> None:
+    """Announce in the log of DIRECTORY that the observer's key KEYID signs no more."""
+    from ledger.embedded.observers import retire_observer
+
+    with _opened(directory, not_older_than, start_unchecked=start_unchecked)() as ledger:
+        leaf_index = retire_observer(ledger, keyid)
+    if as_json:
+        echo_json({"keyId": keyid, "leafIndex": leaf_index})
+    else:
+        click.echo(f"The log says at leaf {leaf_index} that observer key {printable(keyid)} is retired")
+
+
+@observer.command(name="list")
+@_DIRECTORY
+@json_option
+def observer_list(directory: pathlib.Path, *, as_json: bool) -> None:
+    """List the observers that the published log of DIRECTORY announces, with the leaves at which each key counts."""
+    from ledger.embedded.directory import open_for_reading
+    from ledger.embedded.observers import observers_in
+
+    ledger = open_for_reading(directory)
+    found = observers_in(ledger, ledger.size())
+    if as_json:
+        rows = [
+            {"observer": each.id, "keyId": keyid, "first": each.first, "end": each.end}
+            for keyid, each in found.items()
+        ]
+        echo_json({"observers": rows})
+        return
+    for keyid, each in found.items():
+        until = "" if each.end is None else f" to before {each.end}"
+        click.echo(f"{printable(each.id)}  {keyid}  from leaf {each.first}{until}")
+
+
 def _opened(
     directory: pathlib.Path, not_older_than: tuple[pathlib.Path, ...], *, start_unchecked: bool
 ) -> "Opened":

@@ -22,7 +22,7 @@ _DIRECTORY = click.argument("directory", type=click.Path(path_type=pathlib.Path)
     "scopes",
     multiple=True,
     required=True,
-    type=click.Choice(("record", "policy", "admin")),
+    type=click.Choice(("record", "observe", "policy", "admin")),
     help="What it may do (repeatable). `policy` and `admin` are for later versions.",
 )
 @click.option("--label", default="", help="The program or person that it is for.")

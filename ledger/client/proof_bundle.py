@@ -50,10 +50,12 @@ class Claim:
 
     @classmethod
     def of(cls, row: Json) -> "Claim | None":
-        """Return what a row of a history says, None of another statement. Raises MalformedError."""
+        """Return what a row of a history says, None of another statement, or of an observer's. Raises MalformedError."""
         match row:
             case {"type": str(kind)} if kind != VERIFICATION_EVENT:
                 return None
+            case {"observer": str()}:
+                return None  # a client asks for the hub's word; one that is left out so is missing, never accepted
             case {
                 "leafIndex": leaf,
                 "revision": str(revision),

@@ -12,6 +12,7 @@ from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.examining import Examine, Examined
 from ledger.embedded.foreign import audit_report
 from ledger.embedded.indexing import index_problems, open_published, read_tail
+from ledger.embedded.observers import observers_in
 from ledger.embedded.wording import plural
 from ledger.errors import CorruptError
 from ledger.index.staging import Staged
@@ -42,10 +43,11 @@ def audit_ledger(
         return audit_remote(ledger, ledger.accepted, progress=progress, evidence=evidence)
     checkpoint = ledger.log.checkpoint()
     size = checkpoint.checkpoint.size
+    observers = observers_in(ledger, size)
+    keys = {key.keyid: key.spki for key in ledger.trust.hub_keys}
+    keys |= {keyid: each.spki for keyid, each in observers.items() if keyid not in keys}
     with tempfile.TemporaryDirectory(prefix="hubledger-audit-") as folder:
-        examine = Examine(
-            {key.keyid: key.spki for key in ledger.trust.hub_keys}, ledger.config.ledger, pathlib.Path(folder)
-        )
+        examine = Examine(keys, ledger.config.ledger, pathlib.Path(folder), observers)
         take = functools.partial(_take, ledger, evidence)
         done = audit(
             functools.partial(open_published, directory),
@@ -58,11 +60,12 @@ def audit_ledger(
         heads, events, pending = _compare_commits(ledger, examine, size, take=take)
         pieces = evidence.check(ledger.layout.evidence, workers=workers) if evidence is not None else None
         leaves = _compare_index(ledger, pathlib.Path(folder), size + pending, least=size)
+    whose = "keys of the hub and its observers" if observers else "the hub's keys"
     return audit_report(
         done,
         [
             (
-                f"{plural(done.entries, 'entry', 'entries')} signed by the hub's keys, each at a leaf index where its "
+                f"{plural(done.entries, 'entry', 'entries')} signed by {whose}, each at a leaf index where its "
                 "key counts"
             ),
             (

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ledger.client.trust import load_hub_key
 from ledger.embedded import chains
 from ledger.embedded.evidence_audit import format_named
+from ledger.embedded.observers import Observer
 from ledger.entry import MapCommit, parse_entry, verify_entry
-from ledger.errors import LedgerError, MalformedError
+from ledger.errors import LedgerError, MalformedError, SignatureError
 from ledger.event import parse_statement
 from ledger.event.digests import named_digests
 from ledger.index import Rows
@@ -25,12 +26,13 @@ from ledger.storage.sqlite import event_key
 class Examine:
     """Checks signatures and statements of a run of entries, and stages what they say of chains and for the index.
 
-    Picklable: each process opens a staging file of its own when it gets its first run.
+    ``keys`` are those of the hub and of ``observers``, by key id. Picklable: each process opens a staging file of its own when it gets its first run.
     """
 
     keys: Mapping[str, bytes]
     ledger: str
     folder: pathlib.Path
+    observers: Mapping[str, Observer] = field(default_factory=dict)
     _staging: Staging | None = field(default=None, init=False)
 
     def __call__(self, start: int, entries: Sequence[bytes]) -> "Examined":
@@ -63,11 +65,21 @@ class Examine:
             raise MalformedError(
                 "ledger of the statement", expected=self.ledger, actual=common.ledger if common else "none"
             )
+        observer, by = self.observers.get(parsed.keyid), common.recorded_by
+        if (by.role == "observer") != (observer is not None) or (observer and observer.id != by.id):
+            raise SignatureError(
+                "key of the statement",
+                expected=f"one of {by.role} {by.id}",
+                actual=f"one of observer {observer.id}" if observer else "one of the hub",
+            )
+        if observer is not None:
+            observer.check(at)
         sha256 = hashlib.sha256(parsed.payload).digest()
         run.rows.add(sha256, statement)
         run.links += [(link.key, at, link.sequence, link.previous, sha256) for link in common.histories]
         run.events.append((event_key(common.recorded_by.id, common.event_id), at))
-        run.spans[parsed.keyid] = (run.spans.get(parsed.keyid, (at, at))[0], at)
+        if observer is None:
+            run.spans[parsed.keyid] = (run.spans.get(parsed.keyid, (at, at))[0], at)
         run.named += format_named(at, named_digests(statement))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.client.trust import load_hub_key as parse_hub_key
@@ -106,9 +106,6 @@ def open_signer(uri: str, *, spki: bytes, secret: pathlib.Path | None = None) ->
         from securesystemslib.signer import SSlibKey
     except ImportError as error:
         raise _cannot_open(name, "its library is not installed") from error
-    public = serialization.load_der_public_key(spki)
-    if not isinstance(public, ec.EllipticCurvePublicKey):  # hub_spki looked before
-        raise _cannot_open(name, "a key of another kind")
 
     def ask(_what: str) -> str:
         if secret is None:
@@ -116,7 +113,7 @@ def open_signer(uri: str, *, spki: bytes, secret: pathlib.Path | None = None) ->
         return read_secret(secret).decode("utf-8", "replace").strip()
 
     try:
-        signer = Opener.from_priv_key_uri(uri, SSlibKey.from_crypto(public), ask)
+        signer = Opener.from_priv_key_uri(uri, SSlibKey.from_crypto(parse_hub_key(spki)), ask)
     except ConfigError:
         raise
     except Exception as error:  # as above; its text may repeat what it was given, so the class must do

@@ -176,6 +176,8 @@ def row_facts(row: Row) -> dict[str, Any]:
             "signers": [each.as_json() for each in row.signers],
             "signatures": signature_facts(statement),
         }
+        if statement.common.recorded_by.role == "observer":
+            facts["observer"] = statement.common.recorded_by.id
     if isinstance(statement, PlainStatement) and statement.predicate_type == ERASURE:
         facts["erasure"] = dict(statement.fields)
     if row.pin is not None:
@@ -263,7 +265,7 @@ def find_leaf(ledger: ReadLedger, event: str, *, by_id: bool = False) -> int:
         return parse_decimal(event, what="leaf index" if ledger.accepted is None else "number")
     index = Index(Layout(root=ledger.layout.root).index, read_only=True)
     try:
-        found = index.find_event(event)
+        found = index.find_event(event, hub=ledger.config.hub)
     finally:
         index.close()
     if not found:

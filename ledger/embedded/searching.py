@@ -116,4 +116,6 @@ def event_facts(ledger: ReadLedger, leaf_index: int, size: int) -> dict[str, Any
     }
     if event.uploader_account is not None:
         facts["uploadedBy"] = event.uploader_account
+    if event.common.recorded_by.role == "observer":
+        facts["observer"] = event.common.recorded_by.id
     return facts

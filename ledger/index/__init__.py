@@ -155,21 +155,19 @@ class Index:
             start = rows.end
         return start
 
-    def history(self, key: str) -> list[int]:
-        """Return the leaf indices of a history, in log order."""
-        return [
-            row[0]
-            for row in self._all(
-                "SELECT leaf_index FROM histories WHERE history = ? ORDER BY leaf_index", key
-            )
-        ]
+    def history(self, key: str, *, chained: bool = False) -> list[int]:
+        """Return the leaf indices of a history, in log order; ``chained``: without what observers recorded."""
+        also = " AND sequence IS NOT NULL" if chained else ""
+        query = f"SELECT leaf_index FROM histories WHERE history = ?{also} ORDER BY leaf_index"
+        return [row[0] for row in self._all(query, key)]
 
-    def find_event(self, event_id: str) -> list[int]:
-        """Return the leaf indices of statements with this event id (one per recorder)."""
-        return [
-            row[0]
-            for row in self._all("SELECT leaf_index FROM statements WHERE event_id = ? ORDER BY 1", event_id)
-        ]
+    def find_event(self, event_id: str, *, hub: str) -> list[int]:
+        """Return the leaf indices of statements with this event id (one per recorder), that of the hub first.
+
+        Observers choose ids of their own: none of them may stand before what the hub recorded under the same one.
+        """
+        query = "SELECT leaf_index FROM statements WHERE event_id = ? ORDER BY recorder IS NOT ?, leaf_index"
+        return [row[0] for row in self._all(query, event_id, hub)]
 
     def search(self, text: str, limit: int = 50) -> list[str]:
         """Return model names that contain ``text``, whatever its case, shortest first."""

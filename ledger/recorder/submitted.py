@@ -1,5 +1,7 @@
 """Statements that a hub signed itself, with a key that it holds: decided and chained by it, and checked here.
 
+An observer's statements come the same way. They are in no chain, move no head and decide nothing.
+
 The writer takes them only as it would have made them: chained to the heads as they are, and decided by the policy in force.
 If a head has moved, the hub decides and signs again.
 """
@@ -33,8 +35,14 @@ class Signed:
 
     @property
     def key(self) -> bytes:
-        """The key of its event id."""
-        return event_key(self.common.hub_id, self.common.event_id)
+        """The key of its event id, in the space of whoever recorded it."""
+        return event_key(self.common.recorded_by.id, self.common.event_id)
+
+    @property
+    def observer(self) -> str | None:
+        """The id of the observer who recorded it, or None where that was the hub."""
+        recorded_by = self.common.recorded_by
+        return recorded_by.id if recorded_by.role == "observer" else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,9 +70,10 @@ def parse_signed(entry: bytes, *, ledger: str, hub: str) -> Signed:
             actual="another statement" if statement is None else statement.predicate_type,
         )
     common = statement.common
-    wanted = (ledger, hub, hub, "hub")
-    found = (common.ledger, common.hub_id, common.recorded_by.id, common.recorded_by.role)
-    if found != wanted:
+    by = common.recorded_by
+    # An observer with the hub's id would share the hub's space of event ids.
+    right = by.id == hub if by.role == "hub" else by.id != hub and isinstance(statement, VerificationEvent)
+    if (common.ledger, common.hub_id) != (ledger, hub) or not right:
         raise RejectedError(
             "signed entry",
             expected=f"ledger {ledger}, recorded by hub {hub}",
@@ -76,6 +85,8 @@ def parse_signed(entry: bytes, *, ledger: str, hub: str) -> Signed:
 
 def draft_of(signed: Signed, heads: dict[str, Head], *, place: int) -> Draft:
     """Check one against ``heads``, and move them. Raises HeadMovedError, RejectedError: other than we would decide."""
+    if signed.observer is not None:
+        return _draft_of_observer(signed, place=place)
     for link in signed.common.histories:
         head = heads.get(link.key)
         wanted = (0, None) if head is None else (head.sequence + 1, head.statement_sha256)
@@ -105,7 +116,24 @@ def draft_of(signed: Signed, heads: dict[str, Head], *, place: int) -> Draft:
     return Draft(place, signed.statement, signed.parsed.payload, sha256, signed.key, moved)
 
 
-def _check_decision(event: VerificationEvent, verified: frozenset[bytes], heads: Mapping[str, Head]) -> None:
+def _draft_of_observer(signed: Signed, *, place: int) -> Draft:
+    """Check what an observer says: it observed. Raises HeadMovedError: another policy; RejectedError: it decided."""
+    if isinstance(
+        signed.statement, VerificationEvent
+    ):  # always: ``parse_signed`` takes no other from observers
+        _check_policy(signed.statement)
+        if signed.statement.policy.decision != "observed":
+            raise RejectedError(
+                "decision of an observer's event",
+                expected="observed",
+                actual=signed.statement.policy.decision,
+                next_step="An observer says what it found; the hub alone decides",
+            )
+    sha256 = hashlib.sha256(signed.parsed.payload).digest()
+    return Draft(place, signed.statement, signed.parsed.payload, sha256, signed.key, [])
+
+
+def _check_policy(event: VerificationEvent) -> None:
     if event.policy.sha256 != tofu.POLICY_SHA256:
         raise HeadMovedError(
             "policy of the event",
@@ -113,6 +141,10 @@ def _check_decision(event: VerificationEvent, verified: frozenset[bytes], heads:
             actual=event.policy.sha256.hex(),
             next_step="Decide and sign again, by the policy in this answer",
         )
+
+
+def _check_decision(event: VerificationEvent, verified: frozenset[bytes], heads: Mapping[str, Head]) -> None:
+    _check_policy(event)
     states = {name: state_of(name, heads.get(name)) for name in (link.key for link in event.common.histories)}
     decision = tofu.decide_signers(
         event,

@@ -6,7 +6,7 @@ Links are relative to the feed: the service does not know by which names it is r
 from ledger.embedded.reading import read_statement_at
 from ledger.embedded.searching import event_facts
 from ledger.errors import NotFoundError
-from ledger.event import VerificationEvent
+from ledger.event import RecordedBy, VerificationEvent
 from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, format_json
 from ledger.server.histories import Histories
 from ledger.server.messages import Request, Response
@@ -65,7 +65,7 @@ class Feeds:
                     leaf_index=row.leaf_index,
                     link=_link(row.leaf_index),
                     title=f"{event.model.name} {event.model.revision}: {standing}",
-                    text=row.change or str(standing),
+                    text=(row.change or str(standing)) + _whose(event.common.recorded_by),
                     at=event.common.recorded_at,
                 )
             )
@@ -89,7 +89,7 @@ class Feeds:
             leaf_index=leaf_index,
             link=_link(leaf_index),
             title=f"{facts['name']} {facts['revision']}: {standing}",
-            text=text,
+            text=text + (f" ({facts['observer']}, an observer)" if "observer" in facts else ""),
             at=facts["recordedAt"],
         )
 
@@ -104,6 +104,10 @@ class Feeds:
             text=kind,
             at=at,
         )
+
+
+def _whose(recorded_by: RecordedBy) -> str:
+    return f" ({recorded_by.id}, an observer)" if recorded_by.role == "observer" else ""
 
 
 def _response(feed: Feed, body: bytes, content_type: str) -> Response:

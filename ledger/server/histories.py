@@ -87,7 +87,8 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
     standings = {
         row.statement.model.revision: format_canonical_json(revision_standing(row.statement, row, changes))
         for row in rows
-        if isinstance(row.statement, VerificationEvent)
+        # Who watches says what they saw; how a revision stands, the hub says.
+        if isinstance(row.statement, VerificationEvent) and row.statement.common.recorded_by.role == "hub"
     }
     events = [(row, row.statement) for row in rows if isinstance(row.statement, VerificationEvent)]
     now = newest(rows)

@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import threading
+from collections import Counter as Kinds
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,11 +98,13 @@ class Metrics:
 
     def recorded(self, statements: Sequence[Statement]) -> None:
         """Count statements that are durable."""
-        for each in statements:
-            if isinstance(each, VerificationEvent):
-                self._events.labels(each.outcome, each.policy.decision).inc()
-            else:
-                self._statements.inc()
+        events = [each for each in statements if isinstance(each, VerificationEvent)]
+        self._statements.inc(len(statements) - len(events))
+        # Added up first: a batch has a thousand events, and few kinds.
+        for (outcome, decision), count in Kinds(
+            (each.outcome, each.policy.decision) for each in events
+        ).items():
+            self._events.labels(outcome, decision).inc(count)
 
     def committed(self, seconds: float) -> None:
         """Count one commit."""

@@ -51,7 +51,10 @@ class Models:
             text="" if searched is None else escape_name(searched),
         )
         page = names[:limit]
-        leaves = {name: [each for each in index.history(f"name:{name}") if each < size] for name in page}
+        leaves = {
+            name: [each for each in index.history(f"name:{name}", chained=True) if each < size]
+            for name in page
+        }
         newest_leaves = [found[-1] for found in leaves.values() if found]
         said = index.summaries(newest_leaves)
         facts: dict[str, Any] = {

@@ -42,7 +42,8 @@ class Pieces:
     def event(self, request: Request) -> Response:
         """Return what was recorded under an event id."""
         size, event_id = self._view.size, request.text("id") or ""
-        found = [each for each in self._view.index.find_event(event_id) if each < size]
+        hub = self._view.ledger.config.hub
+        found = [each for each in self._view.index.find_event(event_id, hub=hub) if each < size]
         if not found:
             raise NotFoundError(
                 f"event {event_id}",

@@ -1,12 +1,15 @@
-"""Signed envelopes over HTTP: of a hub that holds its own key."""
+"""Signed envelopes over HTTP: of a hub that holds its own key, or of a registered observer."""
 
 from collections.abc import Sequence
 
-from ledger.client.trust import TrustFile
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ledger.client.trust import TrustFile, load_hub_key
 from ledger.embedded.directory import OpenLedger
+from ledger.embedded.observers import Observer, observers_now
 from ledger.encoding import Json, parse_base64, parse_json
 from ledger.entry import MAX_ENTRY_BYTES, verify_entry
-from ledger.errors import HeadMovedError, MalformedError
+from ledger.errors import HeadMovedError, MalformedError, SignatureError
 from ledger.event.digests import named_digests
 from ledger.policy import tofu
 from ledger.recorder.submitted import Signed, parse_signed
@@ -29,16 +32,36 @@ def parse_entries(ledger: OpenLedger, data: bytes, *, trust: TrustFile) -> list[
             raise MalformedError(
                 "body", expected=f'{{"entries": […]}} with 1 to {MAX_ENTRIES}', actual="another form"
             )
-    found = []
+    found: list[Signed] = []
+    observers: dict[str, Observer] | None = None
     for text in entries:
         if not isinstance(text, str):
             raise MalformedError("entry", expected="base64", actual=type(text).__name__)
         raw = parse_base64(text, what="entry", max_bytes=MAX_ENTRY_BYTES)
         signed = parse_signed(raw, ledger=ledger.config.ledger, hub=ledger.config.hub)
-        key = trust.entry_key(signed.parsed.keyid, ledger.log.size)
+        if signed.observer is None:
+            key = trust.entry_key(signed.parsed.keyid, ledger.log.size)
+        else:
+            observers = observers_now(ledger) if observers is None else observers
+            key = _observer_key(observers, signed, ledger.log.size)
         verify_entry(signed.parsed, {signed.parsed.keyid: key})
         found.append(signed)
     return found
+
+
+def _observer_key(
+    observers: dict[str, Observer], signed: Signed, leaf_index: int
+) -> ec.EllipticCurvePublicKey:
+    """Return the key of an observer that counts now, for what its own observer says. Raises SignatureError."""
+    known = observers.get(signed.parsed.keyid)
+    if known is None or known.id != signed.observer:
+        raise SignatureError(
+            "key of the entry",
+            expected=f"a registered key of observer {signed.observer}",
+            actual=signed.parsed.keyid,
+        )
+    known.check(leaf_index)
+    return load_hub_key(known.spki)
 
 
 def check_evidence(ledger: OpenLedger, signed: Sequence[Signed]) -> None:

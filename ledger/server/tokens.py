@@ -22,7 +22,9 @@ from ledger.server.problems import FORBIDDEN, UNAUTHORIZED, Refusal
 from ledger.storage.directory import write_file_durably
 
 FILE_NAME = "tokens.json"
-SCOPES = ("record", "policy", "admin")
+SCOPES = ("record", "observe", "policy", "admin")
+INCLUDES = {"record": "observe"}
+"""Who may record in the hub's name may append what others signed; an observer's token may do that alone."""
 MAX_TOKENS_BYTES = 4 << 20
 MAX_LABEL = 100
 _TOKEN = re.compile(r"hl_([0-9a-f]{12})_([0-9a-f]{64})")
@@ -119,7 +121,7 @@ class TokenFile:
         right = hmac.compare_digest(token.secret_sha256 if token else bytes(32), offered)
         if token is None or not right or token.revoked is not None:
             raise Refusal(UNAUTHORIZED, "Writing needs `Authorization: Bearer` and a token that counts")
-        if scope not in token.scopes:
+        if scope not in token.scopes and scope not in [INCLUDES.get(each) for each in token.scopes]:
             raise Refusal(FORBIDDEN, f"This token has not the scope {scope}")
         return token.id
 

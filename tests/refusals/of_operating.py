@@ -1,7 +1,10 @@
 """Refusals of what runs the service: metrics, lines of the log, keys that are rotated."""
 
+import contextlib
 import dataclasses
+import json
 import re
+import sqlite3
 import sys
 
 from cryptography.hazmat.primitives import serialization
@@ -10,14 +13,33 @@ import cli.init
 from ledger.client.trust import HubKey, format_trust, parse_trust
 from ledger.config import Config, ServeConfig
 from ledger.embedded.directory import open_for_recording
+from ledger.embedded.examining import Examine
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_public_key, spki_of
 from ledger.embedded.kms import RemoteSigner
+from ledger.embedded.observers import add_observer, observers_now, retire_observer
 from ledger.embedded.rotating import revoke_hub, rotate_hub
-from ledger.errors import ConfigError, NotFoundError, SourceError, UsageError, WriteError
+from ledger.encoding import format_base64
+from ledger.entry import keyid_of, parse_entry
+from ledger.errors import (
+    ConfigError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    RejectedError,
+    SignatureError,
+    SourceError,
+    UsageError,
+    WriteError,
+)
+from ledger.event import HistoryLink, RecordedBy, format_statement
+from ledger.recorder import HubSigner
+from ledger.recorder.drafts import Drafter
 from ledger.server.metrics import Metrics
+from ledger.server.submitting import parse_entries
 from ledger.tlog.signed_note import Ed25519NoteSigner
-from tests.refusals.table import refused
+from tests.ledger.server.conftest import facts
+from tests.refusals.table import AT, refused
 from tests.world import ed25519_key, p256_key
 
 OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
@@ -290,4 +312,138 @@ KMS = (
     ),
 )
 
-CASES = (*SETTINGS, *ROTATION, *KMS)
+
+def _observer_of(scene):
+    ledger = scene.ledger()
+    with open_for_recording(ledger) as opened:
+        add_observer(opened, "watch.example", spki_of(p256_key("watcher")))
+    return ledger
+
+
+def _add(scene, name, key):
+    with open_for_recording(_observer_of(scene)) as opened:
+        return add_observer(opened, name, key)
+
+
+def _retire(scene):
+    with open_for_recording(scene.ledger()) as opened:
+        return retire_observer(opened, "0" * 64)
+
+
+def _hub_key_as_observer(scene):
+    ledger = _observer_of(scene)
+    with open_for_recording(ledger) as opened:
+        return add_observer(
+            opened, "watch.example", parse_trust((ledger / "trust.toml").read_bytes()).hub_keys[0].spki
+        )
+
+
+def _index_without_the_newest(scene):
+    ledger = _observer_of(scene)
+    with open_for_recording(ledger) as opened:
+        with contextlib.closing(sqlite3.connect(ledger / "index.db")) as database, database:
+            database.execute("DELETE FROM recent_histories WHERE history = 'hub:' AND leaf_index > 0")
+        return observers_now(opened)
+
+
+@contextlib.contextmanager
+def _observing(scene):
+    """A ledger with an observer, open; whatever it signs names evidence that need not be there."""
+    ledger = _observer_of(scene)
+    with open_for_recording(ledger) as opened:
+        yield ledger, opened
+
+
+def _signed_by_observer(opened, *, keyed="watcher", decision="observed", by="watch.example"):
+    drafter = Drafter(ledger="log.example/models", hub="hub.example", now=lambda: AT)
+    about = facts("a/b", "r1")
+    event = drafter.decide(0, about, key=drafter.key_of(about), heads={}, now=AT).event
+    common = dataclasses.replace(
+        event.common,
+        recorded_by=RecordedBy(id=by, role="observer"),
+        histories=tuple(HistoryLink(key=each.key) for each in event.common.histories),
+    )
+    statement = format_statement(
+        dataclasses.replace(event, common=common, policy=dataclasses.replace(event.policy, decision=decision))
+    )
+    key = p256_key(keyed)
+    return HubSigner(key=key, keyid=keyid_of(spki_of(key))).sign_run([statement])[0]
+
+
+def _send(scene, **more):
+    with _observing(scene) as (ledger, opened):
+        entry = _signed_by_observer(opened, **more)
+        data = json.dumps({"entries": [format_base64(entry)]}).encode()
+        signed = parse_entries(opened, data, trust=parse_trust((ledger / "trust.toml").read_bytes()))
+        return opened.recorder.submit(signed)
+
+
+def _send_retired(scene):
+    with _observing(scene) as (ledger, opened):
+        retire_observer(opened, keyid_of(spki_of(p256_key("watcher"))))
+        data = json.dumps({"entries": [format_base64(_signed_by_observer(opened))]}).encode()
+        return parse_entries(opened, data, trust=parse_trust((ledger / "trust.toml").read_bytes()))
+
+
+def _audit_hub_statement_by_observer(scene):
+    """A statement of the hub, signed by the key of an observer: examined as an audit does."""
+    with _observing(scene) as (_, opened):
+        observers = observers_now(opened)
+        key = p256_key("watcher")
+        statement = parse_entry(next(iter(opened.log.read(1, 2)))).payload
+        (entry,) = HubSigner(key=key, keyid=keyid_of(spki_of(key))).sign_run([statement])
+        examine = Examine(
+            {keyid_of(spki_of(key)): spki_of(key)}, "log.example/models", scene.folder, observers
+        )
+        return examine(9, [entry])
+
+
+OBSERVERS = (
+    refused(
+        UsageError,
+        "observer: expected another than the hub, got hub.example. Name who will record",
+        lambda scene: _add(scene, "hub.example", spki_of(p256_key("other"))),
+    ),
+    refused(
+        ConflictError,
+        "key <hex>: expected one that nobody used here, got a key of watch.example. Make a new key for this observer",
+        lambda scene: _add(scene, "other.example", spki_of(p256_key("watcher"))),
+    ),
+    refused(
+        ConflictError,
+        "key <hex>: expected one that nobody used here, got a key of the hub. Make a new key for this observer",
+        _hub_key_as_observer,
+    ),
+    refused(
+        UsageError,
+        f"key {'0' * 64}: expected a key of an observer, by its whole id, got none such. `hubledger keys observer list` names them",
+        _retire,
+    ),
+    refused(
+        CorruptError,
+        "index of the history hub:: expected 2 statements, to the head, got 1. Run `hubledger index rebuild`: until then no observer is believed",
+        _index_without_the_newest,
+    ),
+    refused(
+        SignatureError,
+        "key of the entry: expected a registered key of observer watch.example, got <hex>. <any>",
+        lambda scene: _send(scene, keyed="stranger"),
+    ),
+    refused(
+        SignatureError,
+        "leaf index of an entry by observer watch.example: expected 4 to before 5, got 5. <any>",
+        _send_retired,
+    ),
+    refused(
+        RejectedError,
+        "decision of an observer's event: expected observed, got accepted. An observer says what it found; the hub alone decides",
+        lambda scene: _send(scene, decision="accepted"),
+    ),
+    refused(
+        SignatureError,
+        "entry 9: key of the statement: expected one of hub hub.example, got one of observer watch.example. <any>",
+        _audit_hub_statement_by_observer,
+    ),
+)
+
+CASES = (*SETTINGS, *ROTATION, *KMS, *OBSERVERS)
