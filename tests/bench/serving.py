@@ -185,6 +185,9 @@ def _batches(url, token, lines, connections):
                 run = f"{connections}-{worker}-{sent}-"
                 data = "\n".join(lines[at % len(lines)].replace("@", f"{run}{at}") for at in range(1000))
                 answer = client.post("/v1/events/batch?wait=durable&evidence=later", content=data)
+                if answer.status_code == 503:  # what the load before left in the queue, on a slow machine
+                    time.sleep(0.2)
+                    continue
                 sent += answer.raise_for_status().content.count(b'"entry"')
         return sent
 
@@ -287,9 +290,9 @@ def serving():
         with _serving(ledger) as (url, _):
             rows += _recording(folder, ledger, url)
         with _serving(ledger) as (url, process):
-            before = _processor(process)
+            before, start = _processor(process), time.perf_counter()
             rows += _mixed(folder, ledger, url)
-            used = (_processor(process) - before) / SECONDS
+            used = (_processor(process) - before) / (time.perf_counter() - start)
             rows.append(row("processor time of the service meanwhile", f"{used:.2f} s a second", "", ""))
             rows.append(row("memory of the service after that", f"{_memory(process):.0f} MB", "", "≤ 300 MB"))
         return rows
