@@ -146,13 +146,13 @@ class Histories:
             MAX_REMEMBERED_BYTES, weigh=lambda known: known[1].weight
         )
 
-    def asked(self, request: Request) -> ModelHistory:
+    def asked(self, request: Request, *, extent: tuple[int, int] | None = None) -> ModelHistory:
         """Return the history of the model that a request names. Raises NotFoundError, MalformedError."""
-        return self.of(recorded_name(request))
+        return self.of(recorded_name(request), extent=extent)
 
-    def of(self, name: str) -> ModelHistory:
+    def of(self, name: str, *, extent: tuple[int, int] | None = None) -> ModelHistory:
         """Return the published history of a recorded name. Raises NotFoundError."""
-        found = self.find(name)
+        found = self.find(name, extent=extent)
         if found is None:
             raise NotFoundError(
                 f"model {name}",
@@ -162,10 +162,10 @@ class Histories:
             )
         return found
 
-    def find(self, name: str) -> ModelHistory | None:
-        """Return the published history of a recorded name, or None."""
+    def find(self, name: str, *, extent: tuple[int, int] | None = None) -> ModelHistory | None:
+        """Return the published history of a recorded name, or None; ``extent`` is that of the view, where it is known."""
         view, key = self._view, f"name:{name}"
-        extent, index = view.extent, view.index
+        extent, index = extent or view.extent, view.index
         known = self._known.get(name)
         if known is not None:
             seen, history = known

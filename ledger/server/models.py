@@ -68,7 +68,8 @@ class Models:
 
     def history(self, request: Request) -> Response:
         """Return one page of a model's history, and how the model stands now."""
-        found = self._histories.asked(request)
+        extent = self._view.extent
+        found = self._histories.asked(request, extent=extent)
         limit = max(1, request.number("limit", 100))
         after = request.number("after", -1)
         start = bisect.bisect_right(found.leaves, after)
@@ -85,7 +86,7 @@ class Models:
         ]
         if end < len(found.leaves):
             pieces += [b',"next":', str(found.leaves[end - 1]).encode()]
-        pieces += [b',"asOf":', self._as_of_json(), b"}"]
+        pieces += [b',"asOf":', _as_of_json(extent), b"}"]
         return Response(body=b"".join(pieces), etag=f"{found.etag}-{after}-{limit}", weak=True)
 
     def badge(self, request: Request) -> Response:
@@ -110,28 +111,17 @@ class Models:
     def standings(self, request: Request) -> Response:
         """Say how each of up to 100 revisions stands."""
         pairs, recorded = _parse_pairs(request.data)
-        known: dict[str, dict[str, bytes]] = {}
-        pieces = [
-            self._standing(model, revision, recorded=recorded, known=known) for model, revision in pairs
-        ]
+        extent, known = self._view.extent, dict[str, dict[str, bytes]]()
+        pieces = []
+        for model, revision in pairs:
+            name, wanted = _recorded(model, revision) if recorded else map(escape_name, (model, revision))
+            if name not in known:
+                history = self._histories.find(name, extent=extent)
+                known[name] = {} if history is None else history.standings()
+            pieces.append(known[name].get(wanted) or _not_recorded(name, wanted))
         return Response(
-            body=b"".join((b'{"standings":[', b",".join(pieces), b'],"asOf":', self._as_of_json(), b"}"))
+            body=b"".join((b'{"standings":[', b",".join(pieces), b'],"asOf":', _as_of_json(extent), b"}"))
         )
-
-    def _standing(
-        self, model: str, revision: str, *, recorded: bool, known: dict[str, dict[str, bytes]]
-    ) -> bytes:
-        if recorded:
-            name, wanted = (as_recorded(each.encode("utf-8", "surrogatepass")) for each in (model, revision))
-        else:
-            name, wanted = escape_name(model), escape_name(revision)
-        if name not in known:
-            history = self._histories.find(name)
-            known[name] = {} if history is None else history.standings()
-        found = known[name].get(wanted)
-        if found is not None:
-            return found
-        return format_canonical_json({"model": name, "revision": wanted, "standing": "Not recorded"})
 
     def signer(self, request: Request) -> Response:
         """Return what an identity signed, newest first."""
@@ -158,13 +148,21 @@ class Models:
             facts["next"] = page[-1]
         return json_response(facts | self._as_of(size))
 
-    def _as_of_json(self) -> bytes:
-        size, indexed = self._view.extent
-        return b'{"indexed":%d,"size":%d}' % (indexed, size)
-
     def _as_of(self, size: int) -> dict[str, dict[str, int]]:
         """Say which size the answer speaks of, and how far the index had come: what it lacks, the answer may lack."""
         return {"asOf": {"size": size, "indexed": min(size, self._view.index.position())}}
+
+
+def _as_of_json(extent: tuple[int, int]) -> bytes:
+    return b'{"indexed":%d,"size":%d}' % (extent[1], extent[0])
+
+
+def _recorded(*names: str) -> list[str]:
+    return [as_recorded(each.encode("utf-8", "surrogatepass")) for each in names]
+
+
+def _not_recorded(name: str, revision: str) -> bytes:
+    return format_canonical_json({"model": name, "revision": revision, "standing": "Not recorded"})
 
 
 def _model_facts(name: str, leaves: list[int], said: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
