@@ -29,6 +29,8 @@ from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+LOG_KINDS = ("tiles", "rekor-v2")
+_WEB = ("https://", "http://")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -41,12 +43,18 @@ class LogConfig:
     name: str
     # The client's own trust file for the ledger; relative to the settings, like every path.
     trust: str
+    # What the log is: "tiles", or "rekor-v2" for a ledger in Rekor.
+    kind: str = "tiles"
     # The address below which `checkpoint` is served.
     url: str = ""
     # In the place of url: a folder that holds the log.
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order.
+    shards: tuple[str, ...] = ()
+    # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256.
+    evidence: str = ""
     # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
     revoked_signers: tuple[str, ...] = ()
 
@@ -57,8 +65,32 @@ class LogConfig:
                 raise ConfigError(
                     f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
                 )
-        if bool(self.url) == bool(self.folder):
+        if self.kind not in LOG_KINDS:
+            raise ConfigError(
+                f"kind of log {self.name}", expected="one of " + ", ".join(LOG_KINDS), actual=self.kind
+            )
+        if self.is_rekor:
+            self._check_rekor()
+        elif bool(self.url) == bool(self.folder) or self.shards or self.evidence:
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
+
+    @property
+    def is_rekor(self) -> bool:
+        """Whether the ledger is in Rekor."""
+        return self.kind != "tiles"
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The names of its trees in the monitor's memory: its own, and in Rekor one for each further shard."""
+        return (self.name, *(f"{self.name}.{order}" for order in range(1, len(self.shards))))
+
+    def _check_rekor(self) -> None:
+        if not self.shards or not self.evidence or self.url or self.folder or self.mirrors:
+            raise ConfigError(
+                f"log {self.name}",
+                expected="shards and evidence, and no address of a log",
+                actual="other settings",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +246,12 @@ class MonitorConfig:
         return parse_trust(_read(self.base / log.trust, f"trust file of log {log.name}", MAX_TRUST_BYTES))
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
-        """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
+        """Return where a log is read, mirrors last; in Rekor, where each shard is. Raises UsageError: no web address."""
+        if log.is_rekor:
+            return tuple(
+                fetch_from_url(each) if each.startswith(_WEB) else _Folder(self.base / each)
+                for each in log.shards
+            )
         first = fetch_from_url(log.url) if log.url else _Folder(self.base / log.folder)
         return (first, *(fetch_from_url(each) for each in log.mirrors))
 
@@ -265,6 +302,9 @@ _LOG: Mapping[str, Any] = {
     "url": str,
     "folder": str,
     "mirrors": list,
+    "kind": str,
+    "shards": list,
+    "evidence": str,
     "revoked_signers": list,
 }
 _SINK: Mapping[str, Any] = {
