@@ -98,7 +98,7 @@ def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
 
     By itself, because it is half of the work and needs no order: a thread of its own can do it.
     """
-    keys = {key.keyid: _load_key(key.spki) for key in trust.hub_keys}
+    keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
     return [_verified(read, keys) for read in reads]
 
 
@@ -112,7 +112,8 @@ def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
 
 
 @functools.lru_cache(maxsize=64)
-def _load_key(spki: bytes) -> EllipticCurvePublicKey:
+def load_key(spki: bytes) -> EllipticCurvePublicKey:
+    """Load a hub key: the same object every time. Raises ConfigError."""
     return load_hub_key(spki)
 
 
@@ -182,18 +183,20 @@ class Detector:
 
     def refuse_key(self, read: Read, entry: Entry) -> Finding | None:
         """Return the finding where the entry is not signed by a key that may sign there."""
+        trust = self._context.trust
         try:
             observer = self._observer_key(read, entry)
-            key = observer or self._context.trust.check_key(entry.keyid, read.leaf_index).spki
+            key = observer or trust.check_key(entry.keyid, read.leaf_index, shard=self._context.shard).spki
             # A key id is the digest of its key, so what was verified before was verified by this very key.
-            if read.verified is None or read.verified.key is not _load_key(key):
-                verify_entry(entry, {entry.keyid: _load_key(key)})
+            if read.verified is None or read.verified.key is not load_key(key):
+                verify_entry(entry, {entry.keyid: load_key(key)})
         except LedgerError as error:
             return self._key_finding(read, entry, error.finding)
         announced = self._known.keys.get(entry.keyid, {})
         at: int = announced.get("at", 0)
         since: int = announced.get("from", at)
-        if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
+        here = self._context.position(read.leaf_index)
+        if announced.get("state") == "revoked" and here >= since and at < here:
             return self._key_finding(read, entry, f"the hub revoked that key from leaf {since} on")
         return None
 
@@ -392,10 +395,10 @@ class Detector:
             "state": state,
             "role": fields["role"],
             "spki": fields["spki"],
-            "at": read.leaf_index,
+            "at": self._context.position(read.leaf_index),
         }
         if "from" in fields:
-            kept["from"] = fields["from"]
+            kept["from"] = self._context.position(fields["from"])
         # A key that was revoked stays so, whatever is announced about it later.
         self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
         trusted = any(key.keyid == keyid for key in self._context.trust.hub_keys)

@@ -15,10 +15,11 @@ from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import outbox, record, replays
+from monitor import logged, outbox, record, replays
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.known import Followed, Known
+from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
 from monitor.record import Record, Stored
 from monitor.replays import Replays
@@ -80,6 +81,7 @@ class Progress:
     """What one verified run of entries changes, all of it or nothing.
 
     ``leaves`` are the leaf hashes of each touched tile, whole; ``nodes`` the roots of tiles that are full now.
+    ``ledger`` is what ``known`` is about, where that is not the log itself but has several; ``logged`` are its entries in Rekor.
     """
 
     log: str
@@ -89,6 +91,8 @@ class Progress:
     nodes: Mapping[int, bytes]
     known: Known
     findings: Sequence[Finding]
+    ledger: str = ""
+    logged: Sequence[LoggedEntry] = ()
 
 
 class Routes(Protocol):
@@ -107,12 +111,15 @@ class State:
         self.record = Record(self._database)
         self.outbox = Outbox(self._database)
         self.replays = Replays(self._database)
+        self.logged = Logged(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        Database.create(folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{clock}")
+        Database.create(
+            folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{logged.SCHEMA}{clock}"
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -289,7 +296,7 @@ class State:
 
         If we stop before COMMIT, the run is replayed and found again; after it, nothing of it is looked at again.
         """
-        log, known = progress.log, progress.known
+        log, ledger = progress.log, progress.ledger or progress.log
         with self._database.transaction() as execute:
             new = sum(self._report(execute, each, routes, now) for each in progress.findings)
             many = self._database.execute_many
@@ -301,27 +308,13 @@ class State:
                 "INSERT OR REPLACE INTO nodes VALUES (?, 8, ?, ?)",
                 [(log, *each) for each in progress.nodes.items()],
             )
-            many(
-                "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?)",
-                [(log, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
-            )
-            many(
-                "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
-                [(log, *each) for each in sorted(known.new_revisions.items())],
-            )
-            many(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
-                [
-                    (log, key, format_canonical_json(known.notes[key]).decode())
-                    for key in sorted(known.new_notes)
-                ],
-            )
+            self._learn(execute, ledger, progress.known)
+            self.logged.keep(ledger, progress.logged)
             changed = execute(
-                "UPDATE logs SET size = ?, frontier = ?, keys = ? WHERE name = ? AND size = ?",
+                "UPDATE logs SET size = ?, frontier = ? WHERE name = ? AND size = ?",
                 (
                     progress.frontier.size,
                     b"".join(progress.frontier.hashes),
-                    format_canonical_json(known.keys).decode(),
                     log,
                     progress.before,
                 ),
@@ -329,6 +322,42 @@ class State:
             if changed != 1:
                 raise damaged(f"a position of log {log} other than {progress.before}: somebody else wrote it")
         return new
+
+    def settle(
+        self,
+        ledger: str,
+        *,
+        known: Known,
+        findings: Sequence[Finding],
+        logged: Sequence[LoggedEntry],
+        routes: Routes,
+        now: int,
+    ) -> int:
+        """Store what became of entries in Rekor that waited; returns how many findings are new."""
+        with self._database.transaction() as execute:
+            self._learn(execute, ledger, known)
+            self.logged.keep(ledger, logged)
+            return sum(self._report(execute, each, routes, now) for each in findings)
+
+    def _learn(self, execute: Any, ledger: str, known: Known) -> None:
+        many = self._database.execute_many
+        many(
+            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?)",
+            [(ledger, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
+        )
+        many(
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
+            [(ledger, *each) for each in sorted(known.new_revisions.items())],
+        )
+        many(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+            [
+                (ledger, key, format_canonical_json(known.notes[key]).decode())
+                for key in sorted(known.new_notes)
+            ],
+        )
+        keys = format_canonical_json(known.keys).decode()
+        execute("UPDATE logs SET keys = ? WHERE name = ? AND keys != ?", (keys, ledger, keys))
 
     # Findings
 
