@@ -24,6 +24,7 @@ from monitor.outbox import Outbox
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
+MAX_TREE_SIZE = (1 << 63) - 1
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -234,12 +235,14 @@ class State:
                 (log, size, root),
             )
 
-    def checkpoints(self, log: str, *, least: int = 0) -> list[SeenCheckpoint]:
-        """Return the signed checkpoints of at least a size, smallest first."""
+    def checkpoints(self, log: str, *, least: int = 0, most: int = MAX_TREE_SIZE) -> list[SeenCheckpoint]:
+        """Return the signed checkpoints from one size to another, both included, smallest first."""
         rows = self._database.rows(
-            "SELECT size, root, note, seen_at, verified FROM checkpoints WHERE log = ? AND size >= ? ORDER BY size, seen_at",
+            "SELECT size, root, note, seen_at, verified FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ? "
+            "ORDER BY size, seen_at",
             log,
             least,
+            most,
         )
         return [
             SeenCheckpoint(size=size, root=root, note=note, seen_at=seen_at, verified=bool(verified))
