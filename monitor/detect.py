@@ -25,7 +25,7 @@ from ledger.event import (
     schemas,
 )
 from ledger.history import ChainHead, Change, Standing, check_link, counts, verified_digests
-from ledger.identity import SignerFacts, canonical_identity, display, identity_digest, signer_digest
+from ledger.identity import SignerFacts, canonical_identity, display, signer_digest
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
 from monitor.policies import POLICY_BYTES, Rules, notes_of, seconds_of
@@ -277,7 +277,15 @@ class Detector:
                 )
             # After a break the chain goes on from here, or every later statement would be a finding again.
             if link.sequence is not None:
-                self._set(link.key, replace(known, head=ChainHead(link.sequence, read.sha256)))
+                self._set(
+                    link.key,
+                    Followed(  # by hand: twice for every event, and `replace` takes four times as long
+                        head=ChainHead(link.sequence, read.sha256),
+                        standing=known.standing,
+                        before=known.before,
+                        policy=known.policy,
+                    ),
+                )
 
     def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
         yield from signed_by_watched(self._context, read.leaf_index, event)
@@ -323,6 +331,8 @@ class Detector:
     def _changes(
         self, read: Read, event: VerificationEvent, standing: Standing, changes: Sequence[Change]
     ) -> Iterator[Finding]:
+        if not changes:
+            return
         signers = _digests(standing) if event.outcome == "VERIFIED" else ()
         for change in changes:
             yield self._finding(
@@ -438,7 +448,7 @@ def _signers_of(event: VerificationEvent) -> tuple[str, ...]:
 
 
 def _digests(standing: Standing) -> tuple[str, ...]:
-    return tuple(identity_digest(canonical_identity(each)).hex() for each in standing.signers)
+    return tuple(signer_digest(each).hex() for each in standing.signers)
 
 
 def _before(known: Followed, event: VerificationEvent, changes: Sequence[Change]) -> tuple[SignerFacts, ...]:

@@ -170,7 +170,7 @@ class RekorLedger:
             findings += Detector(context, known).apply(reads[entry.digest])
             done.add(entry.digest)
         findings += [
-            self._missing(each)
+            self._finding_of(each)
             for each in entries
             if each.digest not in reads and now - each.since >= MISSING_SECONDS
         ]
@@ -197,7 +197,7 @@ class RekorLedger:
         except LedgerError as error:
             return Read(leaf_index=entry.leaf, problem=error.finding)
 
-    def _missing(self, entry: LoggedEntry) -> Finding:
+    def _finding_of(self, entry: LoggedEntry) -> Finding:
         return replace(self._context, shard=entry.shard).found(
             Kind.STATEMENT_MISSING,
             entry.leaf,

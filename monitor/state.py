@@ -8,9 +8,10 @@ findings, ``outbox`` the deliveries; what changes more than one of them is here.
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
-from ledger.encoding import Json, format_canonical_json
+from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts, parse_signer
@@ -21,10 +22,13 @@ from monitor.findings import Finding
 from monitor.known import Followed, Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
+from monitor.policies import POLICY_NOTE
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
 MAX_TREE_SIZE = (1 << 63) - 1
+_SIGNERS = 4096
+"""Signers that are not parsed and formatted again: one mostly signs many models."""
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -39,7 +43,8 @@ CREATE TABLE checkpoints(
     log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, seen_at INTEGER NOT NULL,
     verified INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (log, size, root)) STRICT, WITHOUT ROWID;
 CREATE TABLE histories(
-    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, standing TEXT NOT NULL, policy BLOB,
+    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
+    repo TEXT, policy BLOB,
     PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
@@ -274,25 +279,40 @@ class State:
     ) -> Known:
         """Return what is known of these histories and revisions, the notes of these keys, and the announced keys."""
         known = Known()
-        for key, sequence, statement, text, policy in self._database.select(
-            "SELECT key, sequence, statement, standing, policy FROM histories WHERE log = ? AND key",
+        for key, sequence, statement, signers, before, repo, policy in self._database.select(
+            "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
             log,
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            standing, before = _parse_standing(text)
-            known.histories[key] = Followed(head=head, standing=standing, before=before, policy=policy)
+            standing = Standing(signers=_parse_signers(signers), repo=repo)
+            known.histories[key] = Followed(
+                head=head, standing=standing, before=_parse_signers(before), policy=policy
+            )
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
+        asked = set(notes)
+        if not self._has_policies(log):  # most ledgers have few or none, and every event asks for four
+            asked = {key for key in asked if not key.startswith(POLICY_NOTE)}
         for key, value in self._database.select(
-            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(set(notes))
+            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(asked)
         ):
             known.notes[key] = parse_json(value)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
+
+    def _has_policies(self, log: str) -> bool:
+        # From the prefix up to what follows it: every key of a policy.
+        row = self._database.row(
+            "SELECT 1 FROM notes WHERE log = ? AND key >= ? AND key < ? LIMIT 1",
+            log,
+            POLICY_NOTE,
+            POLICY_NOTE[:-1] + chr(ord(POLICY_NOTE[-1]) + 1),
+        )
+        return row is not None
 
     def advance(self, progress: Progress, *, routes: Routes, now: int) -> int:
         """Store a verified run: findings, their deliveries and the position, in one transaction; returns how many are new.
@@ -345,7 +365,7 @@ class State:
     def _learn(self, execute: Any, ledger: str, known: Known) -> None:
         many = self._database.execute_many
         many(
-            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [(ledger, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
         )
         many(
@@ -398,24 +418,19 @@ class State:
         return moved
 
 
-def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str, bytes | None]:
+def _format_followed(followed: Followed) -> tuple[object, ...]:
     head, standing = followed.head, followed.standing
-    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
-    if standing.repo is not None:
-        value["repo"] = standing.repo
-    if followed.before:
-        value["before"] = [each.as_json() for each in followed.before]
-    text = format_canonical_json(value).decode() if standing != Standing() else ""
     sequence, statement = (None, None) if head is None else (head.sequence, head.statement_sha256)
-    return (sequence, statement, text, followed.policy)
+    signers, before = _format_signers(standing.signers), _format_signers(followed.before)
+    return (sequence, statement, signers, before, standing.repo, followed.policy)
 
 
-def _parse_standing(text: str) -> tuple[Standing, tuple[SignerFacts, ...]]:
-    if not text:
-        return Standing(), ()
-    value = parse_json(text)
-    signers, before = value["signers"], value.get("before", ())
-    return (
-        Standing(signers=tuple(parse_signer(each) for each in signers), repo=value.get("repo")),
-        tuple(parse_signer(each) for each in before),
-    )
+@lru_cache(maxsize=_SIGNERS)
+def _format_signers(signers: tuple[SignerFacts, ...]) -> str:
+    return format_canonical_json([each.as_json() for each in signers]).decode() if signers else ""
+
+
+@lru_cache(maxsize=_SIGNERS)
+def _parse_signers(text: str) -> tuple[SignerFacts, ...]:
+    """Parse who stands somewhere; one signer mostly signs many models."""
+    return tuple(parse_signer(each) for each in parse_json(text)) if text else ()
