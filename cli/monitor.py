@@ -349,8 +349,8 @@ def crosscheck(config_file: pathlib.Path, *, as_json: bool) -> int:
     import dataclasses
     import time
 
+    from monitor.beside import open_crosscheck
     from monitor.config import load_config
-    from monitor.daemon import open_crosscheck
     from monitor.state import State
 
     config = load_config(config_file)

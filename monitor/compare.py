@@ -5,6 +5,7 @@ key signed it; then it is one more thing that the log said, and is judged as wha
 """
 
 import pathlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,7 +27,7 @@ from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.accuse import accuse
 from monitor.findings import Finding, Kind
 from monitor.judge import compare_smaller, convict
-from monitor.state import Position, Routes, State
+from monitor.state import Position, Routes, SeenCheckpoint, State
 
 
 class Judgement(StrEnum):
@@ -73,6 +74,7 @@ class Views:
     ) -> None:
         self._logs, self._state, self._routes = dict(logs), state, routes
         self._evidence, self._clock = evidence, clock
+        self._one = threading.Lock()
 
     def judge(self, note: bytes) -> Judged:
         """Judge a checkpoint, and store what follows from it.
@@ -84,7 +86,8 @@ class Views:
         name = self._name(note)
         trust = self._logs[name]
         fetched = verify_checkpoint(note, origin=trust.origin, keys=trust.log_keys)
-        return self._judge(name, fetched, self._state.position(name))
+        with self._one:  # hashing for a stranger takes one thread at most
+            return self._judge(name, fetched, self._state.position(name))
 
     def _name(self, note: bytes) -> str:
         """Return the log of an origin, which is only looked up: the signature is checked against that log's keys."""
@@ -101,7 +104,10 @@ class Views:
 
     def _judge(self, name: str, fetched: VerifiedCheckpoint, position: Position) -> Judged:
         tree = fetched.checkpoint
-        found = self._same_size(name, fetched)
+        same = self._state.checkpoints(name, least=tree.size, most=tree.size)
+        if any(each.verified and each.root == tree.root_hash for each in same):
+            return self._consistent(name, tree.size)
+        found = self._contradicted(name, fetched, same)
         if found is None and tree.size <= position.size:
             if tree.size < position.first:
                 return self._keep(
@@ -114,8 +120,10 @@ class Views:
                     name, fetched, "it differs from what was replayed, and nothing proves which is false"
                 )
             if found is None:
-                text = f"its root is that of the first {tree.size} entries as they were replayed here"
-                return Judged(log=name, size=tree.size, judgement=Judgement.CONSISTENT, text=text)
+                # Remembered, so that whoever hands it in again and again costs one look into an index.
+                self._keep(name, fetched, "")
+                self._state.verified_checkpoint(name, size=tree.size, root=tree.root_hash)
+                return self._consistent(name, tree.size)
         if found is None:
             return self._keep(name, fetched, f"verified here so far: {position.size}")
         finding = accuse(found, log=name, folder=self._evidence)
@@ -128,15 +136,19 @@ class Views:
             evidence=str(finding.facts["evidence"]),
         )
 
-    def _same_size(self, name: str, fetched: VerifiedCheckpoint) -> Misbehaviour | None:
+    def _consistent(self, name: str, size: int) -> Judged:
+        text = f"its root is that of the entries before {size}, as they were replayed here"
+        return Judged(log=name, size=size, judgement=Judgement.CONSISTENT, text=text)
+
+    def _contradicted(
+        self, name: str, fetched: VerifiedCheckpoint, same: Sequence[SeenCheckpoint]
+    ) -> Misbehaviour | None:
         """Look for another root that the log signed for this size, whether or not its entries were ever served."""
         tree, trust = fetched.checkpoint, self._logs[name]
-        for seen in self._state.checkpoints(name, least=tree.size):
-            if seen.size == tree.size and seen.root != tree.root_hash:
+        for seen in same:
+            if seen.root != tree.root_hash:
                 other = verify_checkpoint(seen.note, origin=tree.origin, keys=trust.log_keys)
                 return convict(Misbehaviour(older=other, newer=fetched), trust)
-            if seen.size > tree.size:
-                break
         return None
 
     def _keep(self, name: str, fetched: VerifiedCheckpoint, text: str) -> Judged:

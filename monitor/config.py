@@ -38,6 +38,8 @@ MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
 OBJECT_SECONDS = 120.0
 """Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
+LOG_KINDS = ("tiles", "rekor-v2")
+_WEB = ("https://", "http://")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
@@ -53,6 +55,8 @@ class LogConfig:
     name: str
     # The client's own trust file for the ledger; relative to the settings, like every path.
     trust: str
+    # What the log is: "tiles", or "rekor-v2" for a ledger in Rekor.
+    kind: str = "tiles"
     # The address below which `checkpoint` is served.
     url: str = ""
     # In the place of url: a folder that holds the log.
@@ -65,6 +69,10 @@ class LogConfig:
     max_requests_per_second: float = 0.0
     # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
     partial_wait: float = 0.0
+    # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order.
+    shards: tuple[str, ...] = ()
+    # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256.
+    evidence: str = ""
     # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
     revoked_signers: tuple[str, ...] = ()
 
@@ -81,8 +89,32 @@ class LogConfig:
         ):
             if not 0 <= value <= most:
                 raise ConfigError(f"{what} of log {self.name}", expected=f"0 to {most}", actual=value)
-        if bool(self.url) == bool(self.folder):
+        if self.kind not in LOG_KINDS:
+            raise ConfigError(
+                f"kind of log {self.name}", expected="one of " + ", ".join(LOG_KINDS), actual=self.kind
+            )
+        if self.is_rekor:
+            self._check_rekor()
+        elif bool(self.url) == bool(self.folder) or self.shards or self.evidence:
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
+
+    @property
+    def is_rekor(self) -> bool:
+        """Whether the ledger is in Rekor."""
+        return self.kind != "tiles"
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The names of its trees in the monitor's memory: its own, and in Rekor one for each further shard."""
+        return (self.name, *(f"{self.name}.{order}" for order in range(1, len(self.shards))))
+
+    def _check_rekor(self) -> None:
+        if not self.shards or not self.evidence or self.url or self.folder or self.mirrors:
+            raise ConfigError(
+                f"log {self.name}",
+                expected="shards and evidence, and no address of a log",
+                actual="other settings",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,16 +373,19 @@ class MonitorConfig:
         return parse_trust(_read(self.base / log.trust, f"trust file of log {log.name}", MAX_TRUST_BYTES))
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
-        """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
+        """Return where a log is read, mirrors last; in Rekor, where each shard is. Raises UsageError: no web address."""
+        if log.is_rekor:
+            return tuple(
+                _address(each, log) if each.startswith(_WEB) else _Folder(self.base / each)
+                for each in log.shards
+            )
         first = _address(log.url, log) if log.url else _Folder(self.base / log.folder)
         return (first, *(_address(each, log) for each in log.mirrors))
 
-    def served(self) -> tuple[Fetch, str]:
-        """Return where the list of what the hub serves is read, and its name there. Raises ConfigError, UsageError."""
-        if self.crosscheck is None:
-            raise ConfigError("crosscheck", expected="the table [crosscheck]", actual="no such table")
-        where = self.crosscheck.list
-        if where.startswith(("http://", "https://")):
+    def served(self, crosscheck: CrosscheckConfig) -> tuple[Fetch, str]:
+        """Return where the list of what the hub serves is read, and its name there. Raises UsageError: no web address."""
+        where = crosscheck.list
+        if where.startswith(_WEB):
             base, _, name = where.rpartition("/")
             return fetch_from_url(base, seconds=600, conditional=frozenset((name,))), name
         path = self.base / where
@@ -447,6 +482,9 @@ _LOG: Mapping[str, Any] = {
     "compare": list,
     "max_requests_per_second": _NUMBER,
     "partial_wait": _NUMBER,
+    "kind": str,
+    "shards": list,
+    "evidence": str,
     "revoked_signers": list,
 }
 _PUBLISH: Mapping[str, Any] = {"folder": str, "key": str, "url": str}

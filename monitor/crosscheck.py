@@ -5,7 +5,7 @@ The list is one revision a line, as JSON ``{"model", "revision", "created"}`` or
 one person alone, and lists nowhere, stays unseen.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -97,13 +97,14 @@ class Crosscheck:
         config: CrosscheckConfig,
         state: State,
         *,
+        trees: Sequence[str],
         fetch: Fetch,
         name: str,
         routes: Routes,
         clock: Callable[[], float],
     ) -> None:
         self._config, self._state, self._fetch, self._name = config, state, fetch, name
-        self._routes, self._clock = routes, clock
+        self._trees, self._routes, self._clock = tuple(trees), routes, clock
 
     def look(self) -> Crosschecked:
         """Look once: report what is missing, and settle what was recorded since. What keeps us from it is reported too."""
@@ -121,8 +122,8 @@ class Crosscheck:
         return self._judge(served, now)
 
     def _judge(self, served: list[Served], now: int) -> Crosschecked:
-        position = self._state.position(self._config.log)
-        due = [each for each in served if self._is_due(each, position, now)]
+        positions = [self._state.position(each) for each in self._trees]
+        due = [each for each in served if self._is_due(each, positions, now)]
         missing = list(self._absent(due))
         self._settle(missing, now)
         new = 0
@@ -138,12 +139,12 @@ class Crosscheck:
             new_findings=new,
         )
 
-    def _is_due(self, each: Served, position: Position, now: int) -> bool:
-        """Whether it should be in what was verified: the log was verified to its end after the time of grace was over."""
+    def _is_due(self, each: Served, positions: Sequence[Position], now: int) -> bool:
+        """Whether it should be in what was verified: every tree was verified to its end after the time of grace was over."""
         over = each.created + self._config.grace
-        if over > now or position.succeeded_at is None or position.succeeded_at < over:
+        if over > now or any(one.succeeded_at is None or one.succeeded_at < over for one in positions):
             return False
-        return not position.first or each.created >= self._state.began_at(position.name)
+        return not any(one.first and each.created < self._state.began_at(one.name) for one in positions)
 
     def _absent(self, due: list[Served]) -> Iterator[Served]:
         for start in range(0, len(due), _CHUNK):

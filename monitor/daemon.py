@@ -10,12 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
+from ledger.client.trust import TrustedLog, TrustFile
 from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.fetch import Fetch
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
+from ledger.tlog.trust_policy import LogKey, TrustPolicy
+from monitor.beside import open_canary, open_crosscheck
 from monitor.canary import Canary
 from monitor.compare import Views
 from monitor.config import LogConfig, MonitorConfig, SinkConfig, parse_host_port
@@ -23,12 +28,13 @@ from monitor.crosscheck import Crosscheck
 from monitor.database import FILE_NAME
 from monitor.deliver import Delivered, deliver, deliver_to
 from monitor.findings import Kind
-from monitor.follow import Followable, Follower, Look, begin
-from monitor.health import accuses, assess
+from monitor.follow import Followable, Follower, Look, Looker, begin
+from monitor.health import Health, accuses, assess
 from monitor.known import Context
 from monitor.past import Past
+from monitor.rekor import RekorFollower, RekorLedger, Statements
 from monitor.server import serving
-from monitor.sinks import Sink, Webhook, open_sink
+from monitor.sinks import Sink, open_sink
 from monitor.state import Position, State
 from monitor.watch import Routing
 
@@ -50,7 +56,7 @@ class Monitor:
 
     config: MonitorConfig
     state: State
-    followers: dict[str, Follower]
+    followers: dict[str, Looker]
     sinks: dict[str, Sink]
     views: Views
     compared: dict[str, dict[str, Fetch]]
@@ -121,9 +127,10 @@ def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) ->
     try:
         begun = state.logs()
         return [
-            begin(_followable(config, known[name]), state, pinned=pin, now=now)
+            begin(tree, state, pinned=pin, now=now)
             for name, pin in pinned.items()
-            if name not in begun
+            for tree in _trees(config, known[name], pinned=pin is not None)
+            if tree.name not in begun
         ]
     finally:
         state.close()
@@ -146,7 +153,7 @@ def open_monitor(
     """
     routing = config.routing()
     logs = {
-        each.name: _followable(config, each, routing.watched(each.name), patient=patient)
+        each.name: _trees(config, each, watched=routing.watched(each.name), patient=patient)
         for each in config.log
     }
     sinks = {each.name: open_sink(each, config) for each in config.sink}
@@ -156,8 +163,8 @@ def open_monitor(
     with writer_lock(config.folder / "lock"):
         state = State(config.folder)
         try:
-            for name, log in logs.items():
-                position = state.position(name)
+            for log in (tree for trees in logs.values() for tree in trees):
+                name, position = log.name, state.position(log.name)
                 if position.origin != log.trust.origin:
                     raise CorruptError(
                         f"log {name} of the monitor",
@@ -165,21 +172,18 @@ def open_monitor(
                         actual=f"{log.trust.origin}, by its trust file",
                         next_step="Give another log another name; its history is not that of the old one",
                     )
-            pasts = {name: _past(log, state, routing, clock, stopping) for name, log in logs.items()}
-            for past in pasts.values():
-                past.begin()
             followers = {
-                name: Follower(
-                    log,
+                each.name: _follower(
+                    config,
+                    each,
+                    logs[each.name],
                     state,
-                    routes=routing,
-                    evidence=config.evidence,
+                    routing=routing,
                     clock=clock,
                     stopping=stopping,
-                    progress=lambda done, size, name=name: progress(name, done, size),  # type: ignore[misc]
-                    past=pasts[name].catch_up,
+                    progress=progress,
                 )
-                for name, log in logs.items()
+                for each in config.log
             }
             views = open_views(config, state, clock=clock)
             yield Monitor(
@@ -189,7 +193,7 @@ def open_monitor(
                 sinks=sinks,
                 views=views,
                 compared={each.name: config.views(each) for each in config.log},
-                canary=_canary(config, state, clock),
+                canary=open_canary(config, state, clock=clock) if config.canary else None,
                 crosscheck=open_crosscheck(config, state, clock=clock) if config.crosscheck else None,
                 clock=clock,
                 stopping=stopping,
@@ -291,36 +295,119 @@ def run(
         task.result()
 
 
-def _past(
-    log: Followable,
+def _follower(
+    config: MonitorConfig,
+    log: LogConfig,
+    trees: Sequence[Followable],
     state: State,
+    *,
     routing: Routing,
     clock: Callable[[], float],
     stopping: Callable[[], bool],
-) -> Past:
-    published = PublishedLog(log.sources[0], origin=log.trust.origin, keys=log.trust.log_keys)
-    first = state.position(log.name).first
-    context = Context(log=log.name, trust=log.trust, first=first)
-    return Past(context, published, state, routing=routing, clock=clock, stopping=stopping)
-
-
-def _followable(
-    config: MonitorConfig, log: LogConfig, watched: frozenset[str] = frozenset(), *, patient: bool = False
-) -> Followable:
-    return Followable(
-        name=log.name,
+    progress: Progress,
+) -> Looker:
+    """Return what follows a log: one tree, or each shard of a ledger in Rekor."""
+    context = Context(
+        log=log.name,
         trust=config.trust(log),
-        sources=config.sources(log),
-        partial_wait=log.partial_wait if patient else 0.0,
-        revoked=frozenset(log.revoked_signers),
-        watched=watched,
+        first=state.position(log.name).first,
+        revoked=trees[0].revoked,
+        watched=trees[0].watched,
     )
+    first = trees[0]
+    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
+    past = Past(
+        context,
+        None if log.is_rekor else published,
+        state,
+        routing=routing,
+        clock=clock,
+        stopping=stopping,
+    )
+    past.begin()
+
+    def follower(tree: Followable, **more: Any) -> Follower:
+        return Follower(
+            tree,
+            state,
+            routes=routing,
+            evidence=config.evidence,
+            clock=clock,
+            stopping=stopping,
+            progress=lambda done, size: progress(tree.name, done, size),
+            **more,
+        )
+
+    if not log.is_rekor:
+        return follower(first, past=past.catch_up)
+    statements = Statements(log.name, config.base / log.evidence, state.logged)
+    ledger = RekorLedger(context, state, statements, clock=clock)
+    shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
+    return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
+
+
+def _trees(
+    config: MonitorConfig,
+    log: LogConfig,
+    *,
+    watched: frozenset[str] = frozenset(),
+    pinned: bool = False,
+    patient: bool = False,
+) -> list[Followable]:
+    """Return the trees of a log: itself, or the shards of a ledger in Rekor, each with the keys of that shard."""
+    trust, sources = config.trust(log), config.sources(log)
+    revoked, wait = frozenset(log.revoked_signers), log.partial_wait if patient else 0.0
+    if trust.is_rekor != log.is_rekor:
+        raise ConfigError(
+            f"kind of log {log.name}",
+            expected="that of its trust file",
+            actual=f"{log.kind}, and a trust file for {'Rekor' if trust.is_rekor else 'a tile log'}",
+        )
+    if not log.is_rekor:
+        return [
+            Followable(
+                name=log.name,
+                trust=trust,
+                sources=sources,
+                revoked=revoked,
+                watched=watched,
+                partial_wait=wait,
+            )
+        ]
+    if len(sources) != len(trust.shards):
+        raise ConfigError(
+            f"shards of log {log.name}",
+            expected=f"{len(trust.shards)}, as in its trust file",
+            actual=len(sources),
+        )
+    if pinned:
+        raise ConfigError(
+            f"log {log.name}", expected="genesis: histories go through all shards", actual="a checkpoint"
+        )
+    return [
+        Followable(
+            name=name,
+            trust=_of_shard(trust, shard),
+            sources=(source,),
+            revoked=revoked,
+            watched=watched,
+            partial_wait=wait,
+        )
+        for name, shard, source in zip(log.trees, trust.shards, sources, strict=True)
+    ]
+
+
+def _of_shard(trust: TrustFile, shard: TrustedLog) -> TrustFile:
+    """Return the same trust in one shard, as in a log of its own; nobody cosigns it for us."""
+    policy = TrustPolicy(logs=tuple(LogKey(key=key) for key in shard.keys), witnesses=())
+    return replace(trust, origin=shard.origin, policy=policy, shards=(), update_key=None)
 
 
 def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Views:
     """Return what judges the checkpoints of the logs of the settings. Raises ConfigError: a trust file."""
+    trees = [tree for each in config.log for tree in _trees(config, each)]
     return Views(
-        {each.name: config.trust(each) for each in config.log},
+        {each.name: each.trust for each in trees},
         state,
         routes=config.routing(),
         evidence=config.evidence,
@@ -328,35 +415,21 @@ def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float
     )
 
 
-def open_crosscheck(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Crosscheck:
-    """Return what holds the hub's list against a log. Raises ConfigError: the settings have no such table."""
-    fetch, name = config.served()
-    assert config.crosscheck is not None  # noqa: S101  # said by served()
-    return Crosscheck(config.crosscheck, state, fetch=fetch, name=name, routes=config.routing(), clock=clock)
-
-
-def _canary(config: MonitorConfig, state: State, clock: Callable[[], float]) -> Canary | None:
-    if (canary := config.canary) is None:
-        return None
-    ping = (
-        Webhook(canary.ping, secret=b"", allow_private=canary.allow_private, timeout=30.0)
-        if canary.ping
-        else None
-    )
-    others = tuple(each.name for each in config.sink if each.name != canary.sink)
-    return Canary(canary, state, others=others, base=config.base, ping=ping, clock=clock)
-
-
 @contextmanager
 def answering(monitor: Monitor) -> Iterator[int | None]:
     """Answer on the address of the settings while the context lasts; yields the port, None where there is no address."""
-    if not monitor.config.listen:
+    config, state, clock = monitor.config, monitor.state, monitor.clock
+    if not config.listen:
         yield None
         return
-    address = parse_host_port(monitor.config.listen, what="listen")
-    assess_now = lambda: assess(monitor.config, monitor.state, now=int(monitor.clock()))  # noqa: E731  # three uses of one value
-    with serving(address, views=monitor.views, assess=assess_now, clock=monitor.clock) as port:
+    address = parse_host_port(config.listen, what="listen")
+    health = partial(_assess_now, config, state, clock)
+    with serving(address, views=monitor.views, assess=health, clock=clock) as port:
         yield port
+
+
+def _assess_now(config: MonitorConfig, state: State, clock: Callable[[], float]) -> Health:
+    return assess(config, state, now=int(clock()))
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:

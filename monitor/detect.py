@@ -25,7 +25,7 @@ from ledger.event import (
     schemas,
 )
 from ledger.history import ChainHead, Change, Standing, check_link, counts, verified_digests
-from ledger.identity import SignerFacts, canonical_identity, display, identity_digest, signer_digest
+from ledger.identity import SignerFacts, canonical_identity, display, signer_digest
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
 from monitor.policies import POLICY_BYTES, Rules, notes_of, seconds_of
@@ -98,7 +98,7 @@ def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
 
     By itself, because it is half of the work and needs no order: a thread of its own can do it.
     """
-    keys = {key.keyid: _load_key(key.spki) for key in trust.hub_keys}
+    keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
     return [_verified(read, keys) for read in reads]
 
 
@@ -112,7 +112,8 @@ def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
 
 
 @functools.lru_cache(maxsize=64)
-def _load_key(spki: bytes) -> EllipticCurvePublicKey:
+def load_key(spki: bytes) -> EllipticCurvePublicKey:
+    """Load a hub key: the same object every time. Raises ConfigError."""
     return load_hub_key(spki)
 
 
@@ -182,18 +183,20 @@ class Detector:
 
     def refuse_key(self, read: Read, entry: Entry) -> Finding | None:
         """Return the finding where the entry is not signed by a key that may sign there."""
+        trust = self._context.trust
         try:
             observer = self._observer_key(read, entry)
-            key = observer or self._context.trust.check_key(entry.keyid, read.leaf_index).spki
+            key = observer or trust.check_key(entry.keyid, read.leaf_index, shard=self._context.shard).spki
             # A key id is the digest of its key, so what was verified before was verified by this very key.
-            if read.verified is None or read.verified.key is not _load_key(key):
-                verify_entry(entry, {entry.keyid: _load_key(key)})
+            if read.verified is None or read.verified.key is not load_key(key):
+                verify_entry(entry, {entry.keyid: load_key(key)})
         except LedgerError as error:
             return self._key_finding(read, entry, error.finding)
         announced = self._known.keys.get(entry.keyid, {})
         at: int = announced.get("at", 0)
         since: int = announced.get("from", at)
-        if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
+        here = self._context.position(read.leaf_index)
+        if announced.get("state") == "revoked" and here >= since and at < here:
             return self._key_finding(read, entry, f"the hub revoked that key from leaf {since} on")
         return None
 
@@ -274,7 +277,15 @@ class Detector:
                 )
             # After a break the chain goes on from here, or every later statement would be a finding again.
             if link.sequence is not None:
-                self._set(link.key, replace(known, head=ChainHead(link.sequence, read.sha256)))
+                self._set(
+                    link.key,
+                    Followed(  # by hand: twice for every event, and `replace` takes four times as long
+                        head=ChainHead(link.sequence, read.sha256),
+                        standing=known.standing,
+                        before=known.before,
+                        policy=known.policy,
+                    ),
+                )
 
     def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
         yield from signed_by_watched(self._context, read.leaf_index, event)
@@ -320,6 +331,8 @@ class Detector:
     def _changes(
         self, read: Read, event: VerificationEvent, standing: Standing, changes: Sequence[Change]
     ) -> Iterator[Finding]:
+        if not changes:
+            return
         signers = _digests(standing) if event.outcome == "VERIFIED" else ()
         for change in changes:
             yield self._finding(
@@ -392,10 +405,10 @@ class Detector:
             "state": state,
             "role": fields["role"],
             "spki": fields["spki"],
-            "at": read.leaf_index,
+            "at": self._context.position(read.leaf_index),
         }
         if "from" in fields:
-            kept["from"] = fields["from"]
+            kept["from"] = self._context.position(fields["from"])
         # A key that was revoked stays so, whatever is announced about it later.
         self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
         trusted = any(key.keyid == keyid for key in self._context.trust.hub_keys)
@@ -435,7 +448,7 @@ def _signers_of(event: VerificationEvent) -> tuple[str, ...]:
 
 
 def _digests(standing: Standing) -> tuple[str, ...]:
-    return tuple(identity_digest(canonical_identity(each)).hex() for each in standing.signers)
+    return tuple(signer_digest(each).hex() for each in standing.signers)
 
 
 def _before(known: Followed, event: VerificationEvent, changes: Sequence[Change]) -> tuple[SignerFacts, ...]:

@@ -59,6 +59,7 @@ class Kind(StrEnum):
     SIGNER_SHARED = "signer-shared"
     SIGNED_BY_WATCHED = "signed-by-watched"
     WATCH_REPLAYED = "watch-replayed"
+    STATEMENT_MISSING = "statement-missing"
     MALFORMED_ENTRY = "malformed-entry"
     UNKNOWN_ENTRY = "unknown-entry"
     LOG_FORKED = "log-forked"
@@ -98,6 +99,7 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.SIGNER_SHARED: (Alert.FINDING, Severity.MEDIUM),
     Kind.SIGNED_BY_WATCHED: (Alert.FINDING, Severity.INFO),
     Kind.WATCH_REPLAYED: (Alert.FINDING, Severity.INFO),
+    Kind.STATEMENT_MISSING: (Alert.FINDING, Severity.HIGH),
     Kind.MALFORMED_ENTRY: (Alert.MALFORMED, Severity.MEDIUM),
     Kind.UNKNOWN_ENTRY: (Alert.MALFORMED, Severity.LOW),
     Kind.LOG_FORKED: (Alert.TAMPER, Severity.CRITICAL),

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from ledger.client.evidence import Misbehaviour
 from ledger.client.trust import TrustFile
@@ -29,7 +30,6 @@ from ledger.errors import (
     SignatureError,
     StorageError,
     UnavailableError,
-    UsageError,
     VerificationError,
 )
 from ledger.log.fetch import Fetch
@@ -43,7 +43,8 @@ from monitor.accuse import accuse
 from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
-from monitor.known import Context
+from monitor.known import Context, Known
+from monitor.logged import LoggedEntry
 from monitor.state import Position, Progress, Routes, State
 
 RUN_ENTRIES = 16 * TILE_WIDTH
@@ -85,6 +86,24 @@ class Look:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """What a run of entries gives. ``ledger`` and ``logged`` as in ``Progress``."""
+
+    known: Known
+    findings: Sequence[Finding]
+    ledger: str = ""
+    logged: Sequence[LoggedEntry] = ()
+
+
+class Looker(Protocol):
+    """Follows a log, of one tree or of several."""
+
+    def look(self) -> Look:
+        """Look once."""
+        ...
+
+
 class Follower:
     """Follows one log. One thread at a time."""
 
@@ -100,8 +119,10 @@ class Follower:
         progress: Callable[[int, int], None] = lambda _done, _size: None,
         elapsed: Callable[[], float] = time.monotonic,
         past: Callable[[], int] = lambda: 0,
+        folding: Callable[[int, Sequence[bytes]], "Folded"] | None = None,
     ) -> None:
         self._elapsed = elapsed
+        self._folding = folding
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
         self._clock, self._stopping, self._progress = clock, stopping, progress
         self._published = [
@@ -281,6 +302,28 @@ class Follower:
             frontier.append(leaf)
         matched = self._prove(frontier, fetched, tiles)
         # From here on the entries are known to be in the signed tree.
+        folded = self._fold(entries, position, fetched)
+        stored, nodes = self._tiles(position.size, end, leaves)
+        progress = Progress(
+            log=log,
+            before=position.size,
+            frontier=frontier,
+            leaves=stored,
+            nodes=nodes,
+            known=folded.known,
+            findings=folded.findings,
+            ledger=folded.ledger,
+            logged=folded.logged,
+        )
+        self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
+        for root in matched:
+            self._state.verified_checkpoint(log, size=end, root=root)
+
+    def _fold(self, entries: Sequence[bytes], position: Position, fetched: VerifiedCheckpoint) -> "Folded":
+        """Return what entries of the signed tree say."""
+        if self._folding is not None:
+            return self._folding(position.size, entries)
+        log = self._log.name
         reads = self._read(entries, position.size)
         known = self._state.load(
             log,
@@ -289,19 +332,7 @@ class Follower:
             notes=[key for read in reads for key in read.notes],
         )
         findings = Detector(self._context(position, fetched), known).run(reads)
-        stored, nodes = self._tiles(position.size, end, leaves)
-        progress = Progress(
-            log=log,
-            before=position.size,
-            frontier=frontier,
-            leaves=stored,
-            nodes=nodes,
-            known=known,
-            findings=findings,
-        )
-        self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
-        for root in matched:
-            self._state.verified_checkpoint(log, size=end, root=root)
+        return Folded(known=known, findings=findings)
 
     def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
         """Parse the entries, while another thread checks the signatures of those that are parsed: that needs no lock."""
@@ -467,13 +498,6 @@ def begin(followable: Followable, state: State, *, pinned: bytes | None, now: in
             tree. SourceError, NotFoundError: it cannot be read. WriteError: the log is followed already.
     """
     trust = followable.trust
-    if trust.is_rekor:
-        raise UsageError(
-            f"log {followable.name}",
-            expected="a tile log",
-            actual="a ledger in Rekor",
-            next_step="Follow its log with `hubledger index rebuild --scan`; the monitor reads tile logs only",
-        )
     if pinned is None:
         position = Position(name=followable.name, origin=trust.origin, first=0, frontier=Frontier())
         state.add_log(position, leaves={}, nodes={})

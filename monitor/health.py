@@ -76,7 +76,7 @@ def accuses(kinds: Iterable[str]) -> bool:
 
 def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     """Read the state. Raises NotFoundError: a log of the settings was never begun."""
-    logs = tuple(_log(each.name, state) for each in config.log)
+    logs = tuple(_log(name, state) for each in config.log for name in each.trees)
     counts, since = state.outbox.sink_counts(), state.outbox.oldest_waiting()
     sinks = tuple(
         SinkHealth(

@@ -8,6 +8,9 @@ from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts
 from monitor.findings import Finding, Kind
 
+SHARD_BITS = 48
+"""Bits of a leaf index in a position."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
@@ -16,7 +19,7 @@ class Context:
     ``log`` is its name in the settings. ``first`` is the leaf index where following began: what was before is not known.
     ``not_before`` and ``not_after`` are POSIX seconds of the checkpoints around the run, where cosignatures tell them.
     ``revoked`` are hex digests of identities that the settings say are not to be used any more, ``watched`` of those that
-    somebody wants to be told of whenever they sign.
+    somebody wants to be told of whenever they sign. ``shard`` is the place of the shard, in a ledger in Rekor.
     """
 
     log: str
@@ -26,6 +29,11 @@ class Context:
     not_after: int | None = None
     revoked: frozenset[str] = frozenset()
     watched: frozenset[str] = frozenset()
+    shard: int = 0
+
+    def position(self, leaf_index: int) -> int:
+        """Return the place of a leaf among those of all shards: what is in a later shard is later."""
+        return (self.shard << SHARD_BITS) | leaf_index
 
     def found(
         self,
@@ -38,16 +46,17 @@ class Context:
         signers: tuple[str, ...] = (),
         facts: dict[str, Json] | None = None,
     ) -> Finding:
-        """Return a finding about an entry of this log."""
+        """Return a finding about an entry of this log. Two shards have the same leaf indices, so the shard is told too."""
+        shard: dict[str, Json] = {"shard": self.shard} if self.shard else {}
         return Finding(
             log=self.log,
             kind=kind,
             text=text,
             leaf_index=leaf_index,
             model=model,
-            about=about,
+            about=f"shard {self.shard} {about}" if self.shard else about,
             signers=signers,
-            facts=facts or {},
+            facts={**(facts or {}), **shard},
         )
 
 

@@ -44,7 +44,7 @@ class Past:
     def __init__(
         self,
         context: Context,
-        published: PublishedLog,
+        published: PublishedLog | None,
         state: State,
         *,
         routing: Routing,
@@ -79,8 +79,9 @@ class Past:
             unread = [
                 each for each in waiting if each.at < each.target and self._rules[each.id].config.watched
             ]
-            if unread:
-                new += self._run(unread)
+            # Entries of Rekor are digests: of them, what was found is looked at, and nothing is read again.
+            if unread and self._published is not None:
+                new += self._run(self._published, unread)
                 continue
             for each in waiting:
                 told = self._state.past_told(
@@ -89,7 +90,7 @@ class Past:
                 new += told
         return new
 
-    def _run(self, unread: Sequence[Replay]) -> int:
+    def _run(self, published: PublishedLog, unread: Sequence[Replay]) -> int:
         """Read some entries for all rules that are at the same place."""
         start = min(each.at for each in unread)
         here = [each for each in unread if each.at == start]
@@ -102,19 +103,19 @@ class Past:
         detector = Detector(context, keys)
         findings = [
             replace(found, facts={**found.facts, "past": True})
-            for read in self._reads(start, end)
+            for read in self._reads(published, start, end)
             for found in _found(context, detector, read)
         ]
         return self._state.past_run(
             findings, rules=[each.id for each in here], to=end, now=int(self._clock())
         )
 
-    def _reads(self, start: int, end: int) -> Iterator[Read]:
+    def _reads(self, published: PublishedLog, start: int, end: int) -> Iterator[Read]:
         size = self._state.position(self._log).size
         for tile in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
             first = tile * TILE_WIDTH
             bundle = EntryBundle(index=tile, width=min(TILE_WIDTH, size - first))
-            entries = self._published.bundle(bundle)
+            entries = published.bundle(bundle)
             if b"".join(merkle.leaf_hashes(entries)) != self._state.leaves(self._log, tile):
                 raise ProofError(
                     f"entries {first} to {first + len(entries)} of {self._log}",

@@ -24,6 +24,10 @@ POLICY_BYTES = 16
 """What is kept of a policy's digest for each model: nobody makes two that share so much."""
 
 
+POLICY_NOTE = "policy:"
+"""How the keys of notes about policies begin."""
+
+
 def namespace_of(name: str) -> str:
     """Return the part of a model's name before its first slash, empty where it has none."""
     namespace, slash, _ = name.partition("/")
@@ -40,14 +44,17 @@ def scopes_of(event: VerificationEvent) -> tuple[str, ...]:
 def notes_of(statement: Statement | UnknownStatement, signers: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the keys of the notes that a statement needs; ``signers`` are the digests of who signed an event."""
     if isinstance(statement, VerificationEvent):
-        return (*(f"policy:{each}" for each in scopes_of(statement)), *(f"signer:{each}" for each in signers))
+        return (
+            *(f"{POLICY_NOTE}{each}" for each in scopes_of(statement)),
+            *(f"signer:{each}" for each in signers),
+        )
     if not isinstance(statement, PlainStatement):
         return ()
     fields = statement.fields
     challenge = (f"challenge:{fields['challengeId']}",) if "challengeId" in fields else ()
     match statement.predicate_type:
         case schemas.IDENTITY_POLICY:
-            return (f"policy:{fields['scope']}", *challenge)
+            return (f"{POLICY_NOTE}{fields['scope']}", *challenge)
         case schemas.CHALLENGE:
             return challenge
         case _:
@@ -66,7 +73,7 @@ class Rules:
         self, at: int, event: VerificationEvent, *, signers: Sequence[str], changes: Sequence[Change]
     ) -> Iterator[Finding]:
         """Yield what an event that counts breaks of the rules; ``changes`` are how it differs from the one before."""
-        scopes = [(scope, self._known.notes.get(f"policy:{scope}")) for scope in scopes_of(event)]
+        scopes = [(scope, self._known.notes.get(f"{POLICY_NOTE}{scope}")) for scope in scopes_of(event)]
         yield from self._revoked(at, event, signers, [note for _, note in scopes if note])
         yield from self._in_force(at, event, [(scope, note) for scope, note in scopes if note])
         if changes and event.policy.decision == "accepted":
@@ -168,7 +175,7 @@ class Rules:
                 about=scope,
             )
             return
-        before: dict[str, Any] = self._known.notes.get(f"policy:{scope}", {})
+        before: dict[str, Any] = self._known.notes.get(f"{POLICY_NOTE}{scope}", {})
         problem = self._unanswered(fields, scope)
         kind = _kind_of(fields, before=before, problem=problem, standing=self._standing(scope))
         yield self._context.found(kind, at, _policy_text(kind, fields, problem), facts=_policy_facts(fields))
@@ -182,7 +189,7 @@ class Rules:
                 about=scope,
                 facts=_policy_facts(fields),
             )
-        self._known.note(f"policy:{scope}", _remembered(fields, before, challenged=problem == ""))
+        self._known.note(f"{POLICY_NOTE}{scope}", _remembered(fields, before, challenged=problem == ""))
         if problem == "":
             key = f"challenge:{fields['challengeId']}"
             self._known.note(key, {**self._known.notes.get(key, {}), "state": "used"})

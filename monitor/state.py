@@ -8,21 +8,27 @@ findings, ``outbox`` the deliveries; what changes more than one of them is here.
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
-from ledger.encoding import Json, format_canonical_json
+from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import outbox, record, replays
+from monitor import logged, outbox, record, replays
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.known import Followed, Known
+from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
+from monitor.policies import POLICY_NOTE
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
+MAX_TREE_SIZE = (1 << 63) - 1
+_SIGNERS = 4096
+"""Signers that are not parsed and formatted again: one mostly signs many models."""
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -37,7 +43,8 @@ CREATE TABLE checkpoints(
     log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, seen_at INTEGER NOT NULL,
     verified INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (log, size, root)) STRICT, WITHOUT ROWID;
 CREATE TABLE histories(
-    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, standing TEXT NOT NULL, policy BLOB,
+    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
+    repo TEXT, policy BLOB,
     PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
 CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
@@ -80,6 +87,7 @@ class Progress:
     """What one verified run of entries changes, all of it or nothing.
 
     ``leaves`` are the leaf hashes of each touched tile, whole; ``nodes`` the roots of tiles that are full now.
+    ``ledger`` is what ``known`` is about, where that is not the log itself but has several; ``logged`` are its entries in Rekor.
     """
 
     log: str
@@ -89,6 +97,8 @@ class Progress:
     nodes: Mapping[int, bytes]
     known: Known
     findings: Sequence[Finding]
+    ledger: str = ""
+    logged: Sequence[LoggedEntry] = ()
 
 
 class Routes(Protocol):
@@ -107,12 +117,15 @@ class State:
         self.record = Record(self._database)
         self.outbox = Outbox(self._database)
         self.replays = Replays(self._database)
+        self.logged = Logged(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        Database.create(folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{clock}")
+        Database.create(
+            folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{logged.SCHEMA}{clock}"
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -227,12 +240,14 @@ class State:
                 (log, size, root),
             )
 
-    def checkpoints(self, log: str, *, least: int = 0) -> list[SeenCheckpoint]:
-        """Return the signed checkpoints of at least a size, smallest first."""
+    def checkpoints(self, log: str, *, least: int = 0, most: int = MAX_TREE_SIZE) -> list[SeenCheckpoint]:
+        """Return the signed checkpoints from one size to another, both included, smallest first."""
         rows = self._database.rows(
-            "SELECT size, root, note, seen_at, verified FROM checkpoints WHERE log = ? AND size >= ? ORDER BY size, seen_at",
+            "SELECT size, root, note, seen_at, verified FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ? "
+            "ORDER BY size, seen_at",
             log,
             least,
+            most,
         )
         return [
             SeenCheckpoint(size=size, root=root, note=note, seen_at=seen_at, verified=bool(verified))
@@ -264,32 +279,47 @@ class State:
     ) -> Known:
         """Return what is known of these histories and revisions, the notes of these keys, and the announced keys."""
         known = Known()
-        for key, sequence, statement, text, policy in self._database.select(
-            "SELECT key, sequence, statement, standing, policy FROM histories WHERE log = ? AND key",
+        for key, sequence, statement, signers, before, repo, policy in self._database.select(
+            "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
             log,
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            standing, before = _parse_followed(text)
-            known.histories[key] = Followed(head=head, standing=standing, before=before, policy=policy)
+            standing = Standing(signers=_parse_signers(signers), repo=repo)
+            known.histories[key] = Followed(
+                head=head, standing=standing, before=_parse_signers(before), policy=policy
+            )
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
+        asked = set(notes)
+        if not self._has_policies(log):  # most ledgers have few or none, and every event asks for four
+            asked = {key for key in asked if not key.startswith(POLICY_NOTE)}
         for key, value in self._database.select(
-            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(set(notes))
+            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(asked)
         ):
             known.notes[key] = parse_json(value)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
 
+    def _has_policies(self, log: str) -> bool:
+        # From the prefix up to what follows it: every key of a policy.
+        row = self._database.row(
+            "SELECT 1 FROM notes WHERE log = ? AND key >= ? AND key < ? LIMIT 1",
+            log,
+            POLICY_NOTE,
+            POLICY_NOTE[:-1] + chr(ord(POLICY_NOTE[-1]) + 1),
+        )
+        return row is not None
+
     def advance(self, progress: Progress, *, routes: Routes, now: int) -> int:
         """Store a verified run: findings, their deliveries and the position, in one transaction; returns how many are new.
 
         If we stop before COMMIT, the run is replayed and found again; after it, nothing of it is looked at again.
         """
-        log, known = progress.log, progress.known
+        log, ledger = progress.log, progress.ledger or progress.log
         with self._database.transaction() as execute:
             new = sum(self._report(execute, each, routes, now) for each in progress.findings)
             many = self._database.execute_many
@@ -301,27 +331,13 @@ class State:
                 "INSERT OR REPLACE INTO nodes VALUES (?, 8, ?, ?)",
                 [(log, *each) for each in progress.nodes.items()],
             )
-            many(
-                "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?)",
-                [(log, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
-            )
-            many(
-                "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
-                [(log, *each) for each in sorted(known.new_revisions.items())],
-            )
-            many(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
-                [
-                    (log, key, format_canonical_json(known.notes[key]).decode())
-                    for key in sorted(known.new_notes)
-                ],
-            )
+            self._learn(execute, ledger, progress.known)
+            self.logged.keep(ledger, progress.logged)
             changed = execute(
-                "UPDATE logs SET size = ?, frontier = ?, keys = ? WHERE name = ? AND size = ?",
+                "UPDATE logs SET size = ?, frontier = ? WHERE name = ? AND size = ?",
                 (
                     progress.frontier.size,
                     b"".join(progress.frontier.hashes),
-                    format_canonical_json(known.keys).decode(),
                     log,
                     progress.before,
                 ),
@@ -329,6 +345,42 @@ class State:
             if changed != 1:
                 raise damaged(f"a position of log {log} other than {progress.before}: somebody else wrote it")
         return new
+
+    def settle(
+        self,
+        ledger: str,
+        *,
+        known: Known,
+        findings: Sequence[Finding],
+        logged: Sequence[LoggedEntry],
+        routes: Routes,
+        now: int,
+    ) -> int:
+        """Store what became of entries in Rekor that waited; returns how many findings are new."""
+        with self._database.transaction() as execute:
+            self._learn(execute, ledger, known)
+            self.logged.keep(ledger, logged)
+            return sum(self._report(execute, each, routes, now) for each in findings)
+
+    def _learn(self, execute: Any, ledger: str, known: Known) -> None:
+        many = self._database.execute_many
+        many(
+            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(ledger, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
+        )
+        many(
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
+            [(ledger, *each) for each in sorted(known.new_revisions.items())],
+        )
+        many(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+            [
+                (ledger, key, format_canonical_json(known.notes[key]).decode())
+                for key in sorted(known.new_notes)
+            ],
+        )
+        keys = format_canonical_json(known.keys).decode()
+        execute("UPDATE logs SET keys = ? WHERE name = ? AND keys != ?", (keys, ledger, keys))
 
     # Findings
 
@@ -366,39 +418,19 @@ class State:
         return moved
 
 
-def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str, bytes | None]:
+def _format_followed(followed: Followed) -> tuple[object, ...]:
     head, standing = followed.head, followed.standing
-    value = _standing_json(standing)
-    if followed.before:
-        value["before"] = [each.as_json() for each in followed.before]
-    text = format_canonical_json(value).decode() if standing != Standing() else ""
     sequence, statement = (None, None) if head is None else (head.sequence, head.statement_sha256)
-    return (sequence, statement, text, followed.policy)
+    signers, before = _format_signers(standing.signers), _format_signers(followed.before)
+    return (sequence, statement, signers, before, standing.repo, followed.policy)
 
 
-def _standing_json(standing: Standing) -> dict[str, Json]:
-    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
-    if standing.repo is not None:
-        value["repo"] = standing.repo
-    return value
+@lru_cache(maxsize=_SIGNERS)
+def _format_signers(signers: tuple[SignerFacts, ...]) -> str:
+    return format_canonical_json([each.as_json() for each in signers]).decode() if signers else ""
 
 
-def format_standing(standing: Standing) -> str:
-    """Format who stands in a history, for storing."""
-    return format_canonical_json(_standing_json(standing)).decode() if standing != Standing() else ""
-
-
-def parse_standing(text: str) -> Standing:
-    """Parse what ``format_standing`` made."""
-    return _parse_followed(text)[0]
-
-
-def _parse_followed(text: str) -> tuple[Standing, tuple[SignerFacts, ...]]:
-    if not text:
-        return Standing(), ()
-    value = parse_json(text)
-    signers, before = value["signers"], value.get("before", ())
-    return (
-        Standing(signers=tuple(parse_signer(each) for each in signers), repo=value.get("repo")),
-        tuple(parse_signer(each) for each in before),
-    )
+@lru_cache(maxsize=_SIGNERS)
+def _parse_signers(text: str) -> tuple[SignerFacts, ...]:
+    """Parse who stands somewhere; one signer mostly signs many models."""
+    return tuple(parse_signer(each) for each in parse_json(text)) if text else ()

@@ -42,6 +42,15 @@ def test_what_we_replayed_is_consistent(scene, size):
     assert (judged.judgement, judged.size) == (Judgement.CONSISTENT, size)
 
 
+def test_one_that_is_handed_in_again_is_answered_from_memory(scene):
+    """Also after the leaves that it was computed from are gone: nothing is hashed a second time."""
+    note = scene.hub.world.checkpoint(4)
+    assert views(scene).judge(note).judgement is Judgement.CONSISTENT
+    with scene.state._database.transaction() as execute:
+        execute("DELETE FROM leaves")
+    assert views(scene).judge(note).judgement is Judgement.CONSISTENT
+
+
 @pytest.mark.parametrize("common", [0, 3, 4, 5])
 def test_another_history_is_inconsistent_with_evidence(scene, common):
     judged = views(scene).judge(fork(scene, common).world.checkpoint())
@@ -136,5 +145,5 @@ def test_json_is_what_the_endpoint_says(scene):
         "log": "models",
         "size": 6,
         "result": "consistent",
-        "text": "its root is that of the first 6 entries as they were replayed here",
+        "text": "its root is that of the entries before 6, as they were replayed here",
     }

@@ -38,6 +38,7 @@ def check(scene, *lines, later=GRACE, fetch=None):
         CrosscheckConfig(log="models", list="served", grace=GRACE),
         scene.state,
         fetch=fetch or (lambda name, /, *, max_bytes: "\n".join(lines).encode()),
+        trees=("models",),
         name="served",
         routes=Everybody(),
         clock=lambda: scene.time,

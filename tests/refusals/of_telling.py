@@ -8,6 +8,7 @@ import httpx
 import monitor.metrics  # noqa: F401  # here already, so that a case can take it away
 from ledger.errors import ConfigError, LimitError, MalformedError, NotFoundError, SourceError
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from monitor.beside import open_canary, open_crosscheck
 from monitor.crosscheck import parse_served
 from monitor.daemon import answering, open_monitor, open_views
 from monitor.mail import Mail, MailServer
@@ -180,7 +181,12 @@ BESIDE = (
     refused(
         ConfigError,
         f"crosscheck: expected the table [crosscheck], got no such table. {AGAIN}",
-        lambda scene: _config(scene, LOG).served(),
+        lambda scene: open_crosscheck(_config(scene, LOG), None, clock=lambda: NOW),
+    ),
+    refused(
+        ConfigError,
+        f"canary: expected the table [canary], got no such table. {AGAIN}",
+        lambda scene: open_canary(_config(scene, LOG), None, clock=lambda: NOW),
     ),
     refused(
         NotFoundError,
