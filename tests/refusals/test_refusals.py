@@ -26,6 +26,7 @@ from tests.refusals import (
     of_monitor,
     of_monitor_statement,
     of_outbox,
+    of_publishing,
     of_rekor,
     of_rekor_v1,
     of_remote,
@@ -58,6 +59,7 @@ CASES = dict(
         of_server,
         of_monitor,
         of_monitor_statement,
+        of_publishing,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
