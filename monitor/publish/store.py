@@ -72,7 +72,8 @@ class Store:
             self._open(token)
         except sqlite3.Error:
             # What is derived is made again: a damaged file costs time and nothing else.
-            self._path.unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(FILE_NAME + suffix).unlink(missing_ok=True)
             with _writing():
                 self._open(token)
 
