@@ -259,7 +259,7 @@ class State:
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            known.histories[key] = Followed(head=head, standing=parse_standing(standing))
+            known.histories[key] = Followed(head=head, standing=_parse_standing(standing))
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
@@ -331,21 +331,15 @@ class State:
 
 
 def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str]:
-    head = followed.head
-    text = format_standing(followed.standing)
-    return (None if head is None else head.sequence, None if head is None else head.statement_sha256, text)
-
-
-def format_standing(standing: Standing) -> str:
-    """Format who stands in a history, for storing."""
+    head, standing = followed.head, followed.standing
     value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
     if standing.repo is not None:
         value["repo"] = standing.repo
-    return format_canonical_json(value).decode() if standing != Standing() else ""
+    text = format_canonical_json(value).decode() if standing != Standing() else ""
+    return (None if head is None else head.sequence, None if head is None else head.statement_sha256, text)
 
 
-def parse_standing(text: str) -> Standing:
-    """Parse what ``format_standing`` made."""
+def _parse_standing(text: str) -> Standing:
     if not text:
         return Standing()
     value = parse_json(text)
