@@ -251,12 +251,12 @@ def status(config_file: pathlib.Path, *, as_json: bool) -> None:
 def _status_facts(config: "MonitorConfig", state: "State") -> dict[str, Any]:
     counts, sinks = state.record.count_findings(), state.outbox.sink_counts()
     logs = []
-    for log in config.log:
-        position = state.position(log.name)
-        seen = max(state.largest_seen(log.name), position.size)
+    for name in (tree for log in config.log for tree in log.trees):
+        position = state.position(name)
+        seen = max(state.largest_seen(name), position.size)
         logs.append(
             {
-                "log": log.name,
+                "log": name,
                 "origin": position.origin,
                 "first": position.first,
                 "largestSeen": seen,
@@ -264,7 +264,7 @@ def _status_facts(config: "MonitorConfig", state: "State") -> dict[str, Any]:
                 "lag": seen - position.size,
                 "checkedAt": _time(position.checked_at),
                 "succeededAt": _time(position.succeeded_at),
-                "open": counts.get((log.name, "open"), 0),
+                "open": counts.get((name, "open"), 0),
                 **({"problem": position.problem} if position.problem else {}),
             }
         )

@@ -29,9 +29,13 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
 from ledger.errors import ConfigError, SourceError, StorageError
 from ledger.log.fetch import Fetch, fetch_from_folder, fetch_from_url
 from monitor.findings import Finding, Kind, Severity
+from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_LOGS = 100
+LOG_KINDS = ("tiles", "rekor-v2")
+_WEB = ("https://", "http://")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _URL = re.compile(r"https?://[!-~]+[^/]")
 
@@ -44,17 +48,54 @@ class LogConfig:
     name: str
     # The client's own trust file for the ledger; relative to the settings, like every path.
     trust: str
+    # What the log is: "tiles", or "rekor-v2" for a ledger in Rekor.
+    kind: str = "tiles"
     # The address below which `checkpoint` is served.
     url: str = ""
     # In the place of url: a folder that holds the log.
     folder: str = ""
     # Further addresses of the same log, asked where the first one does not give what the log signed.
     mirrors: tuple[str, ...] = ()
+    # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order.
+    shards: tuple[str, ...] = ()
+    # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256.
+    evidence: str = ""
+    # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
+    revoked_signers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name("log.name", self.name)
-        if bool(self.url) == bool(self.folder):
+        for each in self.revoked_signers:
+            if not _DIGEST.fullmatch(each):
+                raise ConfigError(
+                    f"revoked_signers of log {self.name}", expected="64 hexadecimal digits", actual=each
+                )
+        if self.kind not in LOG_KINDS:
+            raise ConfigError(
+                f"kind of log {self.name}", expected="one of " + ", ".join(LOG_KINDS), actual=self.kind
+            )
+        if self.is_rekor:
+            self._check_rekor()
+        elif bool(self.url) == bool(self.folder) or self.shards or self.evidence:
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
+
+    @property
+    def is_rekor(self) -> bool:
+        """Whether the ledger is in Rekor."""
+        return self.kind != "tiles"
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The names of its trees in the monitor's memory: its own, and in Rekor one for each further shard."""
+        return (self.name, *(f"{self.name}.{order}" for order in range(1, len(self.shards))))
+
+    def _check_rekor(self) -> None:
+        if not self.shards or not self.evidence or self.url or self.folder or self.mirrors:
+            raise ConfigError(
+                f"log {self.name}",
+                expected="shards and evidence, and no address of a log",
+                actual="other settings",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +143,11 @@ class SinkConfig:
                         f"{what} of sink {self.name}", expected="one of " + ", ".join(known), actual=value
                     )
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether it says itself what it wants to know."""
+        return bool(self.logs or self.models or self.kinds) or self.severity != Severity.LOW
+
     def wants(self, finding: Finding) -> bool:
         """Whether the finding is told to this sink."""
         return (
@@ -146,6 +192,7 @@ class MonitorConfig:
     log: tuple[LogConfig, ...] = ()
     sink: tuple[SinkConfig, ...] = ()
     publish: PublishConfig = PublishConfig()
+    watch: tuple[WatchConfig, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 86_400:
@@ -157,6 +204,7 @@ class MonitorConfig:
         for what, names in (
             ("log", [each.name for each in self.log]),
             ("sink", [each.name for each in self.sink]),
+            ("watch", [each.name for each in self.watch]),
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"names of each {what}", expected="each once", actual=", ".join(names))
@@ -167,6 +215,7 @@ class MonitorConfig:
                         f"logs of sink {sink.name}", expected="names of logs of this file", actual=name
                     )
         self._check_published()
+        self._check_watch()
 
     def _check_published(self) -> None:
         """Whoever serves the folder shows all that is in it: our memory and our keys must be elsewhere."""
@@ -193,6 +242,35 @@ class MonitorConfig:
         """The folder that is published, if one is."""
         return self.base / self.publish.folder
 
+    def _check_watch(self) -> None:
+        if len(self.watch) > MAX_RULES:
+            raise ConfigError(
+                "settings of the monitor",
+                expected=f"at most {MAX_RULES} tables [[watch]]",
+                actual=len(self.watch),
+            )
+        for rule in self.watch:
+            for what, names, known in (("logs", rule.logs, self.log), ("sinks", rule.sinks, self.sink)):
+                for name in names:
+                    if name not in {each.name for each in known}:
+                        raise ConfigError(
+                            f"{what} of rule {rule.name}",
+                            expected=f"names of {what} of this file",
+                            actual=name,
+                        )
+        for sink in self.sink:
+            if sink.is_filtered and sink.name in self._named:
+                raise ConfigError(
+                    f"sink {sink.name}",
+                    expected="filters of its own or a rule that names it",
+                    actual="both",
+                    next_step="Put what it wants to know into its rules",
+                )
+
+    @property
+    def _named(self) -> frozenset[str]:
+        return frozenset(sink for rule in self.watch for sink in rule.sinks)
+
     @property
     def folder(self) -> pathlib.Path:
         """The folder of the state."""
@@ -204,15 +282,27 @@ class MonitorConfig:
         return self.folder / "evidence"
 
     def sinks(self, finding: Finding) -> tuple[str, ...]:
-        """Return the sinks that a finding goes to (``monitor.state.Routes``)."""
-        return tuple(each.name for each in self.sink if each.wants(finding))
+        """Return the sinks that want a finding by their own filters; those that rules name go by the rules."""
+        named = self._named
+        return tuple(each.name for each in self.sink if each.name not in named and each.wants(finding))
+
+    def routing(self) -> Routing:
+        """Return who is told what. Raises ConfigError: a trust file that cannot be read."""
+        return Routing(
+            rules_of(self.watch, hubs={each.name: self.trust(each).hub for each in self.log}), self
+        )
 
     def trust(self, log: LogConfig) -> TrustFile:
         """Read the trust file of a log. Raises ConfigError."""
         return parse_trust(_read(self.base / log.trust, f"trust file of log {log.name}", MAX_TRUST_BYTES))
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
-        """Return where a log is read, mirrors last. Raises UsageError: no address of a web server."""
+        """Return where a log is read, mirrors last; in Rekor, where each shard is. Raises UsageError: no web address."""
+        if log.is_rekor:
+            return tuple(
+                fetch_from_url(each) if each.startswith(_WEB) else _Folder(self.base / each)
+                for each in log.shards
+            )
         first = fetch_from_url(log.url) if log.url else _Folder(self.base / log.folder)
         return (first, *(fetch_from_url(each) for each in log.mirrors))
 
@@ -241,7 +331,10 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     logs = tuple(LogConfig(**_checked(each, _LOG, "log.")) for each in top.pop("log", ()))
     sinks = tuple(SinkConfig(**_checked(each, _SINK, "sink.")) for each in top.pop("sink", ()))
     publish = PublishConfig(**_checked(top.pop("publish", {}), _PUBLISH, "publish."))
-    return MonitorConfig(base=path.absolute().parent, log=logs, sink=sinks, publish=publish, **top)
+    watch = tuple(WatchConfig(**_checked(each, _WATCH, "watch.")) for each in top.pop("watch", ()))
+    return MonitorConfig(
+        base=path.absolute().parent, log=logs, sink=sinks, watch=watch, publish=publish, **top
+    )
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
@@ -256,8 +349,25 @@ def _read(path: pathlib.Path, what: str, limit: int) -> bytes:
 
 
 _NUMBER = (int, float)
-_TOP: Mapping[str, Any] = {"state": str, "interval": _NUMBER, "log": list, "sink": list, "publish": dict}
-_LOG: Mapping[str, Any] = {"name": str, "trust": str, "url": str, "folder": str, "mirrors": list}
+_TOP: Mapping[str, Any] = {
+    "state": str,
+    "interval": _NUMBER,
+    "log": list,
+    "sink": list,
+    "watch": list,
+    "publish": dict,
+}
+_LOG: Mapping[str, Any] = {
+    "name": str,
+    "trust": str,
+    "url": str,
+    "folder": str,
+    "mirrors": list,
+    "kind": str,
+    "shards": list,
+    "evidence": str,
+    "revoked_signers": list,
+}
 _PUBLISH: Mapping[str, Any] = {"folder": str, "key": str, "url": str}
 _SINK: Mapping[str, Any] = {
     "name": str,
@@ -271,7 +381,24 @@ _SINK: Mapping[str, Any] = {
     "models": list,
     "kinds": list,
 }
-_REQUIRED = {"": (), "publish.": (), "log.": ("name", "trust"), "sink.": ("name",)}
+_WATCH: Mapping[str, Any] = {
+    "name": str,
+    "sinks": list,
+    "hubs": list,
+    "logs": list,
+    "namespaces": list,
+    "models": list,
+    "signers": list,
+    "kinds": list,
+    "severity": str,
+}
+_REQUIRED = {
+    "": (),
+    "publish.": (),
+    "log.": ("name", "trust"),
+    "sink.": ("name",),
+    "watch.": ("name", "sinks"),
+}
 
 
 def _checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -10,17 +10,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
+from ledger.client.trust import TrustedLog, TrustFile
 from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.local import writer_lock
+from ledger.log.published import PublishedLog
+from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.config import LogConfig, MonitorConfig
 from monitor.database import FILE_NAME
 from monitor.deliver import Delivered, deliver
 from monitor.findings import CLASSES, Alert, Kind, Severity
-from monitor.follow import Followable, Follower, Look, begin
+from monitor.follow import Followable, Follower, Look, Looker, begin
+from monitor.known import Context
+from monitor.past import Past
+from monitor.rekor import RekorFollower, RekorLedger, Statements
 from monitor.sinks import Sink, open_sink
 from monitor.state import Position, State
+from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
@@ -39,7 +48,7 @@ class Monitor:
 
     config: MonitorConfig
     state: State
-    followers: dict[str, Follower]
+    followers: dict[str, Looker]
     sinks: dict[str, Sink]
     clock: Callable[[], float]
     stopping: Callable[[], bool] = lambda: False
@@ -87,9 +96,10 @@ def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) ->
     try:
         begun = state.logs()
         return [
-            begin(_followable(config, known[name]), state, pinned=pin, now=now)
+            begin(tree, state, pinned=pin, now=now)
             for name, pin in pinned.items()
-            if name not in begun
+            for tree in _trees(config, known[name], pinned=pin is not None)
+            if tree.name not in begun
         ]
     finally:
         state.close()
@@ -109,7 +119,8 @@ def open_monitor(
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
         WriterLockedError: another monitor uses it. ConfigError: a trust file or secret that cannot be used.
     """
-    logs = {each.name: _followable(config, each) for each in config.log}
+    routing = config.routing()
+    logs = {each.name: _trees(config, each, watched=routing.watched(each.name)) for each in config.log}
     sinks = {each.name: open_sink(each, config) for each in config.sink}
     State(
         config.folder, check=False
@@ -117,8 +128,8 @@ def open_monitor(
     with writer_lock(config.folder / "lock"):
         state = State(config.folder)
         try:
-            for name, log in logs.items():
-                position = state.position(name)
+            for log in (tree for trees in logs.values() for tree in trees):
+                name, position = log.name, state.position(log.name)
                 if position.origin != log.trust.origin:
                     raise CorruptError(
                         f"log {name} of the monitor",
@@ -127,16 +138,17 @@ def open_monitor(
                         next_step="Give another log another name; its history is not that of the old one",
                     )
             followers = {
-                name: Follower(
-                    log,
+                each.name: _follower(
+                    config,
+                    each,
+                    logs[each.name],
                     state,
-                    routes=config,
-                    evidence=config.evidence,
+                    routing=routing,
                     clock=clock,
                     stopping=stopping,
-                    progress=lambda done, size, name=name: progress(name, done, size),  # type: ignore[misc]
+                    progress=progress,
                 )
-                for name, log in logs.items()
+                for each in config.log
             }
             yield Monitor(
                 config=config, state=state, followers=followers, sinks=sinks, clock=clock, stopping=stopping
@@ -168,7 +180,7 @@ def run(
     """Follow every log, deliver and publish until ``stop`` is set. What ends one task ends all of them, and is raised."""
     woken, verified = threading.Event(), threading.Event()
 
-    def follow(follower: Follower) -> None:
+    def follow(follower: Looker) -> None:
         while not stop.is_set():
             told(follower.look())
             woken.set()
@@ -207,8 +219,97 @@ def run(
         task.result()
 
 
-def _followable(config: MonitorConfig, log: LogConfig) -> Followable:
-    return Followable(name=log.name, trust=config.trust(log), sources=config.sources(log))
+def _follower(
+    config: MonitorConfig,
+    log: LogConfig,
+    trees: Sequence[Followable],
+    state: State,
+    *,
+    routing: Routing,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool],
+    progress: Progress,
+) -> Looker:
+    """Return what follows a log: one tree, or each shard of a ledger in Rekor."""
+    context = Context(
+        log=log.name,
+        trust=config.trust(log),
+        first=state.position(log.name).first,
+        revoked=trees[0].revoked,
+        watched=trees[0].watched,
+    )
+    first = trees[0]
+    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
+    past = Past(
+        context,
+        None if log.is_rekor else published,
+        state,
+        routing=routing,
+        clock=clock,
+        stopping=stopping,
+    )
+    past.begin()
+
+    def follower(tree: Followable, **more: Any) -> Follower:
+        return Follower(
+            tree,
+            state,
+            routes=routing,
+            evidence=config.evidence,
+            clock=clock,
+            stopping=stopping,
+            progress=lambda done, size: progress(tree.name, done, size),
+            **more,
+        )
+
+    if not log.is_rekor:
+        return follower(first, past=past.catch_up)
+    statements = Statements(log.name, config.base / log.evidence, state.logged)
+    ledger = RekorLedger(context, state, statements, clock=clock)
+    shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
+    return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
+
+
+def _trees(
+    config: MonitorConfig, log: LogConfig, *, watched: frozenset[str] = frozenset(), pinned: bool = False
+) -> list[Followable]:
+    """Return the trees of a log: itself, or the shards of a ledger in Rekor, each with the keys of that shard."""
+    trust, sources = config.trust(log), config.sources(log)
+    revoked = frozenset(log.revoked_signers)
+    if trust.is_rekor != log.is_rekor:
+        raise ConfigError(
+            f"kind of log {log.name}",
+            expected="that of its trust file",
+            actual=f"{log.kind}, and a trust file for {'Rekor' if trust.is_rekor else 'a tile log'}",
+        )
+    if not log.is_rekor:
+        return [Followable(name=log.name, trust=trust, sources=sources, revoked=revoked, watched=watched)]
+    if len(sources) != len(trust.shards):
+        raise ConfigError(
+            f"shards of log {log.name}",
+            expected=f"{len(trust.shards)}, as in its trust file",
+            actual=len(sources),
+        )
+    if pinned:
+        raise ConfigError(
+            f"log {log.name}", expected="genesis: histories go through all shards", actual="a checkpoint"
+        )
+    return [
+        Followable(
+            name=name,
+            trust=_of_shard(trust, shard),
+            sources=(source,),
+            revoked=revoked,
+            watched=watched,
+        )
+        for name, shard, source in zip(log.trees, trust.shards, sources, strict=True)
+    ]
+
+
+def _of_shard(trust: TrustFile, shard: TrustedLog) -> TrustFile:
+    """Return the same trust in one shard, as in a log of its own; nobody cosigns it for us."""
+    policy = TrustPolicy(logs=tuple(LogKey(key=key) for key in shard.keys), witnesses=())
+    return replace(trust, origin=shard.origin, policy=policy, shards=(), update_key=None)
 
 
 def read_pin(path: pathlib.Path, *, max_bytes: int) -> bytes:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ledger.encoding import parse_canonical_json
+from ledger.encoding import parse_json as parse_stored_json
 from ledger.errors import CorruptError, WriteError
 from ledger.storage.readonly import quote_path
 
 FILE_NAME = "monitor.db"
-VERSION = 1
+VERSION = 2
 _CHUNK = 500
 """Keys of one query: SQLite's historic limit of 999 variables, with room."""
 _MAX_JSON_BYTES = 1 << 20
@@ -136,8 +136,8 @@ class Database:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON that was stored. Raises FormatError."""
-    return parse_canonical_json(text.encode(), what="stored facts of the monitor", max_bytes=_MAX_JSON_BYTES)
+    """Parse JSON that was stored, in the form that we write. Raises MalformedError, LimitError."""
+    return parse_stored_json(text.encode(), what="stored facts of the monitor", max_bytes=_MAX_JSON_BYTES)
 
 
 def damaged(actual: str) -> CorruptError:

@@ -7,8 +7,7 @@ Entries come in log order, each already proven to be in the signed tree. ``read_
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
@@ -16,11 +15,20 @@ from ledger.client.trust import TrustFile, load_hub_key
 from ledger.encoding import Json, parse_base64
 from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry, verify_entry
 from ledger.errors import ChainError, LedgerError
-from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
-from ledger.event.schemas import HUB_KEY
-from ledger.history import ChainHead, Standing, check_link, counts
-from ledger.identity import canonical_identity, display, identity_digest
+from ledger.event import (
+    Common,
+    PlainStatement,
+    Statement,
+    UnknownStatement,
+    VerificationEvent,
+    parse_statement,
+    schemas,
+)
+from ledger.history import ChainHead, Change, Standing, check_link, counts, verified_digests
+from ledger.identity import SignerFacts, canonical_identity, display, signer_digest
 from monitor.findings import Finding, Kind
+from monitor.known import Context, Followed, Known
+from monitor.policies import POLICY_BYTES, Rules, notes_of, seconds_of
 
 LATE_SECONDS = 300
 """How far the recorder's clock may run ahead of the checkpoint that covers the event."""
@@ -32,43 +40,6 @@ _CHANGES = {
     "lost": Kind.SIGNATURE_LOST,
     "repository": Kind.REPOSITORY_CHANGED,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What the entries of a run are held against.
-
-    ``log`` is its name in the settings. ``first`` is the leaf index where following began: what was before is not known.
-    ``not_before`` and ``not_after`` are POSIX seconds of the checkpoints around the run, where cosignatures tell them.
-    """
-
-    log: str
-    trust: TrustFile
-    first: int = 0
-    not_before: int | None = None
-    not_after: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
-    """What is known of one history: the head of its chain and, for a ``name:`` history, who stands there."""
-
-    head: ChainHead | None = None
-    standing: Standing = field(default_factory=Standing)
-
-
-@dataclass(slots=True, kw_only=True)
-class Known:
-    """What is known so far. ``histories`` and ``revisions`` hold what a run needs; ``changed`` what it changed.
-
-    ``keys`` are the signing keys that the log itself announced: key id → ``{state, role, spki, at, from?}``.
-    """
-
-    histories: dict[str, Followed] = field(default_factory=dict)
-    revisions: dict[bytes, bytes] = field(default_factory=dict)
-    keys: dict[str, dict[str, Json]] = field(default_factory=dict)
-    changed: set[str] = field(default_factory=set)
-    new_revisions: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +68,13 @@ class Read:
         """The key of its revision, if it is about one."""
         return revision_key(self.statement) if isinstance(self.statement, VerificationEvent) else None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The keys of the notes that it is held against."""
+        if isinstance(self.statement, VerificationEvent):
+            return notes_of(self.statement, _signers_of(self.statement))
+        return notes_of(self.statement) if self.statement is not None else ()
+
 
 def read_entry(data: bytes, leaf_index: int) -> Read:
     """Parse one entry. Never raises on account of what is in it: a strange entry must not hide behind its strangeness."""
@@ -120,7 +98,7 @@ def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
 
     By itself, because it is half of the work and needs no order: a thread of its own can do it.
     """
-    keys = {key.keyid: _load_key(key.spki) for key in trust.hub_keys}
+    keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
     return [_verified(read, keys) for read in reads]
 
 
@@ -134,8 +112,30 @@ def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
 
 
 @functools.lru_cache(maxsize=64)
-def _load_key(spki: bytes) -> EllipticCurvePublicKey:
+def load_key(spki: bytes) -> EllipticCurvePublicKey:
+    """Load a hub key: the same object every time. Raises ConfigError."""
     return load_hub_key(spki)
+
+
+def signed_by_watched(context: Context, at: int, event: VerificationEvent) -> Iterator[Finding]:
+    """Yield what somebody whom a rule watches has signed, whosever model it is, and whatever else it came to."""
+    if not context.watched:
+        return
+    for signature in event.signatures:
+        if signature.outcome != "VERIFIED" or signature.signer is None:
+            continue
+        signer = signer_digest(signature.signer).hex()
+        if signer in context.watched:
+            yield context.found(
+                Kind.SIGNED_BY_WATCHED,
+                at,
+                f"{event.model.name} at {event.model.revision} is signed by "
+                f"{display(canonical_identity(signature.signer))}, whom you watch: if this is you, see that you did it.",
+                model=event.model.name,
+                about=signer,
+                signers=(signer,),
+                facts=_event_facts(event),
+            )
 
 
 def revision_key(event: VerificationEvent) -> bytes:
@@ -150,6 +150,7 @@ class Detector:
 
     def __init__(self, context: Context, known: Known) -> None:
         self._context, self._known = context, known
+        self._rules = Rules(context, known)
 
     def run(self, reads: Iterable[Read]) -> list[Finding]:
         """Return the findings of consecutive entries, in log order."""
@@ -167,7 +168,7 @@ class Detector:
             return
         if read.statement is None or read.entry is None:
             return
-        refusal = self._refuse_key(read, read.entry)
+        refusal = self.refuse_key(read, read.entry)
         if refusal is not None:
             yield refusal
             return  # what an unknown key says must not move a chain or a standing
@@ -175,20 +176,22 @@ class Detector:
 
     # Who signed the entry
 
-    def _refuse_key(self, read: Read, entry: Entry) -> Finding | None:
+    def refuse_key(self, read: Read, entry: Entry) -> Finding | None:
         """Return the finding where the entry is not signed by a key that may sign there."""
+        trust = self._context.trust
         try:
             observer = self._observer_key(read, entry)
-            key = observer or self._context.trust.check_key(entry.keyid, read.leaf_index).spki
+            key = observer or trust.check_key(entry.keyid, read.leaf_index, shard=self._context.shard).spki
             # A key id is the digest of its key, so what was verified before was verified by this very key.
-            if read.verified is None or read.verified.key is not _load_key(key):
-                verify_entry(entry, {entry.keyid: _load_key(key)})
+            if read.verified is None or read.verified.key is not load_key(key):
+                verify_entry(entry, {entry.keyid: load_key(key)})
         except LedgerError as error:
             return self._key_finding(read, entry, error.finding)
         announced = self._known.keys.get(entry.keyid, {})
         at: int = announced.get("at", 0)
         since: int = announced.get("from", at)
-        if announced.get("state") == "revoked" and read.leaf_index >= since and at < read.leaf_index:
+        here = self._context.position(read.leaf_index)
+        if announced.get("state") == "revoked" and here >= since and at < here:
             return self._key_finding(read, entry, f"the hub revoked that key from leaf {since} on")
         return None
 
@@ -238,8 +241,17 @@ class Detector:
         yield from self._chains(read, statement)
         if isinstance(statement, VerificationEvent):
             yield from self._event(read, statement)
-        elif isinstance(statement, PlainStatement) and statement.predicate_type == HUB_KEY:
-            yield from self._hub_key(read, statement)
+        elif isinstance(statement, PlainStatement):
+            yield from self._plain(read, statement, common)
+
+    def _plain(self, read: Read, statement: PlainStatement, common: Common) -> Iterator[Finding]:
+        match statement.predicate_type:
+            case schemas.HUB_KEY:
+                yield from self._hub_key(read, statement)
+            case schemas.IDENTITY_POLICY if common.recorded_by.role == "hub":
+                yield from self._rules.policy(read.leaf_index, statement.fields, common)
+            case schemas.CHALLENGE if common.recorded_by.role == "hub":
+                yield from self._rules.challenge(read.leaf_index, statement.fields, common)
 
     def _chains(self, read: Read, statement: Statement | UnknownStatement) -> Iterator[Finding]:
         common = statement.common
@@ -261,29 +273,62 @@ class Detector:
             # After a break the chain goes on from here, or every later statement would be a finding again.
             if link.sequence is not None:
                 self._set(
-                    link.key, Followed(head=ChainHead(link.sequence, read.sha256), standing=known.standing)
+                    link.key,
+                    Followed(  # by hand: twice for every event, and `replace` takes four times as long
+                        head=ChainHead(link.sequence, read.sha256),
+                        standing=known.standing,
+                        before=known.before,
+                        policy=known.policy,
+                    ),
                 )
 
     def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
+        yield from signed_by_watched(self._context, read.leaf_index, event)
         yield from self._times(read, event)
         yield from self._content(read, event)
         if event.common.recorded_by.role != "hub":
-            yield self._finding(
-                Kind.OBSERVER,
-                read,
-                f"{event.common.recorded_by.id}, an observer, recorded {event.model.name} at {event.model.revision}, and "
-                "not the hub: compare with what the hub says about this revision.",
-                model=event.model.name,
-            )
+            yield self._observed(read, event)
         if counts(event):
             yield from self._signers(read, event)
+
+    def _observed(self, read: Read, event: VerificationEvent) -> Finding:
+        """What an observer recorded: of a model that the hub records, the hub is missed where it says nothing itself."""
+        hub_records = self._known.histories.get(f"name:{event.model.name}", Followed()).head is not None
+        missed = hub_records and revision_key(event) not in self._known.revisions
+        who = f"{event.common.recorded_by.id}, an observer, recorded {event.model.name} at {event.model.revision}"
+        return self._finding(
+            Kind.HUB_EXPECTED if missed else Kind.OBSERVER,
+            read,
+            f"{who}, which the hub has not, though it records this model: ask the hub why it was left out."
+            if missed
+            else f"{who}, and not the hub: compare with what the hub says about this revision.",
+            model=event.model.name,
+        )
 
     def _signers(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
         key = f"name:{event.model.name}"
         known = self._known.histories.get(key, Followed())
         standing, changes = known.standing.apply(event)
-        digests = tuple(identity_digest(canonical_identity(each)).hex() for each in standing.signers)
-        signers = digests if event.outcome == "VERIFIED" else ()
+        yield from self._changes(read, event, standing, changes)
+        if not known.standing.signers and standing.signers and self._saw_beginning(key, event):
+            yield self._first_signer(read, event, standing)
+        yield from self._rules.event(read.leaf_index, event, signers=_signers_of(event), changes=changes)
+        self._set(
+            key,
+            Followed(
+                head=known.head,
+                standing=standing,
+                before=_before(known, event, changes),
+                policy=event.policy.sha256[:POLICY_BYTES],
+            ),
+        )
+
+    def _changes(
+        self, read: Read, event: VerificationEvent, standing: Standing, changes: Sequence[Change]
+    ) -> Iterator[Finding]:
+        if not changes:
+            return
+        signers = _digests(standing) if event.outcome == "VERIFIED" else ()
         for change in changes:
             yield self._finding(
                 _CHANGES[change.kind],
@@ -293,18 +338,18 @@ class Detector:
                 signers=signers if change.kind != "repository" else (),
                 facts=_event_facts(event),
             )
-        if not known.standing.signers and standing.signers and self._saw_beginning(key, event):
-            who = ", ".join(display(canonical_identity(each)) for each in standing.signers)
-            yield self._finding(
-                Kind.FIRST_SIGNER,
-                read,
-                f"{event.model.name} at {event.model.revision}: first signed by {who}. Later versions are compared with "
-                "this signer; tell us with `hubledger monitor expect` if it is the right one.",
-                model=event.model.name,
-                signers=signers,
-                facts=_event_facts(event),
-            )
-        self._set(key, Followed(head=known.head, standing=standing))
+
+    def _first_signer(self, read: Read, event: VerificationEvent, standing: Standing) -> Finding:
+        who = ", ".join(display(canonical_identity(each)) for each in standing.signers)
+        return self._finding(
+            Kind.FIRST_SIGNER,
+            read,
+            f"{event.model.name} at {event.model.revision}: first signed by {who}. Later versions are compared with "
+            "this signer; tell us with `hubledger monitor expect` if it is the right one.",
+            model=event.model.name,
+            signers=_digests(standing),
+            facts=_event_facts(event),
+        )
 
     def _saw_beginning(self, key: str, event: VerificationEvent) -> bool:
         """Whether nobody can have signed this history before following began."""
@@ -329,7 +374,7 @@ class Detector:
             self._known.revisions[key] = self._known.new_revisions[key] = sha256
 
     def _times(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
-        at = _seconds(event.verified_at)
+        at = seconds_of(event.verified_at)
         after, before = self._context.not_after, self._context.not_before
         if at is None:
             off = "which is no day of any calendar"
@@ -355,10 +400,10 @@ class Detector:
             "state": state,
             "role": fields["role"],
             "spki": fields["spki"],
-            "at": read.leaf_index,
+            "at": self._context.position(read.leaf_index),
         }
         if "from" in fields:
-            kept["from"] = fields["from"]
+            kept["from"] = self._context.position(fields["from"])
         # A key that was revoked stays so, whatever is announced about it later.
         self._known.keys[keyid] = before if before.get("state") == "revoked" else kept
         trusted = any(key.keyid == keyid for key in self._context.trust.hub_keys)
@@ -387,24 +432,27 @@ class Detector:
         signers: tuple[str, ...] = (),
         facts: dict[str, Json] | None = None,
     ) -> Finding:
-        return Finding(
-            log=self._context.log,
-            kind=kind,
-            text=text,
-            leaf_index=read.leaf_index,
-            model=model,
-            about=about,
-            signers=signers,
-            facts=facts or {},
+        return self._context.found(
+            kind, read.leaf_index, text, model=model, about=about, signers=signers, facts=facts
         )
 
 
-def _seconds(time: str) -> int | None:
-    """Return POSIX seconds of a time in the form of statements; None for the 31st of February."""
-    try:
-        return int(datetime.fromisoformat(time).timestamp())
-    except ValueError:
-        return None
+def _signers_of(event: VerificationEvent) -> tuple[str, ...]:
+    """Return the hex digests of the identities that signed a verified event."""
+    return tuple(sorted(each.hex() for each in verified_digests(event)))
+
+
+def _digests(standing: Standing) -> tuple[str, ...]:
+    return tuple(signer_digest(each).hex() for each in standing.signers)
+
+
+def _before(known: Followed, event: VerificationEvent, changes: Sequence[Change]) -> tuple[SignerFacts, ...]:
+    """Who stood there before the change that is in question, while it is."""
+    if event.policy.decision in ("observed", "accepted"):
+        return ()
+    if known.before or all(change.kind == "repository" for change in changes):
+        return known.before
+    return known.standing.signers
 
 
 _ADVICE = {

@@ -47,6 +47,19 @@ class Kind(StrEnum):
     HUB_KEY_CHANGED = "hub-key-changed"
     TIME_OUTSIDE = "time-outside"
     OBSERVER = "observer"
+    HUB_EXPECTED = "hub-expected"
+    POLICY_ANNOUNCED = "policy-announced"
+    FIRST_K_CLOSED = "first-k-closed"
+    POLICY_CHANGED = "policy-changed"
+    POLICY_RELAXED = "policy-relaxed"
+    POLICY_DIFFERS = "policy-differs"
+    CHALLENGE_SKIPPED = "challenge-skipped"
+    CHALLENGE_WRONG = "challenge-wrong"
+    REVOKED_SIGNER = "revoked-signer"
+    SIGNER_SHARED = "signer-shared"
+    SIGNED_BY_WATCHED = "signed-by-watched"
+    WATCH_REPLAYED = "watch-replayed"
+    STATEMENT_MISSING = "statement-missing"
     MALFORMED_ENTRY = "malformed-entry"
     UNKNOWN_ENTRY = "unknown-entry"
     LOG_FORKED = "log-forked"
@@ -69,6 +82,19 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.HUB_KEY_CHANGED: (Alert.FINDING, Severity.MEDIUM),
     Kind.TIME_OUTSIDE: (Alert.FINDING, Severity.LOW),
     Kind.OBSERVER: (Alert.FINDING, Severity.LOW),
+    Kind.HUB_EXPECTED: (Alert.FINDING, Severity.MEDIUM),
+    Kind.POLICY_ANNOUNCED: (Alert.FINDING, Severity.INFO),
+    Kind.FIRST_K_CLOSED: (Alert.FINDING, Severity.INFO),
+    Kind.POLICY_CHANGED: (Alert.FINDING, Severity.MEDIUM),
+    Kind.POLICY_RELAXED: (Alert.FINDING, Severity.HIGH),
+    Kind.POLICY_DIFFERS: (Alert.FINDING, Severity.MEDIUM),
+    Kind.CHALLENGE_SKIPPED: (Alert.FINDING, Severity.HIGH),
+    Kind.CHALLENGE_WRONG: (Alert.FINDING, Severity.HIGH),
+    Kind.REVOKED_SIGNER: (Alert.FINDING, Severity.CRITICAL),
+    Kind.SIGNER_SHARED: (Alert.FINDING, Severity.MEDIUM),
+    Kind.SIGNED_BY_WATCHED: (Alert.FINDING, Severity.INFO),
+    Kind.WATCH_REPLAYED: (Alert.FINDING, Severity.INFO),
+    Kind.STATEMENT_MISSING: (Alert.FINDING, Severity.HIGH),
     Kind.MALFORMED_ENTRY: (Alert.MALFORMED, Severity.MEDIUM),
     Kind.UNKNOWN_ENTRY: (Alert.MALFORMED, Severity.LOW),
     Kind.LOG_FORKED: (Alert.TAMPER, Severity.CRITICAL),

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from ledger.client.evidence import Misbehaviour, format_evidence
 from ledger.client.trust import TrustFile
@@ -29,7 +30,6 @@ from ledger.errors import (
     SignatureError,
     StorageError,
     UnavailableError,
-    UsageError,
     VerificationError,
 )
 from ledger.log.fetch import Fetch
@@ -40,9 +40,11 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
-from monitor.detect import Context, Detector, Read, read_entry, verify_reads
+from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
+from monitor.known import Context, Known
+from monitor.logged import LoggedEntry
 from monitor.state import Position, Progress, Routes, State
 
 RUN_ENTRIES = 16 * TILE_WIDTH
@@ -57,11 +59,15 @@ CLOCK_SLACK = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followable:
-    """One log of the settings: the trust file that says who signs it, and where it is served, mirrors last."""
+    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
+    whose signatures somebody watches.
+    """
 
     name: str
     trust: TrustFile
     sources: tuple[Fetch, ...]
+    revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +79,24 @@ class Look:
     target: int | None
     new_findings: int
     problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folded:
+    """What a run of entries gives. ``ledger`` and ``logged`` as in ``Progress``."""
+
+    known: Known
+    findings: Sequence[Finding]
+    ledger: str = ""
+    logged: Sequence[LoggedEntry] = ()
+
+
+class Looker(Protocol):
+    """Follows a log, of one tree or of several."""
+
+    def look(self) -> Look:
+        """Look once."""
+        ...
 
 
 class Follower:
@@ -88,14 +112,17 @@ class Follower:
         clock: Callable[[], float] = time.time,  # noqa: TID251  # the edge
         stopping: Callable[[], bool] = lambda: False,
         progress: Callable[[int, int], None] = lambda _done, _size: None,
+        past: Callable[[], int] = lambda: 0,
+        folding: Callable[[int, Sequence[bytes]], "Folded"] | None = None,
     ) -> None:
+        self._folding = folding
         self._log, self._state, self._routes, self._evidence = followable, state, routes, evidence
         self._clock, self._stopping, self._progress = clock, stopping, progress
         self._published = [
             PublishedLog(fetch, origin=followable.trust.origin, keys=followable.trust.log_keys)
             for fetch in followable.sources
         ]
-        self._new = 0
+        self._past, self._new = past, 0
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -110,6 +137,8 @@ class Follower:
             fetched = self._fetch_checkpoint(now)
             target = fetched.checkpoint.size
             problem = self._follow(fetched)
+            if not problem:
+                self._new += self._past()
         except StorageError:
             raise
         except LedgerError as error:
@@ -230,13 +259,7 @@ class Follower:
             frontier.append(leaf)
         matched = self._prove(frontier, fetched, tiles)
         # From here on the entries are known to be in the signed tree.
-        reads = self._read(entries, position.size)
-        known = self._state.load(
-            log,
-            histories=[key for read in reads for key in read.histories],
-            revisions=[read.revision for read in reads if read.revision is not None],
-        )
-        findings = Detector(self._context(position, fetched), known).run(reads)
+        folded = self._fold(entries, position, fetched)
         stored, nodes = self._tiles(position.size, end, leaves)
         progress = Progress(
             log=log,
@@ -244,12 +267,29 @@ class Follower:
             frontier=frontier,
             leaves=stored,
             nodes=nodes,
-            known=known,
-            findings=findings,
+            known=folded.known,
+            findings=folded.findings,
+            ledger=folded.ledger,
+            logged=folded.logged,
         )
         self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
         for root in matched:
             self._state.verified_checkpoint(log, size=end, root=root)
+
+    def _fold(self, entries: Sequence[bytes], position: Position, fetched: VerifiedCheckpoint) -> "Folded":
+        """Return what entries of the signed tree say."""
+        if self._folding is not None:
+            return self._folding(position.size, entries)
+        log = self._log.name
+        reads = self._read(entries, position.size)
+        known = self._state.load(
+            log,
+            histories=[key for read in reads for key in read.histories],
+            revisions=[read.revision for read in reads if read.revision is not None],
+            notes=[key for read in reads for key in read.notes],
+        )
+        findings = Detector(self._context(position, fetched), known).run(reads)
+        return Folded(known=known, findings=findings)
 
     def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
         """Parse the entries, while another thread checks the signatures of those that are parsed: that needs no lock."""
@@ -299,6 +339,8 @@ class Follower:
             first=position.first,
             not_before=min(_times(older, trust), default=None) if older is not None else None,
             not_after=max(_times(fetched, trust), default=None),
+            revoked=self._log.revoked,
+            watched=self._log.watched,
         )
 
     def _tiles(
@@ -413,13 +455,6 @@ def begin(followable: Followable, state: State, *, pinned: bytes | None, now: in
             tree. SourceError, NotFoundError: it cannot be read. WriteError: the log is followed already.
     """
     trust = followable.trust
-    if trust.is_rekor:
-        raise UsageError(
-            f"log {followable.name}",
-            expected="a tile log",
-            actual="a ledger in Rekor",
-            next_step="Follow its log with `hubledger index rebuild --scan`; the monitor reads tile logs only",
-        )
     if pinned is None:
         position = Position(name=followable.name, origin=trust.origin, first=0, frontier=Frontier())
         state.add_log(position, leaves={}, nodes={})

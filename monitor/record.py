@@ -113,6 +113,18 @@ class Record:
             parse_stored(row) for row in self._database.rows(query, state, state, kind, kind, log, log, limit)
         ]
 
+    def after(self, log: str, number: int, *, limit: int = 500) -> list[Stored]:
+        """Return the findings about a log after one, oldest first."""
+        return [
+            parse_stored(row)
+            for row in self._database.rows(
+                f"SELECT {STORED} FROM findings WHERE log = ? AND number > ? ORDER BY number LIMIT ?",  # noqa: S608  # our own columns
+                log,
+                number,
+                limit,
+            )
+        ]
+
     def open_kinds(self) -> frozenset[str]:
         """Return the kinds of which a finding is open."""
         return frozenset(

@@ -8,20 +8,26 @@ findings, ``outbox`` the deliveries; what changes more than one of them is here.
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
-from ledger.encoding import Json, format_canonical_json
+from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
-from ledger.identity import parse_signer
+from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import outbox, record
+from monitor import logged, outbox, record, replays
 from monitor.database import Database, damaged, parse_json
-from monitor.detect import Followed, Known
 from monitor.findings import Finding
+from monitor.known import Followed, Known
+from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
+from monitor.policies import POLICY_NOTE
 from monitor.record import Record, Stored
+from monitor.replays import Replays
 
+_SIGNERS = 4096
+"""Signers that are not parsed and formatted again: one mostly signs many models."""
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -36,8 +42,11 @@ CREATE TABLE checkpoints(
     log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, seen_at INTEGER NOT NULL,
     verified INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (log, size, root)) STRICT, WITHOUT ROWID;
 CREATE TABLE histories(
-    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, standing TEXT NOT NULL,
+    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
+    repo TEXT, policy BLOB,
     PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
+CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
+    STRICT, WITHOUT ROWID;
 CREATE TABLE revisions(log TEXT NOT NULL, key BLOB NOT NULL, manifest BLOB NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
 """
@@ -77,6 +86,7 @@ class Progress:
     """What one verified run of entries changes, all of it or nothing.
 
     ``leaves`` are the leaf hashes of each touched tile, whole; ``nodes`` the roots of tiles that are full now.
+    ``ledger`` is what ``known`` is about, where that is not the log itself but has several; ``logged`` are its entries in Rekor.
     """
 
     log: str
@@ -86,6 +96,8 @@ class Progress:
     nodes: Mapping[int, bytes]
     known: Known
     findings: Sequence[Finding]
+    ledger: str = ""
+    logged: Sequence[LoggedEntry] = ()
 
 
 class Routes(Protocol):
@@ -103,12 +115,16 @@ class State:
         self._database = Database(folder, check=check)
         self.record = Record(self._database)
         self.outbox = Outbox(self._database)
+        self.replays = Replays(self._database)
+        self.logged = Logged(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        Database.create(folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{clock}")
+        Database.create(
+            folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{logged.SCHEMA}{clock}"
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -250,30 +266,52 @@ class State:
 
     # What is known
 
-    def load(self, log: str, *, histories: Iterable[str], revisions: Iterable[bytes]) -> Known:
-        """Return what is known of these histories and revisions, and of the announced keys."""
+    def load(
+        self, log: str, *, histories: Iterable[str], revisions: Iterable[bytes], notes: Iterable[str]
+    ) -> Known:
+        """Return what is known of these histories and revisions, the notes of these keys, and the announced keys."""
         known = Known()
-        for key, sequence, statement, standing in self._database.select(
-            "SELECT key, sequence, statement, standing FROM histories WHERE log = ? AND key",
+        for key, sequence, statement, signers, before, repo, policy in self._database.select(
+            "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
             log,
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            known.histories[key] = Followed(head=head, standing=_parse_standing(standing))
+            standing = Standing(signers=_parse_signers(signers), repo=repo)
+            known.histories[key] = Followed(
+                head=head, standing=standing, before=_parse_signers(before), policy=policy
+            )
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
+        asked = set(notes)
+        if not self._has_policies(log):  # most ledgers have few or none, and every event asks for four
+            asked = {key for key in asked if not key.startswith(POLICY_NOTE)}
+        for key, value in self._database.select(
+            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(asked)
+        ):
+            known.notes[key] = parse_json(value)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
+
+    def _has_policies(self, log: str) -> bool:
+        # From the prefix up to what follows it: every key of a policy.
+        row = self._database.row(
+            "SELECT 1 FROM notes WHERE log = ? AND key >= ? AND key < ? LIMIT 1",
+            log,
+            POLICY_NOTE,
+            POLICY_NOTE[:-1] + chr(ord(POLICY_NOTE[-1]) + 1),
+        )
+        return row is not None
 
     def advance(self, progress: Progress, *, routes: Routes, now: int) -> int:
         """Store a verified run: findings, their deliveries and the position, in one transaction; returns how many are new.
 
         If we stop before COMMIT, the run is replayed and found again; after it, nothing of it is looked at again.
         """
-        log, known = progress.log, progress.known
+        log, ledger = progress.log, progress.ledger or progress.log
         with self._database.transaction() as execute:
             new = sum(self._report(execute, each, routes, now) for each in progress.findings)
             many = self._database.execute_many
@@ -285,20 +323,13 @@ class State:
                 "INSERT OR REPLACE INTO nodes VALUES (?, 8, ?, ?)",
                 [(log, *each) for each in progress.nodes.items()],
             )
-            many(
-                "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?)",
-                [(log, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
-            )
-            many(
-                "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
-                [(log, *each) for each in sorted(known.new_revisions.items())],
-            )
+            self._learn(execute, ledger, progress.known)
+            self.logged.keep(ledger, progress.logged)
             changed = execute(
-                "UPDATE logs SET size = ?, frontier = ?, keys = ? WHERE name = ? AND size = ?",
+                "UPDATE logs SET size = ?, frontier = ? WHERE name = ? AND size = ?",
                 (
                     progress.frontier.size,
                     b"".join(progress.frontier.hashes),
-                    format_canonical_json(known.keys).decode(),
                     log,
                     progress.before,
                 ),
@@ -306,6 +337,42 @@ class State:
             if changed != 1:
                 raise damaged(f"a position of log {log} other than {progress.before}: somebody else wrote it")
         return new
+
+    def settle(
+        self,
+        ledger: str,
+        *,
+        known: Known,
+        findings: Sequence[Finding],
+        logged: Sequence[LoggedEntry],
+        routes: Routes,
+        now: int,
+    ) -> int:
+        """Store what became of entries in Rekor that waited; returns how many findings are new."""
+        with self._database.transaction() as execute:
+            self._learn(execute, ledger, known)
+            self.logged.keep(ledger, logged)
+            return sum(self._report(execute, each, routes, now) for each in findings)
+
+    def _learn(self, execute: Any, ledger: str, known: Known) -> None:
+        many = self._database.execute_many
+        many(
+            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [(ledger, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
+        )
+        many(
+            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
+            [(ledger, *each) for each in sorted(known.new_revisions.items())],
+        )
+        many(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+            [
+                (ledger, key, format_canonical_json(known.notes[key]).decode())
+                for key in sorted(known.new_notes)
+            ],
+        )
+        keys = format_canonical_json(known.keys).decode()
+        execute("UPDATE logs SET keys = ? WHERE name = ? AND keys != ?", (keys, ledger, keys))
 
     # Findings
 
@@ -320,6 +387,19 @@ class State:
             self.outbox.add(execute, stored.number, routes.sinks(finding), now)
         return stored is not None
 
+    def past_run(self, findings: Sequence[Finding], *, rules: Sequence[str], to: int, now: int) -> int:
+        """Store what rules find in entries of the past, owed to nobody: all of it is told at once when it is whole."""
+        with self._database.transaction() as execute:
+            new = sum(self.record.add(execute, each, now) is not None for each in findings)
+            self.replays.moved(execute, rules, to)
+        return new
+
+    def past_told(self, finding: Finding | None, *, rule: str, routes: Routes, now: int) -> bool:
+        """Store what the past of a rule came to, and that it is done; returns whether there is something new."""
+        with self._database.transaction() as execute:
+            self.replays.done(execute, rule, now)
+            return finding is not None and self._report(execute, finding, routes, now)
+
     def move(self, numbers: Sequence[int], *, to: str, note: str, now: int) -> list[Stored]:
         """Acknowledge or resolve findings; they stay in the record. Raises NotFoundError, and then none is moved."""
         with self._database.transaction() as execute:
@@ -330,17 +410,19 @@ class State:
         return moved
 
 
-def _format_followed(followed: Followed) -> tuple[int | None, bytes | None, str]:
+def _format_followed(followed: Followed) -> tuple[object, ...]:
     head, standing = followed.head, followed.standing
-    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
-    if standing.repo is not None:
-        value["repo"] = standing.repo
-    text = format_canonical_json(value).decode() if standing != Standing() else ""
-    return (None if head is None else head.sequence, None if head is None else head.statement_sha256, text)
+    sequence, statement = (None, None) if head is None else (head.sequence, head.statement_sha256)
+    signers, before = _format_signers(standing.signers), _format_signers(followed.before)
+    return (sequence, statement, signers, before, standing.repo, followed.policy)
 
 
-def _parse_standing(text: str) -> Standing:
-    if not text:
-        return Standing()
-    value = parse_json(text)
-    return Standing(signers=tuple(parse_signer(each) for each in value["signers"]), repo=value.get("repo"))
+@lru_cache(maxsize=_SIGNERS)
+def _format_signers(signers: tuple[SignerFacts, ...]) -> str:
+    return format_canonical_json([each.as_json() for each in signers]).decode() if signers else ""
+
+
+@lru_cache(maxsize=_SIGNERS)
+def _parse_signers(text: str) -> tuple[SignerFacts, ...]:
+    """Parse who stands somewhere; one signer mostly signs many models."""
+    return tuple(parse_signer(each) for each in parse_json(text)) if text else ()

@@ -25,6 +25,7 @@ from ledger.client import result, trust
 from ledger.config import Config
 from monitor.config import LogConfig, MonitorConfig, PublishConfig, SinkConfig
 from monitor.findings import CLASSES, Kind
+from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
 
 DOCS = REPOSITORY / "docs"
@@ -265,11 +266,14 @@ def test_every_setting_of_a_monitor_is_in_the_reference_with_its_default():
     described = {row[0].strip("`"): row[1].strip("`") for row in read_tables(text)}
     settings = {}
     for prefix, kind in (
-        *(("", MonitorConfig), ("log.", LogConfig)),
-        *(("sink.", SinkConfig), ("publish.", PublishConfig)),
+        ("", MonitorConfig),
+        ("log.", LogConfig),
+        ("sink.", SinkConfig),
+        ("watch.", WatchConfig),
+        ("publish.", PublishConfig),
     ):
         for each in fields(kind):
-            if each.name not in ("base", "log", "sink", "publish"):
+            if each.name not in ("base", "log", "sink", "watch", "publish"):
                 settings[prefix + each.name] = (
                     "required" if each.default is MISSING else json.dumps(each.default)
                 )

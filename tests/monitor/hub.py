@@ -6,13 +6,16 @@ from dataclasses import dataclass, field, replace
 
 from ledger.client.trust import format_trust
 from ledger.event import HistoryLink, PlainStatement, RecordedBy, format_statement
-from ledger.event.schemas import HUB_KEY
+from ledger.event.schemas import CHALLENGE, HUB_KEY, IDENTITY_POLICY
 from ledger.history import history_keys
 from ledger.log.fetch import fetch_from_folder
 from ledger.tlog.merkle import leaf_hash, root_of
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_bundle, objects_for_growth
 from monitor.follow import Followable
-from tests.world import HUB, LEDGER, RECORDED_AT, World, make_event, sign_statement
+from tests.world import HUB, LEDGER, RECORDED_AT, World, digest, make_event, sign_statement
+
+OBSERVER = RecordedBy(id="watcher.example", role="observer")
+NAME = "name:acme/model"
 
 
 @dataclass
@@ -42,6 +45,35 @@ class Hub:
             make_event().common, histories=(self._link("hub:"),), event_id=f"key-{len(self.world.entries)}"
         )
         return self.append(PlainStatement(predicate_type=HUB_KEY, fields=fields, common=common), key=key)
+
+    def policy(
+        self, change, *, scope=NAME, policy="new", role="hub", at=RECORDED_AT, histories=None, **fields
+    ):
+        """An `identity-policy/v1`: from now on, by nobody's challenge, unless `fields` say otherwise."""
+        fields = {
+            "scope": scope,
+            "policySha256": digest(policy).hex(),
+            "change": change,
+            "requestedBy": "owner",
+            "authorisedBy": "hub",
+            "effectiveAt": at,
+            **fields,
+        }
+        return self._plain(IDENTITY_POLICY, fields, histories or (scope,), role=role)
+
+    def challenge(
+        self, state, *, id_="c1", policy="new", histories=(NAME,), role="hub", at=RECORDED_AT, **fields
+    ):
+        fields = {"challengeId": id_, "state": state, "policySha256": digest(policy).hex(), **fields}
+        return self._plain(CHALLENGE, fields, histories, role=role, recorded_at=at)
+
+    def _plain(self, kind, fields, histories, *, role, **common):
+        made = make_event(event_id=f"plain-{len(self.world.entries)}").common
+        links = tuple(self._link(key) if role == "hub" else HistoryLink(key=key) for key in sorted(histories))
+        by = OBSERVER if role == "observer" else made.recorded_by
+        made = replace(made, histories=links, recorded_by=by, **common)
+        statement = PlainStatement(predicate_type=kind, fields=fields, common=made)
+        return self.append(statement, key="hub" if role == "hub" else "watcher")
 
     def append(self, statement, *, key="hub"):
         data = format_statement(statement)
@@ -90,5 +122,4 @@ def object_of(part, entries, leaves):
     return b"".join(root_of(leaves[at * span : (at + 1) * span]) for at in range(first, first + part.width))
 
 
-OBSERVER = RecordedBy(id="watcher.example", role="observer")
 __all__ = ["HUB", "LEDGER", "OBSERVER", "Hub", "object_of"]

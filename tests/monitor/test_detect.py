@@ -8,8 +8,9 @@ from ledger.client.trust import HubKey
 from ledger.encoding import format_base64
 from ledger.entry import MapCommit, format_map_commit, keyid_of
 from ledger.event import HistoryLink, UnknownStatement
-from monitor.detect import EARLY_SECONDS, LATE_SECONDS, Context, Detector, Known, read_entry
+from monitor.detect import EARLY_SECONDS, LATE_SECONDS, Detector, read_entry
 from monitor.findings import Alert, Kind, Severity
+from monitor.known import Context, Known
 from tests.monitor.hub import OBSERVER, Hub
 from tests.world import (
     NOW,
@@ -180,7 +181,18 @@ def test_an_observer_is_told_apart_and_never_counts():
     hub.hub_key(*_announced("watcher"), role="observer")
     hub.record(B, revision="2", recorded_by=OBSERVER, key="watcher")
     hub.record(A, revision="3")
-    assert kinds(fold(hub)) == [FIRST, (1, "hub-key-changed"), (2, "observer")]
+    assert kinds(fold(hub)) == [FIRST, (1, "hub-key-changed"), (2, "hub-expected")]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [({}, "observer"), ({"revision": "2"}, "hub-expected"), ({"name": "acme/other"}, "observer")],
+)
+def test_the_hub_is_missed_where_it_records_the_model_and_not_the_revision(words, kind):
+    hub = story(([A], {}))
+    hub.hub_key(*_announced("watcher"), role="observer")
+    hub.record(A, recorded_by=OBSERVER, key="watcher", **words)
+    assert kinds(fold(hub))[2:] == [(2, kind)]
 
 
 def test_an_observer_is_compared_and_never_the_measure():
@@ -258,7 +270,7 @@ def test_a_time_outside_the_checkpoints_around_it_is_told(times, verified_at, ou
 
 
 def test_from_a_pinned_checkpoint_what_began_before_is_taken_as_it_is():
-    hub = story(([A], {}), ([A], {"revision": "2"}), ([B], {"revision": "3"}), ([A], {"name": "new/one"}))
+    hub = story(([A], {}), ([A], {"revision": "2"}), ([B], {"revision": "3"}), ([A], {"name": "acme/new"}))
     assert kinds(fold(hub, first=1, start=1)) == [(2, "signer-changed"), (3, "first-signer")]
 
 

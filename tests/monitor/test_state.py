@@ -1,16 +1,18 @@
 """What is remembered: refused where it is missing or damaged, one transaction or none, one writer."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from ledger.errors import CorruptError, NotFoundError, WriteError
+from ledger.history import ChainHead, Standing
 from ledger.tlog.merkle import Frontier
 from monitor.database import FILE_NAME
-from monitor.detect import Known
 from monitor.findings import Finding, Kind
+from monitor.known import Followed, Known
 from monitor.state import Position, Progress, State
-from tests.world import digest
+from tests.world import digest, key_signer
 
 
 class To:
@@ -144,3 +146,23 @@ def test_a_transaction_that_fails_names_the_disk(state, tmp_path):
 
 def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0
+
+
+def test_what_is_known_comes_back_as_it_was_stored(state):
+    standing = Standing(signers=(key_signer("b"),), repo="repo:7")
+    known = Known()
+    known.histories["name:m"] = Followed(
+        head=ChainHead(3, digest("s")), standing=standing, before=(key_signer("a"),), policy=digest("p")[:16]
+    )
+    known.changed.add("name:m")
+    known.note("challenge:c", {"state": "opened", "histories": ["name:m"]})
+    known.notes["policy:hub:"] = {"not": "changed"}
+    state.advance(replace(progress(), known=known), routes=To(), now=100)
+    again = state.load(
+        "models",
+        histories=["name:m", "name:other"],
+        revisions=[],
+        notes=["challenge:c", "policy:hub:", "x"],
+    )
+    assert again.histories == {"name:m": known.histories["name:m"]}
+    assert again.notes == {"challenge:c": known.notes["challenge:c"]}

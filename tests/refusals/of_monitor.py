@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import httpx
 
-from ledger.client.trust import TrustFile, format_trust
+from ledger.client.trust import format_trust
 from ledger.errors import (
     ConfigError,
     CorruptError,
@@ -15,16 +15,15 @@ from ledger.errors import (
     UsageError,
     WriteError,
 )
-from ledger.log.fetch import fetch_from_folder
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor, read_pin
 from monitor.database import FILE_NAME
-from monitor.detect import Known
 from monitor.findings import Finding, Kind
-from monitor.follow import Followable, Follower, begin
+from monitor.follow import Follower
 from monitor.judge import Remembered, compare_smaller
+from monitor.known import Known
 from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, open_sink
 from monitor.state import Progress, State
@@ -159,7 +158,7 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, got an unknown setting. Correct what is named, and try again",
+        "setting log.speed of the monitor: expected one of name, trust, url, folder, mirrors, kind, shards, evidence, revoked_signers, got an unknown setting. Correct what is named, and try again",
         lambda scene: _config(scene, LOG + "speed = 1\n"),
     ),
     refused(
@@ -279,7 +278,7 @@ MEMORY = (
     ),
     refused(
         CorruptError,
-        "monitor.db of the monitor: expected version 1, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
+        "monitor.db of the monitor: expected version 2, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
         lambda scene: _after(scene, "PRAGMA user_version = 9", lambda _: State(scene.folder / "state")),
     ),
     refused(
@@ -350,19 +349,6 @@ def _unreadable_folder(scene):
     return config.sources(config.log[0])[0]("checkpoint", max_bytes=100)
 
 
-def _rekor(scene):
-    _, config = _begun(scene)
-    trust = config.trust(config.log[0])
-    from ledger.client.trust import TrustedLog
-
-    shards = (TrustedLog(origin="rekor.example", keys=trust.log_keys),)
-    rekor: TrustFile = replace(trust, shards=shards)
-    state = State(config.folder)
-    scene.after.callback(state.close)
-    log = Followable(name="other", trust=rekor, sources=(fetch_from_folder(scene.folder / "log"),))
-    return begin(log, state, pinned=None, now=NOW)
-
-
 def _other_pin(scene):
     hub, config = _watched(scene)
     other = hub.fork(2)
@@ -410,11 +396,6 @@ SERVED = (
         ProofError,
         "root of 3 entries: expected <hex>, as signed, got <hex>. Fetch it again, from another mirror if there is one; do not use it as it is",
         lambda scene: _look(scene, _other_entries),
-    ),
-    refused(
-        UsageError,
-        "log other: expected a tile log, got a ledger in Rekor. Follow its log with `hubledger index rebuild --scan`; the monitor reads tile logs only",
-        _rekor,
     ),
     refused(
         ProofError,

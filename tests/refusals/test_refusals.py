@@ -33,6 +33,7 @@ from tests.refusals import (
     of_server,
     of_storage,
     of_tlog,
+    of_watching,
 )
 from tests.refusals.census import find_sites, watching
 from tests.refusals.table import numbered, refused
@@ -60,6 +61,7 @@ CASES = dict(
         of_monitor,
         of_monitor_statement,
         of_publishing,
+        of_watching,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )

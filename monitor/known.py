@@ -1,0 +1,96 @@
+"""What entries are held against, and what is known of a log so far. Values only."""
+
+from dataclasses import dataclass, field
+
+from ledger.client.trust import TrustFile
+from ledger.encoding import Json
+from ledger.history import ChainHead, Standing
+from ledger.identity import SignerFacts
+from monitor.findings import Finding, Kind
+
+SHARD_BITS = 48
+"""Bits of a leaf index in a position."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the entries of a run are held against.
+
+    ``log`` is its name in the settings. ``first`` is the leaf index where following began: what was before is not known.
+    ``not_before`` and ``not_after`` are POSIX seconds of the checkpoints around the run, where cosignatures tell them.
+    ``revoked`` are hex digests of identities that the settings say are not to be used any more, ``watched`` of those that
+    somebody wants to be told of whenever they sign. ``shard`` is the place of the shard, in a ledger in Rekor.
+    """
+
+    log: str
+    trust: TrustFile
+    first: int = 0
+    not_before: int | None = None
+    not_after: int | None = None
+    revoked: frozenset[str] = frozenset()
+    watched: frozenset[str] = frozenset()
+    shard: int = 0
+
+    def position(self, leaf_index: int) -> int:
+        """Return the place of a leaf among those of all shards: what is in a later shard is later."""
+        return (self.shard << SHARD_BITS) | leaf_index
+
+    def found(
+        self,
+        kind: Kind,
+        leaf_index: int,
+        text: str,
+        *,
+        model: str | None = None,
+        about: str = "",
+        signers: tuple[str, ...] = (),
+        facts: dict[str, Json] | None = None,
+    ) -> Finding:
+        """Return a finding about an entry of this log. Two shards have the same leaf indices, so the shard is told too."""
+        shard: dict[str, Json] = {"shard": self.shard} if self.shard else {}
+        return Finding(
+            log=self.log,
+            kind=kind,
+            text=text,
+            leaf_index=leaf_index,
+            model=model,
+            about=f"shard {self.shard} {about}" if self.shard else about,
+            signers=signers,
+            facts={**(facts or {}), **shard},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What is known of one history: the head of its chain and, for a ``name:`` history, who stands there.
+
+    ``before`` are those who stood there until a change that is challenged: who may agree to it. ``policy`` is the start of
+    the digest of the policy that decided about its last version.
+    """
+
+    head: ChainHead | None = None
+    standing: Standing = field(default_factory=Standing)
+    before: tuple[SignerFacts, ...] = ()
+    policy: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Known:
+    """What is known so far. ``histories``, ``revisions`` and ``notes`` hold what a run needs; the others what it changed.
+
+    ``keys`` are the signing keys that the log itself announced: key id → ``{state, role, spki, at, from?}``.
+    ``notes`` are small facts that outlive a run: the policy of a scope, a challenge, the namespaces of a signer.
+    """
+
+    histories: dict[str, Followed] = field(default_factory=dict)
+    revisions: dict[bytes, bytes] = field(default_factory=dict)
+    keys: dict[str, dict[str, Json]] = field(default_factory=dict)
+    notes: dict[str, dict[str, Json]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    new_revisions: dict[bytes, bytes] = field(default_factory=dict)
+    new_notes: set[str] = field(default_factory=set)
+
+    def note(self, key: str, value: dict[str, Json]) -> None:
+        """Keep a note, in the place of the one before."""
+        self.notes[key] = value
+        self.new_notes.add(key)

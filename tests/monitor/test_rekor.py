@@ -1,0 +1,289 @@
+"""A ledger in Rekor: shards of strangers' entries and the hub's, statements from its evidence, in the order of their chains."""
+
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ledger.bundle.bodies import SignedPayload
+from ledger.client.trust import TrustedLog, format_trust
+from ledger.entry import parse_entry
+from ledger.storage.directory import DirectoryObjects
+from ledger.storage.evidence import Evidence
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.tiles import objects_for_growth
+from ledger.tlog.trust_policy import TrustPolicy
+from monitor.config import load_config
+from monitor.daemon import init, open_monitor
+from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
+from tests.fakes.rekor import FakeTree, body_of, signed_payload
+from tests.monitor.hub import Hub
+from tests.world import NOW, key_signer, p256_key, signed_by, spki_of
+
+A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
+
+
+@dataclass
+class Scene:
+    """A hub, the shards that it logs to, and a folder with its evidence."""
+
+    folder: object
+    shards: list = field(default_factory=lambda: [FakeTree("one.example", key="one")])
+    hub: Hub = field(default_factory=Hub)
+    time: int = NOW
+
+    def log(self, at, *, shard=-1, stored=True, key="hub"):
+        """Log a recorded entry, and store its statement beside it."""
+        entry = self.hub.world.entries[at]
+        signed = SignedPayload.of_entry(json.loads(entry), spki_of(p256_key(key)))
+        if stored:
+            self.store(at)
+        return self.shards[shard].append(body_of(signed))
+
+    def store(self, at):
+        Evidence(DirectoryObjects(self.folder / "evidence")).put(
+            [parse_entry(self.hub.world.entries[at]).payload]
+        )
+
+    def strangers(self, count):
+        for at in range(count):
+            self.shards[-1].append(body_of(signed_payload(f"stranger {len(self.shards[-1].entries)} {at}")))
+
+    def publish(self):
+        for order, tree in enumerate(self.shards):
+            folder = self.folder / f"shard-{order}"
+            paths = [part.path for part in objects_for_growth(0, len(tree.entries))]
+            for path in (*paths, "checkpoint"):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(tree.object(path))
+
+    @property
+    def trust(self):
+        shards = tuple(TrustedLog(origin=each.origin, keys=(each.signer.verifier,)) for each in self.shards)
+        return self.hub.world.trust(origin="", policy=TrustPolicy(logs=(), witnesses=()), shards=shards)
+
+    @property
+    def config(self):
+        (self.folder / "trust.toml").write_bytes(format_trust(self.trust))
+        shards = json.dumps([f"shard-{order}" for order in range(len(self.shards))])
+        (self.folder / "monitor.toml").write_text(
+            f'[[log]]\nname = "models"\nkind = "rekor-v2"\nshards = {shards}\nevidence = "evidence"\ntrust = "trust.toml"\n'
+            '[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "info"\n'
+        )
+        return load_config(self.folder / "monitor.toml")
+
+    def look(self):
+        """Publish, look once, and return the findings so far, oldest first."""
+        self.publish()
+        init(self.config, pinned={"models": None}, now=self.time)
+        with open_monitor(self.config, clock=lambda: self.time) as monitor:
+            (look,) = monitor.look()
+            self.owed = [each.finding.number for each in monitor.state.outbox.due("pager", now=self.time)]
+            found = [each.facts for each in reversed(monitor.state.record.findings())]
+        assert len(self.owed) == len(found)
+        self.last = look
+        return [(each["kind"], each["leafIndex"]) for each in found if "leafIndex" in each]
+
+
+@pytest.fixture
+def scene(tmp_path):
+    (tmp_path / "evidence").mkdir()
+    return Scene(tmp_path)
+
+
+def test_the_hubs_entries_are_found_among_those_of_strangers(scene):
+    scene.strangers(300)
+    scene.hub.record(A)
+    scene.log(0)
+    scene.strangers(20)
+    scene.hub.record(B, revision="2")
+    scene.log(1)
+    assert scene.look() == [("first-signer", 300), ("signer-changed", 321)]
+    assert (scene.last.problem, scene.last.size) == ("", 322)
+
+
+def test_what_was_found_is_found_once_though_the_log_grows(scene):
+    scene.hub.record(A)
+    scene.log(0)
+    before = scene.look()
+    scene.strangers(3)
+    scene.hub.record(A, revision="2")
+    scene.log(1)
+    assert scene.look() == before == [("first-signer", 0)]
+
+
+def test_statements_are_looked_at_in_the_order_of_their_chains(scene):
+    for at, signer in enumerate((A, A, B, B)):
+        scene.hub.record(signer, revision=str(at))
+    for at in (3, 1, 0, 2):
+        scene.log(at)
+    assert scene.look() == [("first-signer", 2), ("signer-changed", 3)]
+
+
+def test_one_that_comes_too_early_waits_for_the_one_before_it(scene):
+    for at, signer in enumerate((A, A, B)):
+        scene.hub.record(signer, revision=str(at))
+    scene.log(0)
+    scene.log(2)
+    assert scene.look() == [("first-signer", 0)]
+    scene.log(1)
+    assert scene.look() == [("first-signer", 0), ("signer-changed", 1)]
+
+
+def test_one_that_waits_too_long_is_a_gap(scene):
+    for at in range(4):
+        scene.hub.record(A, revision=str(at))
+    for at in (0, 2, 3):
+        scene.log(at)
+    assert scene.look() == [("first-signer", 0)]
+    scene.time += WAITING_SECONDS
+    assert scene.look() == [("first-signer", 0), ("chain-broken", 1)]
+
+
+def test_two_that_claim_one_place_are_a_fork(scene):
+    scene.hub.record(A)
+    fork = dict(scene.hub.heads)
+    scene.hub.record(A, revision="2")
+    scene.hub.heads = fork
+    scene.hub.record(A, revision="3")
+    for at in range(3):
+        scene.log(at)
+    assert scene.look() == [("first-signer", 0), ("chain-broken", 2)]
+
+
+def test_a_statement_that_is_missing_is_told_once_and_looked_at_when_it_comes(scene):
+    scene.hub.record(A)
+    scene.hub.record(B, revision="2")
+    scene.log(0)
+    scene.log(1, stored=False)
+    assert scene.look() == [("first-signer", 0)]
+    scene.time += MISSING_SECONDS
+    missing = scene.look()
+    assert missing == [("first-signer", 0), ("statement-missing", 1)]
+    assert scene.look() == missing
+    scene.store(1)
+    assert scene.look() == [*missing, ("signer-changed", 1)]
+
+
+def test_several_places_of_one_statement_are_one_event(scene):
+    scene.hub.record(A)
+    scene.log(0)
+    scene.log(0)
+    scene.look()
+    scene.log(0)
+    scene.hub.record(A, revision="2")
+    scene.log(1)
+    assert scene.look() == [("first-signer", 0)]
+
+
+def test_the_next_shard_goes_on_where_the_old_one_ended(scene):
+    for at, signer in enumerate((A, B, A)):
+        scene.hub.record(signer, revision=str(at))
+    scene.log(0)
+    scene.look()
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.log(1)
+    scene.log(2, shard=0)  # what was under way when the shards changed
+    assert scene.look() == [("first-signer", 0), ("signer-changed", 0), ("signer-changed", 1)]
+    assert scene.last.size == 3
+
+
+def test_the_same_leaf_index_in_two_shards_is_two_places(scene):
+    """Findings of one kind about one model at equal indices are told apart, or the second would be lost."""
+    for at, signer in enumerate((A, B, A)):
+        scene.hub.record(signer, revision=str(at))
+    scene.strangers(1)
+    scene.log(0)
+    scene.log(1)
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.strangers(2)
+    scene.log(2)
+    assert scene.look() == [("first-signer", 1), ("signer-changed", 2), ("signer-changed", 2)]
+
+
+def test_an_entry_by_another_key_is_a_strangers(scene):
+    scene.hub.record(A, key="thief")
+    scene.log(0, key="thief")
+    assert scene.look() == []
+
+
+def test_a_statement_that_cannot_be_read_is_told(scene):
+    from tests.world import sign_statement
+
+    scene.hub.world.append(sign_statement(b'{"a":1}'))
+    scene.log(0)
+    assert scene.look() == [("malformed-entry", 0)]
+
+
+def test_a_shard_that_cannot_be_read_hides_nothing_of_the_others(scene):
+    scene.hub.record(A)
+    scene.log(0)
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.look()
+    (scene.folder / "shard-1" / "checkpoint").unlink()
+    scene.hub.record(B, revision="2")
+    scene.log(1, shard=0)
+    scene.publish = lambda: None
+    tree = scene.shards[0]
+    for part in objects_for_growth(0, len(tree.entries)):
+        path = scene.folder / "shard-0" / part.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tree.object(part.path))
+    (scene.folder / "shard-0" / "checkpoint").write_bytes(tree.checkpoint())
+    assert scene.look() == [("first-signer", 0), ("signer-changed", 1)]
+    assert "models.1" in scene.last.problem
+
+
+def test_a_shard_that_signed_two_histories_is_convicted(scene):
+    scene.strangers(3)
+    scene.look()
+    scene.shards[0] = FakeTree("one.example", key="one")
+    for at in range(3):
+        scene.shards[0].append(body_of(signed_payload(f"other {at}")))
+    scene.look()
+    assert "contradicts itself" in scene.last.problem
+    assert [path.name.rsplit("-", 1)[0] for path in (scene.folder / "state" / "evidence").iterdir()] == [
+        "models-3-3"
+    ]
+
+
+def test_bodies_that_are_others_than_were_signed_are_not_believed(scene):
+    scene.hub.record(A)
+    scene.log(0)
+    scene.publish()
+    path = scene.folder / "shard-0" / "tile/entries/000.p/1"
+    scene.hub.record(B, revision="2")
+    body = body_of(SignedPayload.of_entry(json.loads(scene.hub.world.entries[1]), spki_of(p256_key("hub"))))
+    path.write_bytes(len(body).to_bytes(2, "big") + body)
+    scene.store(1)
+    scene.publish = lambda: None
+    assert scene.look() == []
+    assert leaf_hash(body).hex() in scene.last.problem or "signed" in scene.last.problem
+
+
+def test_evidence_that_is_another_statement_under_a_wrong_name_is_not_believed(scene):
+    scene.hub.record(A)
+    scene.hub.record(B, revision="2")
+    scene.log(0)
+    scene.log(1)
+    (found,) = [
+        path
+        for path in (scene.folder / "evidence").rglob("*")
+        if path.is_file() and path.read_bytes() == parse_entry(scene.hub.world.entries[1]).payload
+    ]
+    honest = found.read_bytes()
+    found.write_bytes(parse_entry(scene.hub.world.entries[0]).payload)
+    assert scene.look() == [("first-signer", 0)]
+    found.write_bytes(honest)
+    assert scene.look() == [("first-signer", 0), ("signer-changed", 1)]
+
+
+def test_what_the_settings_and_the_trust_file_say_must_be_the_same_kind(scene, tmp_path):
+    from ledger.errors import ConfigError
+
+    scene.publish()
+    config = scene.config
+    (tmp_path / "trust.toml").write_bytes(format_trust(scene.hub.world.trust()))
+    with pytest.raises(ConfigError, match="kind of log models"):
+        init(config, pinned={"models": None}, now=NOW)
+    assert replace(config.log[0], shards=("a",)).is_rekor
