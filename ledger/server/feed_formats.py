@@ -73,4 +73,6 @@ def format_atom(feed: Feed) -> bytes:
 
 def _xml(text: str) -> str:
     """Escape for XML 1.0, which has no way to write most control characters."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), quote=True)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return escape(text, quote=True)

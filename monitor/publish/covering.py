@@ -40,7 +40,7 @@ class Coverage:
         name, size = self._name, self._checkpoint.size
         self._store.begin(name, self._position.first)
         done = self._store.size(name) or 0
-        refused = self._refused() if done < size else frozenset()
+        refused = self._not_accepted() if done < size else frozenset()
         while done < size and not stopping():
             entries = self._source.read(done, size, size=size)
             self._cover(entries, done, refused)
@@ -60,7 +60,7 @@ class Coverage:
         published = [fold.apply(read) for read in reads]
         self._store.add(self._name, published, {key: fold.states[key] for key in sorted(fold.changed)})
 
-    def _refused(self) -> frozenset[int]:
+    def _not_accepted(self) -> frozenset[int]:
         """Return the entries that the monitor found not to be signed by a key that may sign there."""
         kinds = (Kind.HUB_KEY_REFUSED,)
         found = self._state.record.findings(log=self._name, kinds=kinds, limit=ALL_FINDINGS)

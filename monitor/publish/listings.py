@@ -15,6 +15,8 @@ from monitor.publish.timeline import draw
 from monitor.publish.writing import Writer
 
 HISTORY_FORMAT = "https://hubledger/published-history/v1"
+FEED_ENTRIES = 20
+"""Of a model or a signer: a reader that asks once a day misses nothing, and the file stays small."""
 _FINDINGS_OF_EACH = 10
 """Findings on the page of one model; the list of findings has the others."""
 _NEVER = "1970-01-01T00:00:00Z"
@@ -112,7 +114,7 @@ class Listings:
             layout.of_model(log, name, "feed"),
             f"Signatures of {name}",
             f"model:{name}",
-            rows[::-1][:MAX_ENTRIES],
+            rows[::-1][:FEED_ENTRIES],
         )
         latest = self._writer.read(layout.of_proof(log, rows[-1]["leafIndex"]))
         self._put(layout.of_model(log, name, "latest.tlog-proof"), latest)
@@ -154,7 +156,7 @@ class Listings:
     # Signers, entries, names
 
     def _signer(self, signer: str) -> None:
-        shown, rows = self._store.newest_by(self._log.name, signer, limit=MAX_ENTRIES)
+        shown, rows = self._store.newest_by(self._log.name, signer, limit=FEED_ENTRIES)
         path = layout.of_signer(self._log.name, signer, "")[:-1]
         self._feed(path, f"Signed by {shown}", f"signer:{signer}", rows)
 

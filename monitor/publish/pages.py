@@ -68,7 +68,10 @@ def _environment() -> "jinja2.Environment":
 
 def visible(text: object) -> str:
     """Return a text in which nothing is hidden: control and formatting characters show as their code."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in str(text))
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in shown)
 
 
 def moment(seconds: int | None) -> str:

@@ -150,7 +150,8 @@ class _Publication:
         settings = next(each for each in self._config.log if each.name == name)
         trust = self._config.trust(settings)
         newest = self._state.newest_verified(name)
-        if newest is None:
+        # The leaves of a Rekor hold no statements: what is published of a tile log cannot be made of them.
+        if newest is None or trust.is_rekor:
             return None
         coverage = Coverage(
             state=self._state,

@@ -13,11 +13,11 @@ from typing import Any
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import WriteError
-from ledger.history import parse_state
+from ledger.history import Standing, parse_state
+from ledger.identity import parse_signer
 from monitor.database import parse_json
 from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
-from monitor.state import format_standing, parse_standing
 
 FILE_NAME = "publish.db"
 VERSION = 1
@@ -72,7 +72,8 @@ class Store:
             self._open(token)
         except sqlite3.Error:
             # What is derived is made again: a damaged file costs time and nothing else.
-            self._path.unlink(missing_ok=True)
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(FILE_NAME + suffix).unlink(missing_ok=True)
             with _writing():
                 self._open(token)
 
@@ -152,7 +153,7 @@ class Store:
             marks = ",".join("?" * len(some))
             query = f"SELECT key, pins, standing FROM states WHERE log = ? AND key IN ({marks})"  # noqa: S608  # marks
             for key, pins, standing in self._rows(query, log, *some):
-                found[key] = KeyState(pins=parse_state(pins), standing=parse_standing(standing))
+                found[key] = KeyState(pins=parse_state(pins), standing=_parse_standing(standing))
         return found
 
     def add(self, log: str, published: Sequence[Published], states: Mapping[str, KeyState]) -> None:
@@ -163,7 +164,7 @@ class Store:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)",
                 [
-                    (log, key, state.pins.format(), format_standing(state.standing))
+                    (log, key, state.pins.format(), _format_standing(state.standing))
                     for key, state in states.items()
                 ],
             )
@@ -336,6 +337,18 @@ class Store:
     def _row(self, query: str, *values: object) -> Any:
         with _writing():
             return self._connection.execute(query, values).fetchone()
+
+
+def _format_standing(standing: Standing) -> str:
+    value: dict[str, Json] = {"signers": [each.as_json() for each in standing.signers]}
+    return format_canonical_json(
+        value if standing.repo is None else {**value, "repo": standing.repo}
+    ).decode()
+
+
+def _parse_standing(text: str) -> Standing:
+    value = parse_json(text)
+    return Standing(signers=tuple(parse_signer(each) for each in value["signers"]), repo=value.get("repo"))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ledger.storage.directory import sync_folder
 ASIDE = ".aside"
 _BATCH_FILES = 4096
 _BATCH_BYTES = 64 << 20
-_FEW = 512
+_FEW = 128
 """From so many files on one sync of the whole system costs less than one for each: for 8,000, 0.05 s and not 1 to 4."""
 
 
@@ -62,11 +62,12 @@ class Writer:
         # If we stop here, nothing changed.
         with _reporting(self._root):
             self._sync([aside for aside, _ in self._staged])
+            made: list[pathlib.Path] = []
             for aside, path in self._staged:
-                self._make_folder(path.parent)
+                made += self._make_folder(path.parent)
                 aside.rename(path)
                 # If we stop here, some files are new and some old, each whole: the index still speaks of the old ones.
-            self._sync([path.parent for _, path in self._staged])
+            self._sync([*(path.parent for _, path in self._staged), *made])
         self.written += len(self._staged)
         self._staged, self._bytes = [], 0
 
@@ -91,14 +92,16 @@ class Writer:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
 
-    def _make_folder(self, folder: pathlib.Path) -> None:
+    def _make_folder(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Make a folder; returns the folders whose names of others have to be synced."""
         if folder in self._folders:
-            return
+            return []
+        made = []
         if not folder.is_dir():
-            self._make_folder(folder.parent)
+            made = [*self._make_folder(folder.parent), folder.parent]
             folder.mkdir(mode=0o755)
-            sync_folder(folder.parent)
         self._folders.add(folder)
+        return made
 
 
 def _has(path: pathlib.Path, data: bytes) -> bool:

@@ -11,6 +11,7 @@ from monitor.config import load_config
 from monitor.daemon import CLEAN, COULD_NOT_CHECK, FOUND, exit_code, init, open_monitor, run
 from monitor.database import FILE_NAME
 from monitor.follow import Look
+from monitor.publish.publishing import make_key
 from tests.monitor.hub import Hub
 from tests.world import NOW, key_signer, signed_by
 
@@ -45,6 +46,27 @@ def test_every_log_is_followed_until_it_is_stopped(config):
         run(monitor, interval=60, stop=stop, told=told)
         assert set(seen) == {("one", 1), ("two", 1)}
         assert [monitor.state.position(name).succeeded_at for name in ("one", "two")] == [NOW, NOW]
+
+
+def test_what_was_verified_is_published_while_it_runs_and_a_failure_stops_nothing(config, tmp_path):
+    """First without the key that the settings name; then somebody makes it, and the next publication succeeds."""
+    with (tmp_path / "monitor.toml").open("a") as file:
+        file.write('[publish]\nfolder = "public"\nkey = "monitor.key"\n')
+    stop, problems = threading.Event(), []
+
+    def unpublished(problem):
+        problems.append(problem)
+        if problem:
+            make_key(tmp_path / "monitor.key", "monitor.example", b"\1" * 32)
+        else:
+            stop.set()
+
+    with open_monitor(load_config(tmp_path / "monitor.toml"), clock=lambda: NOW) as monitor:
+        run(monitor, interval=0.1, stop=stop, told=lambda _look: None, unpublished=unpublished)
+    assert "private key" in problems[0]
+    assert problems[-1] == ""
+    for name in ("one", "two"):
+        assert (tmp_path / "public" / name / "statement").exists()
 
 
 def test_what_ends_one_task_ends_all_and_is_raised(config):

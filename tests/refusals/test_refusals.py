@@ -28,6 +28,7 @@ from tests.refusals import (
     of_monitor_statement,
     of_operating,
     of_outbox,
+    of_publishing,
     of_rekor,
     of_rekor_v1,
     of_remote,
@@ -68,6 +69,8 @@ CASES = dict(
         of_watching,
         of_telling,
         of_witness,
+        of_publishing,
+        of_watching,
     )
     for named in numbered(module.__name__.rpartition("_")[2], module.CASES)
 )
