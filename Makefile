@@ -32,7 +32,7 @@ lint: $(STAMP)  ## style, types, and who may import whom
 	@$(BIN)/lint-imports
 
 lock:  ## pin every dependency again, with hashes (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --extra hf --extra oms --extra server --group dev \
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra hf --extra kms --extra notify --extra oms --extra publish --extra server --group dev \
 		--custom-compile-command "make lock" --quiet pyproject.toml -o requirements.lock
 
 clean:  ## remove what make made
