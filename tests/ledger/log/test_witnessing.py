@@ -263,6 +263,25 @@ def test_without_its_quorum_nothing_is_shown_and_a_larger_checkpoint_replaces_it
     assert [p for p in (folder / "log").rglob("*.p") if (p.parent / p.name.removesuffix(".p")).exists()] == []
 
 
+def test_other_keys_sign_the_same_checkpoint_and_its_cosignatures_stay(folder):
+    """Whoever rotates the log's key must not take the quorum from clients meanwhile."""
+    w1, w2 = two()
+    marked = []
+
+    def signing(checkpoint):
+        marked.append(checkpoint)
+        return sign(checkpoint)
+
+    with serving(w1, w2), writing(folder, w1, w2, required=True, signing=signing) as log:
+        log.append(raw(*entries_of(0, 3)))
+        log.publish()
+        marked.clear()
+        again = log.sign_again()
+        assert [each.size for each in marked] == [3]
+        assert shown(folder, w1, w2) == (3, ["w1", "w2"])
+        assert again.note == (folder / "log/checkpoint").read_bytes()
+
+
 def test_while_nobody_may_be_asked_nothing_larger_is_signed(folder):
     """Every signed size has tiles that must stay: an outage of a day must not make one a second."""
     w1 = known()
