@@ -22,9 +22,9 @@ def compare(note: BinaryIO, config_file: pathlib.Path, *, as_json: bool) -> int:
     import time
 
     from ledger.tlog.signed_note import MAX_NOTE_BYTES
+    from monitor.assembling import open_views
     from monitor.compare import Judgement
     from monitor.config import load_config
-    from monitor.daemon import open_views
     from monitor.state import State
 
     config = load_config(config_file)

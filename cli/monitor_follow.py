@@ -152,7 +152,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
 
     from monitor.config import load_config
     from monitor.daemon import answering, open_monitor
-    from monitor.daemon import run as follow
+    from monitor.running import run as follow
 
     config = load_config(config_file)
     stop = threading.Event()

@@ -24,8 +24,10 @@ from ledger import errors
 from ledger.client import result, trust
 from ledger.config import Config
 from monitor.checks import CanaryConfig, CrosscheckConfig
-from monitor.config import LogConfig, MonitorConfig, PublishConfig, SinkConfig
+from monitor.config import MonitorConfig, PublishConfig
 from monitor.findings import CLASSES, Kind
+from monitor.log_config import LogConfig
+from monitor.sink_config import SinkConfig
 from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
 
