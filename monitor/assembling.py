@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ledger.client.trust import TrustedLog, TrustFile
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError
 from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy

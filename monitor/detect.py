@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import load_hub_key
 from ledger.encoding import Json, parse_base64
 from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry, verify_entry
 from ledger.errors import ChainError, LedgerError

@@ -21,7 +21,7 @@ import pytest
 import cli.main
 import cli.verify
 from ledger import errors
-from ledger.client import result, trust
+from ledger.client import result, trust_tables
 from ledger.config import Config
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.config import MonitorConfig, PublishConfig
@@ -300,7 +300,9 @@ def test_every_kind_of_finding_is_in_the_guide_with_its_class_and_severity():
 
 def test_every_setting_of_a_trust_file_is_in_the_reference():
     text, _ = section(read_reference("settings.md"), "## trust.toml")
-    tables = {f"{name}.{key}" if name else key for name in trust._TABLES for key in trust._TABLES[name]}
+    tables = {
+        f"{name}.{key}" if name else key for name in trust_tables.TABLES for key in trust_tables.TABLES[name]
+    }
     assert {row[0].strip("`") for row in read_tables(text)} == tables - {"log", "hub", "hub.key"}
 
 

@@ -29,7 +29,8 @@ from ledger.client.result import (
     explain_stale,
 )
 from ledger.client.signers import SIGNER_STEP, explain_unexpected, signers_of
-from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import load_hub_key
 from ledger.client.vouching import Asked, Stated, Verdict, Word, judge_monitor, vouch
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import SignatureError, VerificationError

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, format_trust, parse_trust
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.clock import posix_of, utc_now

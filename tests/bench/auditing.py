@@ -5,7 +5,7 @@ import random
 import time
 from itertools import islice
 
-from ledger.client.trust import load_hub_key
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded.directory import open_for_reading
 from ledger.entry import keyid_of, parse_entry, verify_entry
 from ledger.event import format_statement, parse_statement

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
 
-from ledger.client.trust import format_trust
+from ledger.client.trust_writing import format_trust
 from ledger.event import HistoryLink, PlainStatement, RecordedBy, format_statement
 from ledger.event.schemas import CHALLENGE, HUB_KEY, IDENTITY_POLICY
 from ledger.history import history_keys

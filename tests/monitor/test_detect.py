@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.client.trust import HubKey
+from ledger.client.trusted_keys import HubKey
 from ledger.encoding import format_base64
 from ledger.entry import MapCommit, format_map_commit, keyid_of
 from ledger.event import HistoryLink, UnknownStatement

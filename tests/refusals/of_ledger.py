@@ -746,7 +746,7 @@ TRUST = world.World().trust()
 
 
 def _expect(scene, *options):
-    from ledger.client.trust import format_trust
+    from ledger.client.trust_writing import format_trust
 
     proof = scene.write("proof", world.World().grow(1).proof(0))
     trust = scene.write("trust", format_trust(TRUST))

@@ -11,8 +11,8 @@ import shutil
 import pytest
 
 from cli.verify import ExitCode
-from ledger.client.trust import format_trust
 from ledger.client.trust_signature import sign_trust, verify_update
+from ledger.client.trust_writing import format_trust
 from ledger.embedded.directory import Layout, init, load_trust, open_for_reading
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_hub_key, load_note_key, spki_of
