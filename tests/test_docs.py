@@ -18,8 +18,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 import click
 import pytest
 
+import cli.exit_codes
 import cli.main
-import cli.verify
 from ledger import errors
 from ledger.client import result, trust_tables
 from ledger.config import Config
@@ -322,7 +322,7 @@ def test_every_exit_code_of_verify_is_in_the_reference():
     text, _ = section(read_reference("results.md"), "## Exit codes")
     described = {int(row[0]): row[1].strip("`") for row in read_tables(text.partition("\n### ")[0])}
     assert described.pop(0) == "satisfied"
-    assert described == {each.value: each.name for each in cli.verify.ExitCode}
+    assert described == {each.value: each.name for each in cli.exit_codes.ExitCode}
 
 
 def test_every_outcome_names_a_test_that_exists():
@@ -332,7 +332,7 @@ def test_every_outcome_names_a_test_that_exists():
         path, _, name = row[2].strip("`").partition("::")
         assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8"), name
     codes = {int(code) for row in rows for code in row[0].split(", ")}
-    reached = {each.value for each in cli.verify.ExitCode} - {cli.verify.ExitCode.NOT_LOGGED}
+    reached = {each.value for each in cli.exit_codes.ExitCode} - {cli.exit_codes.ExitCode.NOT_LOGGED}
     assert reached <= codes
 
 

@@ -12,7 +12,8 @@ from ledger.bundle.log_entry import ProvenEntry
 from ledger.bundle.logged import Promised
 from ledger.bundle.subjects import Subjects
 from ledger.client.result import Check, Failure, LogResult, ModelResult
-from ledger.client.signers import SIGNER_STEP, Signer
+from ledger.client.signers import Signer
+from ledger.client.unexpected import SIGNER_STEP
 from ledger.errors import InputError, LedgerError
 
 ARTIFACT_STEP = "artifact"

@@ -28,9 +28,10 @@ from ledger.client.result import (
     explain_not_accepted,
     explain_stale,
 )
-from ledger.client.signers import SIGNER_STEP, explain_unexpected, signers_of
+from ledger.client.signers import signers_of
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import load_hub_key
+from ledger.client.unexpected import SIGNER_STEP, explain_unexpected
 from ledger.client.vouching import Asked, Stated, Verdict, Word, judge_monitor, vouch
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import SignatureError, VerificationError

@@ -400,9 +400,9 @@ def _hints(layout: Layout, config: Config, log_keys: Sequence[VerifierKey], *, n
     """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
     if not config.anchor.log and not layout.anchors.exists():
         return ()
-    from ledger.embedded.anchoring import hints
+    from ledger.embedded.anchor_hints import hints
 
-    return hints(layout, config, keys=log_keys, now=now)
+    return hints(layout.root, config, anchors=layout.anchors, keys=log_keys, now=now)
 
 
 def _log_config(

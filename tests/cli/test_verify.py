@@ -9,8 +9,8 @@ import sys
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from cli.exit_codes import ExitCode
 from cli.main import run
-from cli.verify import ExitCode
 from ledger.client.evidence import verify_evidence
 from ledger.client.trust_writing import format_trust
 from ledger.client.verify import LogResult, ModelResult

@@ -21,7 +21,7 @@ from ledger.client.trust_source import open_source, versions_at
 from ledger.client.trust_store import Origin, StoredTrust, TrustStore
 from ledger.client.trust_writing import format_trust
 from ledger.embedded.directory import Layout, open_for_reading
-from ledger.embedded.recording import make_proof
+from ledger.embedded.proving import make_proof
 from ledger.embedded.trust_versions import publish_trust, read_trust, read_trust_signature
 from ledger.errors import (
     ChainError,

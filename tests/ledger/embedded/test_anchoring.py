@@ -166,7 +166,7 @@ def outside(remote, stamper=None):
     import contextlib
 
     from ledger.bundle.log_entry import LogKeys
-    from ledger.embedded.anchoring import Outside
+    from ledger.embedded.anchor_outside import Outside
 
     @contextlib.asynccontextmanager
     async def opened(config, directory, now, budget):

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from cli.verify import ExitCode
+from cli.exit_codes import ExitCode
 from ledger.client.trust_signature import sign_trust, verify_update
 from ledger.client.trust_writing import format_trust
 from ledger.embedded.directory import Layout, init, load_trust, open_for_reading
