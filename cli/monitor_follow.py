@@ -13,7 +13,7 @@ from cli.output import columns, echo_json, format_table, json_option, printable
 from ledger.embedded.wording import plural
 
 if TYPE_CHECKING:
-    from monitor.follow import Look
+    from monitor.looks import Look
     from monitor.state import State
 
 

@@ -12,9 +12,10 @@ from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.compare import Views
 from monitor.config import MonitorConfig
-from monitor.follow import Followable, Follower, Looker
+from monitor.follow import Follower
 from monitor.known import Context
 from monitor.log_config import LogConfig
+from monitor.looks import Followable, Looker
 from monitor.past import Past
 from monitor.rekor import RekorFollower, RekorLedger, Statements
 from monitor.state import State

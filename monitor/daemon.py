@@ -16,6 +16,7 @@ from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.fetch import Fetch
 from ledger.log.local import writer_lock
 from monitor.assembling import Progress, follower_of, open_views, trees_of
+from monitor.beginning import begin
 from monitor.beside import open_canary, open_crosscheck
 from monitor.canary import Canary
 from monitor.compare import Views
@@ -24,9 +25,9 @@ from monitor.crosscheck import Crosscheck
 from monitor.database import FILE_NAME
 from monitor.deliver import Delivered, deliver
 from monitor.findings import Kind
-from monitor.follow import Look, Looker, begin
 from monitor.forms import parse_host_port
 from monitor.health import Health, accuses, assess
+from monitor.looks import Look, Looker
 from monitor.server import serving
 from monitor.sinks import Sink, open_sink
 from monitor.state import Position, State

@@ -8,7 +8,7 @@ from monitor.canary import Canary
 from monitor.crosscheck import Crosscheck
 from monitor.daemon import Monitor
 from monitor.deliver import deliver_to
-from monitor.follow import Look
+from monitor.looks import Look
 from monitor.sink_config import SinkConfig
 
 _DELIVERY_SECONDS = 1.0
