@@ -14,7 +14,7 @@ from functools import partial
 
 from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.fetch import Fetch
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from monitor.assembling import Progress, follower_of, open_views, trees_of
 from monitor.beginning import begin
 from monitor.beside import open_canary, open_crosscheck

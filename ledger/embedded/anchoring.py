@@ -21,7 +21,7 @@ from ledger.errors import ConfigError, LedgerError, WriteError, WriterLockedErro
 from ledger.log.anchor_memory import AnchorMemory
 from ledger.log.anchoring import Anchoring, AnchoringConfig, Outcome, has_work
 from ledger.log.freshness import RootAt
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.storage.anchors import MAX_LOG_ENTRY_BYTES, AnchorStore, StoredAnchor
 from ledger.storage.directory import sync_folder

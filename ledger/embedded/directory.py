@@ -35,7 +35,9 @@ from ledger.errors import ConfigError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Hint, Source, from_file, from_url
-from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
 from ledger.recorder import Recorder

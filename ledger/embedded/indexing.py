@@ -12,7 +12,7 @@ from ledger.embedded.index_check import index_problems
 from ledger.errors import CorruptError
 from ledger.index import Index, Rows
 from ledger.index.staging import Staged, Staging, build
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.log.replay import replay
 from ledger.storage.directory import DirectoryObjects

@@ -22,7 +22,7 @@ from ledger.embedded.trust_versions import publish_trust
 from ledger.entry import keyid_of, parse_entry
 from ledger.event import parse_statement
 from ledger.event.schemas import HUB_KEY
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.world import ed25519_key
