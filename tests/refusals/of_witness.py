@@ -158,6 +158,15 @@ def _again(scene):
         log.publish()
 
 
+def _signed_again(scene):
+    """By whoever changes the keys: the newest checkpoint is signed, and may not be shown yet."""
+    log = _waiting(scene, 1)
+    try:
+        log.publish()
+    except QuorumError:
+        log.sign_again()
+
+
 NOT_YET = (
     "cosignatures of the checkpoint of size 1: expected the quorum w1, got w1: witness w1: expected a cosignature (200), "
     "or the size that it knows (409), got 503. What was recorded is durable; it is shown as soon as enough witnesses answer"
@@ -220,6 +229,7 @@ ASKING = (
     ),
     refused(QuorumError, NOT_YET, lambda scene: _waiting(scene, 1).publish()),
     refused(QuorumError, NOT_YET, _again),
+    refused(QuorumError, NOT_YET, _signed_again),
     refused(QuorumError, NOT_YET, lambda scene: _waiting(scene, 1).await_quorum(0)),
     refused(
         QuorumError,
