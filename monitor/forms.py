@@ -1,9 +1,10 @@
-"""Forms that settings of several tables have: a name, and a host with its port."""
+"""Forms that settings of several tables have: a name, a host with its port, and which findings are meant."""
 
 import re
 
 from ledger.encoding import parse_decimal
 from ledger.errors import ConfigError
+from monitor.findings import Kind, Severity
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -24,3 +25,11 @@ def check_name(what: str, name: str) -> None:
         raise ConfigError(
             f"setting {what} of the monitor", expected="small letters, digits and hyphens", actual=name
         )
+
+
+def check_findings(of: str, *, severity: str, kinds: tuple[str, ...]) -> None:
+    """Refuse a severity or a kind of finding that there is not. Raises ConfigError."""
+    for what, values, known in (("severity", (severity,), Severity), ("kinds", kinds, Kind)):
+        for value in values:
+            if value not in set(known):
+                raise ConfigError(f"{what} of {of}", expected="one of " + ", ".join(known), actual=value)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ledger.errors import ConfigError
 from monitor.digest import Limit
-from monitor.findings import Finding, Kind, Severity
-from monitor.forms import check_name, parse_host_port
+from monitor.findings import Finding, Severity
+from monitor.forms import check_findings, check_name, parse_host_port
 
 _MAIL = re.compile(r"[A-Za-z0-9._%+=-]{1,64}@[A-Za-z0-9.-]{1,255}")
 
@@ -79,15 +79,7 @@ class SinkConfig:
             raise ConfigError(
                 f"timeout of sink {self.name}", expected="0.1 to 600 seconds", actual=self.timeout
             )
-        for what, values, known in (
-            ("severity", (self.severity,), Severity),
-            ("kinds", self.kinds, Kind),
-        ):
-            for value in values:
-                if value not in set(known):
-                    raise ConfigError(
-                        f"{what} of sink {self.name}", expected="one of " + ", ".join(known), actual=value
-                    )
+        check_findings(f"sink {self.name}", severity=self.severity, kinds=self.kinds)
 
     @property
     def limit(self) -> Limit:
