@@ -118,8 +118,9 @@ def anchor(directory: pathlib.Path, *, start_unchecked: bool, as_json: bool) -> 
     """
     import asyncio
 
-    from ledger.embedded.anchoring import COMMAND_BUDGET, outcome_facts
+    from ledger.embedded.anchor_outside import COMMAND_BUDGET
     from ledger.embedded.anchoring import anchor as run
+    from ledger.embedded.anchoring import outcome_facts
 
     outcome = asyncio.run(run(directory, budget=COMMAND_BUDGET, forced=True, unchecked=start_unchecked))
     if as_json:

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave the process with its exit code.
 
     0 means that everything asked for holds. Errors of `ledger.errors` have the code of their class, the
-    results of `verify` those of `cli.verify.ExitCode`, usage errors 2, and 1 is a bug of ours.
+    results of `verify` those of `cli.exit_codes.ExitCode`, usage errors 2, and 1 is a bug of ours.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # Start time is a promise. What a command loads lives until it ends: to search it for garbage while it is loaded,

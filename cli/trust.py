@@ -244,7 +244,8 @@ def witnesses(
     """
     from dataclasses import replace
 
-    from ledger.client.trust import MAX_TRUST_BYTES, format_trust, parse_trust
+    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
+    from ledger.client.trust_writing import format_trust
     from ledger.embedded.witnesses import with_witnesses
     from ledger.storage.directory import read_file, write_file_durably
     from ledger.tlog.trust_policy import MAX_POLICY_BYTES, parse_policy

@@ -3,11 +3,11 @@
 import pathlib
 import time
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
+from cli.exit_codes import ExitCode
 from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
@@ -23,25 +23,6 @@ if TYPE_CHECKING:
     from ledger.client.trust import TrustFile
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
-
-
-class ExitCode(IntEnum):
-    """What each result that does not satisfy the trust file exits with: 10 to 19 the log, 20 to 29 the model.
-
-    0 satisfies the trust file; 1 is a bug, 2 a usage error, and 30 to 69 are errors (``ledger.errors``).
-    """
-
-    STALE = 10
-    NOT_LOGGED = 11
-    CANNOT_CHECK = 12
-    INVALID = 13
-    MISBEHAVIOUR = 14
-    NOT_ENOUGH = 15
-    NOT_ACCEPTED = 20
-    UNEXPECTED_SIGNER = 21
-    CONTENT_DIFFERS = 22
-    SUPERSEDED = 23
-    NOT_CHECKED = 24
 
 
 def exit_code(result: CheckResult) -> int:

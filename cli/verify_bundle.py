@@ -65,7 +65,7 @@ def check_event(data: bytes, **known: Any) -> CheckResult:
 
 
 def _exit_code(result: BundleResult) -> int:
-    from cli.verify import ExitCode
+    from cli.exit_codes import ExitCode
 
     if result.satisfied:
         return 0

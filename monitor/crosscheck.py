@@ -14,8 +14,8 @@ from ledger.errors import LedgerError, MalformedError, StorageError
 from ledger.event import escape_name
 from ledger.log.fetch import Fetch
 from monitor.checks import CrosscheckConfig
-from monitor.detect import revision_key_of
 from monitor.findings import Finding, Kind
+from monitor.reads import revision_key_of
 from monitor.state import Position, Routes, State
 
 MAX_LIST_BYTES = 256 << 20

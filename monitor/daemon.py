@@ -1,53 +1,40 @@
-"""Puts a monitor together: one task for each log, one for deliveries, one process for each state.
+"""Opens a monitor: its memory, what follows its logs, and whom it tells.
 
 ``open_monitor`` holds the lock of the state, so that two monitors never tell the same thing in two words or move one
 position twice. Acknowledging, resolving and expecting need no lock: they are one transaction each.
 """
 
 import pathlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from ledger.client.trust import TrustedLog, TrustFile
 from ledger.errors import ConfigError, CorruptError, LedgerError
 from ledger.log.fetch import Fetch
-from ledger.log.local import writer_lock
-from ledger.log.published import PublishedLog
-from ledger.tlog.trust_policy import LogKey, TrustPolicy
+from ledger.log.lock import writer_lock
+from monitor.assembling import Progress, follower_of, open_views, trees_of
+from monitor.beginning import begin
 from monitor.beside import open_canary, open_crosscheck
 from monitor.canary import Canary
 from monitor.compare import Views
-from monitor.config import LogConfig, MonitorConfig, SinkConfig, parse_host_port
+from monitor.config import MonitorConfig
 from monitor.crosscheck import Crosscheck
 from monitor.database import FILE_NAME
-from monitor.deliver import Delivered, deliver, deliver_to
+from monitor.deliver import Delivered, deliver
 from monitor.findings import Kind
-from monitor.follow import Followable, Follower, Look, Looker, begin
+from monitor.forms import parse_host_port
 from monitor.health import Health, accuses, assess
-from monitor.known import Context
-from monitor.past import Past
-from monitor.rekor import RekorFollower, RekorLedger, Statements
+from monitor.looks import Look, Looker
 from monitor.server import serving
 from monitor.sinks import Sink, open_sink
 from monitor.state import Position, State
-from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
-_DELIVERY_SECONDS = 1.0
-"""How long a delivery that is due may wait while nothing new is found."""
-_AWAKE_SECONDS = 0.2
-_CANARY_SECONDS = 1.0
-"""How soon it is seen that a canary arrived."""
 _PARALLEL_LOGS = 8
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,7 +116,7 @@ def init(config: MonitorConfig, *, pinned: dict[str, bytes | None], now: int) ->
         return [
             begin(tree, state, pinned=pin, now=now)
             for name, pin in pinned.items()
-            for tree in _trees(config, known[name], pinned=pin is not None)
+            for tree in trees_of(config, known[name], pinned=pin is not None)
             if tree.name not in begun
         ]
     finally:
@@ -153,7 +140,7 @@ def open_monitor(
     """
     routing = config.routing()
     logs = {
-        each.name: _trees(config, each, watched=routing.watched(each.name), patient=patient)
+        each.name: trees_of(config, each, watched=routing.watched(each.name), patient=patient)
         for each in config.log
     }
     sinks = {each.name: open_sink(each, config) for each in config.sink}
@@ -173,7 +160,7 @@ def open_monitor(
                         next_step="Give another log another name; its history is not that of the old one",
                     )
             followers = {
-                each.name: _follower(
+                each.name: follower_of(
                     config,
                     each,
                     logs[each.name],
@@ -212,207 +199,6 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
         return FOUND
     blind = Kind.CANARY_SILENT in kinds or any(each.problem for each in looks)
     return COULD_NOT_CHECK if blind else CLEAN
-
-
-def run(
-    monitor: Monitor,
-    *,
-    interval: float,
-    stop: threading.Event,
-    told: Callable[[Look], None],
-    unpublished: Callable[[str], None] = lambda _problem: None,
-) -> None:
-    """Follow every log, deliver and publish until ``stop`` is set. What ends one task ends all of them, and is raised."""
-    woken = {name: threading.Event() for name in monitor.sinks}
-    verified = threading.Event()
-
-    def wake() -> None:
-        for each in woken.values():
-            each.set()
-
-    def follow(name: str) -> None:
-        while not stop.is_set():
-            told(monitor.look_at(name))
-            wake()
-            verified.set()
-            stop.wait(interval)
-
-    def sing(canary: Canary) -> None:
-        while not stop.is_set():
-            if canary.look():
-                wake()
-            stop.wait(_CANARY_SECONDS)
-
-    def hand_over(config: SinkConfig) -> None:
-        sink, event = monitor.sinks[config.name], woken[config.name]
-        while not stop.is_set():
-            event.clear()
-            deliver_to(
-                monitor.state,
-                config.name,
-                sink,
-                clock=monitor.clock,
-                stopping=stop.is_set,
-                limit=config.limit,
-            )
-            event.wait(_DELIVERY_SECONDS)
-
-    def cross(crosscheck: Crosscheck, every: float) -> None:
-        while not stop.is_set():
-            if crosscheck.look().new_findings:
-                wake()
-            stop.wait(every)
-
-    def show() -> None:
-        before = ""
-        while not stop.is_set():
-            verified.wait(_DELIVERY_SECONDS)
-            if not verified.is_set() or stop.is_set():
-                continue
-            verified.clear()
-            problem = monitor.publish()
-            if problem != before:
-                unpublished(problem)
-            before = problem
-
-    # Each sink has a task of its own: one that takes its time to fail keeps no other waiting.
-    with ThreadPoolExecutor(len(monitor.followers) + len(woken) + 3, thread_name_prefix="task") as pool:
-        tasks: list[Future[None]] = [pool.submit(follow, each) for each in monitor.followers]
-        tasks += [pool.submit(hand_over, each) for each in monitor.config.sink]
-        if monitor.config.publish.folder:
-            tasks.append(pool.submit(show))
-        if monitor.canary:
-            tasks.append(pool.submit(sing, monitor.canary))
-        if monitor.crosscheck and (settings := monitor.config.crosscheck):
-            tasks.append(pool.submit(cross, monitor.crosscheck, settings.every))
-        # Awake now and then: Python runs a signal's handler in this thread alone, and not while it waits for a lock.
-        while not stop.is_set() and not any(each.done() for each in tasks):
-            wait(tasks, timeout=_AWAKE_SECONDS, return_when=FIRST_EXCEPTION)
-        stop.set()
-        wake()
-        verified.set()
-    for task in tasks:
-        task.result()
-
-
-def _follower(
-    config: MonitorConfig,
-    log: LogConfig,
-    trees: Sequence[Followable],
-    state: State,
-    *,
-    routing: Routing,
-    clock: Callable[[], float],
-    stopping: Callable[[], bool],
-    progress: Progress,
-) -> Looker:
-    """Return what follows a log: one tree, or each shard of a ledger in Rekor."""
-    context = Context(
-        log=log.name,
-        trust=config.trust(log),
-        first=state.position(log.name).first,
-        revoked=trees[0].revoked,
-        watched=trees[0].watched,
-    )
-    first = trees[0]
-    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
-    past = Past(
-        context,
-        None if log.is_rekor else published,
-        state,
-        routing=routing,
-        clock=clock,
-        stopping=stopping,
-    )
-    past.begin()
-
-    def follower(tree: Followable, **more: Any) -> Follower:
-        return Follower(
-            tree,
-            state,
-            routes=routing,
-            evidence=config.evidence,
-            clock=clock,
-            stopping=stopping,
-            progress=lambda done, size: progress(tree.name, done, size),
-            **more,
-        )
-
-    if not log.is_rekor:
-        return follower(first, past=past.catch_up)
-    statements = Statements(log.name, config.base / log.evidence, state.logged)
-    ledger = RekorLedger(context, state, statements, clock=clock)
-    shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
-    return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
-
-
-def _trees(
-    config: MonitorConfig,
-    log: LogConfig,
-    *,
-    watched: frozenset[str] = frozenset(),
-    pinned: bool = False,
-    patient: bool = False,
-) -> list[Followable]:
-    """Return the trees of a log: itself, or the shards of a ledger in Rekor, each with the keys of that shard."""
-    trust, sources = config.trust(log), config.sources(log)
-    revoked, wait = frozenset(log.revoked_signers), log.partial_wait if patient else 0.0
-    if trust.is_rekor != log.is_rekor:
-        raise ConfigError(
-            f"kind of log {log.name}",
-            expected="that of its trust file",
-            actual=f"{log.kind}, and a trust file for {'Rekor' if trust.is_rekor else 'a tile log'}",
-        )
-    if not log.is_rekor:
-        return [
-            Followable(
-                name=log.name,
-                trust=trust,
-                sources=sources,
-                revoked=revoked,
-                watched=watched,
-                partial_wait=wait,
-            )
-        ]
-    if len(sources) != len(trust.shards):
-        raise ConfigError(
-            f"shards of log {log.name}",
-            expected=f"{len(trust.shards)}, as in its trust file",
-            actual=len(sources),
-        )
-    if pinned:
-        raise ConfigError(
-            f"log {log.name}", expected="genesis: histories go through all shards", actual="a checkpoint"
-        )
-    return [
-        Followable(
-            name=name,
-            trust=_of_shard(trust, shard),
-            sources=(source,),
-            revoked=revoked,
-            watched=watched,
-            partial_wait=wait,
-        )
-        for name, shard, source in zip(log.trees, trust.shards, sources, strict=True)
-    ]
-
-
-def _of_shard(trust: TrustFile, shard: TrustedLog) -> TrustFile:
-    """Return the same trust in one shard, as in a log of its own; nobody cosigns it for us."""
-    policy = TrustPolicy(logs=tuple(LogKey(key=key) for key in shard.keys), witnesses=())
-    return replace(trust, origin=shard.origin, policy=policy, shards=(), update_key=None)
-
-
-def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Views:
-    """Return what judges the checkpoints of the logs of the settings. Raises ConfigError: a trust file."""
-    trees = [tree for each in config.log for tree in _trees(config, each)]
-    return Views(
-        {each.name: each.trust for each in trees},
-        state,
-        routes=config.routing(),
-        evidence=config.evidence,
-        clock=clock,
-    )
 
 
 @contextmanager

@@ -1,19 +1,13 @@
 """Decides what of a log's entries is a finding. Pure: values in, values out; no clock, disk or network.
 
-Entries come in log order, each already proven to be in the signed tree. ``read_entry`` parses and checks one by itself;
-``Detector.apply`` holds it against what is known so far, a ``Known`` that the caller loads and stores.
+Entries come in log order, each already proven to be in the signed tree and read by ``monitor.reads``. ``Detector.apply``
+holds one against what is known so far, a ``Known`` that the caller loads and stores.
 """
 
-import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-
-from ledger.client.trust import TrustFile, load_hub_key
 from ledger.encoding import Json, parse_base64
-from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry, verify_entry
+from ledger.entry import Entry, verify_entry
 from ledger.errors import ChainError, LedgerError
 from ledger.event import (
     Common,
@@ -21,133 +15,21 @@ from ledger.event import (
     Statement,
     UnknownStatement,
     VerificationEvent,
-    parse_statement,
     schemas,
 )
-from ledger.history import ChainHead, Change, Standing, check_link, counts, verified_digests
-from ledger.identity import SignerFacts, canonical_identity, display, signer_digest
+from ledger.history import ChainHead, Change, Standing, check_link, counts
+from ledger.identity import canonical_identity, display
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
-from monitor.policies import POLICY_BYTES, Rules, notes_of, seconds_of
+from monitor.policies import POLICY_BYTES, Rules, seconds_of
+from monitor.reads import Read, load_key, revision_key, signers_of
+from monitor.watched import signed_by_watched
+from monitor.wording import CHANGES, advice, digests_of, event_facts, stood_before
 
 LATE_SECONDS = 300
 """How far the recorder's clock may run ahead of the checkpoint that covers the event."""
 EARLY_SECONDS = 86_400
 """How old an observation may be when it enters the log: a hub's outbox may wait a day for a log that was away."""
-_CHANGES = {
-    "signer": Kind.SIGNER_CHANGED,
-    "method": Kind.METHOD_CHANGED,
-    "lost": Kind.SIGNATURE_LOST,
-    "repository": Kind.REPOSITORY_CHANGED,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """One entry as far as it could be read. ``problem`` says why it could not; then ``statement`` is absent.
-
-    A map commit has neither, and is never a finding. ``verified`` is there where somebody checked the signature before, by
-    the key of the entry's key id; whether that key may sign there is decided later.
-    """
-
-    leaf_index: int
-    entry: Entry | None = None
-    sha256: bytes = b""
-    statement: Statement | UnknownStatement | None = None
-    problem: str | None = None
-    verified: VerifiedEntry | None = None
-
-    @property
-    def histories(self) -> tuple[str, ...]:
-        """The keys of the histories that it belongs to."""
-        common = self.statement.common if self.statement is not None else None
-        return tuple(link.key for link in common.histories) if common is not None else ()
-
-    @property
-    def revision(self) -> bytes | None:
-        """The key of its revision, if it is about one."""
-        return revision_key(self.statement) if isinstance(self.statement, VerificationEvent) else None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The keys of the notes that it is held against."""
-        if isinstance(self.statement, VerificationEvent):
-            return notes_of(self.statement, _signers_of(self.statement))
-        return notes_of(self.statement) if self.statement is not None else ()
-
-
-def read_entry(data: bytes, leaf_index: int) -> Read:
-    """Parse one entry. Never raises on account of what is in it: a strange entry must not hide behind its strangeness."""
-    try:
-        parsed = parse_entry(data, leaf_index=leaf_index)
-        if isinstance(parsed, MapCommit):
-            return Read(leaf_index=leaf_index)
-        return Read(
-            leaf_index=leaf_index,
-            entry=parsed,
-            sha256=hashlib.sha256(parsed.payload).digest(),
-            statement=parse_statement(parsed.payload),
-        )
-    except (LedgerError, RecursionError) as error:
-        problem = error.finding if isinstance(error, LedgerError) else "nested too deeply"
-        return Read(leaf_index=leaf_index, problem=problem)
-
-
-def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
-    """Check the signatures of entries by keys of the trust file; of the others nothing is said here.
-
-    By itself, because it is half of the work and needs no order: a thread of its own can do it.
-    """
-    keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
-    return [_verified(read, keys) for read in reads]
-
-
-def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
-    if read.entry is None:
-        return read
-    try:
-        return replace(read, verified=verify_entry(read.entry, keys))
-    except LedgerError:
-        return read  # the detector says what is wrong with it
-
-
-@functools.lru_cache(maxsize=64)
-def load_key(spki: bytes) -> EllipticCurvePublicKey:
-    """Load a hub key: the same object every time. Raises ConfigError."""
-    return load_hub_key(spki)
-
-
-def signed_by_watched(context: Context, at: int, event: VerificationEvent) -> Iterator[Finding]:
-    """Yield what somebody whom a rule watches has signed, whosever model it is, and whatever else it came to."""
-    if not context.watched:
-        return
-    for signature in event.signatures:
-        if signature.outcome != "VERIFIED" or signature.signer is None:
-            continue
-        signer = signer_digest(signature.signer).hex()
-        if signer in context.watched:
-            yield context.found(
-                Kind.SIGNED_BY_WATCHED,
-                at,
-                f"{event.model.name} at {event.model.revision} is signed by "
-                f"{display(canonical_identity(signature.signer))}, whom you watch: if this is you, see that you did it.",
-                model=event.model.name,
-                about=signer,
-                signers=(signer,),
-                facts=_event_facts(event),
-            )
-
-
-def revision_key(event: VerificationEvent) -> bytes:
-    """Return the key of a revision: of its repository where it has one, else of its name."""
-    model = event.model
-    return revision_key_of(model.name, model.repo_id, model.revision)
-
-
-def revision_key_of(name: str, repo_id: str | None, revision: str) -> bytes:
-    """Return the key of a revision by its parts."""
-    of = f"repo:{repo_id}" if repo_id is not None else f"name:{name}"
-    return hashlib.sha256(f"{of}\n{revision}".encode()).digest()[:16]
 
 
 class Detector:
@@ -317,13 +199,13 @@ class Detector:
         yield from self._changes(read, event, standing, changes)
         if not known.standing.signers and standing.signers and self._saw_beginning(key, event):
             yield self._first_signer(read, event, standing)
-        yield from self._rules.event(read.leaf_index, event, signers=_signers_of(event), changes=changes)
+        yield from self._rules.event(read.leaf_index, event, signers=signers_of(event), changes=changes)
         self._set(
             key,
             Followed(
                 head=known.head,
                 standing=standing,
-                before=_before(known, event, changes),
+                before=stood_before(known, event, changes),
                 policy=event.policy.sha256[:POLICY_BYTES],
             ),
         )
@@ -333,15 +215,15 @@ class Detector:
     ) -> Iterator[Finding]:
         if not changes:
             return
-        signers = _digests(standing) if event.outcome == "VERIFIED" else ()
+        signers = digests_of(standing) if event.outcome == "VERIFIED" else ()
         for change in changes:
             yield self._finding(
-                _CHANGES[change.kind],
+                CHANGES[change.kind],
                 read,
-                f"{event.model.name} at {event.model.revision}: {change.text}. {_advice(change.kind)}",
+                f"{event.model.name} at {event.model.revision}: {change.text}. {advice(change.kind)}",
                 model=event.model.name,
                 signers=signers if change.kind != "repository" else (),
-                facts=_event_facts(event),
+                facts=event_facts(event),
             )
 
     def _first_signer(self, read: Read, event: VerificationEvent, standing: Standing) -> Finding:
@@ -352,8 +234,8 @@ class Detector:
             f"{event.model.name} at {event.model.revision}: first signed by {who}. Later versions are compared with "
             "this signer; tell us with `hubledger monitor expect` if it is the right one.",
             model=event.model.name,
-            signers=_digests(standing),
-            facts=_event_facts(event),
+            signers=digests_of(standing),
+            facts=event_facts(event),
         )
 
     def _saw_beginning(self, key: str, event: VerificationEvent) -> bool:
@@ -440,42 +322,3 @@ class Detector:
         return self._context.found(
             kind, read.leaf_index, text, model=model, about=about, signers=signers, facts=facts
         )
-
-
-def _signers_of(event: VerificationEvent) -> tuple[str, ...]:
-    """Return the hex digests of the identities that signed a verified event."""
-    return tuple(sorted(each.hex() for each in verified_digests(event)))
-
-
-def _digests(standing: Standing) -> tuple[str, ...]:
-    return tuple(signer_digest(each).hex() for each in standing.signers)
-
-
-def _before(known: Followed, event: VerificationEvent, changes: Sequence[Change]) -> tuple[SignerFacts, ...]:
-    """Who stood there before the change that is in question, while it is."""
-    if event.policy.decision in ("observed", "accepted"):
-        return ()
-    if known.before or all(change.kind == "repository" for change in changes):
-        return known.before
-    return known.standing.signers
-
-
-_ADVICE = {
-    "signer": "Ask the publisher, by a way that you already trust, before you load it.",
-    "method": "Ask the publisher, by a way that you already trust, why it is signed in another way.",
-    "lost": "Stay with the last signed version until the publisher explains.",
-    "repository": "The name may have been given to somebody else: check who owns it now.",
-}
-
-
-def _advice(kind: str) -> str:
-    return _ADVICE[kind]
-
-
-def _event_facts(event: VerificationEvent) -> dict[str, Json]:
-    return {
-        "revision": event.model.revision,
-        "outcome": event.outcome,
-        "decision": event.policy.decision,
-        "eventId": event.common.event_id,
-    }

@@ -14,94 +14,40 @@ mirror or a cache that gives other bytes than it signed can make neither a findi
 
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
 
 from ledger.client.evidence import Misbehaviour
-from ledger.client.trust import TrustFile
 from ledger.encoding import Json
 from ledger.errors import (
     InputError,
     LedgerError,
     NotFoundError,
-    ProofError,
     SignatureError,
     StorageError,
     UnavailableError,
     VerificationError,
 )
-from ledger.log.fetch import Fetch
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
-from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
+from ledger.tlog.tiles import TILE_WIDTH, TileReader
 from monitor.accuse import accuse
-from monitor.detect import Detector, Read, read_entry, verify_reads
+from monitor.detect import Detector
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction
-from monitor.known import Context, Known
-from monitor.logged import LoggedEntry
+from monitor.looks import Folded, Followable, Look
+from monitor.proven import context_of, prove_run, touched_tiles
+from monitor.reads import Read, read_entry, verify_reads
+from monitor.runs import download
 from monitor.state import Position, Progress, Routes, State
 
 RUN_ENTRIES = 16 * TILE_WIDTH
 """Entries of a run at most: what a crash fetches again, and what is in memory at once."""
-RUN_BYTES = 32 << 20
-"""A run ends after the bundle that reaches this, so that a log of huge entries does not fill the memory."""
-_AHEAD = 8
-"""Bundles that are on their way at a time."""
-RUN_SECONDS = 10.0
-"""A run ends after the bundle that came so long after its first: a slow log is verified, and told of, as it comes."""
 CLOCK_SLACK = 60
 """Seconds that a clock may go back: it is set right now and then."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Followable:
-    """One log of the settings: the trust file that says who signs it, where it is served, mirrors last, who may not sign, and
-    whose signatures somebody watches.
-
-    ``partial_wait``: seconds that a tile which is not full is left alone, in the hope that it fills.
-    """
-
-    name: str
-    trust: TrustFile
-    sources: tuple[Fetch, ...]
-    partial_wait: float = 0.0
-    revoked: frozenset[str] = frozenset()
-    watched: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one look at a log came to. ``problem`` says why it could not be checked, empty where it was."""
-
-    log: str
-    size: int
-    target: int | None
-    new_findings: int
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folded:
-    """What a run of entries gives. ``ledger`` and ``logged`` as in ``Progress``."""
-
-    known: Known
-    findings: Sequence[Finding]
-    ledger: str = ""
-    logged: Sequence[LoggedEntry] = ()
-
-
-class Looker(Protocol):
-    """Follows a log, of one tree or of several."""
-
-    def look(self) -> Look:
-        """Look once."""
-        ...
 
 
 class Follower:
@@ -294,16 +240,16 @@ class Follower:
             each.size for each in self._state.checkpoints(log, least=position.size + 1) if each.size <= until
         ]
         end = min([until, *seen, (position.size // RUN_ENTRIES + 1) * RUN_ENTRIES])
-        entries = _download(published, position.size, end, size=size, elapsed=self._elapsed)
+        entries = download(published, position.size, end, size=size, elapsed=self._elapsed)
         end = position.size + len(entries)
         leaves = merkle.leaf_hashes(entries)
         frontier = Frontier(position.size, position.frontier.hashes)
         for leaf in leaves:
             frontier.append(leaf)
-        matched = self._prove(frontier, fetched, tiles)
+        matched = prove_run(self._state, log, frontier=frontier, fetched=fetched, tiles=tiles)
         # From here on the entries are known to be in the signed tree.
         folded = self._fold(entries, position, fetched)
-        stored, nodes = self._tiles(position.size, end, leaves)
+        stored, nodes = touched_tiles(self._state, log, start=position.size, end=end, leaves=leaves)
         progress = Progress(
             log=log,
             before=position.size,
@@ -331,7 +277,9 @@ class Follower:
             revisions=[read.revision for read in reads if read.revision is not None],
             notes=[key for read in reads for key in read.notes],
         )
-        findings = Detector(self._context(position, fetched), known).run(reads)
+        findings = Detector(
+            context_of(self._log, self._state, position=position, fetched=fetched), known
+        ).run(reads)
         return Folded(known=known, findings=findings)
 
     def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
@@ -343,71 +291,6 @@ class Follower:
                 reads = [read_entry(entry, at) for at, entry in enumerate(some, first + start)]
                 waiting.append(pool.submit(verify_reads, reads, trust))
             return [read for each in waiting for read in each.result()]
-
-    def _prove(self, frontier: Frontier, fetched: VerifiedCheckpoint, tiles: TileReader) -> list[bytes]:
-        """Compare the root of a run with each signed one of its size, and prove it a prefix of the newest.
-
-        Returns the signed roots that it equals. Raises ProofError: it is not what the log signed.
-        """
-        tree, root = fetched.checkpoint, frontier.root()
-        seen = self._state.checkpoints(self._log.name, least=frontier.size)
-        signed = [each.root for each in seen if each.size == frontier.size]
-        if frontier.size == tree.size:
-            signed.append(tree.root_hash)
-        for wanted in signed:
-            if wanted != root:
-                raise _not_signed(frontier.size, wanted, root)
-        if frontier.size < tree.size:
-            proof = merkle.prove_consistency(frontier.size, tree.size, tiles)
-            merkle.verify_consistency(
-                old_size=frontier.size,
-                old_root=root,
-                new_size=tree.size,
-                new_root=tree.root_hash,
-                proof=proof,
-            )
-        return signed
-
-    def _context(self, position: Position, fetched: VerifiedCheckpoint) -> Context:
-        trust = self._log.trust
-        before = self._state.newest_verified(self._log.name)
-        older = (
-            verify_checkpoint(before.note, origin=trust.origin, keys=trust.log_keys)
-            if before is not None and before.size <= position.size
-            else None
-        )
-        return Context(
-            log=self._log.name,
-            trust=trust,
-            first=position.first,
-            not_before=min(_times(older, trust), default=None) if older is not None else None,
-            not_after=max(_times(fetched, trust), default=None),
-            revoked=self._log.revoked,
-            watched=self._log.watched,
-        )
-
-    def _tiles(
-        self, start: int, end: int, leaves: Sequence[bytes]
-    ) -> tuple[dict[int, bytes], dict[int, bytes]]:
-        """Return the leaf hashes of each touched tile, whole, and the roots of those that are full now."""
-        stored: dict[int, bytes] = {}
-        nodes: dict[int, bytes] = {}
-        data = b"".join(leaves)
-        at = start
-        while at < end:
-            tile, inside = divmod(at, TILE_WIDTH)
-            until = min(end, (tile + 1) * TILE_WIDTH)
-            before = self._state.leaves(self._log.name, tile)[: inside * merkle.HASH_BYTES] if inside else b""
-            stored[tile] = (
-                before + data[(at - start) * merkle.HASH_BYTES : (until - start) * merkle.HASH_BYTES]
-            )
-            if until % TILE_WIDTH == 0:
-                row = stored[tile]
-                nodes[tile] = merkle.root_of(
-                    [row[i : i + merkle.HASH_BYTES] for i in range(0, len(row), merkle.HASH_BYTES)]
-                )
-            at = until
-        return stored, nodes
 
     # What is told about the log itself
 
@@ -443,85 +326,3 @@ class Follower:
         finding = Finding(log=self._log.name, kind=kind, text=text, about=about, facts=facts or {})
         self._new += self._state.report(finding, routes=self._routes, now=int(self._clock()))
         return text
-
-
-def _not_signed(size: int, wanted: bytes, root: bytes) -> ProofError:
-    return ProofError(f"root of {size} entries", expected=f"{wanted.hex()}, as signed", actual=root.hex())
-
-
-def _times(checkpoint: VerifiedCheckpoint, trust: TrustFile) -> Iterator[int]:
-    """Yield the times of the cosignatures by keys of the trust file: an Ed25519 checkpoint itself carries none."""
-    keys = [witness.key for witness in trust.policy.witnesses]
-    for each in verify_cosignatures(checkpoint, keys):
-        yield each.timestamp
-
-
-def _download(
-    published: PublishedLog, start: int, end: int, *, size: int, elapsed: Callable[[], float]
-) -> list[bytes]:
-    """Fetch the entries ``[start, end)`` of a tree of ``size``, or as many as fit into a run; at least one bundle.
-
-    What came before a refusal is returned: it is verified and kept, and the next run meets the refusal at its start. So an
-    outage inside a long range costs nothing that was downloaded.
-    """
-    entries: list[bytes] = []
-    total, began = 0, elapsed()
-    bundles = [
-        EntryBundle(index=at, width=min(TILE_WIDTH, size - at * TILE_WIDTH))
-        for at in range(start // TILE_WIDTH, -(-end // TILE_WIDTH))
-    ]
-    for first in range(0, len(bundles), _AHEAD):
-        some = bundles[first : first + _AHEAD]
-        log = published.ahead(some)
-        for bundle in some:
-            at = bundle.index * TILE_WIDTH
-            try:
-                part = log.bundle(bundle)[max(start - at, 0) : end - at]
-            except LedgerError:
-                if not entries:
-                    raise
-                return entries
-            entries += part
-            total += sum(map(len, part))
-        if total >= RUN_BYTES or elapsed() - began >= RUN_SECONDS:
-            break
-    return entries
-
-
-def begin(followable: Followable, state: State, *, pinned: bytes | None, now: int) -> Position:
-    """Begin to follow a log: from its first entry, or from a checkpoint that somebody pinned.
-
-    Of what is before the pin nothing is looked at; its tree is fetched and must give the pinned root.
-
-    Raises:
-        SignatureError, MalformedError: the pin is not a checkpoint of this log. ProofError: the log does not serve that
-            tree. SourceError, NotFoundError: it cannot be read. WriteError: the log is followed already.
-    """
-    trust = followable.trust
-    if pinned is None:
-        position = Position(name=followable.name, origin=trust.origin, first=0, frontier=Frontier())
-        state.add_log(position, leaves={}, nodes={})
-        return position
-    fetched = verify_checkpoint(pinned, origin=trust.origin, keys=trust.log_keys)
-    published = PublishedLog(followable.sources[0], origin=trust.origin, keys=trust.log_keys)
-    size = fetched.checkpoint.size
-    peaks: list[bytes] = []
-    leaves: dict[int, bytes] = {}
-    nodes: dict[tuple[int, int], bytes] = {}
-    level, count = 0, size
-    while count:
-        if width := count % TILE_WIDTH:
-            hashes = published.tile(Tile(level=level, index=count // TILE_WIDTH, width=width))
-            peaks[:0] = merkle.complete_subtrees(hashes)
-            if level == 0:
-                leaves[count // TILE_WIDTH] = b"".join(hashes)
-            else:
-                nodes |= {(8 * level, count - width + at): each for at, each in enumerate(hashes)}
-        level, count = level + 1, count // TILE_WIDTH
-    if merkle.fold(peaks) != fetched.checkpoint.root_hash:
-        raise _not_signed(size, fetched.checkpoint.root_hash, merkle.fold(peaks))
-    position = Position(name=followable.name, origin=trust.origin, first=size, frontier=Frontier(size, peaks))
-    state.add_log(position, leaves=leaves, nodes=nodes)
-    state.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=pinned, now=now)
-    state.verified_checkpoint(followable.name, size=size, root=fetched.checkpoint.root_hash)
-    return position

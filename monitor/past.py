@@ -13,13 +13,15 @@ from ledger.event import VerificationEvent
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle
-from monitor.detect import Detector, Read, read_entry, signed_by_watched
+from monitor.detect import Detector
 from monitor.findings import Finding, Kind, Severity
 from monitor.known import Context
+from monitor.reads import Read, read_entry
 from monitor.record import Stored
 from monitor.replays import Replay
 from monitor.state import State
 from monitor.watch import Routing, Rule
+from monitor.watched import signed_by_watched
 
 RUN_ENTRIES = 16 * TILE_WIDTH
 """Entries that are read before it is remembered that they were."""

@@ -18,11 +18,13 @@ from ledger.event import parse_statement
 from ledger.log.hashedrekord import signed_by
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
-from monitor.detect import Detector, Read, load_key
+from monitor.detect import Detector
 from monitor.findings import Finding, Kind
-from monitor.follow import Folded, Follower, Look
+from monitor.follow import Follower
 from monitor.known import Context, Followed, Known
 from monitor.logged import Logged, LoggedEntry
+from monitor.looks import Folded, Look
+from monitor.reads import Read, load_key
 from monitor.state import Routes, State
 
 MISSING_SECONDS = 3600

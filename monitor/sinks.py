@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
-from monitor.config import MonitorConfig, SinkConfig
+from monitor.config import MonitorConfig
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
 from monitor.private_files import MIN_SECRET_BYTES, read_private, read_private_text
 from monitor.record import Stored
+from monitor.sink_config import SinkConfig
 
 if TYPE_CHECKING:
     import httpx

@@ -10,10 +10,10 @@ from typing import Protocol
 from ledger.encoding import Json, format_canonical_json, parse_json
 from ledger.errors import ConfigError, LedgerError
 from monitor.findings import Finding, Kind, Severity
+from monitor.forms import check_findings, check_name
 from monitor.policies import namespace_of
 
 MAX_RULES = 100
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_IDENTITY_BYTES = 16 << 10
 
@@ -45,23 +45,10 @@ class WatchConfig:
     severity: str = "info"
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ConfigError(
-                "setting watch.name of the monitor",
-                expected="small letters, digits and hyphens",
-                actual=self.name,
-            )
+        check_name("watch.name", self.name)
         if not self.sinks:
             raise ConfigError(f"sinks of rule {self.name}", expected="a sink", actual="none")
-        for what, values, known in (
-            ("severity", (self.severity,), Severity),
-            ("kinds", self.kinds, Kind),
-        ):
-            for value in values:
-                if value not in set(known):
-                    raise ConfigError(
-                        f"{what} of rule {self.name}", expected="one of " + ", ".join(known), actual=value
-                    )
+        check_findings(f"rule {self.name}", severity=self.severity, kinds=self.kinds)
         for signer in self.signers:
             self._digest(signer)
 

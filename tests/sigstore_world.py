@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from ledger.bundle.any_key import AnyVerifier
 from ledger.bundle.bodies import dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
 from ledger.bundle.export import format_sigstore_bundle, key_hint
-from ledger.client.trust import HubKey, TrustedLog
+from ledger.client.trusted_keys import HubKey, TrustedLog
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.event import format_statement
 from ledger.tlog.checkpoint import format_checkpoint

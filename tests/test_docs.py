@@ -18,14 +18,16 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 import click
 import pytest
 
+import cli.exit_codes
 import cli.main
-import cli.verify
 from ledger import errors
-from ledger.client import result, trust
+from ledger.client import result, trust_tables
 from ledger.config import Config
 from monitor.checks import CanaryConfig, CrosscheckConfig
-from monitor.config import LogConfig, MonitorConfig, PublishConfig, SinkConfig
+from monitor.config import MonitorConfig, PublishConfig
 from monitor.findings import CLASSES, Kind
+from monitor.log_config import LogConfig
+from monitor.sink_config import SinkConfig
 from monitor.watch import WatchConfig
 from tests.conftest import REPOSITORY, missing
 
@@ -298,7 +300,9 @@ def test_every_kind_of_finding_is_in_the_guide_with_its_class_and_severity():
 
 def test_every_setting_of_a_trust_file_is_in_the_reference():
     text, _ = section(read_reference("settings.md"), "## trust.toml")
-    tables = {f"{name}.{key}" if name else key for name in trust._TABLES for key in trust._TABLES[name]}
+    tables = {
+        f"{name}.{key}" if name else key for name in trust_tables.TABLES for key in trust_tables.TABLES[name]
+    }
     assert {row[0].strip("`") for row in read_tables(text)} == tables - {"log", "hub", "hub.key"}
 
 
@@ -318,7 +322,7 @@ def test_every_exit_code_of_verify_is_in_the_reference():
     text, _ = section(read_reference("results.md"), "## Exit codes")
     described = {int(row[0]): row[1].strip("`") for row in read_tables(text.partition("\n### ")[0])}
     assert described.pop(0) == "satisfied"
-    assert described == {each.value: each.name for each in cli.verify.ExitCode}
+    assert described == {each.value: each.name for each in cli.exit_codes.ExitCode}
 
 
 def test_every_outcome_names_a_test_that_exists():
@@ -328,7 +332,7 @@ def test_every_outcome_names_a_test_that_exists():
         path, _, name = row[2].strip("`").partition("::")
         assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8"), name
     codes = {int(code) for row in rows for code in row[0].split(", ")}
-    reached = {each.value for each in cli.verify.ExitCode} - {cli.verify.ExitCode.NOT_LOGGED}
+    reached = {each.value for each in cli.exit_codes.ExitCode} - {cli.exit_codes.ExitCode.NOT_LOGGED}
     assert reached <= codes
 
 

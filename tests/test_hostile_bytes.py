@@ -19,8 +19,9 @@ from ledger.client.proof_bundle import Claim, ProofBundle
 from ledger.client.proof_bundle import parse_bundle as parse_proof_bundle
 from ledger.client.roots import parse_root
 from ledger.client.sigstore_bundle import check_bundle
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
 from ledger.client.trust_signature import verify_update
+from ledger.client.trust_writing import format_trust
 from ledger.client.verify import check_proof
 from ledger.config import Config, format_config, parse_config
 from ledger.encoding import parse_base64, parse_canonical_json, parse_decimal, parse_hex, parse_json

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ledger.bundle import NotVerifiedError, parse_bundle
 from ledger.client.proof_extra import parse_extra
 from ledger.client.proof_leaf import leaf_of
-from ledger.client.trust import HubKey, TrustedLog, TrustFile, load_hub_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import HubKey, TrustedLog, load_hub_key
 from ledger.encoding import format_canonical_json, parse_base64
 from ledger.entry import Entry, keyid_of, parse_entry, verify_entry
 from ledger.errors import LedgerError

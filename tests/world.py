@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
-from ledger.client.trust import HubKey, TrustFile
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import HubKey
 from ledger.entry import format_entry, keyid_of, pae
 from ledger.event import (
     Common,

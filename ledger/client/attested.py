@@ -11,7 +11,8 @@ from ledger.attestation.envelope import Attestation, agrees_with_itself
 from ledger.client.named import NamedResult
 from ledger.client.proof_extra import parse_extra
 from ledger.client.result import Check, Failure, LogResult, ModelResult
-from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import load_hub_key
 from ledger.entry import verify_entry
 from ledger.errors import LedgerError
 from ledger.tlog.merkle import leaf_hash

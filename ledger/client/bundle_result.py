@@ -11,8 +11,9 @@ from ledger.bundle.any_bundle import SignedEnvelope, SignedFile
 from ledger.bundle.log_entry import ProvenEntry
 from ledger.bundle.logged import Promised
 from ledger.bundle.subjects import Subjects
-from ledger.client.result import Check, Failure, LogResult, ModelResult
-from ledger.client.signers import SIGNER_STEP, Signer
+from ledger.client.result import Check, Failure, LogResult, ModelResult, Steps
+from ledger.client.signers import Signer
+from ledger.client.unexpected import SIGNER_STEP
 from ledger.errors import InputError, LedgerError
 
 ARTIFACT_STEP = "artifact"
@@ -48,32 +49,15 @@ class BundleResult:
 
 
 @dataclass(slots=True)
-class BundleState:
+class BundleState(Steps):
     """What has been established so far, step by step."""
 
-    checks: list[Check] = field(default_factory=list)
-    failure: Failure | None = None
     digest: bytes | None = None
     entries: list[ProvenEntry] = field(default_factory=list)
     promised: list[Promised] = field(default_factory=list)
     timestamps: list[datetime] = field(default_factory=list)
     signer: Signer | None = None
     subjects: Subjects | None = None
-
-    def passed(self, step: str, against: str) -> None:
-        """Add a step that held."""
-        self.checks.append(Check(step=step, passed=True, against=against))
-
-    def skipped(self, step: str, why: str) -> None:
-        """Add a step that was not checked, and why."""
-        self.checks.append(Check(step=step, passed=None, against=why))
-
-    def failed(self, failure: Failure) -> None:
-        """Add a step that failed; the first failure is the one that is explained."""
-        self.checks.append(
-            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
-        )
-        self.failure = self.failure or failure
 
 
 PROMISED = Failure(

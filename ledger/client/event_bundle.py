@@ -23,7 +23,8 @@ from ledger.client.steps import (
     check_entry,
     finish,
 )
-from ledger.client.trust import TREE_ID, TrustedLog, TrustFile
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import TREE_ID, TrustedLog
 from ledger.entry import PAYLOAD_TYPE, format_entry, keyid_of
 from ledger.errors import ConfigError, LedgerError, SignatureError
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint

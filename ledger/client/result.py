@@ -4,7 +4,7 @@ No text here suggests a way around a check; each next step is safe whatever the 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -83,6 +83,29 @@ class Failure:
     actual: str
     causes: tuple[str, ...]
     next_step: str
+
+
+@dataclass(slots=True)
+class Steps:
+    """The steps of a check so far, and the first failure among them."""
+
+    checks: list[Check] = field(default_factory=list)
+    failure: Failure | None = None
+
+    def passed(self, step: str, against: str) -> None:
+        """Add a step that held."""
+        self.checks.append(Check(step=step, passed=True, against=against))
+
+    def skipped(self, step: str, why: str) -> None:
+        """Add a step that was not checked, and why."""
+        self.checks.append(Check(step=step, passed=None, against=why))
+
+    def failed(self, failure: Failure) -> None:
+        """Add a step that failed; the first failure is the one that is explained."""
+        self.checks.append(
+            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
+        )
+        self.failure = self.failure or failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ from ledger.client.bundle_result import (
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.roots import Root, parse_root
-from ledger.client.signers import SIGNER_STEP, Signer, explain_unexpected
+from ledger.client.signers import Signer
+from ledger.client.unexpected import SIGNER_STEP, explain_unexpected
 from ledger.errors import (
     ConfigError,
     LedgerError,

@@ -5,7 +5,7 @@ both then come here. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 from ledger.client.expect import Expectation
@@ -18,18 +18,20 @@ from ledger.client.result import (
     NO_EVENT,
     NO_FILES,
     PIN_STEP,
-    Check,
     CheckResult,
     Failure,
     LocalFiles,
     LogResult,
     ModelResult,
+    Steps,
     explain_key_range,
     explain_not_accepted,
     explain_stale,
 )
-from ledger.client.signers import SIGNER_STEP, explain_unexpected, signers_of
-from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.signers import signers_of
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import load_hub_key
+from ledger.client.unexpected import SIGNER_STEP, explain_unexpected
 from ledger.client.vouching import Asked, Stated, Verdict, Word, judge_monitor, vouch
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import SignatureError, VerificationError
@@ -50,15 +52,13 @@ class CannotCheckError(VerificationError):
 
 
 @dataclass(slots=True)
-class State:
+class State(Steps):
     """What has been established so far, step by step. The position of the entry is ``shard`` and ``log_index``, or
     ``leaf_index`` where the log has no other.
     """
 
-    checks: list[Check] = field(default_factory=list)
     log: LogResult = LogResult.INVALID
     model: ModelResult = ModelResult.NOT_CHECKED
-    failure: Failure | None = None
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     shard: int = 0
@@ -70,21 +70,6 @@ class State:
     not_checked: tuple[str, ...] = ()
     openings: Sequence[Opening] = ()
     vouched: bool = False
-
-    def passed(self, step: str, against: str) -> None:
-        """Add a step that held."""
-        self.checks.append(Check(step=step, passed=True, against=against))
-
-    def skipped(self, step: str, why: str) -> None:
-        """Add a step that was not checked, and why."""
-        self.checks.append(Check(step=step, passed=None, against=why))
-
-    def failed(self, failure: Failure) -> None:
-        """Add a step that failed; the first failure is the one that is explained."""
-        self.checks.append(
-            Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
-        )
-        self.failure = self.failure or failure
 
 
 def finish(

@@ -5,131 +5,26 @@ the positions at which each counts, and how much is required. Nothing that is ch
 being checked.
 """
 
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ledger.client.trust_tables import KINDS, OPTIONAL, TABLES, check_table
+from ledger.client.trusted_keys import TREE_ID, HubKey, TrustedLog, format_place, load_hub_key, shard_key
 from ledger.client.trusted_monitor import TrustedMonitor, check_monitors, parse_monitor
-from ledger.encoding import MAX_SAFE_INTEGER, format_base64, parse_base64
-from ledger.entry import keyid_of
+from ledger.encoding import MAX_SAFE_INTEGER, parse_base64
 from ledger.errors import ConfigError, LedgerError, LimitError, SignatureError
 from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
-from ledger.tlog.trust_policy import LogKey, TrustPolicy, Witness, format_policy, parse_policy
+from ledger.tlog.trust_policy import LogKey, TrustPolicy, Witness, parse_policy
 
 MAX_TRUST_BYTES = 1 << 20
 FORMAT = 1
-TREE_ID = " - "
-"""What stands before the tree id in the origins of Rekor v1, whose checkpoints are signed under the name before it."""
+
+
 REQUIRE = ("included", "complete", "audited")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HubKey:
-    """A key of the hub, and the positions from ``(first_shard, first)`` to before ``(end_shard, end)`` that it may sign.
-
-    A position is (order of the shard, leaf index); a tile log has one shard, 0. ``end`` None: no end.
-    """
-
-    spki: bytes
-    first: int = 0
-    end: int | None = None
-    first_shard: int = 0
-    end_shard: int = 0
-
-    def __post_init__(self) -> None:
-        numbers = (self.first, self.first_shard, self.end_shard, self.end or 0)
-        if not all(0 <= each <= MAX_SAFE_INTEGER for each in numbers) or (
-            self.end is not None and not self._from < (self.end_shard, self.end)
-        ):
-            raise ConfigError(
-                "leaf indices of a hub key",
-                expected="0 <= first < end",
-                actual=f"{_place(*self._from)} to {None if self.end is None else _place(self.end_shard, self.end)}",
-            )
-        load_hub_key(self.spki)
-
-    @property
-    def _from(self) -> tuple[int, int]:
-        return self.first_shard, self.first
-
-    @property
-    def keyid(self) -> str:
-        """Hex SHA-256 of the SubjectPublicKeyInfo."""
-        return keyid_of(self.spki)
-
-    @property
-    def range(self) -> str:
-        """The positions at which the key counts, for a message."""
-        if self.end is None:
-            return f"{_place(*self._from)} to …"
-        if self.end == 0:
-            return f"{_place(*self._from)} to before {_place(self.end_shard, 0)}"
-        return f"{_place(*self._from)} to {_place(self.end_shard, self.end - 1)}"
-
-    def covers(self, leaf_index: int, *, shard: int = 0) -> bool:
-        """Whether the key counts at this position."""
-        at = shard, leaf_index
-        return self._from <= at and (self.end is None or at < (self.end_shard, self.end))
-
-
-def _place(shard: int, leaf_index: int) -> str:
-    return f"{leaf_index} of shard {shard}" if shard else str(leaf_index)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustedLog:
-    """A log, or one shard of Rekor: the origin of its checkpoints, and the keys that sign them.
-
-    A shard without keys only holds its place among the others: nothing that is said to be from it verifies.
-    """
-
-    origin: str
-    keys: tuple[VerifierKey, ...]
-
-    @property
-    def log_id(self) -> bytes:
-        """What Sigstore calls a shard: SHA-256 of name, type and key, or of the SubjectPublicKeyInfo for ECDSA."""
-        if not self.keys:
-            return b""  # which is the id of no log
-        key = self.keys[0]
-        if key.kind is KeyType.ECDSA:
-            return hashlib.sha256(key.public_key).digest()
-        return hashlib.sha256(key.name.encode() + b"\n" + bytes([key.kind]) + key.public_key).digest()
-
-
-_P256_SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
-"""How every DER SubjectPublicKeyInfo of an uncompressed P-256 point begins (RFC 5480); the point is the rest."""
-_P256_POINT_BYTES = 65
-
-
-def load_hub_key(spki: bytes) -> ec.EllipticCurvePublicKey:
-    """Load a hub key. Raises ConfigError: not a DER ECDSA P-256 key."""
-    point = spki.removeprefix(_P256_SPKI)
-    if len(point) == _P256_POINT_BYTES and len(spki) == len(_P256_SPKI) + _P256_POINT_BYTES:
-        try:
-            return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-        except ValueError as error:
-            raise ConfigError("hub key", expected="a point on P-256", actual=str(error)) from error
-    return _load_other_form(spki)
-
-
-def _load_other_form(spki: bytes) -> ec.EllipticCurvePublicKey:
-    """Load a key in a rarer form, or say what it is instead of one."""
-    # Imported here because it takes a tenth of the time of a whole check to load, and no hub of ours needs it.
-    from cryptography.hazmat.primitives import serialization
-
-    try:
-        key = serialization.load_der_public_key(spki)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError("hub key", expected="a DER SubjectPublicKeyInfo", actual=str(error)) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ConfigError("hub key", expected="an ECDSA P-256 key", actual=type(key).__name__)
-    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,7 +150,7 @@ class TrustFile:
         raise SignatureError(
             f"leaf index of an entry by key {keyid[:16]}…",
             expected=", ".join(key.range for key in known),
-            actual=_place(shard, leaf_index),
+            actual=format_place(shard, leaf_index),
         )
 
     def key_counts(self, keyid: str, position: tuple[int, int]) -> bool:
@@ -266,39 +161,6 @@ class TrustFile:
     def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
         """Load the key that ``check_key`` allows. Raises SignatureError."""
         return load_hub_key(self.check_key(keyid, leaf_index).spki)
-
-
-_TABLES: Mapping[str, Mapping[str, type]] = {
-    "": {
-        "format": int,
-        "version": int,
-        "ledger": str,
-        "require": str,
-        "max_age": int,
-        "monitor": list,
-        "monitors_needed": int,
-        "update_key": str,
-        "log": dict,
-        "hub": dict,
-    },
-    "log": {"origin": str, "policy": str, "kind": str, "shard": list},
-    "log.shard": {"origin": str, "vkey": str, "spki": str},
-    "hub": {"id": str, "key": list},
-    "monitor": {"vkey": str, "max_age": int, "url": str},
-    "hub.key": {"spki": str, "first": int, "end": int, "first_shard": int, "end_shard": int},
-}
-_OPTIONAL: Mapping[str, frozenset[str]] = {
-    "": frozenset(("require", "max_age", "monitor", "monitors_needed", "update_key")),
-    "log": frozenset(("kind", "origin", "policy", "shard")),
-    "log.shard": frozenset(("vkey", "spki")),
-    "hub": frozenset(),
-    "monitor": frozenset(("url",)),
-    "hub.key": frozenset(("first", "end", "first_shard", "end_shard")),
-}
-KINDS: Mapping[str, tuple[str, ...]] = {"tiles": ("origin", "policy"), "rekor": ("shard",)}
-"""Kinds of log, and the settings that each has beside its kind."""
-_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
-"""How every DER SubjectPublicKeyInfo of an Ed25519 key begins (RFC 8410)."""
 
 
 def parse_trust(data: bytes) -> TrustFile:
@@ -315,9 +177,9 @@ def parse_trust(data: bytes) -> TrustFile:
         table = tomllib.loads(data.decode("utf-8"))
     except ValueError as error:
         raise ConfigError("trust file", expected="TOML", actual=str(error)) from error
-    _check("", table)
-    _check("log", table["log"])
-    _check("hub", table["hub"])
+    check_table("", table)
+    check_table("log", table["log"])
+    check_table("hub", table["hub"])
     if table["format"] != FORMAT:
         raise ConfigError(
             "format of the trust file",
@@ -356,7 +218,7 @@ def _shards(log: Mapping[str, Any]) -> tuple[TrustedLog, ...]:
         raise ConfigError(
             "setting log.kind of the trust file", expected="one of " + ", ".join(KINDS), actual=kind
         )
-    given = tuple(name for name in _TABLES["log"] if name in log and name != "kind")
+    given = tuple(name for name in TABLES["log"] if name in log and name != "kind")
     if sorted(given) != sorted(KINDS[kind]):
         raise ConfigError(
             f"settings of a log of kind {kind} in the trust file",
@@ -374,7 +236,7 @@ def _shards(log: Mapping[str, Any]) -> tuple[TrustedLog, ...]:
 def _shard(table: Any) -> TrustedLog:
     if not isinstance(table, dict):
         raise ConfigError("setting log.shard of the trust file", expected="tables", actual=repr(table))
-    _check("log.shard", table)
+    check_table("log.shard", table)
     match table.get("vkey"), table.get("spki"):
         case str(vkey), None:
             key = VerifierKey.parse(vkey)
@@ -390,14 +252,6 @@ def _shard(table: Any) -> TrustedLog:
     return TrustedLog(origin=table["origin"], keys=(key,))
 
 
-def shard_key(origin: str, spki: bytes) -> VerifierKey:
-    """Return the key of a shard's checkpoints. Rekor v1 signs under the first word of its origin, ``<name> - <tree id>``."""
-    name = origin.partition(TREE_ID)[0]
-    if spki.startswith(_ED25519_SPKI):
-        return VerifierKey(name=name, kind=KeyType.ED25519, public_key=spki.removeprefix(_ED25519_SPKI))
-    return VerifierKey(name=name, kind=KeyType.ECDSA, public_key=spki)
-
-
 def _policy_of(shards: tuple[TrustedLog, ...]) -> TrustPolicy:
     """Return the policy by which C2SP proofs of the shards are verified: those of Rekor v1 have no such proofs."""
     keys = (key for each in shards for key in each.keys if key.name == each.origin)
@@ -407,104 +261,14 @@ def _policy_of(shards: tuple[TrustedLog, ...]) -> TrustPolicy:
 def _monitor(table: Any) -> TrustedMonitor:
     if not isinstance(table, dict):
         raise ConfigError("setting monitor of the trust file", expected="tables", actual=repr(table))
-    _check("monitor", table)
+    check_table("monitor", table)
     return parse_monitor(table)
 
 
 def _hub_key(table: Any) -> HubKey:
     if not isinstance(table, dict):
         raise ConfigError("setting hub.key of the trust file", expected="tables", actual=repr(table))
-    _check("hub.key", table)
+    check_table("hub.key", table)
     spki = parse_base64(table["spki"], what="spki of a hub key", max_bytes=1024)
-    numbers = {name: table[name] for name in _OPTIONAL["hub.key"] if name in table}
+    numbers = {name: table[name] for name in OPTIONAL["hub.key"] if name in table}
     return HubKey(spki=spki, **numbers)
-
-
-def _check(name: str, table: Mapping[str, Any]) -> None:
-    """Check the settings of one table: unknown, missing or of another type are errors."""
-    known = _TABLES[name]
-    prefix = f"{name}." if name else ""
-    for key, value in table.items():
-        if key not in known:
-            raise ConfigError(
-                f"setting {prefix}{key} of the trust file",
-                expected="one of " + ", ".join(known),
-                actual="unknown",
-            )
-        if not isinstance(value, known[key]) or isinstance(value, bool):
-            raise ConfigError(
-                f"setting {prefix}{key} of the trust file",
-                expected=f"a value of type {known[key].__name__}",
-                actual=repr(value),
-            )
-    for key in known:
-        if key not in table and key not in _OPTIONAL[name]:
-            raise ConfigError(
-                f"setting {prefix}{key} of the trust file", expected="a value", actual="nothing"
-            )
-
-
-def format_trust(trust: TrustFile) -> bytes:
-    """Format a trust file as ``parse_trust`` reads it."""
-    lines = [
-        "# What a client of this ledger relies on: hubledger verify --trust FILE",
-        f"format = {FORMAT}",
-        f"version = {trust.version}",
-        f'ledger = "{_escape(trust.ledger)}"',
-        f'require = "{trust.require}"',
-        *([] if trust.max_age is None else [f"max_age = {trust.max_age}"]),
-        *([] if trust.monitors_needed is None else [f"monitors_needed = {trust.monitors_needed}"]),
-        *([] if trust.update_key is None else [f'update_key = "{_escape(trust.update_key.format())}"']),
-        "",
-        *_format_log(trust),
-        "",
-        "[hub]",
-        f'id = "{_escape(trust.hub)}"',
-    ]
-    for key in trust.hub_keys:
-        lines += [
-            "",
-            "[[hub.key]]",
-            f"# sha256:{key.keyid}",
-            f'spki = "{format_base64(key.spki)}"',
-            f"first = {key.first}",
-        ]
-        if key.end is not None:
-            lines.append(f"end = {key.end}")
-        lines += [
-            f"{name} = {shard}"
-            for name, shard in (("first_shard", key.first_shard), ("end_shard", key.end_shard))
-            if shard
-        ]
-    for each in trust.monitors:
-        lines += _format_monitor(each)
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _format_log(trust: TrustFile) -> list[str]:
-    if not trust.is_rekor:
-        return [
-            "[log]",
-            f'origin = "{_escape(trust.origin)}"',
-            f'policy = """\n{_escape(format_policy(trust.policy))}"""',
-        ]
-    lines = ["[log]", 'kind = "rekor"']
-    for each in trust.shards:
-        lines += ["", "[[log.shard]]", f'origin = "{_escape(each.origin)}"']
-        lines += [f'vkey = "{_escape(key.format())}"' for key in each.keys[:1]]
-    return lines
-
-
-def _format_monitor(monitor: TrustedMonitor) -> list[str]:
-    lines = [
-        "",
-        "[[monitor]]",
-        f'vkey = "{_escape(monitor.key.format())}"',
-        f"max_age = {monitor.max_age}",
-    ]
-    return lines if monitor.url is None else [*lines, f'url = "{_escape(monitor.url)}"']
-
-
-def _escape(text: str) -> str:
-    """Escape what ends or changes a TOML basic string; ids and vkeys have no control characters."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -19,7 +19,8 @@ from ledger.client.evidence import (
     verify_evidence,
 )
 from ledger.embedded.anchor_key import public_keys
-from ledger.embedded.anchoring import names_files, root_reader
+from ledger.embedded.anchor_outside import names_files
+from ledger.embedded.anchoring import root_reader
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.encoding import parse_json
 from ledger.errors import ConfigError, LedgerError, LimitError, MisbehaviourError, ProofError

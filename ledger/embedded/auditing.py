@@ -11,7 +11,8 @@ from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.examining import Examine, Examined
 from ledger.embedded.foreign import audit_report
-from ledger.embedded.indexing import index_problems, open_published, read_tail
+from ledger.embedded.index_check import index_problems
+from ledger.embedded.indexing import open_published, read_tail
 from ledger.embedded.observers import observers_in
 from ledger.embedded.wording import plural
 from ledger.errors import CorruptError

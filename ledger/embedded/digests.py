@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from ledger.digests import DigestIndex, ReadManifest, differences
 from ledger.embedded.directory import OpenLedger, open_for_reading
 from ledger.errors import LedgerError
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
 from ledger.storage.sqlite import SqliteCommits

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, format_trust, parse_trust
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.config import FILE_NAME, Config, format_config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.clock import posix_of, utc_now
@@ -34,7 +35,9 @@ from ledger.errors import ConfigError, NotEmptyError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Hint, Source, from_file, from_url
-from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.policy import tofu
 from ledger.recorder import Recorder
@@ -399,9 +402,9 @@ def _hints(layout: Layout, config: Config, log_keys: Sequence[VerifierKey], *, n
     """Return what anchors may say about the age of this directory; whoever has none pays nothing for it."""
     if not config.anchor.log and not layout.anchors.exists():
         return ()
-    from ledger.embedded.anchoring import hints
+    from ledger.embedded.anchor_hints import hints
 
-    return hints(layout, config, keys=log_keys, now=now)
+    return hints(layout.root, config, anchors=layout.anchors, keys=log_keys, now=now)
 
 
 def _log_config(

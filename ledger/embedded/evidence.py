@@ -12,8 +12,8 @@ from ledger.embedded.bundle_sizes import kept_bundles
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
 from ledger.embedded.erasures import find_erasures, holds_back
+from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import find_leaf, read_entry_at, read_statement_at
-from ledger.embedded.recording import make_proof
 from ledger.embedded.withdrawing import check_stored
 from ledger.encoding import format_canonical_json, parse_hex
 from ledger.entry import Entry, parse_entry

@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger.client.trust import load_hub_key
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded import chains
 from ledger.embedded.evidence_audit import format_named
 from ledger.embedded.observers import Observer

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.embedded.index_check import index_problems
 from ledger.errors import CorruptError
 from ledger.index import Index, Rows
-from ledger.index.staging import Staged, Staging, build, compare
-from ledger.log.local import writer_lock
+from ledger.index.staging import Staged, Staging, build
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.log.replay import replay
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
-from ledger.storage.readonly import read_only_uri
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, parse_bundle
 
@@ -141,13 +141,3 @@ def read_tail(ledger: ReadLedger, commits: SqliteCommits, start: int) -> list[by
     if start + len(tail) != state.size:
         raise CorruptError("size of the commit store", expected=start + len(tail), actual=state.size)
     return tail
-
-
-def index_problems(ledger: ReadLedger, folder: pathlib.Path, leaves: int, *, least: int) -> list[str]:
-    """Compare the index with what was staged in ``folder``; returns a sentence for each difference."""
-    Index(ledger.layout.index, read_only=True).close()  # refuses what is no index at all
-    staged = Staged(folder)
-    try:
-        return list(compare(staged, read_only_uri(ledger.layout.index), leaves, least=least))
-    finally:
-        staged.close()

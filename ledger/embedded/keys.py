@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger.client.trust import load_hub_key as check_hub_key
+from ledger.client.trusted_keys import load_hub_key as check_hub_key
 from ledger.config import Config
 from ledger.embedded.clock import posix_now
 from ledger.embedded.key_files import KeyFiles

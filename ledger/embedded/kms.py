@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger.client.trust import load_hub_key as parse_hub_key
+from ledger.client.trusted_keys import load_hub_key as parse_hub_key
 from ledger.config import Config
 from ledger.embedded.keys import hub_spki, load_hub_key, read_secret, spki_of
 from ledger.entry import format_entry, keyid_of, pae

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from ledger.client.trust import load_hub_key
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded.directory import OpenLedger, ReadLedger, load_trust
 from ledger.encoding import format_base64, parse_base64
 from ledger.entry import Entry, keyid_of, parse_entry

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.client.verify import verify_remembered
 from ledger.embedded.directory import Layout, ReadLedger, describe, open_for_reading
-from ledger.embedded.recording import make_proof, signature_facts
+from ledger.embedded.facts import signature_facts
+from ledger.embedded.proving import make_proof
 from ledger.encoding import parse_decimal
 from ledger.entry import Entry, audited_payload, parse_entry
 from ledger.errors import CorruptError, NotFoundError, UsageError

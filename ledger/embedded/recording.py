@@ -9,26 +9,25 @@ from typing import Any
 
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.trust_material import TrustMaterial
-from ledger.client.proof_extra import Consistency, ProofExtra, format_extra
 from ledger.config import Config, load_config
 from ledger.embedded.clock import DEFAULT_WAIT, posix_of, utc_now
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger, open_for_recording
+from ledger.embedded.facts import receipt_facts
+from ledger.embedded.proving import make_proof
 from ledger.embedded.witnesses import has_quorum
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.errors import ConflictError, LimitError, MalformedError, NotFoundError, UsageError
-from ledger.event import Model, VerificationEvent, escape_name
+from ledger.event import Model, escape_name
 from ledger.event.digests import named_digests
 from ledger.event.schemas import MAX_PARENTS, PARENTS_CAP
-from ledger.identity import Overflow, canonical_identity, display, overflow_value
+from ledger.identity import Overflow, overflow_value
 from ledger.log.local import LocalLog
-from ledger.log.published import PublishedLog
 from ledger.manifest import Manifest, parse_listing, read_items
 from ledger.recorder import Facts, Receipt
 from ledger.storage.directory import read_file, write_file_durably
 from ledger.storage.sqlite import event_key
-from ledger.tlog.proof import TlogProof, format_proof
 from ledger.verification import Explanation, Findings, judge, verify_revision
 from ledger.verification.reading import Files, FoundBundle, Progress
 
@@ -336,65 +335,3 @@ def escape_parents(parents: Sequence[str]) -> tuple[str, ...] | Overflow | None:
     escaped = tuple(escape_name(each) for each in parents)
     fits = len(escaped) <= MAX_PARENTS and sum(len(each) + 3 for each in escaped) + 2 <= PARENTS_CAP
     return escaped if fits else overflow_value(list(escaped))
-
-
-def make_proof(log: PublishedLog, leaf_index: int, entry: bytes, *, since: int | None = None) -> bytes:
-    """Return a ``.tlog-proof`` of a published leaf with its entry, linked to the size ``since`` where given.
-
-    Raises:
-        NotFoundError: the leaf is not published yet, or ``since`` is a later size.
-    """
-    checkpoint = log.checkpoint()
-    size = checkpoint.checkpoint.size
-    if leaf_index >= size:
-        raise NotFoundError(
-            f"leaf {leaf_index}", expected=f"a leaf below {size}", actual="one that is not published"
-        )
-    if since is not None and since > size:
-        raise NotFoundError(
-            f"size {since}", expected=f"at most {size}", actual="a size that is not published"
-        )
-    link = None
-    if since:
-        link = Consistency(size=since, hashes=log.prove_consistency(since, size))
-    return format_proof(
-        TlogProof(
-            index=leaf_index,
-            hashes=log.prove_inclusion(leaf_index, size),
-            checkpoint_note=checkpoint.note,
-            extra=format_extra(ProofExtra(entry=entry, consistency=link)),
-        )
-    )
-
-
-def receipt_facts(receipt: Receipt) -> dict[str, Any]:
-    """Return what was recorded as JSON facts."""
-    event = receipt.event
-    return {
-        "eventId": event.common.event_id,
-        "repeated": receipt.repeated,
-        "name": event.model.name,
-        "revision": event.model.revision,
-        "outcome": event.outcome,
-        "decision": event.policy.decision,
-        "reasons": list(event.reasons),
-        "signatures": signature_facts(event),
-        **({"moreSignatures": event.more_signatures.as_json()} if event.more_signatures else {}),
-        "manifestSha256": event.manifest.sha256.hex(),
-    }
-
-
-def signature_facts(event: VerificationEvent) -> list[dict[str, Any]]:
-    """Return what people are shown of each signature."""
-    shown = []
-    for signature in event.signatures:
-        facts: dict[str, Any] = {"outcome": signature.outcome, "bundleSha256": signature.bundle_sha256.hex()}
-        if signature.method is not None:
-            facts["method"] = signature.method
-        who = signature.signer or signature.claimed_signer
-        if who is not None:
-            identity = canonical_identity(who)
-            facts["signer" if signature.signer else "claimedSigner"] = display(identity)
-            facts["identity"] = identity.as_json()
-        shown.append(facts)
-    return shown

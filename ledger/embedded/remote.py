@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
-from ledger.client.trust import HubKey, TrustedLog, TrustFile, shard_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import HubKey, TrustedLog, shard_key
 from ledger.config import Config, RekorConfig
 from ledger.encoding import format_base64
 from ledger.errors import ConfigError, LedgerError, NotFoundError, RestoredError, SourceError, UsageError

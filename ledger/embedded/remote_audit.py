@@ -16,7 +16,7 @@ from ledger.embedded import chains
 from ledger.embedded.directory import ReadLedger
 from ledger.embedded.evidence_audit import NamedEvidence
 from ledger.embedded.examining import Examine
-from ledger.embedded.indexing import index_problems
+from ledger.embedded.index_check import index_problems
 from ledger.embedded.remote import AcceptedLog
 from ledger.embedded.wording import plural
 from ledger.errors import ConfigError, CorruptError

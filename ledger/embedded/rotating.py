@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ledger.client.trust import HubKey, TrustFile, format_trust
+from ledger.client.trust import TrustFile
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, load_config
 from ledger.embedded.directory import Layout, OpenLedger, load_trust
 from ledger.embedded.key_files import KeyFiles

@@ -15,7 +15,7 @@ from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
 from ledger.client.trust_signature import MAX_SIGNATURE_BYTES, verify_signed, verify_update
 from ledger.embedded.directory import Layout, load_trust
 from ledger.errors import ConfigError, NotFoundError
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.storage.directory import DirectoryObjects, read_file, write_file_durably
 
 

@@ -24,8 +24,10 @@ from ledger.bundle.log_entry import (
 from ledger.encoding import Json, parse_canonical_json, parse_json
 from ledger.entry import MAX_ANCHOR_SIGNATURE_BYTES, format_entry, keyid_of, pae, parse_envelope
 from ledger.errors import MalformedError, ProofError, RestoredError, SignatureError
+from ledger.event.formatting import format_statement
+from ledger.event.parsing import parse_statement
 from ledger.event.schemas import ANCHOR
-from ledger.event.statements import PlainStatement, format_statement, parse_statement
+from ledger.event.statements import PlainStatement
 from ledger.log.freshness import RootAt
 from ledger.storage.anchors import MAX_ANCHOR_BYTES, MAX_LOG_ENTRY_BYTES
 from ledger.tlog.checkpoint import Checkpoint

@@ -6,81 +6,43 @@ the same code over the same stored state. The layout on disk is plain c2sp.org/t
 """
 
 import contextlib
-import fcntl
 import logging
-import os
-import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ledger.errors import (
     CorruptError,
     LedgerError,
-    LimitError,
     NotFoundError,
     QuorumError,
     RestoredError,
     StorageError,
-    WriteError,
-    WriterLockedError,
 )
 from ledger.log import Committed, Submission
 from ledger.log.admission import Admissions, Changes
-from ledger.log.freshness import Hint, Source, check_not_restored, take_hints
+from ledger.log.freshness import check_not_restored, take_hints
 from ledger.log.group import MAX_BATCH_ENTRIES, GroupCommit, interrupted
+from ledger.log.local_config import LocalLogConfig
+from ledger.log.outgrown import outgrown, partial_folders
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.log.witnessing import Witnesses
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
+from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from ledger.tlog.tiles import (
-    TILE_WIDTH,
     EntryBundle,
     Tile,
     TileReader,
     format_bundle,
     objects_for_growth,
-    objects_for_size,
     parse_bundle,
 )
 
 _logger = logging.getLogger(__name__)
-
-MIN_PUBLISH_INTERVAL = 0.1
-"""Seconds; readers and witnesses cannot use more checkpoints than ten a second."""
-
-SignCheckpoint = Callable[[Checkpoint], bytes]
-"""Signs a checkpoint with the log key (and cosigns it, with the time); returns the whole note."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalLogConfig:
-    """What one log needs to know of itself.
-
-    ``keys`` are the verifier keys of the log itself; ``publish_interval`` is in seconds; ``sources`` and ``hints`` are
-    asked before the first write unless ``start_unchecked``; so are ``witnesses``, which cosign what is published.
-    """
-
-    origin: str
-    keys: Sequence[VerifierKey]
-    sign: SignCheckpoint
-    publish_interval: float = 1.0
-    sources: Sequence[Source] = ()
-    hints: Sequence[Hint] = ()
-    start_unchecked: bool = False
-    witnesses: Witnesses | None = None
-
-    def __post_init__(self) -> None:
-        if self.publish_interval < MIN_PUBLISH_INTERVAL:
-            raise LimitError(
-                "publish_interval",
-                expected=f"at least {MIN_PUBLISH_INTERVAL} s",
-                actual=f"{self.publish_interval} s",
-            )
 
 
 class LocalLog:
@@ -470,7 +432,7 @@ class LocalLog:
             self._save(replace(self._state, published_size=target))
             self._edge.trim(target)
         # (e) Partial objects whose full object exists now. If we stop here, some stay; they are harmless.
-        folders = _partial_folders(growth) if self._unshown else _outgrown(published, target)
+        folders = partial_folders(growth) if self._unshown else outgrown(published, target)
         for folder in folders:
             self._objects.delete(list(self._objects.names(folder)))
         self._unshown = False
@@ -559,65 +521,3 @@ def _parse_batch(first: int, data: bytes) -> list[bytes]:
         raise CorruptError(
             f"pending batch at {first}", expected="length-prefixed entries", actual=error.finding
         ) from error
-
-
-def _partial_folders(growth: Sequence[Tile | EntryBundle]) -> Iterator[str]:
-    """Folders of partial objects beside every full object: of sizes that were signed and never shown."""
-    for part in growth:
-        if part.width == TILE_WIDTH:
-            yield f"{part.path}.p"
-
-
-def _outgrown(published: int, target: int) -> Iterator[str]:
-    """Folders of partial objects at the right edge of ``published`` whose full object exists at ``target``."""
-    for part in objects_for_size(published):
-        level = part.level if isinstance(part, Tile) else 0
-        if part.width < TILE_WIDTH and (target >> (8 * level)) // TILE_WIDTH > part.index:
-            yield part.path.rpartition("/")[0]
-
-
-@contextlib.contextmanager
-def writer_lock(path: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the directory for one writing process, as long as the process lives.
-
-    ``wait`` is for how many seconds another process may go on holding it.
-
-    Raises:
-        WriterLockedError: another process holds it.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise WriteError(
-            f"opening {path.name} for writing",
-            expected="a writable directory",
-            actual=error.strerror,
-            next_step="Make the directory writable for this user",
-        ) from error
-    try:
-        deadline = time.monotonic() + wait
-        while not _locked(descriptor):
-            if time.monotonic() >= deadline:
-                raise WriterLockedError(
-                    f"writer of {path.parent.name}",
-                    expected="no other writer",
-                    actual="another process holds the lock",
-                    next_step="Stop the other process, or let it do the writing",
-                )
-            time.sleep(_LOCK_PAUSE)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-_LOCK_PAUSE = 0.05
-"""Seconds between two looks at a lock that another process holds."""
-
-
-def _locked(descriptor: int) -> bool:
-    """Take the lock if nobody holds it; whether it was taken."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -12,22 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ledger.errors import LedgerError, ProofError, RestoredError, SourceError
 from ledger.log.fetch import fetch_from_url
+from ledger.log.witness_wire import Wire, known_size
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import verify_consistency
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, NoteSignature, VerifierKey, format_note
 from ledger.tlog.trust_policy import TrustPolicy, Witness
 from ledger.tlog.witness import (
-    MAX_ANSWER_BYTES,
-    SIZE_TYPE,
     checkpoint_path,
     format_request,
-    parse_size,
     verify_answer,
 )
 
@@ -93,13 +91,6 @@ class Answer:
     problem: str = ""
 
 
-@dataclass(slots=True)
-class _Body:
-    status: int
-    content_type: str = ""
-    data: bytearray = field(default_factory=bytearray)
-
-
 class Witnesses:
     """The witnesses of one log. Thread-safe."""
 
@@ -115,12 +106,13 @@ class Witnesses:
 
         self.config = config
         self._clock, self._now, self._transport = clock, now, transport
-        self._client = httpx.Client(
+        client = httpx.Client(
             timeout=config.timeout,
             follow_redirects=False,
             transport=transport,
             headers={"Accept-Encoding": "identity", "Content-Type": "text/plain; charset=utf-8"},
         )
+        self._wire = Wire(client, timeout=config.timeout, clock=clock)
         self._all = [_Asked(witness=each) for each in config.policy.witnesses]
         self._changed = threading.Condition()
         self._pool = ThreadPoolExecutor(max(1, len(self._all)), thread_name_prefix="witness")
@@ -134,7 +126,7 @@ class Witnesses:
         with self._changed:
             is_idle = not any(each.busy for each in self._all)
         if is_idle:  # else whoever is under way still needs it, and ends by its timeout
-            self._client.close()
+            self._wire.close()
 
     # What they said
 
@@ -295,14 +287,14 @@ class Witnesses:
         for _ in range(2):
             old = min(each.known, checkpoint.size)
             proof = prove(old, checkpoint.size) if 0 < old < checkpoint.size else ()
-            answer = self._post(each.witness, format_request(old_size=old, proof=proof, note=note))
+            answer = self._wire.post(each.witness, format_request(old_size=old, proof=proof, note=note))
             if answer.status == 200:
                 return verify_answer(
                     bytes(answer.data), key=each.witness.key, checkpoint=checkpoint, now=int(self._now())
                 )
             if answer.status == 422:
                 self._check_fork(each, checkpoint, prove)
-            size = _known_size(each.witness, answer)
+            size = known_size(each.witness, answer)
             if size > checkpoint.size:
                 raise self._set_aside(each, size, checkpoint)
             each.known = size
@@ -396,9 +388,9 @@ class Witnesses:
         size, name = signed.checkpoint.size, each.witness.name
         try:
             request = format_request(old_size=size, proof=(), note=self._bare(signed))
-            answer = self._post(each.witness, request)
+            answer = self._wire.post(each.witness, request)
             if answer.status != 200:
-                known = _known_size(each.witness, answer)
+                known = known_size(each.witness, answer)
                 each.known = min(known, size)
                 return Answer(name=name, size=known)
             line = verify_answer(
@@ -409,59 +401,3 @@ class Witnesses:
         with self._changed:
             self._settle(each, signed.checkpoint, line, "")
         return Answer(name=name, size=size)
-
-    # The wire
-
-    def _post(self, witness: Witness, body: bytes) -> _Body:
-        """Send ``add-checkpoint``; the whole answer must come within the timeout. Raises SourceError."""
-        import httpx
-
-        url = f"{(witness.url or '').rstrip('/')}/add-checkpoint"
-        try:
-            with self._client.stream("POST", url, content=body) as response:
-                answer = _Body(response.status_code, response.headers.get("content-type", ""))
-                if answer.status in (200, 409):
-                    for chunk in self._in_time(witness, response.iter_raw()):
-                        answer.data += chunk
-                return answer
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, RuntimeError) as error:
-            # RuntimeError: the client was closed meanwhile.
-            raise SourceError(
-                f"witness {witness.name}", expected="an answer", actual=str(error) or type(error).__name__
-            ) from error
-
-    def _in_time(self, witness: Witness, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        began, size = self._clock(), 0
-        for chunk in chunks:
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES or self._clock() - began > self.config.timeout:
-                raise SourceError(
-                    f"answer of the witness {witness.name}",
-                    expected=f"at most {MAX_ANSWER_BYTES} bytes within {self.config.timeout:g} s",
-                    actual="more to come",
-                )
-            yield chunk
-
-
-_MEANS = {
-    400: "the request is malformed",
-    403: "no signature by a key that it trusts",
-    404: "it does not know this log",
-    422: "the proof does not hold for what it saw",
-    429: "too many requests",
-}
-
-
-def _known_size(witness: Witness, answer: _Body) -> int:
-    """Return the size that a 409 names. Raises SourceError: another answer. MalformedError: another body."""
-    if answer.status == 409 and answer.content_type.partition(";")[0].strip() == SIZE_TYPE:
-        return parse_size(bytes(answer.data))
-    means = _MEANS.get(answer.status, "redirects are not followed" if answer.status // 100 == 3 else "")
-    raise SourceError(
-        f"witness {witness.name}",
-        expected="a cosignature (200), or the size that it knows (409)",
-        actual=f"{answer.status}" + (f", {means}" if means else ""),
-        next_step="Give the log's verifier key to the operator of the witness"
-        if answer.status in (403, 404)
-        else "It is asked again; see that its address in the policy is right",
-    )

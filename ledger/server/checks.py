@@ -1,7 +1,7 @@
 """All that a check by name needs, in one answer: what the hub knows of the model's events, and the proof of one of them."""
 
+from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import read_entry_at
-from ledger.embedded.recording import make_proof
 from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.event import escape_name

@@ -5,8 +5,8 @@ from typing import Any
 
 from ledger.embedded.erasures import find_erasures, holds_back
 from ledger.embedded.evidence import describe_digest, open_evidence
+from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import read_entry_at, read_statement_at
-from ledger.embedded.recording import make_proof
 from ledger.embedded.searching import find_content, find_file
 from ledger.encoding import format_base64, parse_audited_json, parse_decimal
 from ledger.entry import Entry, parse_entry

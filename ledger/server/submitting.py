@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ledger.client.trust import TrustFile, load_hub_key
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded.directory import OpenLedger
 from ledger.embedded.observers import Observer, observers_now
 from ledger.encoding import Json, parse_base64, parse_json

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from ledger.client.trust import TrustFile
 from ledger.log.fetch import Fetch
-from monitor.detect import read_entry
 from monitor.findings import Kind
 from monitor.publish import layout
 from monitor.publish.proofs import Prover
@@ -12,6 +11,7 @@ from monitor.publish.rows import Fold
 from monitor.publish.source import Source
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
+from monitor.reads import read_entry
 from monitor.state import Position, SeenCheckpoint, State
 
 ALL_FINDINGS = 1 << 40

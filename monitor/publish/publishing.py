@@ -19,7 +19,7 @@ from ledger.client.trust import TrustFile
 from ledger.embedded.keys import load_note_key
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import LedgerError, StorageError
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.monitor_statement import MonitorStatement, format_monitor_statement
 from ledger.storage.directory import read_file, write_file_durably
 from ledger.tlog.checkpoint import Checkpoint

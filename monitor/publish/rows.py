@@ -21,7 +21,7 @@ from ledger.history import (
 )
 from ledger.identity import display
 from ledger.server.words import CHANGED, SIGNED, UNSIGNED, UNVERIFIED, signers_of
-from monitor.detect import Read
+from monitor.reads import Read
 
 NOT_ACCEPTED = "Not accepted"
 

@@ -9,7 +9,8 @@ import threading
 
 from ledger.errors import LedgerError
 from ledger.log import Committed, Submission
-from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog, LocalLogConfig
+from ledger.log.local import MAX_BATCH_ENTRIES, LocalLog
+from ledger.log.local_config import LocalLogConfig
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits
 from tests.ledger.log import test_local as local

@@ -5,13 +5,14 @@ import random
 import time
 from itertools import islice
 
-from ledger.client.trust import load_hub_key
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded.directory import open_for_reading
 from ledger.entry import keyid_of, parse_entry, verify_entry
 from ledger.event import format_statement, parse_statement
 from ledger.index import Index, Rows
 from ledger.log import Submission
-from ledger.log.local import LocalLog, LocalLogConfig
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits
 from ledger.tlog.merkle import leaf_hash, verify_inclusion

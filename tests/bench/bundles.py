@@ -13,7 +13,8 @@ from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.client.event_bundle import check_event_bundle
 from ledger.client.expect import Expectation
 from ledger.client.sigstore_bundle import check_bundle
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
 from tests.bench.cold import medians
 from tests.bench.measure import row, scratch, timed
 from tests.sigstore_world import ARTIFACT, RekorTwo, event_bundle, pem, sign_file, trust_of, trusted_root

@@ -10,8 +10,9 @@ import time
 from ledger.client.asking import fetch_bundle
 from ledger.client.proof_bundle import ProofBundle
 from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import read_entry_at
-from ledger.embedded.recording import RecordRequest, make_proof, record_revision
+from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.encoding import format_canonical_json
 from ledger.server.app import Limits
 from ledger.server.service import make_app

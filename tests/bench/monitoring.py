@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 
-from ledger.client.trust import load_hub_key
+from ledger.client.trusted_keys import load_hub_key
 from ledger.embedded.directory import open_for_reading
 from ledger.entry import keyid_of, parse_entry, verify_entry
 from ledger.event import parse_statement

@@ -9,7 +9,7 @@ import orjson
 
 from ledger.embedded.directory import init, open_for_recording
 from ledger.entry import pae
-from ledger.recorder import _ALGORITHM
+from ledger.recorder.signing import _ALGORITHM
 from tests.bench.measure import ENTRIES, FOLDER, row
 from tests.bench.workload import facts
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
 

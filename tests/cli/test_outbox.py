@@ -14,7 +14,9 @@ import pytest
 
 from cli.main import run
 from ledger.bundle.bodies import hashedrekord_v2
-from ledger.client.trust import format_trust, parse_trust, shard_key
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import shard_key
 from ledger.embedded import remote
 from ledger.embedded.directory import open_for_reading
 from ledger.embedded.submitting import retry_outbox

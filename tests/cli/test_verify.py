@@ -9,10 +9,10 @@ import sys
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from cli.exit_codes import ExitCode
 from cli.main import run
-from cli.verify import ExitCode
 from ledger.client.evidence import verify_evidence
-from ledger.client.trust import format_trust
+from ledger.client.trust_writing import format_trust
 from ledger.client.verify import LogResult, ModelResult
 from ledger.encoding import format_canonical_json
 from ledger.identity import fingerprint

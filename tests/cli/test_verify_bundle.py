@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from cli.verify import ExitCode
-from ledger.client.trust import format_trust
+from cli.exit_codes import ExitCode
+from ledger.client.trust_writing import format_trust
 from ledger.identity import fingerprint
 from tests.sigstore_world import (
     ARTIFACT,

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from ledger import recorder
 from ledger.embedded import auditing
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.digests import check_digests, mirror_digests
@@ -22,7 +21,7 @@ from ledger.errors import (
     WriterLockedError,
 )
 from ledger.event import format_statement, outcome_of, parse_statement
-from ledger.recorder import Facts, Receipt
+from ledger.recorder import Facts, Receipt, mirroring
 from tests.events import NOW, event, key, signed_by, workflow
 
 
@@ -408,7 +407,7 @@ def test_an_audit_beside_a_writer_finds_nothing_wrong(folder, monkeypatch, point
 
 
 def test_digests_that_were_handed_over_are_those_that_the_log_names(folder, monkeypatch):
-    monkeypatch.setattr(recorder, "_MIRROR_AT", 7)  # so that only the newest part is handed over
+    monkeypatch.setattr(mirroring, "_MIRROR_AT", 7)  # so that only the newest part is handed over
     with opened(folder) as ledger:
         for run in range(3):
             ledger.recorder.record_batch([facts(f"e{run}-{at}", key(f"{at}")) for at in range(4)])

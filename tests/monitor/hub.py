@@ -4,14 +4,14 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field, replace
 
-from ledger.client.trust import format_trust
+from ledger.client.trust_writing import format_trust
 from ledger.event import HistoryLink, PlainStatement, RecordedBy, format_statement
 from ledger.event.schemas import CHALLENGE, HUB_KEY, IDENTITY_POLICY
 from ledger.history import history_keys
 from ledger.log.fetch import fetch_from_folder
 from ledger.tlog.merkle import leaf_hash, root_of
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, format_bundle, objects_for_growth
-from monitor.follow import Followable
+from monitor.looks import Followable
 from tests.world import HUB, LEDGER, RECORDED_AT, World, digest, make_event, sign_statement
 
 OBSERVER = RecordedBy(id="watcher.example", role="observer")

@@ -8,10 +8,11 @@ import pytest
 
 from ledger.errors import CorruptError, StorageError, WriterLockedError
 from monitor.config import load_config
-from monitor.daemon import CLEAN, COULD_NOT_CHECK, FOUND, exit_code, init, open_monitor, run
+from monitor.daemon import CLEAN, COULD_NOT_CHECK, FOUND, exit_code, init, open_monitor
 from monitor.database import FILE_NAME
-from monitor.follow import Look
+from monitor.looks import Look
 from monitor.publish.publishing import make_key
+from monitor.running import run
 from tests.monitor.hub import Hub
 from tests.world import NOW, key_signer, signed_by
 

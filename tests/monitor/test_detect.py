@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.client.trust import HubKey
+from ledger.client.trusted_keys import HubKey
 from ledger.encoding import format_base64
 from ledger.entry import MapCommit, format_map_commit, keyid_of
 from ledger.event import HistoryLink, UnknownStatement
-from monitor.detect import EARLY_SECONDS, LATE_SECONDS, Detector, read_entry
+from monitor.detect import EARLY_SECONDS, LATE_SECONDS, Detector
 from monitor.findings import Alert, Kind, Severity
 from monitor.known import Context, Known
+from monitor.reads import read_entry
 from tests.monitor.hub import OBSERVER, Hub
 from tests.world import (
     NOW,

@@ -11,9 +11,10 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.cosignature import add_cosignatures
 from ledger.tlog.signed_note import parse_note
 from ledger.tlog.trust_policy import Group
-from monitor import follow
+from monitor import follow, runs
+from monitor.beginning import begin
 from monitor.findings import Alert
-from monitor.follow import Follower, begin
+from monitor.follow import Follower
 from monitor.state import State
 from tests.monitor.hub import Hub
 from tests.world import NOW, key_signer, signed_by
@@ -329,7 +330,7 @@ def test_a_size_that_nobody_can_serve_is_no_end(scene):
 
 
 def test_entries_of_the_largest_size_end_a_run_early(scene, monkeypatch):
-    monkeypatch.setattr(follow, "RUN_BYTES", 1 << 20)
+    monkeypatch.setattr(runs, "RUN_BYTES", 1 << 20)
     for at in range(9):
         for _ in range(256):
             scene.hub.world.append(b"%d" % at * 5000)

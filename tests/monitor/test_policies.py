@@ -256,7 +256,8 @@ def test_a_signer_that_the_settings_revoke_is_told_with_every_version():
 
 
 def _folded(hub, context):
-    from monitor.detect import Detector, read_entry
+    from monitor.detect import Detector
+    from monitor.reads import read_entry
 
     reads = [read_entry(entry, at) for at, entry in enumerate(hub.world.entries)]
     return [each for each in Detector(context, Known()).run(reads) if each.kind is Kind.REVOKED_SIGNER]
@@ -294,7 +295,7 @@ def test_what_is_remembered_of_a_signer_is_bounded():
 
 def test_an_entry_asks_for_the_notes_that_it_is_held_against():
     """A run loads nothing else: what an entry does not ask for would be forgotten between two runs."""
-    from monitor.detect import read_entry
+    from monitor.reads import read_entry
 
     hub = story(([A], {"repo_id": "7"}))
     hub.policy("rotate", challengeId="c1")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ledger.bundle.bodies import SignedPayload
-from ledger.client.trust import TrustedLog, format_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import TrustedLog
 from ledger.entry import parse_entry
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor import server
 from monitor.config import load_config
-from monitor.daemon import answering, init, open_monitor, run
+from monitor.daemon import answering, init, open_monitor
+from monitor.running import run
 from tests.conftest import REPOSITORY
 from tests.monitor.hub import Hub
 from tests.monitor.test_follow import A, B

@@ -11,7 +11,8 @@ from ledger.config import FILE_NAME, AnchorConfig, format_config, load_config
 from ledger.embedded.anchor_export import export_anchors
 from ledger.embedded.anchor_key import load_or_make, public_keys
 from ledger.embedded.anchor_list import AnchorReport, list_anchors
-from ledger.embedded.anchoring import MEMORY_BUDGET, Authorities, _hasty, _make_folder, anchor, newest_shard
+from ledger.embedded.anchor_outside import MEMORY_BUDGET, Authorities, _hasty, newest_shard
+from ledger.embedded.anchoring import _make_folder, anchor
 from ledger.embedded.directory import open_for_reading
 from ledger.embedded.keys import format_key
 from ledger.encoding import format_canonical_json

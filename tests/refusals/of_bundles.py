@@ -31,7 +31,8 @@ from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.proof_leaf import HASHEDREKORD, leaf_of
 from ledger.client.sigstore_bundle import check_bundle
 from ledger.client.steps import CannotCheckError
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.encoding import format_base64, format_canonical_json, parse_base64
 from ledger.entry import MapCommit, format_map_commit
 from ledger.errors import (

@@ -10,7 +10,9 @@ from ledger.client.opening import parse_identity, parse_opening
 from ledger.client.proof_bundle import FORMAT, MAX_STATEMENTS, parse_bundle
 from ledger.client.proof_extra import Consistency, ProofExtra, format_extra, parse_extra
 from ledger.client.steps import CannotCheckError
-from ledger.client.trust import MAX_TRUST_BYTES, HubKey, format_trust, load_hub_key, parse_trust
+from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey, load_hub_key
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof, verify_remembered
 from ledger.encoding import format_base64, format_canonical_json

@@ -15,12 +15,13 @@ from ledger.client.pins import Pins, check_history, check_link, verify_pin
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, Claim, ProofBundle
 from ledger.client.proof_source import ProofCache, Wanted, find_proof, read_bundle, service_of
 from ledger.client.result import LogResult
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
 from ledger.client.trust_signature import sign_trust, signed_text, verify_signed, verify_update
 from ledger.client.trust_source import open_source, versions_at
 from ledger.client.trust_store import Origin, StoredTrust, TrustStore
+from ledger.client.trust_writing import format_trust
 from ledger.embedded.directory import Layout, open_for_reading
-from ledger.embedded.recording import make_proof
+from ledger.embedded.proving import make_proof
 from ledger.embedded.trust_versions import publish_trust, read_trust, read_trust_signature
 from ledger.errors import (
     ChainError,

@@ -18,8 +18,9 @@ from ledger.config import MAX_CONFIG_BYTES, Config, load_config, parse_config
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
 from ledger.embedded.foreign import audit_foreign
+from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import model_history, write_proof
-from ledger.embedded.recording import MAX_LISTING_BYTES, RecordRequest, make_proof, record_revision
+from ledger.embedded.recording import MAX_LISTING_BYTES, RecordRequest, record_revision
 from ledger.entry import MapCommit, format_entry, format_map_commit, keyid_of, pae
 from ledger.errors import (
     ChainError,
@@ -746,7 +747,7 @@ TRUST = world.World().trust()
 
 
 def _expect(scene, *options):
-    from ledger.client.trust import format_trust
+    from ledger.client.trust_writing import format_trust
 
     proof = scene.write("proof", world.World().grow(1).proof(0))
     trust = scene.write("trust", format_trust(TRUST))

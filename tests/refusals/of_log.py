@@ -23,7 +23,9 @@ from ledger.log import Submission
 from ledger.log.audit import audit
 from ledger.log.fetch import fetch_from_folder, fetch_from_url
 from ledger.log.freshness import Source, from_file
-from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.log.right_edge import RightEdge
 from ledger.storage import LogState

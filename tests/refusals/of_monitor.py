@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import httpx
 
-from ledger.client.trust import format_trust
+from ledger.client.trust_writing import format_trust
 from ledger.errors import (
     ConfigError,
     CorruptError,

@@ -10,7 +10,9 @@ import sys
 from cryptography.hazmat.primitives import serialization
 
 import cli.init
-from ledger.client.trust import HubKey, format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, ServeConfig
 from ledger.embedded.directory import open_for_recording
 from ledger.embedded.examining import Examine

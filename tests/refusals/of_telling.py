@@ -8,9 +8,10 @@ import httpx
 import monitor.metrics  # noqa: F401  # here already, so that a case can take it away
 from ledger.errors import ConfigError, LimitError, MalformedError, NotFoundError, SourceError
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from monitor.assembling import open_views
 from monitor.beside import open_canary, open_crosscheck
 from monitor.crosscheck import parse_served
-from monitor.daemon import answering, open_monitor, open_views
+from monitor.daemon import answering, open_monitor
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
 from monitor.state import State

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from ledger.client.trust import TrustedLog, format_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError, ProofError, SourceError
 from ledger.tlog.trust_policy import TrustPolicy
 from monitor.config import load_config

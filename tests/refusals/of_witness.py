@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ledger.client.trust import TrustedLog
+from ledger.client.trusted_keys import TrustedLog
 from ledger.config import Config, WitnessConfig, load_config
 from ledger.embedded.recording import record_revision
 from ledger.embedded.witnesses import check_policy, load_policy, with_witnesses

@@ -77,7 +77,7 @@ CASES = dict(
 
 IMPOSSIBLE = {
     (
-        "ledger/event/statements.py",
+        "ledger/event/fitting.py",
         "fit",
         "'statement'",
     ): "the caps of the table leave no event that is larger",

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from cli.main import run
-from ledger.client.trust import TrustedLog, format_trust, parse_trust, shard_key
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import TrustedLog, shard_key
 from ledger.errors import ConfigError
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
 from tests.system.rekor_v1 import backend

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.bundle.export import format_rekor_proof, format_sigstore_bundle
-from ledger.client.trust import HubKey, TrustedLog, TrustFile, format_trust
+from ledger.client.trust import TrustFile
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey, TrustedLog
 from ledger.event import format_statement
 from ledger.log.rekor_v2 import RekorV2
 from ledger.log.trusted_root import read_instance

@@ -8,7 +8,9 @@ from cryptography.hazmat.primitives import serialization
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.bundle.export import format_sigstore_bundle
-from ledger.client.trust import HubKey, TrustedLog, TrustFile, format_trust
+from ledger.client.trust import TrustFile
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey, TrustedLog
 from ledger.event import format_statement
 from ledger.log.rekor_v1 import RekorV1
 from ledger.tlog.signed_note import KeyType, VerifierKey

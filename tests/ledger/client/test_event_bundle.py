@@ -10,7 +10,9 @@ from ledger.bundle.export import format_rekor_proof
 from ledger.client.event_bundle import check_event_bundle
 from ledger.client.evidence import KIND, verify_evidence
 from ledger.client.result import LocalFiles, LogResult, ModelResult
-from ledger.client.trust import HubKey, format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.client.verify import check_proof
 from ledger.encoding import format_canonical_json
 from ledger.errors import ConfigError, LedgerError

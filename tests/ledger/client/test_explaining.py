@@ -83,7 +83,7 @@ def test_what_cannot_be_read_is_described_by_its_digest():
 
 
 def test_the_command_shows_it(hubledger, tmp_path, world):
-    from ledger.client.trust import format_trust
+    from ledger.client.trust_writing import format_trust
 
     (tmp_path / "proof").write_bytes(world.proof(6))
     (tmp_path / "trust.toml").write_bytes(format_trust(world.trust()))

@@ -10,8 +10,9 @@ from ledger.client.named import Asked, check_named
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import Claim, ProofBundle, choose, parse_bundle
 from ledger.client.result import LocalFiles, LogResult, ModelResult
-from ledger.client.trust import HubKey, format_trust
 from ledger.client.trust_store import Origin, StoredTrust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.errors import InputError, SignatureError
 from ledger.event import HistoryLink, format_statement
 from ledger.verification import Explanation, Findings

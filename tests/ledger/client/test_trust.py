@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from ledger.client.trust import MAX_TRUST_BYTES, HubKey, TrustFile, format_trust, parse_trust
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.errors import ConfigError, LimitError, SignatureError
 from ledger.tlog.signed_note import Ed25519NoteSigner

@@ -9,9 +9,11 @@ import pathlib
 
 import pytest
 
-from ledger.client.trust import HubKey, format_trust, parse_trust
+from ledger.client.trust import parse_trust
 from ledger.client.trust_signature import sign_trust, signed_text, verify_signed, verify_update
 from ledger.client.trust_store import Origin, TrustStore
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_keys import HubKey
 from ledger.client.user_store import default_folder
 from ledger.errors import (
     ConfigError,

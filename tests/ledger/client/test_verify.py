@@ -7,7 +7,7 @@ import pytest
 
 from ledger.client.evidence import Misbehaviour, Prefix, format_evidence, verify_evidence
 from ledger.client.proof_extra import ProofExtra, format_extra
-from ledger.client.trust import HubKey
+from ledger.client.trusted_keys import HubKey
 from ledger.client.verify import Expectation, LocalFiles, LogResult, ModelResult, check_proof
 from ledger.encoding import format_canonical_json
 from ledger.entry import MapCommit, format_map_commit

@@ -19,7 +19,7 @@ from ledger.errors import (
     SourceError,
     WriterLockedError,
 )
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.storage.anchors import AnchorStore
 from tests.anchors import new_ledger, settings, trust_of
 from tests.fakes.rekor import FakeRekor, FakeTree, problem
@@ -166,7 +166,7 @@ def outside(remote, stamper=None):
     import contextlib
 
     from ledger.bundle.log_entry import LogKeys
-    from ledger.embedded.anchoring import Outside
+    from ledger.embedded.anchor_outside import Outside
 
     @contextlib.asynccontextmanager
     async def opened(config, directory, now, budget):

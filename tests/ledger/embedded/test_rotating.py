@@ -10,9 +10,9 @@ import shutil
 
 import pytest
 
-from cli.verify import ExitCode
-from ledger.client.trust import format_trust
+from cli.exit_codes import ExitCode
 from ledger.client.trust_signature import sign_trust, verify_update
+from ledger.client.trust_writing import format_trust
 from ledger.embedded.directory import Layout, init, load_trust, open_for_reading
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_hub_key, load_note_key, spki_of
@@ -22,7 +22,7 @@ from ledger.embedded.trust_versions import publish_trust
 from ledger.entry import keyid_of, parse_entry
 from ledger.event import parse_statement
 from ledger.event.schemas import HUB_KEY
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.world import ed25519_key

@@ -19,7 +19,9 @@ from ledger.log import Admitted, Committed, Submission
 from ledger.log.audit import audit
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import from_file
-from ledger.log.local import LocalLog, LocalLogConfig, writer_lock
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
+from ledger.log.lock import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.storage import Head, LogState
 from ledger.storage.directory import DirectoryObjects

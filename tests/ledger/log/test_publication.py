@@ -14,7 +14,8 @@ from ledger.log import Committed, Submission
 from ledger.log.audit import audit
 from ledger.log.fetch import fetch_from_folder
 from ledger.log.freshness import Source, check_not_restored
-from ledger.log.local import LocalLog, LocalLogConfig
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
 from ledger.log.published import PublishedLog
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits

@@ -9,7 +9,8 @@ import pathlib
 import pytest
 
 from ledger.bundle.log_entry import parse_log_entry, prove_log_entry
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.config import AnchorConfig, Config, RekorConfig
 from ledger.embedded.remote import first_trust
 from ledger.errors import ConfigError, SignatureError

@@ -9,7 +9,8 @@ import pytest
 
 from ledger.errors import QuorumError, RestoredError, SourceError
 from ledger.log.freshness import from_file
-from ledger.log.local import LocalLog, LocalLogConfig
+from ledger.log.local import LocalLog
+from ledger.log.local_config import LocalLogConfig
 from ledger.log.witnessing import Witnesses, WitnessingConfig
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.sqlite import SqliteCommits

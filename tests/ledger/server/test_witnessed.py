@@ -5,7 +5,8 @@ import json
 import jsonschema
 import pytest
 
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.config import FILE_NAME
 from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.witnesses import with_witnesses

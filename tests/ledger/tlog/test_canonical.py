@@ -12,7 +12,8 @@ import pytest
 
 from ledger.client.evidence import verify_evidence
 from ledger.client.proof_extra import parse_extra
-from ledger.client.trust import format_trust, parse_trust
+from ledger.client.trust import parse_trust
+from ledger.client.trust_writing import format_trust
 from ledger.client.verify import check_proof
 from ledger.encoding import format_base64, format_canonical_json
 from ledger.errors import LedgerError

@@ -9,7 +9,7 @@ import pytest
 from ledger.client.result import LogResult
 from ledger.client.verify import check_proof
 from ledger.errors import WriterLockedError
-from ledger.log.local import writer_lock
+from ledger.log.lock import writer_lock
 from monitor.daemon import open_monitor
 from monitor.publish import layout, names
 from monitor.publish.publishing import publish

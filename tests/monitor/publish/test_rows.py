@@ -6,8 +6,8 @@ import pytest
 
 from ledger.history import derive_rows
 from ledger.server.words import standing_of
-from monitor.detect import read_entry
 from monitor.publish.rows import Fold, KeyState
+from monitor.reads import read_entry
 from tests.monitor.hub import OBSERVER, Hub
 from tests.world import key_signer, signed_by, sigstore_signer
 

@@ -1,0 +1,77 @@
+"""`hubledger monitor ack|resolve|expect`: what people say of findings, for the record."""
+
+import pathlib
+
+import click
+
+from cli.monitor_options import config_option, now_seconds
+from cli.monitor_show import show_findings
+from cli.output import columns, echo_json, format_table, json_option
+
+_NUMBERS = click.argument("numbers", metavar="NUMBER", nargs=-1, required=True, type=click.IntRange(1))
+_NOTE = click.option("--note", default="", help="Why, for the record.")
+
+
+@click.command()
+@_NUMBERS
+@config_option
+@_NOTE
+@json_option
+def ack(numbers: tuple[int, ...], config_file: pathlib.Path, note: str, *, as_json: bool) -> None:
+    """Say that somebody looks at finding NUMBER (repeatable): it does not fail `once` any more."""
+    _move(numbers, config_file, to="acknowledged", note=note, as_json=as_json)
+
+
+@click.command()
+@_NUMBERS
+@config_option
+@_NOTE
+@json_option
+def resolve(numbers: tuple[int, ...], config_file: pathlib.Path, note: str, *, as_json: bool) -> None:
+    """Say that finding NUMBER (repeatable) is settled: nobody is told of it any more."""
+    _move(numbers, config_file, to="resolved", note=note, as_json=as_json)
+
+
+def _move(numbers: tuple[int, ...], config_file: pathlib.Path, *, to: str, note: str, as_json: bool) -> None:
+    from monitor.config import load_config
+    from monitor.state import State
+
+    state = State(load_config(config_file).folder, check=False)
+    try:
+        moved = state.move(numbers, to=to, note=note, now=now_seconds())
+    finally:
+        state.close()
+    if as_json:
+        echo_json({"findings": [each.as_json() for each in moved]})
+    else:
+        show_findings(moved)
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@config_option
+@click.option("--log", required=True, help="The log, as the settings call it.")
+@click.option("--signer", required=True, help="The signer's digest, as a finding shows it (64 hex digits).")
+@_NOTE
+@json_option
+def expect(model: str, config_file: pathlib.Path, log: str, signer: str, note: str, *, as_json: bool) -> None:
+    """Say before that a signer is expected for MODEL: findings about exactly that signer alert nobody."""
+    from ledger.encoding import parse_hex
+    from ledger.event import escape_name
+    from monitor.config import load_config
+    from monitor.state import State
+
+    digest = parse_hex(signer, length=32, what="--signer").hex()
+    state = State(load_config(config_file).folder, check=False)
+    try:
+        state.position(log)
+        state.record.expect(log, model=escape_name(model), signer=digest, note=note, now=now_seconds())
+        known = state.record.expectations()
+    finally:
+        state.close()
+    if as_json:
+        echo_json(
+            {"expected": [dict(zip(("log", "model", "signer", "note"), each, strict=True)) for each in known]}
+        )
+        return
+    click.echo(format_table(("LOG", "MODEL", "SIGNER", "NOTE"), known, columns=columns()))

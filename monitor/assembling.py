@@ -1,0 +1,144 @@
+"""Puts together what follows one log: its trees, with the keys of each, and the follower of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ledger.client.trust import TrustFile
+from ledger.client.trusted_keys import TrustedLog
+from ledger.errors import ConfigError
+from ledger.log.published import PublishedLog
+from ledger.tlog.trust_policy import LogKey, TrustPolicy
+from monitor.compare import Views
+from monitor.config import MonitorConfig
+from monitor.follow import Follower
+from monitor.known import Context
+from monitor.log_config import LogConfig
+from monitor.looks import Followable, Looker
+from monitor.past import Past
+from monitor.rekor import RekorFollower, RekorLedger, Statements
+from monitor.state import State
+from monitor.watch import Routing
+
+Progress = Callable[[str, int, int], None]
+
+
+def follower_of(
+    config: MonitorConfig,
+    log: LogConfig,
+    trees: Sequence[Followable],
+    state: State,
+    *,
+    routing: Routing,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool],
+    progress: Progress,
+) -> Looker:
+    """Return what follows a log: one tree, or each shard of a ledger in Rekor."""
+    context = Context(
+        log=log.name,
+        trust=config.trust(log),
+        first=state.position(log.name).first,
+        revoked=trees[0].revoked,
+        watched=trees[0].watched,
+    )
+    first = trees[0]
+    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
+    past = Past(
+        context,
+        None if log.is_rekor else published,
+        state,
+        routing=routing,
+        clock=clock,
+        stopping=stopping,
+    )
+    past.begin()
+
+    def follower(tree: Followable, **more: Any) -> Follower:
+        return Follower(
+            tree,
+            state,
+            routes=routing,
+            evidence=config.evidence,
+            clock=clock,
+            stopping=stopping,
+            progress=lambda done, size: progress(tree.name, done, size),
+            **more,
+        )
+
+    if not log.is_rekor:
+        return follower(first, past=past.catch_up)
+    statements = Statements(log.name, config.base / log.evidence, state.logged)
+    ledger = RekorLedger(context, state, statements, clock=clock)
+    shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
+    return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
+
+
+def trees_of(
+    config: MonitorConfig,
+    log: LogConfig,
+    *,
+    watched: frozenset[str] = frozenset(),
+    pinned: bool = False,
+    patient: bool = False,
+) -> list[Followable]:
+    """Return the trees of a log: itself, or the shards of a ledger in Rekor, each with the keys of that shard."""
+    trust, sources = config.trust(log), config.sources(log)
+    revoked, wait = frozenset(log.revoked_signers), log.partial_wait if patient else 0.0
+    if trust.is_rekor != log.is_rekor:
+        raise ConfigError(
+            f"kind of log {log.name}",
+            expected="that of its trust file",
+            actual=f"{log.kind}, and a trust file for {'Rekor' if trust.is_rekor else 'a tile log'}",
+        )
+    if not log.is_rekor:
+        return [
+            Followable(
+                name=log.name,
+                trust=trust,
+                sources=sources,
+                revoked=revoked,
+                watched=watched,
+                partial_wait=wait,
+            )
+        ]
+    if len(sources) != len(trust.shards):
+        raise ConfigError(
+            f"shards of log {log.name}",
+            expected=f"{len(trust.shards)}, as in its trust file",
+            actual=len(sources),
+        )
+    if pinned:
+        raise ConfigError(
+            f"log {log.name}", expected="genesis: histories go through all shards", actual="a checkpoint"
+        )
+    return [
+        Followable(
+            name=name,
+            trust=_of_shard(trust, shard),
+            sources=(source,),
+            revoked=revoked,
+            watched=watched,
+            partial_wait=wait,
+        )
+        for name, shard, source in zip(log.trees, trust.shards, sources, strict=True)
+    ]
+
+
+def _of_shard(trust: TrustFile, shard: TrustedLog) -> TrustFile:
+    """Return the same trust in one shard, as in a log of its own; nobody cosigns it for us."""
+    policy = TrustPolicy(logs=tuple(LogKey(key=key) for key in shard.keys), witnesses=())
+    return replace(trust, origin=shard.origin, policy=policy, shards=(), update_key=None)
+
+
+def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Views:
+    """Return what judges the checkpoints of the logs of the settings. Raises ConfigError: a trust file."""
+    trees = [tree for each in config.log for tree in trees_of(config, each)]
+    return Views(
+        {each.name: each.trust for each in trees},
+        state,
+        routes=config.routing(),
+        evidence=config.evidence,
+        clock=clock,
+    )
