@@ -92,6 +92,11 @@ Exit codes:
     "--from", "proof_bundle", type=_FILE, help="With --name: a file of fetch-proof, for no network."
 )
 @click.option("--offline", is_flag=True, help="With --name: only what was fetched before.")
+@click.option(
+    "--digest-cache",
+    is_flag=True,
+    help="With --name: do not read files again that did not change since they were hashed; the result says which.",
+)
 @click.option("--url", help="With --name: the hub's service, if not where its trust file came from.")
 @click.option(
     "--attestation",
@@ -183,6 +188,7 @@ def command(  # noqa: PLR0917 - click passes each option
     expect_all: bool,
     log_only: bool,
     offline: bool,
+    digest_cache: bool,
     explain: bool,
     as_json: bool,
     **expected: Any,
@@ -213,6 +219,7 @@ def command(  # noqa: PLR0917 - click passes each option
             attestation_file=attestation_file,
             url=url,
             offline=offline,
+            digest_cache=digest_cache,
             trust_file=trust_file,
             trusted_root=trusted_root,
             public_keys=tuple(expected["public_key"]),
@@ -302,6 +309,7 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
     if as_json:
         facts = {"name": named.name, "source": named.source, "trust": named.origin.value, **as_facts(result)}
         facts["changes"] = list(named.changes)
+        facts["rememberedFiles"] = named.remembered
         facts |= explained_facts(named.proof) if explain else {}
         echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
         return code
@@ -315,14 +323,14 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
 
 def _refuse_without_name(ctx: click.Context) -> None:
     """Options that only a check by name has would be ignored without one. Raises UsageError."""
-    named = ("--revision", "--from", "--offline", "--url")
+    named = ("--revision", "--from", "--offline", "--url", "--digest-cache")
     beside = [each for each in named if given_on(ctx, each)]
     if ctx.params["path"] is not None:
         beside.insert(0, "MODEL")
     if beside:
         raise UsageError(
             "hubledger verify",
-            expected="--name with MODEL, --revision, --from, --offline and --url; else --model names the files",
+            expected="--name with MODEL, --revision, --from, --offline, --url and --digest-cache; else --model names the files",
             actual=f"{beside[0]} without --name",
         )
 

@@ -32,6 +32,7 @@ class Options:
     attestation_file: pathlib.Path | None
     url: str | None
     offline: bool
+    digest_cache: bool
     trust_file: pathlib.Path | None
     trusted_root: pathlib.Path | None
     public_keys: Sequence[str]
@@ -62,6 +63,7 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
         proof_file=options.proof_file,
         url=options.url,
         offline=options.offline,
+        digest_cache=options.digest_cache,
     )
     material = TrustMaterial(
         public_keys=[read_file(pathlib.Path(each), _MAX_PEM_BYTES) for each in options.public_keys],

@@ -4,7 +4,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -25,6 +25,7 @@ from ledger.manifest import parse_manifest
 
 if TYPE_CHECKING:
     from ledger.bundle.trust_material import TrustMaterial
+    from ledger.client.known_digests import KnownDigests
     from ledger.verification import Findings
     from ledger.verification.reading import Progress
 
@@ -54,7 +55,8 @@ class Question:
 
     ``path`` None: the log alone. ``proof_file`` is of `hubledger fetch-proof`; ``url`` is the service, where it is not the
     address that the trust file came from. ``partial``: some of the files are enough, and the service says what the rest is;
-    the signatures are over all files, and are not checked here then.
+    the signatures are over all files, and are not checked here then. ``digest_cache``: larger files that did not change since they
+    were hashed are not read again (``ledger.client.known_digests``), and the result says so.
     """
 
     path: pathlib.Path | None
@@ -67,6 +69,7 @@ class Question:
     url: str | None = None
     offline: bool = False
     partial: bool = False
+    digest_cache: bool = False
 
 
 def user_folder() -> pathlib.Path:
@@ -93,7 +96,9 @@ def answer(
     Raises:
         LedgerError: the check did not take place: files that cannot be read, a hub that is away, a damaged store.
     """
-    whole, findings = (None, None) if question.partial else _read(question.path, material, progress)
+    known = _known_digests(question, folder, now)
+    whole, findings = (None, None) if question.partial else _read(question.path, material, progress, known)
+    row = None if known is None else known.finish()
     revision = None if question.revision is None else escape_name(question.revision)
     wanted = Wanted(name=escape_name(question.name), revision=revision, files=whole)
     pins = Pins(folder)
@@ -109,7 +114,26 @@ def answer(
         openings=question.openings,
         log_only=question.path is None,
     )
-    return check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
+    result = check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
+    if known is None or row is None:
+        return result
+    checks = (*result.result.checks, row)
+    return replace(result, result=replace(result.result, checks=checks), remembered=known.used)
+
+
+def _known_digests(question: Question, folder: pathlib.Path, now: int) -> "KnownDigests | None":
+    if not question.digest_cache:
+        return None
+    if question.path is None or question.partial:
+        raise UsageError(
+            "remembered digests",
+            expected="a check of all files of a model",
+            actual="some of them" if question.partial else "the log alone",
+            next_step="Leave the digest cache out",
+        )
+    from ledger.client.known_digests import DigestStore  # only for those who asked for it
+
+    return DigestStore(folder).of(question.path, now=now)
 
 
 def require(found: NamedResult) -> NamedResult:
@@ -158,13 +182,16 @@ def _read_partial(
 
 
 def _read(
-    path: pathlib.Path | None, material: "TrustMaterial", progress: "Progress | None"
+    path: pathlib.Path | None,
+    material: "TrustMaterial",
+    progress: "Progress | None",
+    remembered: "KnownDigests | None",
 ) -> "tuple[LocalFiles | None, Findings | None]":
     if path is None:
         return None, None
     from ledger.verification import verify_content
 
-    content, findings = verify_content(path, trust=material, progress=progress)
+    content, findings = verify_content(path, trust=material, progress=progress, remembered=remembered)
     files = LocalFiles(
         manifest_sha256=content.manifest.sha256,
         content_sha256=content.content.sha256,
@@ -187,11 +214,13 @@ def check(
     proof_file: pathlib.Path | None = None,
     url: str | None = None,
     offline: bool = False,
+    digest_cache: bool = False,
 ) -> NamedResult:
     """Check a model against the hub's ledger, and return what was found if all of it holds.
 
     ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own; with ``trust`` it is the name at that
     hub. ``public_keys`` (PEM) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
+    ``digest_cache``: see ``Question``.
 
     Raises:
         CheckFailedError: something does not hold, or is not enough. LedgerError: the check did not take place.
@@ -212,6 +241,7 @@ def check(
         proof_file=proof_file,
         url=url,
         offline=offline,
+        digest_cache=digest_cache,
     )
     material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)
     return require(answer(question, trust, material=material, folder=folder, now=posix_now()))

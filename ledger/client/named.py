@@ -68,7 +68,7 @@ class Asked:
 class NamedResult:
     """The result of a check by name. ``source``: where the proof came from; ``changes``: what is new since last time.
 
-    ``proof``: the bytes that were checked.
+    ``proof``: the bytes that were checked. ``remembered``: how many files were not read, because their digests are remembered.
     """
 
     result: CheckResult
@@ -77,6 +77,7 @@ class NamedResult:
     origin: Origin
     changes: tuple[str, ...] = ()
     proof: bytes = b""
+    remembered: int = 0
 
 
 def check_named(

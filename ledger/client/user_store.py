@@ -3,7 +3,8 @@
 ::
 
     $HUBLEDGER_DATA, else $XDG_DATA_HOME/hubledger, else ~/.local/share/hubledger
-        trust/   trust files, and where they came from        pins/   what logs and histories had shown
+        trust/    trust files, and where they came from        pins/      what logs and histories had shown
+        proofs/   proofs, for when the hub is away             digests/   of files, for who asks not to read them again
 
 Every file is replaced as a whole; who changes one holds the folder's lock from reading it to writing it.
 """
@@ -76,6 +77,10 @@ class UserFolder:
     def names(self) -> list[str]:
         """Return the names of all objects, sorted."""
         return sorted(each for each in self._objects.names("") if each.endswith(".json"))
+
+    def oldest_first(self) -> list[str]:
+        """Return the names of all objects, the one that was written longest ago first; the lock is held."""
+        return sorted(self.names(), key=lambda name: (self._objects.info(name).stored_at, name))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASO
 from ledger.identity import Overflow, overflow_value
 from ledger.manifest import Manifest, ManifestFile
 from ledger.verification.comparing import Revision, compare, remarks
-from ledger.verification.reading import Files, FoundBundle, Progress, read_revision
+from ledger.verification.reading import Files, FoundBundle, Progress, Remembered, read_revision
 
 _SMALL_BYTES = 64 << 10
 
@@ -266,14 +266,20 @@ def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Con
 
 
 def verify_content(
-    path: pathlib.Path, *, trust: TrustMaterial, progress: Progress | None = None
+    path: pathlib.Path,
+    *,
+    trust: TrustMaterial,
+    progress: Progress | None = None,
+    remembered: Remembered | None = None,
 ) -> tuple[Content, Findings]:
     """Return what is in a directory or file, and what its signatures are, from one reading of the files.
+
+    What is ``remembered`` is not read again.
 
     Raises:
         NotFoundError, SourceError: the files cannot be read. ConfigError: ``trust`` cannot be used.
     """
-    manifest, found, files = read_revision(path, progress=progress)
+    manifest, found, files = read_revision(path, progress=progress, remembered=remembered)
     bundles = [each.path for each in found if _is_sound(each)]
     content = Content(
         manifest=manifest,

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Any, Protocol, Self
 
 from ledger.bundle import MAX_BUNDLE_BYTES, MEDIA_TYPE, NotVerifiedError
 from ledger.errors import NotFoundError, SourceError
@@ -94,6 +95,18 @@ _Name = tuple[bytes, int | None]
 _Item = ManifestFile | ManifestLink
 
 
+class Remembered(Protocol):
+    """Digests of larger files that were hashed before; called from several threads at once."""
+
+    def digest(self, name: bytes, found: os.stat_result) -> bytes | None:
+        """Return the SHA-256 of a file in this state, or None: it is read then. ``found`` is of its open descriptor."""
+        ...
+
+    def remember(self, name: bytes, found: os.stat_result, sha256: bytes) -> None:
+        """Note what was read of a file, which was in this state before and after."""
+        ...
+
+
 class _Meter:
     """Counts bytes for whoever watches."""
 
@@ -111,9 +124,15 @@ class _Meter:
 
 
 def read_revision(
-    path: pathlib.Path, *, progress: Progress | None = None, workers: int | None = None
+    path: pathlib.Path,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    remembered: Remembered | None = None,
 ) -> tuple[Manifest, list[FoundBundle], Files]:
     """Walk and hash a directory (or one file): its manifest, and the bundles in it. Links are never followed.
+
+    What is ``remembered`` is not read again; small files and bundles always are.
 
     Raises:
         NotFoundError: no such path. SourceError: a file that cannot be read, or that changed meanwhile.
@@ -123,7 +142,8 @@ def read_revision(
     items: list[_Item] = []
     bundles: list[FoundBundle] = []
     kept = 0
-    for found, candidates in _in_threads(folder, names, meter, workers or os.cpu_count() or 1):
+    read = partial(_read_task, folder, meter=meter, remembered=remembered)
+    for found, candidates in _in_threads(names, read, workers or os.cpu_count() or 1):
         items += found
         for each in candidates:
             kept += len(each.raw or b"")
@@ -187,17 +207,20 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[_Name]:
 # Reading
 
 
+_Read = tuple[list[_Item], list[FoundBundle]]
+
+
 def _in_threads(
-    folder: pathlib.Path, names: list[_Name], meter: _Meter, workers: int
-) -> Iterator[tuple[list[_Item], list[FoundBundle]]]:
+    names: list[_Name], read: Callable[[Sequence[_Name]], _Read], workers: int
+) -> Iterator[_Read]:
     """Yield what was found, task by task in order, a bounded number of tasks ahead. Empties ``names``."""
     names.reverse()
     with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
-        running: deque[Future[tuple[list[_Item], list[FoundBundle]]]] = deque()
+        running: deque[Future[_Read]] = deque()
         try:
             while names or running:
                 while names and len(running) < workers * _TASKS_AHEAD:
-                    running.append(pool.submit(_read_task, folder, _take_task(names), meter))
+                    running.append(pool.submit(read, _take_task(names)))
                 yield running.popleft().result()
         finally:
             for each in running:
@@ -215,8 +238,8 @@ def _take_task(names: list[_Name]) -> list[_Name]:
 
 
 def _read_task(
-    folder: pathlib.Path, names: Sequence[_Name], meter: _Meter
-) -> tuple[list[_Item], list[FoundBundle]]:
+    folder: pathlib.Path, names: Sequence[_Name], *, meter: _Meter, remembered: Remembered | None
+) -> _Read:
     items: list[_Item] = []
     bundles: list[FoundBundle] = []
     root, small = os.path.join(os.fsencode(folder), b""), 0
@@ -226,7 +249,7 @@ def _read_task(
             continue
         raw = _read_small(root, name) if size <= _BLOCK_BYTES else None
         if raw is None:
-            item, bundle = _read_large(root, name, meter)
+            item, bundle = _read_large(root, name, meter, remembered)
             if bundle is not None:
                 bundles.append(bundle)
         else:
@@ -270,9 +293,18 @@ def _read_small(root: bytes, name: bytes) -> bytes | None:
     return raw
 
 
-def _read_large(root: bytes, name: bytes, meter: _Meter) -> tuple[ManifestFile, FoundBundle | None]:
+def _read_large(
+    root: bytes, name: bytes, meter: _Meter, remembered: Remembered | None
+) -> tuple[ManifestFile, FoundBundle | None]:
     with _OpenFile(root, name) as file:
-        return _hash_large(file, escape_path(name), meter)
+        known = None if remembered is None else remembered.digest(name, file.found)
+        if known is not None:
+            meter.add(file.size)
+            return ManifestFile(path=escape_path(name), sha256=known, size=file.size), None
+        item, bundle = _hash_large(file, escape_path(name), meter)
+    if remembered is not None and bundle is None:  # the bytes of a bundle are needed each time
+        remembered.remember(name, file.found, item.sha256)
+    return item, bundle
 
 
 def _hash_large(file: "_OpenFile", path: str, meter: _Meter) -> tuple[ManifestFile, FoundBundle | None]:
@@ -312,14 +344,14 @@ class _OpenFile:
         self._name = name
         try:
             self._descriptor = os.open(os.path.join(root, name), _FLAGS)
-            self._before = os.fstat(self._descriptor)
+            self.found = os.fstat(self._descriptor)
         except OSError as error:
             raise _unreadable(name, error) from error
-        self.size = self._before.st_size
+        self.size = self.found.st_size
 
     def __enter__(self) -> Self:
         try:
-            _check_regular(self._before, self._name)
+            _check_regular(self.found, self._name)
         except SourceError:
             os.close(self._descriptor)
             raise
@@ -344,8 +376,8 @@ class _OpenFile:
     def check_unchanged(self) -> None:
         """Compare the file with what it was when it was opened. Raises SourceError."""
         now = os.fstat(self._descriptor)
-        if _changed(self._before, now):
-            raise _changed_meanwhile(self._name, self._before, now)
+        if _changed(self.found, now):
+            raise _changed_meanwhile(self._name, self.found, now)
 
 
 def _check_regular(found: os.stat_result, name: bytes) -> None:

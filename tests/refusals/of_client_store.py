@@ -221,6 +221,13 @@ def _check_other_files(scene):
     check(scene.folder / "model", name="acme/tiny", trust=stored, proof_file=path)
 
 
+def _ask_with_digests(**question):
+    trust = WORLD.trust()
+    stored = StoredTrust(data=b"", trust=trust, source="a", origin=Origin.CONFIRMED)
+    asked = Question(name="acme/tiny", digest_cache=True, **question)
+    answer(asked, stored, material=TrustMaterial(), folder=pathlib.Path("none"), now=0)
+
+
 def _without_library(_):
     kept = sys.modules.get("huggingface_hub")
     sys.modules["huggingface_hub"] = None
@@ -545,9 +552,19 @@ CASES = (
     # the command
     refused(
         UsageError,
-        "hubledger verify: expected --name with MODEL, --revision, --from, --offline and --url; else --model names the "
-        f"files, got --offline without --name. {HELP}",
+        "hubledger verify: expected --name with MODEL, --revision, --from, --offline, --url and --digest-cache; else "
+        f"--model names the files, got --offline without --name. {HELP}",
         lambda _: _cli("--proof", "p", "--offline"),
+    ),
+    refused(
+        UsageError,
+        "remembered digests: expected a check of all files of a model, got some of them. Leave the digest cache out",
+        lambda _: _ask_with_digests(path=pathlib.Path("m"), partial=True),
+    ),
+    refused(
+        UsageError,
+        "remembered digests: expected a check of all files of a model, got the log alone. Leave the digest cache out",
+        lambda _: _ask_with_digests(path=None),
     ),
     refused(
         UsageError,

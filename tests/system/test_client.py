@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from cli import demo_world
-from ledger.client import CheckFailedError, check, check_async
+from ledger.client import CheckFailedError, check, check_async, known_digests
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
@@ -104,6 +105,33 @@ def test_a_model_is_checked_over_the_network_from_a_file_and_with_the_hub_away(h
     for way in (("--offline",), ("--from", proof)):
         code, facts = verify(hubledger, hub.model, *way)
         assert (code, facts["model"]) == (22, "CONTENT_DIFFERS")
+
+
+def test_an_unchanged_model_is_not_read_again_and_a_changed_one_is(hubledger, hub, tmp_path, monkeypatch):
+    """A minute after it was written; then with other bytes of the same size and the old mtime."""
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("1 0 8:1 / / rw - ext4 /dev/disk rw\n")
+    monkeypatch.setattr(known_digests, "_MOUNTS", mounts)
+    monkeypatch.setattr(known_digests, "SETTLED_SECONDS", -60)
+    large = hub.sign(tmp_path / "large", b"w" * 300_000)
+    hub.record("r2", large)
+    proof, trust = tmp_path / "proof.json", ("--trust", hub.ledger / "trust.toml", "--public-key", hub.pem)
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("fetch-proof", NAME, *trust[:2], "--url", url, "-o", proof)[0] == 0
+    found = [verify(hubledger, large, *trust, "--from", proof, "--digest-cache") for _ in range(2)]
+    assert [(code, facts["model"], facts["rememberedFiles"]) for code, facts in found] == [
+        (0, "ACCEPTED", 0),
+        (0, "ACCEPTED", 1),
+    ]
+    rows = [row(facts, "reading of all files") for _, facts in found]
+    assert [each["result"] for each in rows] == ["ok", "skipped"]
+    said = hubledger("verify", large, "--name", NAME, *trust, "--from", proof, "--digest-cache")[1]
+    assert " ".join(said.split()).endswith(", reading of all files.")
+    before = (large / "weights").stat()
+    (large / "weights").write_bytes(b"x" * 300_000)
+    os.utime(large / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+    code, facts = verify(hubledger, large, *trust, "--from", proof, "--digest-cache")
+    assert (code, facts["model"], facts["rememberedFiles"]) == (22, "CONTENT_DIFFERS", 0)
 
 
 def test_on_another_machine_the_file_and_the_trust_file_are_enough(hubledger, hub, tmp_path, monkeypatch):
