@@ -17,6 +17,11 @@ from ledger.errors import InputError, LedgerError
 
 ARTIFACT_STEP = "artifact"
 PROMISE_STEP = "inclusion promise"
+LOGGED = (LogResult.INCLUDED_ONLY, LogResult.PROMISED)
+"""What a signature may rest on: a proof, or in version 0.1 the log's promise."""
+PROMISED_ONLY = (
+    "promised, not proven: the log said that it would include the entry, and nothing shows that it did"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,15 +79,6 @@ class BundleState:
             Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
         )
         self.failure = self.failure or failure
-
-
-PROMISED = Failure(
-    step="inclusion",
-    expected="a proof that the entry is in the log",
-    actual="promised, not proven: the log said that it would include the entry, and nothing shows that it did",
-    causes=("the bundle was made before proofs were part of it (version 0.1)",),
-    next_step="Ask whoever signed for a newer bundle, or fetch the entry's proof from the log",
-)
 
 
 def nobody_expected(signer: str) -> Failure:
