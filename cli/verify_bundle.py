@@ -12,8 +12,8 @@ from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from cli.verify_output import MARKS, check_facts, explain, failure_facts
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import DIGESTS, AnyBundle, SignedFile, parse_any_bundle
-from ledger.client.bundle_result import BundleResult
-from ledger.client.result import CheckResult, LogResult, ModelResult
+from ledger.client.bundle_result import LOGGED, BundleResult
+from ledger.client.result import CheckResult, ModelResult
 from ledger.client.roots import MAX_ROOT_BYTES, production_root
 from ledger.client.sigstore_bundle import check_bundle, hashes_needed
 from ledger.errors import NotFoundError, UsageError
@@ -69,7 +69,7 @@ def _exit_code(result: BundleResult) -> int:
 
     if result.satisfied:
         return 0
-    if result.log is not LogResult.INCLUDED_ONLY:
+    if result.log not in LOGGED:
         return ExitCode[result.log.name]
     return ExitCode[result.signature.name]
 
@@ -163,13 +163,19 @@ def as_text(result: BundleResult, *, columns: int | None = None) -> str:
 def _conclude(result: BundleResult) -> str:
     """Say in one sentence what holds, and its bounds."""
     places = " and ".join(
-        f"leaf {each.leaf_index} of {each.tree.size} in {each.tree.origin}" for each in result.entries
+        [
+            *(
+                f"logged as leaf {each.leaf_index} of {each.tree.size} in {each.tree.origin}"
+                for each in result.entries
+            ),
+            *(f"promised to be logged, on {each.at}, which nothing proves" for each in result.promised),
+        ]
     )
     skipped = ", ".join(each.step for each in result.skipped) or "nothing"
     what = f"{_what(result)} signed by {result.signer}"
     if result.signature is ModelResult.NOT_CHECKED:
         what = f"A signature by {result.signer}, whom nobody expected"
-    return f"{what}; logged as {places}. Not checked: {skipped}."
+    return f"{what}; {places}. Not checked: {skipped}."
 
 
 def _what(result: BundleResult) -> str:

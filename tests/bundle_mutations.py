@@ -12,15 +12,16 @@ NOTE = ("verificationMaterial", "tlogEntries", 0, "inclusionProof", "checkpoint"
 
 
 def mutations(bundle, other, *, bits=16):
-    """Yield every mutation. ``other`` is another bundle, whose values are put in place of these."""
+    """Yield every mutation; of an entry that is promised and not proven, none of a checkpoint. ``other`` is another bundle, whose values are put in place of these."""
     yield from _of_tree(bundle, other, bits, ())
     body = json.loads(base64.b64decode(_get(bundle, BODY)))
     other_body = json.loads(base64.b64decode(_get(other, BODY)))
     for name, bent in _of_tree(body, other_body, bits, ("body",)):
         raw = json.dumps(bent, sort_keys=True, separators=(",", ":")).encode()
         yield name, _with(bundle, BODY, base64.b64encode(raw).decode())
-    for name, note in _of_note(_get(bundle, NOTE), _get(other, NOTE)):
-        yield f"note/{name}", _with(bundle, NOTE, note)
+    if "inclusionProof" in _get(bundle, NOTE[:3]):
+        for name, note in _of_note(_get(bundle, NOTE), _get(other, NOTE)):
+            yield f"note/{name}", _with(bundle, NOTE, note)
 
 
 def _get(value, path):

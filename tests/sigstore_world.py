@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from ledger.bundle.any_key import AnyVerifier
-from ledger.bundle.bodies import dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
+from ledger.bundle.bodies import dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v1, intoto_v2
+from ledger.bundle.ed25519ph import _BASE, _encode, _multiply
 from ledger.bundle.export import format_sigstore_bundle, key_hint
 from ledger.client.trusted_keys import HubKey, TrustedLog
 from ledger.encoding import format_base64, format_canonical_json
@@ -170,6 +171,29 @@ def bundle_of(content, entries, *, media=MEDIA, spki, timestamps=()):
     }
 
 
+class Prehashing:
+    """An Ed25519 key that signs as Ed25519ph (RFC 8032, section 5.1.6), with points from ``cryptography``'s plain one."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def public_key(self):
+        return self.key.public_key()
+
+    def sign(self, message):
+        """Sign the SHA-512 of a message. The secret scalar is worked with in the open: these are keys of tests."""
+        digest = hashlib.sha512(message).digest()
+        secret = hashlib.sha512(self.key.private_bytes_raw()).digest()
+        scalar = int.from_bytes(secret[:32], "little") & ~7 & (2**254 - 1) | 2**254
+        order = 2**252 + 27742317777372353535851937790883648493
+        prefix = b"SigEd25519 no Ed25519 collisions\x01\x00"
+        nonce = int.from_bytes(hashlib.sha512(prefix + secret[32:] + digest).digest(), "little") % order
+        point = _encode(_multiply(nonce, _BASE))
+        hashed = hashlib.sha512(prefix + point + self.key.public_key().public_bytes_raw() + digest).digest()
+        made = (nonce + int.from_bytes(hashed, "little") * scalar) % order
+        return point + made.to_bytes(32, "little")
+
+
 def sign(private, message):
     """Sign as cosign does with a key of this kind."""
     match private:
@@ -180,16 +204,17 @@ def sign(private, message):
     return private.sign(message)
 
 
-def sign_file(log, *, key="alice", artifact=ARTIFACT, private=None):
+def sign_file(log, *, key="alice", artifact=ARTIFACT, private=None, hashing=None):
     """A bundle of a signed file, logged as ``hashedrekord``."""
     private = private or p256_key(key)
-    digest = hashlib.sha256(artifact).digest()
+    hashing = hashing or ("sha512" if isinstance(private, Prehashing) else "sha256")
+    digest = hashlib.new(hashing, artifact).digest()
     signature = sign(private, artifact)
     make = hashedrekord_v1 if isinstance(log, RekorOne) else hashedrekord_v2
     body = make(digest, signature, AnyVerifier(spki_of(private)))
     content = {
         "messageSignature": {
-            "messageDigest": {"algorithm": "SHA2_256", "digest": format_base64(digest)},
+            "messageDigest": {"algorithm": f"SHA2_{hashing[3:]}", "digest": format_base64(digest)},
             "signature": format_base64(signature),
         }
     }
@@ -197,9 +222,17 @@ def sign_file(log, *, key="alice", artifact=ARTIFACT, private=None):
 
 
 def sign_payload(
-    log, *, key="alice", payload=None, kind=None, payload_type="application/vnd.in-toto+json", private=None
+    log,
+    *,
+    key="alice",
+    payload=None,
+    kind=None,
+    payload_type="application/vnd.in-toto+json",
+    private=None,
+    hashing=None,
 ):
     """A bundle of a signed statement, logged as the kind that the log takes, or as another."""
+    del hashing  # comes with the key
     private = private or p256_key(key)
     verifier = AnyVerifier(spki_of(private))
     payload = statement() if payload is None else payload
@@ -210,6 +243,11 @@ def sign_payload(
     match kind:
         case ("dsse", _):
             body = dsse_v1(payload, signature, verifier, envelope_sha256=sha256)
+        case ("intoto", "0.0.1"):
+            text = {"payloadType": payload_type, "payload": format_base64(payload)}
+            text["signatures"] = [{"keyid": "", "sig": format_base64(signature)}]
+            sent = json.dumps(text, separators=(",", ":")).encode()
+            body = intoto_v1(payload, verifier, envelope_sha256=hashlib.sha256(sent).hexdigest())
         case ("intoto", _):
             body = intoto_v2(
                 payload,

@@ -5,7 +5,8 @@ person who holds one. The form is the same table of fields, and a field that the
 """
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ledger.bundle import (
 )
 from ledger.bundle.reasons import NotVerifiedError
 from ledger.bundle.shape import BUNDLE, TEXT, Shape, check_shape
-from ledger.encoding import parse_base64, parse_json
+from ledger.encoding import format_base64, parse_base64, parse_json
 from ledger.errors import LimitError, MalformedError
 
 MAX_ENTRIES = 16
@@ -48,6 +49,20 @@ class SignedEnvelope:
         """The bytes that were signed: the DSSE pre-authentication encoding."""
         kind = self.payload_type.encode()
         return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(self.payload), self.payload)
+
+    def texts(self) -> Iterator[bytes]:
+        """Yield the texts that writers make of this envelope: without blanks, in Go's order of fields or sorted.
+
+        An envelope has no canonical text. These are what cosign and in-toto's library for Go write, and sorted JSON.
+        """
+        payload, sig = format_base64(self.payload), format_base64(self.signature)
+        kind = {"payloadType": self.payload_type}
+        signed = [{"keyid": self.keyid, "sig": sig}, *([] if self.keyid else [{"sig": sig}])]
+        for one in signed:
+            for head in ({**kind, "payload": payload}, {"payload": payload, **kind}):
+                yield json.dumps(
+                    {**head, "signatures": [one]}, separators=(",", ":"), ensure_ascii=False
+                ).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,20 @@
 """The keys of any bundle: beside the curves of ``Verifier`` also RSA (PKCS #1 v1.5) and Ed25519.
 
-Ed25519 signs the message itself, so a signature over a file's digest cannot be held against it; Ed25519ph, which Rekor v2
-takes in its place, is in no library that is used here.
+Ed25519 signs a statement itself in the entries that have the whole envelope in view (``dsse``, ``intoto``); a ``hashedrekord``
+has a digest alone, and takes Ed25519ph in its place, which is another signature.
 """
 
 from functools import cached_property
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from ledger.bundle.any_bundle import SignedEnvelope, SignedFile
 from ledger.bundle.bodies import Verifier
+from ledger.bundle.ed25519ph import DIGEST_BYTES, verify_ed25519ph
 from ledger.bundle.log_entry import HASHES
 from ledger.bundle.logged import UnknownKindError
 from ledger.errors import ConfigError, MalformedError, SignatureError
@@ -76,14 +77,16 @@ class AnyVerifier(Verifier):
                 return hashes.SHA512()
         return HASHES[self.key.curve.name]
 
-    def verify(self, content: SignedEnvelope | SignedFile, digest: bytes) -> None:
+    def verify(self, content: SignedEnvelope | SignedFile, digest: bytes, *, prehashed: bool = True) -> None:
         """Return if the key signed the message of an envelope, or the digest of a file.
 
+        ``prehashed`` is for the one kind of key that has two ways to sign an envelope: Ed25519ph, and not Ed25519.
+
         Raises:
-            SignatureError: it did not. UnknownKindError: an Ed25519 key and a file, which is not here.
+            SignatureError: it did not. UnknownKindError: an Ed25519 key and a digest that is not SHA-512.
         """
         try:
-            self._verify(content, digest)
+            self._verify(content, digest, prehashed=prehashed)
         except InvalidSignature as error:
             what = "the statement in it" if isinstance(content, SignedEnvelope) else "the digest of a file"
             whose = "certificate" if self.is_certificate else "key"
@@ -91,13 +94,9 @@ class AnyVerifier(Verifier):
                 "signature of the bundle", expected=f"one by its {whose} over {what}", actual="one that fails"
             ) from error
 
-    def _verify(self, content: SignedEnvelope | SignedFile, digest: bytes) -> None:
+    def _verify(self, content: SignedEnvelope | SignedFile, digest: bytes, *, prehashed: bool) -> None:
         if isinstance(self.key, ed25519.Ed25519PublicKey):
-            if isinstance(content, SignedFile):
-                raise UnknownKindError(
-                    "signature of the bundle", expected="one over a digest", actual="one by an Ed25519 key"
-                )
-            self.key.verify(content.signature, content.message)
+            self._verify_ed25519(content, digest, prehashed=prehashed)
             return
         algorithm = self.algorithm
         if isinstance(content, SignedFile) and content.algorithm is not None:
@@ -106,3 +105,18 @@ class AnyVerifier(Verifier):
             self.key.verify(content.signature, digest, padding.PKCS1v15(), Prehashed(algorithm))
         else:
             self.key.verify(content.signature, digest, ec.ECDSA(Prehashed(algorithm)))
+
+    def _verify_ed25519(
+        self, content: SignedEnvelope | SignedFile, digest: bytes, *, prehashed: bool
+    ) -> None:
+        if isinstance(content, SignedEnvelope) and not prehashed:
+            self.key.verify(content.signature, content.message)
+            return
+        if len(digest) != DIGEST_BYTES:
+            raise UnknownKindError(
+                "digest of the signed file",
+                expected="SHA-512, which Ed25519ph signs",
+                actual=f"one of {len(digest)} bytes",
+            )
+        raw = self.key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        verify_ed25519ph(raw, content.signature, digest)

@@ -1,7 +1,7 @@
 """What Rekor keeps of a signature: the canonical body of an entry, rebuilt from what was signed and by whom.
 
-``hashedrekord`` 0.0.2 is Rekor v2's; ``hashedrekord`` 0.0.1, ``dsse`` 0.0.1 and ``intoto`` 0.0.2 are Rekor v1's. A body is compared as bytes
-with the one that this signature must have, so nothing can be said beside it.
+``hashedrekord`` 0.0.2 is Rekor v2's; ``hashedrekord`` 0.0.1, ``dsse`` 0.0.1, ``intoto`` 0.0.1 and 0.0.2 are Rekor v1's. A body is
+compared as bytes with the one that this signature must have, so nothing can be said beside it.
 """
 
 import hashlib
@@ -225,6 +225,26 @@ def intoto_v2(
                     "hash": {"algorithm": "sha256", "value": envelope_sha256},
                     "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
                 }
+            },
+        }
+    )
+
+
+def intoto_v1(payload: bytes, verifier: Verifier, *, envelope_sha256: str) -> bytes:
+    """Return Rekor v1's oldest body of an envelope (intoto 0.0.1).
+
+    It has no signature: only the digest of the envelope's text says which one it is about.
+    """
+    return format_canonical_json(
+        {
+            "apiVersion": "0.0.1",
+            "kind": "intoto",
+            "spec": {
+                "content": {
+                    "hash": {"algorithm": "sha256", "value": envelope_sha256},
+                    "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
+                },
+                "publicKey": format_base64(verifier.pem),
             },
         }
     )

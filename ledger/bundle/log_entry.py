@@ -168,18 +168,36 @@ def parse_log_entry(value: Any) -> LogEntry:
         raise MalformedError("log entry", expected="numbers and text", actual=str(error)) from error
 
 
+def has_checkpoint(value: Any) -> bool:
+    """Whether an entry has a proof that somebody signed; bundles of v0.1 may have one without a checkpoint, or none."""
+    proof = value.get("inclusionProof") if isinstance(value, dict) else None
+    return isinstance(proof, dict) and proof.get("checkpoint") is not None
+
+
 def parse_promised_entry(value: Any) -> tuple[LogEntry, bytes]:
-    """Parse an entry with a promise and no proof, as bundles of v0.1 may have: the entry, without a place, and the promise.
+    """Parse an entry with a promise and no signed proof, as bundles of v0.1 may have: the entry, and the promise.
+
+    A proof without a checkpoint proves nothing, as anybody can make one; but one that fails is a lie.
 
     Raises:
-        MalformedError, LimitError: a field of another form, or a proof beside it. SignatureError: no promise.
+        MalformedError, LimitError: a field of another form. SignatureError: no promise. ProofError: a proof without a
+            checkpoint that does not lead to the root that is said beside it.
     """
-    if not isinstance(value, dict) or value.get("inclusionProof") is not None:
-        raise MalformedError("log entry", expected="a promise without a proof", actual="other fields")
-    unproven = {"logIndex": 0, "checkpoint": {"envelope": ""}, "hashes": []}
-    entry = parse_log_entry({**value, "inclusionProof": unproven})
+    proof = value.get("inclusionProof") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(proof, dict | None) or has_checkpoint(value):
+        raise MalformedError("log entry", expected="a promise without a signed proof", actual="other fields")
+    unsigned = {"logIndex": 0, "hashes": [], **(proof or {}), "checkpoint": {"envelope": ""}}
+    entry = parse_log_entry({**value, "inclusionProof": unsigned})
     if entry.promise is None:
         raise SignatureError("log entry", expected="an inclusion proof or a promise", actual="neither")
+    if proof is not None:
+        verify_inclusion(
+            leaf_hash(entry.body),
+            index=entry.proof_index,
+            size=_parse_number(proof.get("treeSize", 0), "size beside the proof"),
+            root=parse_base64(str(proof.get("rootHash")), what="root beside the proof", max_bytes=HASH_BYTES),
+            proof=entry.hashes,
+        )
     return entry, entry.promise
 
 

@@ -5,6 +5,7 @@ and compares the body field by field. Here the numbers beside the proof must be 
 body, as bytes, the one that this signature has (docs/decisions/0006-any-sigstore-bundle.md).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
-from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v2
+from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, hashedrekord_v2, intoto_v1, intoto_v2
 from ledger.bundle.log_entry import (
     MAX_BODY_BYTES,
     LogEntry,
@@ -91,19 +92,29 @@ def prove_entries(
 ) -> tuple[ProvenEntry, ...]:
     """Return log entries of the bundle, each proven and each once. Raises as ``prove_entry``."""
     proven = tuple(prove_entry(each, bundle, verifier, digest=digest, root=root) for each in values)
-    places = [(each.log_id, each.tree.origin, each.leaf_index) for each in proven]
+    _check_once([f"leaf {each.leaf_index} of {each.tree.origin}" for each in proven])
+    return proven
+
+
+def verify_promises(
+    values: Sequence[Any], bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
+) -> tuple[Promised, ...]:
+    """Return log entries that have a promise and no proof, as bundles of v0.1 may, each once. Raises as ``prove_entry``."""
+    promised = tuple(verify_promised(each, bundle, verifier, digest=digest, root=root) for each in values)
+    _check_once([f"index {each.entry.index} of the log {each.entry.log_id.hex()[:16]}…" for each in promised])
+    return promised
+
+
+def _check_once(places: Sequence[str]) -> None:
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice is not None:
-        raise ProofError(
-            "log entries of the bundle", expected="each once", actual=f"leaf {twice[2]} of {twice[1]} twice"
-        )
-    return proven
+        raise ProofError("log entries of the bundle", expected="each once", actual=f"{twice} twice")
 
 
 def verify_promised(
     value: Any, bundle: AnyBundle, verifier: Verifier, *, digest: bytes, root: RootLogs
 ) -> Promised:
-    """Return one log entry that has a promise and no proof, as bundles of v0.1 may. Raises as ``prove_entry``."""
+    """Return one log entry that has a promise and no signed proof. Raises as ``prove_entry``."""
     entry, promise = parse_promised_entry(value)
     verify_promise(entry, promise, root.keys)
     _check_time(entry.log_id, entry.integrated_time, root)
@@ -179,6 +190,12 @@ def _rebuild(
         case ("dsse", "0.0.1"), SignedEnvelope():
             stated = _text(body, "spec", "envelopeHash", "value")
             return dsse_v1(content.payload, content.signature, verifier, envelope_sha256=stated)
+        case ("intoto", "0.0.1"), SignedEnvelope():
+            stated = _text(body, "spec", "content", "hash", "value")
+            made = intoto_v1(content.payload, verifier, envelope_sha256=stated)
+            if made == entry.body:
+                _check_envelope(content, stated)
+            return made
         case ("intoto", "0.0.2"), SignedEnvelope():
             return intoto_v2(
                 content.payload,
@@ -205,6 +222,21 @@ def _check_hash(digest: bytes, verifier: Verifier) -> None:
             "hash of the log entry",
             expected=f"{verifier.algorithm.name}, which goes with the key",
             actual=f"{len(digest)} bytes",
+        )
+
+
+def _check_envelope(content: SignedEnvelope, stated: str) -> None:
+    """Return if the digest is that of a text of this envelope.
+
+    ``intoto`` 0.0.1 keeps no signature. Without this a signature that was made later, by whoever got hold of the key, would
+    have the entry, and the time, of the first.
+    """
+    if all(hashlib.sha256(text).hexdigest() != stated for text in content.texts()):
+        raise UnknownKindError(
+            "envelope of the log entry",
+            expected="the digest of a text of this envelope, as intoto 0.0.1 keeps no signature",
+            actual="the digest of a text that is not known here",
+            next_step="Ask whoever signed for a bundle with another kind of log entry",
         )
 
 
@@ -246,6 +278,7 @@ _KEYS: dict[tuple[str, str], Callable[[Any], bytes]] = {
     ("hashedrekord", "0.0.1"): lambda body: _pem(body["spec"]["signature"]["publicKey"]["content"]),
     ("dsse", "0.0.1"): lambda body: _pem(body["spec"]["signatures"][0]["verifier"]),
     ("intoto", "0.0.2"): lambda body: _pem(_sent_key(body)),
+    ("intoto", "0.0.1"): lambda body: _pem(body["spec"]["publicKey"]),
 }
 
 

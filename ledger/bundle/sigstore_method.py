@@ -5,7 +5,9 @@ a Rekor v2 entry's outer index. The upstream entry is therefore read again by ``
 verifier: its true index, size and origin, or refusal.
 """
 
+import copy
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -15,6 +17,7 @@ from ledger.bundle.any_bundle import AnyBundle, SignedFile
 from ledger.bundle.fulcio import signer_facts
 from ledger.bundle.log_entry import LogKeys
 from ledger.bundle.reasons import NotVerifiedError, refused
+from ledger.bundle.restated import Established, is_read_by_sigstore, restate
 from ledger.bundle.trust_material import TrustMaterial, VerifiedSignature
 from ledger.bundle.upstream import prove_upstream
 from ledger.errors import ConfigError, SignatureError
@@ -46,11 +49,13 @@ def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
     return VerifiedSignature(signer=facts, upstream_log=upstream)
 
 
-def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> SigstoreFacts:
+def verify_keyless(
+    bundle: AnyBundle, root: bytes, *, digest: bytes, entries: Sequence[Established]
+) -> SigstoreFacts:
     """Return who signed any bundle with a certificate of Fulcio's, by sigstore-python's whole verification.
 
     ``root`` is a trusted root or a client trust config; ``digest`` is that of a signed file, by the hash that the bundle
-    names. The log entry is proven elsewhere.
+    names; ``entries`` are those of the bundle, each proven or promised already.
 
     Raises:
         SignatureError: sigstore-python refuses it. ConfigError: the root cannot be used.
@@ -61,9 +66,14 @@ def verify_keyless(bundle: AnyBundle, root: bytes, *, digest: bytes) -> Sigstore
     from sigstore.verify import policy
     from sigstore_models.common.v1 import HashAlgorithm
 
-    verifier, _ = _instance(_material(root))
+    material = _material(root)
+    verifier, _ = _instance(material)
     try:
-        parsed = SigstoreBundle.from_json(bundle.raw)
+        raw = bundle.raw
+        if not all(is_read_by_sigstore(each, bundle) for each in entries):
+            restated = restate(bundle, entries, digest=digest)
+            raw, verifier = restated.raw, _vouching(material, restated.vouched)
+        parsed = SigstoreBundle.from_json(raw)
         # No identity policy: whoever signed is named, and held against what is expected afterwards.
         if isinstance(bundle.content, SignedFile):
             hashed = Hashed(digest=digest, algorithm=HashAlgorithm(bundle.content.algorithm or "SHA2_256"))
@@ -107,8 +117,33 @@ def _instance(trust: TrustMaterial) -> tuple[Any, LogKeys]:
         root.ct_keyring = cache(root.ct_keyring)
         root.rekor_keyring = lambda _purpose: _StrictKeyring(log_keys)
         trust.cache["sigstore"] = Verifier(trusted_root=root), log_keys
+        trust.cache["sigstore root"] = root
     instance: tuple[Any, LogKeys] = trust.cache["sigstore"]
     return instance
+
+
+def _vouching(trust: TrustMaterial, messages: frozenset[bytes]) -> Any:
+    """Return a verifier with the same authorities, for one bundle whose log entries were established here."""
+    from sigstore.verify import Verifier
+
+    root = copy.copy(trust.cache["sigstore root"])
+    root.rekor_keyring = lambda _purpose: _VouchingKeyring(messages)
+    return Verifier(trusted_root=root)
+
+
+@dataclass(frozen=True, slots=True)
+class _VouchingKeyring:
+    """What sigstore-python asks about a log entry that was said again: only what was said here is vouched for."""
+
+    messages: frozenset[bytes]
+
+    def verify(self, *, key_id: bytes, signature: bytes, data: bytes) -> None:
+        """Return if the message is one of ours. Raises sigstore's VerificationError."""
+        from sigstore.errors import VerificationError
+
+        del key_id, signature
+        if data not in self.messages:
+            raise VerificationError("not what was established about the log entry")
 
 
 @dataclass(frozen=True, slots=True)

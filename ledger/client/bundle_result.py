@@ -18,6 +18,11 @@ from ledger.errors import InputError, LedgerError
 
 ARTIFACT_STEP = "artifact"
 PROMISE_STEP = "inclusion promise"
+LOGGED = (LogResult.INCLUDED_ONLY, LogResult.PROMISED)
+"""What a signature may rest on: a proof, or in version 0.1 the log's promise."""
+PROMISED_ONLY = (
+    "promised, not proven: the log said that it would include the entry, and nothing shows that it did"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +63,6 @@ class BundleState(Steps):
     timestamps: list[datetime] = field(default_factory=list)
     signer: Signer | None = None
     subjects: Subjects | None = None
-
-
-PROMISED = Failure(
-    step="inclusion",
-    expected="a proof that the entry is in the log",
-    actual="promised, not proven: the log said that it would include the entry, and nothing shows that it did",
-    causes=("the bundle was made before proofs were part of it (version 0.1)",),
-    next_step="Ask whoever signed for a newer bundle, or fetch the entry's proof from the log",
-)
 
 
 def nobody_expected(signer: str) -> Failure:

@@ -7,16 +7,19 @@ bundle is the one that its proven log entry names and that made the signature, a
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
-from ledger.bundle.any_key import ED25519_PH, HASHES_BY_NAME, AnyVerifier
-from ledger.bundle.log_entry import ProvenEntry
-from ledger.bundle.logged import UnknownKindError, key_in_entry, prove_entries, verify_promised
+from ledger.bundle.any_key import HASHES_BY_NAME, AnyVerifier
+from ledger.bundle.log_entry import ProvenEntry, has_checkpoint
+from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promises
+from ledger.bundle.restated import Established
 from ledger.bundle.subjects import parse_subjects
 from ledger.client.bundle_result import (
     ARTIFACT_STEP,
+    LOGGED,
     PROMISE_STEP,
-    PROMISED,
+    PROMISED_ONLY,
     BundleResult,
     BundleState,
     artifact_differs,
@@ -78,7 +81,7 @@ def check_bundle(
     except LedgerError as error:
         state.failed(explain_bundle(error))
     signature = ModelResult.NOT_CHECKED
-    if log is LogResult.INCLUDED_ONLY:
+    if log in LOGGED:
         signature = _check_who_and_what(
             bundle, artifact, expected, expect_all=expect_all, log_only=log_only, state=state
         )
@@ -86,7 +89,7 @@ def check_bundle(
     return BundleResult(
         log=log,
         signature=signature,
-        satisfied=log is LogResult.INCLUDED_ONLY and signature in allowed,
+        satisfied=log in LOGGED and signature in allowed,
         checks=tuple(state.checks),
         content=bundle.content,
         digest=state.digest,
@@ -94,7 +97,7 @@ def check_bundle(
         entries=tuple(state.entries),
         promised=tuple(state.promised),
         timestamps=tuple(state.timestamps),
-        signer=state.signer if log is LogResult.INCLUDED_ONLY else None,
+        signer=state.signer if log in LOGGED else None,
         subjects=state.subjects,
     )
 
@@ -114,29 +117,22 @@ def _check_bundle(
         raise _no_entry("none")
     verifier = _verifier(bundle)
     digest = state.digest = _digest(bundle.content, verifier, artifact)
-    if verifier.details == ED25519_PH and "hashedrekord" in _kinds(bundle):
-        raise UnknownKindError(
-            "signature of the bundle", expected="one by a key that is known here", actual="Ed25519ph"
-        )
-    verifier.verify(bundle.content, digest)
+    verifier.verify(bundle.content, digest, prehashed=_kinds(bundle) == {"hashedrekord"})
     state.passed("signature", f"by the {_named(verifier)} over {_what(bundle.content)}")
-    unproven = [each for each in bundle.log_entries if _has_no_proof(each)] if bundle.may_be_promised else []
-    for each in unproven:
-        promised = verify_promised(each, bundle, verifier, digest=digest, root=trusted.logs)
-        state.promised.append(promised)
-        state.passed(PROMISE_STEP, f"promised on {promised.at} by a log of the trusted root")
+    # A proof that nobody signed is none; only version 0.1 may be without (docs/decisions/0006-any-sigstore-bundle.md).
+    unproven = [each for each in bundle.log_entries if bundle.may_be_promised and not has_checkpoint(each)]
+    known: dict[str, Any] = {"digest": digest, "root": trusted.logs}
+    for promised in verify_promises(unproven, bundle, verifier, **known):
+        _add_promised(promised, state)
     rest = [each for each in bundle.log_entries if each not in unproven]
-    for proven in prove_entries(rest, bundle, verifier, digest=digest, root=trusted.logs):
+    for proven in prove_entries(rest, bundle, verifier, **known):
         _add_proven(proven, state)
     for stamp in bundle.timestamps:
         at = verify_timestamp(stamp, bundle.content.signature, authorities=trusted.authorities)
         state.timestamps.append(at)
         state.passed("timestamp", f"{at.isoformat()}, by an authority of the trusted root")
-    if state.promised:
-        state.failed(PROMISED)
-        return LogResult.CANNOT_CHECK
     state.signer = Signer(facts=_signer_facts(bundle, verifier, root, digest, state))
-    return LogResult.INCLUDED_ONLY
+    return LogResult.PROMISED if state.promised else LogResult.INCLUDED_ONLY
 
 
 def _kinds(bundle: AnyBundle) -> set[str]:
@@ -147,10 +143,6 @@ def _kinds(bundle: AnyBundle) -> set[str]:
         if isinstance(entry, dict) and isinstance(entry.get("kindVersion"), dict)
         for kind in [entry["kindVersion"].get("kind")]
     }
-
-
-def _has_no_proof(entry: object) -> bool:
-    return isinstance(entry, dict) and entry.get("inclusionProof") is None
 
 
 def _no_entry(found: str) -> UnknownKindError:
@@ -200,6 +192,14 @@ def _what(content: SignedEnvelope | SignedFile) -> str:
     return "the statement in it" if isinstance(content, SignedEnvelope) else "the digest of a file"
 
 
+def _add_promised(promised: Promised, state: BundleState) -> None:
+    state.promised.append(promised)
+    entry = promised.entry
+    state.passed(PROMISE_STEP, f"the log's signature over index {entry.index} and its time, {promised.at}")
+    state.skipped("inclusion", PROMISED_ONLY)
+    state.passed("log entry", f"{' '.join(entry.kind)} about this signature, key and content, byte for byte")
+
+
 def _add_proven(proven: ProvenEntry, state: BundleState) -> None:
     state.entries.append(proven)
     tree = proven.tree
@@ -218,20 +218,42 @@ def _signer_facts(
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:
         return KeyFacts(spki_sha256=_sha256(verifier.der))
-    old = next((each for each in state.entries if each.kind[0] == "intoto"), None)
-    if old is not None:
-        raise UnknownKindError(
-            "certificate of the signature",
-            expected="an entry of a kind that sigstore-python verifies certificates with",
-            actual=" ".join(old.kind),
-            next_step="Check the certificate with cosign; the log entry itself is proven",
-        )
+    _check_certified(verifier, bundle.content)
     # Imported here because a public key needs none of it, and it takes five times as long as all the rest.
     from ledger.bundle.sigstore_method import verify_keyless
 
-    facts = verify_keyless(bundle, root, digest=digest)
+    facts = verify_keyless(bundle, root, digest=digest, entries=_established(state))
     state.passed("certificate", "sigstore-python, at every time that the log or an authority signed")
     return facts
+
+
+def _check_certified(verifier: AnyVerifier, content: SignedEnvelope | SignedFile) -> None:
+    """Return if sigstore-python can verify the signature of such a certificate; where not, it would blame the signature."""
+    curve = getattr(verifier.key, "curve", None)
+    if curve is None or (isinstance(content, SignedEnvelope) and curve.name != "secp256r1"):
+        raise UnknownKindError(
+            "key of the certificate",
+            expected="one on P-256, or for a file P-384 or P-521: what sigstore-python verifies",
+            actual=verifier.details,
+            next_step="Check the certificate with cosign; the signature and its log entry hold",
+        )
+
+
+def _established(state: BundleState) -> list[Established]:
+    """Return what sigstore-python need not ask again, of each entry."""
+    promised = [
+        Established(
+            log_id=each.entry.log_id,
+            kind=each.entry.kind,
+            integrated_time=each.entry.integrated_time,
+            proven=False,
+        )
+        for each in state.promised
+    ]
+    return promised + [
+        Established(log_id=each.log_id, kind=each.kind, integrated_time=each.integrated_time, proven=True)
+        for each in state.entries
+    ]
 
 
 def _check_who_and_what(

@@ -20,6 +20,7 @@ from ledger.bundle.log_entry import LogEntry, LogKeys
 from ledger.encoding import parse_decimal, parse_json
 from ledger.entry import MAX_ENTRY_BYTES
 from ledger.errors import (
+    MAX_SHOWN,
     ConfigError,
     FrozenError,
     InputError,
@@ -223,13 +224,26 @@ class RekorV2:
         return prove_entry(entry, shard=self.shard, keys=self._keys)
 
     async def _stamp(self, signature: bytes) -> bytes:
-        """Return a timestamp by the first authority that answers. Raises what the last one's answer was."""
-        for url in self._tsa_urls[:-1]:
+        """Return a timestamp by the first authority that answers with one that verifies.
+
+        Raises:
+            SourceError: none does; what each of them answered. The error of the only one, where there is one.
+        """
+        failed: dict[str, LedgerError] = {}
+        for url in self._tsa_urls:
             try:
                 return await self._ask(url, signature)
-            except LedgerError:  # also one whose timestamp does not verify
-                continue
-        return await self._ask(self._tsa_urls[-1], signature)
+            except LedgerError as error:
+                failed[url] = error
+        errors = list(failed.values())
+        if len(errors) == 1:
+            raise errors[0]
+        share = MAX_SHOWN // len(errors) - 2  # a message shows so much of ``actual``: a part for each
+        raise SourceError(
+            "timestamp",
+            expected=f"one by any of {len(errors)} authorities",
+            actual="; ".join(f"{url}: {error.actual}"[:share] for url, error in failed.items()),
+        ) from ExceptionGroup("timestamps", errors)
 
     async def _ask(self, url: str, signature: bytes) -> bytes:
         return await request_timestamp(signature, url=url, authorities=self._authorities, poster=self._poster)

@@ -10,7 +10,7 @@ from cli.verify import command as verify
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import MAX_ENTRIES, parse_any_bundle
 from ledger.bundle.any_key import AnyVerifier
-from ledger.bundle.bodies import Verifier, intoto_v2
+from ledger.bundle.bodies import Verifier
 from ledger.bundle.export import format_rekor_proof
 from ledger.bundle.log_entry import LogKeys, parse_log_entry, parse_promised_entry
 from ledger.bundle.logged import (
@@ -33,7 +33,7 @@ from ledger.client.sigstore_bundle import check_bundle
 from ledger.client.steps import CannotCheckError
 from ledger.client.trust import parse_trust
 from ledger.client.trust_writing import format_trust
-from ledger.encoding import format_base64, format_canonical_json, parse_base64
+from ledger.encoding import format_base64, format_canonical_json
 from ledger.entry import MapCommit, format_map_commit
 from ledger.errors import (
     ConfigError,
@@ -44,7 +44,6 @@ from ledger.errors import (
     SignatureError,
     UsageError,
 )
-from tests import oms
 from tests.refusals.table import refused, turned
 from tests.sigstore_world import (
     HUB_SPKI,
@@ -54,11 +53,10 @@ from tests.sigstore_world import (
     log_event,
     pem,
     sign_file,
-    sign_payload,
     trust_of,
     trusted_root,
 )
-from tests.world import NOW, World, ed25519_key, p256_key, sign_statement, spki_of
+from tests.world import NOW, World, p256_key, sign_statement, spki_of
 
 AGAIN = "Get it again from where it came; if it stays the same, tell whoever wrote it"
 LIMIT = "Check that it is what you meant: the limit cannot be changed"
@@ -193,7 +191,7 @@ def _body_that_is_no_object():
 ENTRIES = (
     refused(
         MalformedError,
-        f"log entry: expected a promise without a proof, got other fields. {AGAIN}",
+        f"log entry: expected a promise without a signed proof, got other fields. {AGAIN}",
         lambda _: _promise(lambda entry: None),
     ),
     refused(
@@ -241,7 +239,7 @@ ENTRIES = (
     ),
     refused(
         UnknownKindError,
-        "kind of the log entry: expected hashedrekord 0.0.2, hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2, got cose 0.0.1. "
+        "kind of the log entry: expected hashedrekord 0.0.2, hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2, intoto 0.0.1, got cose 0.0.1. "
         + NEWER,
         lambda _: _logged_as(b'{"apiVersion":"0.0.1","kind":"cose"}', ("cose", "0.0.1")),
     ),
@@ -257,7 +255,7 @@ ENTRIES = (
     ),
     refused(
         UnknownKindError,
-        "kind of the log entry: expected hashedrekord 0.0.2, hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2, got cose 1. "
+        "kind of the log entry: expected hashedrekord 0.0.2, hashedrekord 0.0.1, dsse 0.0.1, intoto 0.0.2, intoto 0.0.1, got cose 1. "
         + NEWER,
         lambda _: _of_key({"kind": "cose", "apiVersion": "1"}),
     ),
@@ -293,27 +291,6 @@ def _checked(change, log=None, sign=sign_file, **known):
     return _check(bundle, log, **known)
 
 
-def _certified(log):
-    """A bundle of an old kind of entry, by a certificate that nobody issued."""
-    made = oms.certify("leaf", key=p256_key("alice"))
-    der = made.cert.public_bytes(serialization.Encoding.DER)
-    bundle = sign_payload(log, kind=("dsse", "0.0.1"))
-    envelope = bundle["dsseEnvelope"]
-    body = intoto_v2(
-        parse_base64(envelope["payload"]),
-        parse_base64(envelope["signatures"][0]["sig"]),
-        verifier_pem=Verifier(der, is_certificate=True).pem,
-        payload_type=envelope["payloadType"],
-        keyid="",
-        envelope_sha256="0" * 64,
-    )
-    bundle["verificationMaterial"] = {
-        "certificate": {"rawBytes": format_base64(der)},
-        "tlogEntries": [log.log(body, ("intoto", "0.0.2"))],
-    }
-    return bundle
-
-
 CHECKS = (
     turned(
         UnknownKindError,
@@ -334,26 +311,6 @@ CHECKS = (
             lambda bundle: bundle["messageSignature"].update(
                 signature=sign_file(RekorTwo(), artifact=b"other")["messageSignature"]["signature"]
             )
-        ),
-    ),
-    turned(
-        UnknownKindError,
-        "certificate of the signature: expected an entry of a kind that sigstore-python verifies certificates with, got "
-        "intoto 0.0.2. Check the certificate with cosign; the log entry itself is proven",
-        lambda _: _checked(lambda bundle: None, log=RekorOne(), sign=_certified),
-    ),
-    turned(
-        UnknownKindError,
-        f"signature of the bundle: expected one by a key that is known here, got Ed25519ph. {NEWER}",
-        lambda _: _checked(
-            lambda bundle: None, sign=lambda log: sign_file(log, private=ed25519_key("alice"))
-        ),
-    ),
-    refused(
-        UnknownKindError,
-        f"signature of the bundle: expected one over a digest, got one by an Ed25519 key. {NEWER}",
-        lambda _: AnyVerifier(spki_of(ed25519_key("alice"))).verify(
-            _parse(sign_file(RekorTwo())).content, bytes(32)
         ),
     ),
     refused(
@@ -384,7 +341,7 @@ def _production():
 
 def _keyless(raw):
     parsed = _parse(sign_file(RekorTwo()))
-    return verify_keyless(replace(parsed, raw=raw), _production(), digest=bytes(32))
+    return verify_keyless(replace(parsed, raw=raw), _production(), digest=bytes(32), entries=())
 
 
 def _raw_with_no_certificate():

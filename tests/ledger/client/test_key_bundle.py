@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.bundle.bodies import Verifier, hashedrekord_v2
+from ledger.client.bundle_result import PROMISED_ONLY
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.sigstore_bundle import check_bundle
@@ -20,6 +22,7 @@ from tests.sigstore_world import (
     FIRST_INDEX,
     PREDICATE,
     TIME,
+    Prehashing,
     RekorOne,
     RekorTwo,
     sign,
@@ -52,6 +55,7 @@ MADE = {
     "a statement in Rekor v1": (RekorOne, sign_payload, {}),
     "a statement in Rekor v1, as its digest": (RekorOne, sign_payload, {"kind": ("hashedrekord", "0.0.1")}),
     "a statement in Rekor v1, as intoto": (RekorOne, sign_payload, {"kind": ("intoto", "0.0.2")}),
+    "a statement in Rekor v1, as the first intoto": (RekorOne, sign_payload, {"kind": ("intoto", "0.0.1")}),
 }
 
 
@@ -254,7 +258,7 @@ def test_an_rsa_key_verifies_and_every_mutation_is_refused(name, rsa_key):
         assert not result.satisfied or facts(result) == facts(whole), mutation
 
 
-@pytest.mark.parametrize("kind", [("dsse", "0.0.1"), ("intoto", "0.0.2")])
+@pytest.mark.parametrize("kind", [("dsse", "0.0.1"), ("intoto", "0.0.1"), ("intoto", "0.0.2")])
 def test_an_ed25519_key_signs_statements_in_rekor_v1(kind):
     log, private = RekorOne(), ed25519_key("alice")
     bundle = sign_payload(log, private=private, kind=kind)
@@ -266,11 +270,55 @@ def test_an_ed25519_key_signs_statements_in_rekor_v1(kind):
     assert (result.log, result.failure.step) == (LogResult.INVALID, "signature of the bundle")
 
 
+PREHASHED = {
+    "a file in Rekor v2": (RekorTwo, sign_file, {}),
+    "a statement in Rekor v2": (RekorTwo, sign_payload, {}),
+    "a file in Rekor v1": (RekorOne, sign_file, {}),
+    "a statement in Rekor v1, as its digest": (RekorOne, sign_payload, {"kind": ("hashedrekord", "0.0.1")}),
+}
+
+
+@pytest.mark.parametrize("name", PREHASHED)
+def test_an_ed25519_key_signs_digests_and_every_mutation_is_refused(name):
+    make_log, make_bundle, more = PREHASHED[name]
+    log, private = make_log(), Prehashing(ed25519_key("alice"))
+    bundle = make_bundle(log, private=private, **more)
+    known = {"expected": (Expectation(key_sha256=hashlib.sha256(spki_of(private)).digest()),)}
+    whole = check(bundle, log, **known)
+    assert whole.satisfied, whole.failure
+    other = make_bundle(make_log(), private=Prehashing(ed25519_key("bob")), **more)
+    accepted = []
+    for mutation, bent in mutations(bundle, other, bits=4):
+        try:
+            result = check(bent, log, **known)
+        except InputError:
+            continue
+        assert not result.satisfied or facts(result) == facts(whole), mutation
+        accepted += [mutation] if result.satisfied else []
+    assert [each for each in accepted if not re.fullmatch(HARMLESS, each)] == []
+
+
+HARMLESS = (
+    r"verificationMaterial/publicKey/hint .+|verificationMaterial/publicKey .+"  # never believed
+    r"|messageSignature/messageDigest removed"  # the artifact is at hand
+    r"|note/signature 0 twice|note/with a signature by a stranger"  # the log's own signature is there
+)
+
+
 @pytest.mark.parametrize("make_bundle", [sign_file, sign_payload])
-def test_ed25519ph_cannot_be_checked(make_bundle):
+def test_plain_ed25519_is_no_signature_of_a_digest(make_bundle):
+    """Rekor would not have taken it: it is another message that was signed."""
+    log, private = RekorTwo(), Prehashing(ed25519_key("alice"))
+    good, plain = make_bundle(log, private=private), make_bundle(log, private=private.key, hashing="sha512")
+    assert check(good, log).log is LogResult.INCLUDED_ONLY
+    result = check(plain, log)
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "signature of the bundle")
+
+
+def test_ed25519ph_over_another_digest_cannot_be_checked():
     log = RekorTwo()
-    result = check(make_bundle(log, private=ed25519_key("alice")), log)
-    assert (result.log, result.failure.actual) == (LogResult.CANNOT_CHECK, "Ed25519ph")
+    result = check(sign_file(log, private=ed25519_key("alice")), log)
+    assert (result.log, result.failure.step) == (LogResult.CANNOT_CHECK, "digest of the signed file")
 
 
 def test_a_small_rsa_key_cannot_be_checked():
@@ -296,17 +344,55 @@ def promised(name="a file in Rekor v1", media=OLD):
     return log, bundle
 
 
-def test_a_promise_alone_is_promised_and_not_proven():
-    log, bundle = promised()
+@pytest.mark.parametrize("name", [name for name, (log, _, _) in MADE.items() if log is RekorOne])
+def test_a_promise_alone_is_promised_and_not_proven(name):
+    log, bundle = promised(name)
     result = check(bundle, log)
     assert (result.log, result.signature, result.satisfied) == (
-        LogResult.CANNOT_CHECK,
-        ModelResult.NOT_CHECKED,
-        False,
-    )
-    assert result.failure.actual.startswith("promised, not proven")
+        LogResult.PROMISED,
+        ModelResult.ACCEPTED,
+        True,
+    ), result.failure
+    assert [each.against for each in result.skipped] == [PROMISED_ONLY]
     assert [each.entry.integrated_time for each in result.promised] == [TIME]
-    assert result.signer is None
+    assert not result.entries
+    assert check(bundle, log, expected=(key("bob"),)).signature is ModelResult.UNEXPECTED_SIGNER
+
+
+@pytest.mark.parametrize("name", [name for name, (log, _, _) in MADE.items() if log is RekorOne])
+def test_every_mutation_of_a_promise_is_refused(name):
+    log, bundle = promised(name)
+    _, other = promised(name)
+    _, signed_by_bob = make(name, key="bob")
+    other |= {each: signed_by_bob[each] for each in ("messageSignature", "dsseEnvelope") if each in other}
+    whole, accepted = check(bundle, log), []
+    for mutation, bent in mutations(bundle, other, bits=8):
+        try:
+            result = check(bent, log)
+        except InputError:
+            continue
+        assert not result.satisfied or facts(result) == facts(whole), mutation
+        accepted += [mutation] if result.satisfied else []
+    assert [each for each in accepted if not re.fullmatch(HARMLESS, each)] == []
+
+
+def test_a_proof_without_a_checkpoint_is_no_proof():
+    """Early writers left the checkpoint out: what is said beside the promise must hold, and proves nothing."""
+    log, bundle = make("a file in Rekor v1")
+    bundle["mediaType"] = OLD
+    proof = bundle["verificationMaterial"]["tlogEntries"][0]["inclusionProof"]
+    del proof["checkpoint"]
+    assert check(bundle, log).log is LogResult.PROMISED
+    proof["rootHash"] = format_base64(bytes(32))
+    result = check(bundle, log)
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "inclusion of leaf 1 in size 2")
+
+
+def test_a_promise_is_given_once():
+    log, bundle = promised()
+    bundle["verificationMaterial"]["tlogEntries"] *= 2
+    result = check(bundle, log)
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "log entries of the bundle")
 
 
 def test_only_version_0_1_may_promise():

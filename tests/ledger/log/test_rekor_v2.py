@@ -261,13 +261,18 @@ def test_an_authority_whose_timestamps_do_not_verify_is_passed_over(world):
             kind = {"content-type": "application/timestamp-reply"}
             return httpx.Response(answer[0], headers=kind, stream=httpx.ByteStream(answer[1]))
 
-    with pytest.raises(SourceError, match="stamps2"):
+    with pytest.raises(SourceError) as raised:
         world.submit(
             transport=Authorities(),
             tsa_urls=["http://stamps1.example", "http://stamps2.example"],
             authorities=[Authority(chain=CHAIN)],
         )
     assert asked == ["stamps1.example", "stamps2.example"]
+    assert raised.value.expected == "one by any of 2 authorities"
+    first, second = raised.value.actual.split("; ")
+    assert first.startswith("http://stamps1.example: ")
+    assert second == "http://stamps2.example: 500 and application/timestamp-reply"
+    assert [type(each) for each in raised.value.__cause__.exceptions] == [SignatureError, SourceError]
 
 
 def test_a_duplicate_in_a_log_whose_objects_are_gone_says_nothing(world):
