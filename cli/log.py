@@ -182,9 +182,9 @@ def anchors(
     report = list_anchors(directory, trusted_root=trusted_root)
     written = None
     if report.evidence is not None:
-        from cli.verify import _write_evidence
+        from cli.verify_evidence import write_evidence
 
-        written = _write_evidence(report.evidence, evidence_out)
+        written = write_evidence(report.evidence, evidence_out)
     exported: list[pathlib.Path] = []
     if export_to is not None:
         from ledger.embedded.anchor_export import export_anchors

@@ -9,10 +9,12 @@ import click
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, echo_json, json_option, printable, wrap
-from cli.verify_input import expectations, given_on, hash_files, read_file, read_partial, refuse_beside
+from cli.verify_evidence import check_evidence, write_evidence
+from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
+from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
-from ledger.errors import UsageError, WriteError
+from ledger.errors import UsageError
 
 if TYPE_CHECKING:
     from ledger.client.expect import Expectation
@@ -206,8 +208,8 @@ def command(  # noqa: PLR0917 - click passes each option
     from ledger.tlog.proof import MAX_PROOF_BYTES
 
     if evidence_file is not None:
-        _refuse_beside_evidence(ctx)
-    _check_given(ctx)
+        refuse_beside_evidence(ctx)
+    check_given(ctx)
     if name is not None or attestation_file is not None:
         from cli.verify_named import Options, verify_named
 
@@ -229,10 +231,10 @@ def command(  # noqa: PLR0917 - click passes each option
         )
         named = verify_named(ctx, options, quiet=as_json)
         written = (
-            None if named.result.evidence is None else _write_evidence(named.result.evidence, evidence_out)
+            None if named.result.evidence is None else write_evidence(named.result.evidence, evidence_out)
         )
         return show_named(named, written, explain=explain, as_json=as_json)
-    _refuse_without_name(ctx)
+    refuse_without_name(ctx)
     if explain:
         refuse_beside(ctx, "--explain", ("--bundle",))
     if trust_file is None and bundle_file is not None:
@@ -244,7 +246,7 @@ def command(  # noqa: PLR0917 - click passes each option
     if trust_file is None:
         raise UsageError("hubledger verify", expected="--trust", actual="none")
     if evidence_file is not None:
-        return _check_evidence(evidence_file, trust_file, as_json=as_json)
+        return check_evidence(evidence_file, trust_file, as_json=as_json)
     refuse_beside(ctx, "--trust", ("--trusted-root", "--artifact", "--public-key"))
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")
@@ -280,7 +282,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
-    written = None if result.evidence is None else _write_evidence(result.evidence, evidence_out)
+    written = None if result.evidence is None else write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
         facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
@@ -319,79 +321,3 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
     if explain:
         click.echo(explained_text(named.proof))
     return code
-
-
-def _refuse_without_name(ctx: click.Context) -> None:
-    """Options that only a check by name has would be ignored without one. Raises UsageError."""
-    named = ("--revision", "--from", "--offline", "--url", "--digest-cache")
-    beside = [each for each in named if given_on(ctx, each)]
-    if ctx.params["path"] is not None:
-        beside.insert(0, "MODEL")
-    if beside:
-        raise UsageError(
-            "hubledger verify",
-            expected="--name with MODEL, --revision, --from, --offline, --url and --digest-cache; else --model names the files",
-            actual=f"{beside[0]} without --name",
-        )
-
-
-def _check_given(ctx: click.Context) -> None:
-    if given_on(ctx, "--attestation"):
-        refuse_beside(ctx, "--attestation", ("--proof", "--bundle", "--evidence"))
-        return
-    given = [each for each in ("--name", "--proof", "--bundle", "--evidence") if given_on(ctx, each)]
-    if len(given) != 1:
-        raise UsageError(
-            "hubledger verify",
-            expected="one of --name, --proof, --bundle and --evidence",
-            actual=" and ".join(given) or "none",
-        )
-
-
-def _refuse_beside_evidence(ctx: click.Context) -> None:
-    """Evidence is checked against a trust file alone: every other option would be ignored, so it is refused."""
-    others = [each.opts[0] for each in ctx.command.params if isinstance(each, click.Option)]
-    allowed = ("--evidence", "--trust", "--json")
-    beside = [each for each in others if each not in allowed and given_on(ctx, each)]
-    if beside:
-        raise UsageError("--evidence", expected="no other option but --trust and --json", actual=beside[0])
-
-
-def _check_evidence(evidence_file: pathlib.Path, trust_file: pathlib.Path, *, as_json: bool) -> int:
-    """Show what the evidence proves; what does not convict is refused with the reason (see `verify_evidence`)."""
-    from cli import misbehaviour
-    from ledger.client.evidence import MAX_EVIDENCE_BYTES, verify_evidence
-    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
-
-    trust = parse_trust(read_file(trust_file, MAX_TRUST_BYTES))
-    found = verify_evidence(read_file(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
-    if as_json:
-        echo_json(misbehaviour.as_facts(found))
-    else:
-        click.echo(misbehaviour.as_text(found, columns=columns()))
-    return 0
-
-
-def _write_evidence(evidence: bytes, path: pathlib.Path) -> pathlib.Path:
-    """Write evidence to a file that was not there: evidence found before is never overwritten."""
-    for number in range(1000):
-        free = path if number == 0 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        try:
-            with free.open("xb") as file:
-                file.write(evidence)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise WriteError(
-                f"evidence of misbehaviour for {free}",
-                expected="a file that can be written",
-                actual=error.strerror,
-                next_step="The log contradicts itself: run this again with --evidence-out in another folder",
-            ) from error
-        return free
-    raise WriteError(
-        "evidence of misbehaviour",
-        expected="a free file name",
-        actual=f"{path} and 999 more",
-        next_step="The log contradicts itself: run this again with --evidence-out in another folder",
-    )

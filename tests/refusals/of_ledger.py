@@ -13,7 +13,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives import serialization
 
 from cli.main import group
-from cli.verify import _write_evidence
+from cli.verify_evidence import write_evidence
 from ledger.config import MAX_CONFIG_BYTES, Config, load_config, parse_config
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
@@ -740,7 +740,7 @@ def _no_extra(scene):
 def _evidence_taken(scene):
     for number in range(1000):
         scene.write("evidence.json" if number == 0 else f"evidence-{number}.json", b"")
-    return _write_evidence(b"evidence", scene.watch(scene.folder) / "evidence.json")
+    return write_evidence(b"evidence", scene.watch(scene.folder) / "evidence.json")
 
 
 TRUST = world.World().trust()
@@ -826,7 +826,7 @@ COMMANDS = (
     refused(
         WriteError,
         "evidence of misbehaviour for <folder>/no/such/evidence.json: expected a file that can be written, got No such file or directory. The log contradicts itself: run this again with --evidence-out in another folder",
-        lambda scene: _write_evidence(b"evidence", scene.folder / "no/such/evidence.json"),
+        lambda scene: write_evidence(b"evidence", scene.folder / "no/such/evidence.json"),
     ),
     refused(
         WriteError,
