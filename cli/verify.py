@@ -312,12 +312,12 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
         facts = {"name": named.name, "source": named.source, "trust": named.origin.value, **as_facts(result)}
         facts["changes"] = list(named.changes)
         facts["rememberedFiles"] = named.remembered
-        facts |= explained_facts(named.proof) if explain else {}
+        facts |= explained_facts(named) if explain else {}
         echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
         return code
     click.echo(as_text(result, written, columns=columns()))
     for each in named.changes:
         click.echo(wrap(f"Since last time: {printable(each)}.", columns=columns()))
     if explain:
-        click.echo(explained_text(named.proof))
+        click.echo(explained_text(named))
     return code

@@ -2,12 +2,16 @@
 
 import pathlib
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.output import format_table, printable, wrap
 from ledger.client.result import Check, CheckResult, Failure
 from ledger.client.signers import Signer
 from ledger.event import VerificationEvent
+
+if TYPE_CHECKING:
+    from ledger.client.explaining import Used
+    from ledger.client.named import NamedResult
 
 MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
@@ -131,18 +135,22 @@ def explain(failure: Failure) -> list[str]:
     return [*lines, f"  next: {failure.next_step}"]
 
 
-def explained_facts(proof: bytes) -> dict[str, Any]:
-    """Return which bytes each step used as JSON facts."""
-    from ledger.client.explaining import explain_proof
-
-    return {"explained": [{"step": each.step, "used": list(each.lines)} for each in explain_proof(proof)]}
+def explained_facts(checked: "bytes | NamedResult") -> dict[str, Any]:
+    """Return which bytes each step used as JSON facts: of a proof, or of a check by name."""
+    return {"explained": [{"step": each.step, "used": list(each.lines)} for each in _explain(checked)]}
 
 
-def explained_text(proof: bytes) -> str:
+def _explain(checked: "bytes | NamedResult") -> "tuple[Used, ...]":
+    from ledger.client.explaining import explain_named, explain_proof
+
+    if isinstance(checked, bytes):
+        return explain_proof(checked)
+    return explain_named(checked.proof, checked.stated, checked.attestation)
+
+
+def explained_text(checked: "bytes | NamedResult") -> str:
     """Return the same as text: lines stay whole, so that they can be copied."""
-    from ledger.client.explaining import explain_proof
-
     lines = [""]
-    for each in explain_proof(proof):
+    for each in _explain(checked):
         lines += ["", each.step, *(f"  {printable(line)}" for line in each.lines)]
     return "\n".join(lines)

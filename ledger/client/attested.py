@@ -26,6 +26,7 @@ def check_attested(
     found: NamedResult, attestation: Attestation, *, trust: TrustFile, now: int
 ) -> NamedResult:
     """Return the result of a check by name, with what the attestation is worth beside it."""
+    found = replace(found, attestation=attestation)
     event, index = found.result.event, found.result.leaf_index
     if event is None or index is None or found.result.log not in (LogResult.INCLUDED_ONLY, LogResult.STALE):
         return _add(

@@ -31,6 +31,8 @@ MAX_FILES = 4096
 MAX_MODELS = 256
 """Models that are remembered; the ones that were written longest ago go."""
 _MAX_BYTES = 4 << 20
+_ROW_BYTES = 256
+"""More than a row takes beside its path: five numbers of at most 20 digits, a digest in hex, and punctuation."""
 _NANO = 10**9
 _MOUNTS = pathlib.Path("/proc/self/mountinfo")
 
@@ -127,8 +129,7 @@ class KnownDigests:
         gone = self._old.keys() - self._used.keys() - self._new.keys()
         if self._device is None or not (self._new or gone):
             return ""
-        files = sorted((self._used | self._new).items(), key=lambda each: (-each[1].size, each[0]))
-        value: dict[str, Json] = {path: [each.state, each.sha256.hex()] for path, each in files[:MAX_FILES]}
+        value = _largest(self._used | self._new)
         name = self._name()
         try:
             with self._folder.changing():
@@ -153,6 +154,20 @@ class KnownDigests:
 
     def _name(self) -> str:
         return file_name(self._key())
+
+
+def _largest(known: Mapping[str, _Known]) -> dict[str, Json]:
+    """Return the rows of the largest files, as many as may be and fit."""
+    found: dict[str, Json] = {}
+    room = _MAX_BYTES
+    for path, each in sorted(known.items(), key=lambda one: (-one[1].size, one[0]))[:MAX_FILES]:
+        room -= _ROW_BYTES + 6 * len(
+            path
+        )  # JSON escapes a control character in six bytes, and none is longer
+        if room < 0:
+            break
+        found[path] = [each.state, each.sha256.hex()]
+    return found
 
 
 def _parse(value: Json) -> tuple[str, bytes]:

@@ -9,7 +9,7 @@ from ledger.client.proof_extra import parse_extra
 from ledger.client.trust import TrustFile
 from ledger.client.trust_source import open_source
 from ledger.client.trusted_monitor import TrustedMonitor
-from ledger.client.vouching import Stated
+from ledger.client.vouching import Stated, Unheard
 from ledger.errors import LedgerError
 from ledger.log.fetch import Fetch
 from ledger.monitor_statement import MAX_STATEMENT_BYTES, MonitorStatement, verify_monitor_statement
@@ -47,21 +47,21 @@ def hear_monitors(
     found: list[Stated] = []
     for each in trust.monitors:
         answer = heard.get(each)
-        if answer is not None and _read(answer, each) is not None:
+        if answer is not None and answer.unheard is None and _read(answer, each) is not None:
             found.append(answer)
             continue
         found += [replace(old, consistency=None) for old in kept if _read(old, each) is not None]
         if answer is not None:
-            found.append(Stated(note=answer.note[:_STRANGE_BYTES]))
+            found.append(replace(answer, note=answer.note[:_STRANGE_BYTES]))
     return tuple(dict.fromkeys(found))[:MAX_STATEMENTS]
 
 
-def _hear(monitor: TrustedMonitor, connect: Connect) -> Stated | None:
+def _hear(monitor: TrustedMonitor, connect: Connect) -> Stated:
     base, _, name = (monitor.url or "").rpartition("/")
     try:
         return Stated(note=connect(base)(name, max_bytes=MAX_STATEMENT_BYTES))
-    except LedgerError:
-        return None
+    except LedgerError as error:
+        return Stated(unheard=Unheard(monitor=monitor.name, why=error.finding))
 
 
 def _read(stated: Stated, monitor: TrustedMonitor) -> MonitorStatement | None:

@@ -7,6 +7,7 @@ remembers what it saw. What is remembered moves only after every check of the lo
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ledger.client.expect import Expectation
 from ledger.client.local_signatures import LOCAL_STEP, compare_signatures
@@ -36,9 +37,13 @@ from ledger.client.result import (
 )
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.verify import check_proof
+from ledger.client.vouching import Stated
 from ledger.errors import ChainError, MisbehaviourError, WriteError
 from ledger.event import VerificationEvent
 from ledger.verification import Findings
+
+if TYPE_CHECKING:
+    from ledger.attestation.envelope import Attestation
 
 NAME_STEP = "name and revision"
 HISTORY_STEP = "what you saw before"
@@ -68,7 +73,7 @@ class Asked:
 class NamedResult:
     """The result of a check by name. ``source``: where the proof came from; ``changes``: what is new since last time.
 
-    ``proof``: the bytes that were checked. ``remembered``: how many files were not read, because their digests are remembered.
+    ``proof``, ``stated`` and ``attestation``: what was checked, as it came. ``remembered``: how many files were not read, because their digests are remembered.
     """
 
     result: CheckResult
@@ -77,6 +82,8 @@ class NamedResult:
     origin: Origin
     changes: tuple[str, ...] = ()
     proof: bytes = b""
+    stated: tuple[Stated, ...] = ()
+    attestation: "Attestation | None" = None
     remembered: int = 0
 
 
@@ -110,6 +117,7 @@ def check_named(
         origin=stored.origin,
         changes=tuple(found.changes),
         proof=bundle.proof,
+        stated=bundle.stated,
     )
 
 

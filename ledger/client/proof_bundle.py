@@ -93,8 +93,8 @@ class ProofBundle:
             "name": self.name,
             "proof": self.proof.decode(),
         }
-        if self.stated:
-            value["statements"] = [_format_stated(each) for each in self.stated]
+        if stated := [each for each in self.stated if each.unheard is None]:
+            value["statements"] = [_format_stated(each) for each in stated]
         data = format_canonical_json(value)
         if len(data) > MAX_BUNDLE_BYTES:
             raise LimitError(

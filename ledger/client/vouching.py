@@ -25,14 +25,24 @@ MAX_AHEAD = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unheard:
+    """A monitor that was asked and gave no answer, and why."""
+
+    monitor: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stated:
     """A statement as it was handed over: nothing of it is verified.
 
-    ``consistency``: hashes of a proof from its size to the size of the checkpoint in the proof beside it.
+    ``consistency``: hashes of a proof from its size to the size of the checkpoint in the proof beside it. With ``unheard``, which is
+    for the check that asked and for nobody later, there is no statement.
     """
 
-    note: bytes
+    note: bytes = b""
     consistency: tuple[bytes, ...] | None = None
+    unheard: Unheard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +85,10 @@ def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Aske
             Verdict.NOT_ENOUGH,
             expected=f"a statement about {asked.tree.origin}, signed by the monitor",
             actual=problem,
-            causes=("the monitor is away", "it does not follow this log"),
+            causes=(
+                "the monitor is away, or its url in the trust file is wrong",
+                "it does not follow this log",
+            ),
             next_step="Try again later, or ask whoever runs the monitor",
         )
     statement, given = found
@@ -106,6 +119,10 @@ def _newest(
     found: list[tuple[MonitorStatement, Stated]] = []
     problem = "none"
     for each in stated:
+        if each.unheard is not None:
+            if each.unheard.monitor == monitor.name:
+                problem = f"no answer: {each.unheard.why}"
+            continue
         try:
             statement = verify_monitor_statement(each.note, vkeys=[monitor.key])
         except LedgerError as error:

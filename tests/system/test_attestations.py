@@ -134,8 +134,12 @@ def test_the_event_itself_is_checked_and_the_attestation_held_against_it(hubledg
             assert row(facts, "attestation")["against"].startswith(
                 "a pointer to leaf 1, which was checked itself; it says HUBLEDGER_SIGNATURE_VERIFIED, "
             )
-    code, facts = verify(hubledger, hub.model, "--attestation", written / "vsa", "--offline")
-    assert code == 0
+    code, facts = verify(hubledger, hub.model, "--attestation", written / "vsa", "--offline", "--explain")
+    assert (code, facts["explained"][-1]["step"]) == (0, "attestation")
+    envelope = json.loads((written / "vsa").read_bytes())["dsseEnvelope"]
+    payload, *_, signature = facts["explained"][-1]["used"]
+    assert payload.encode() == base64.b64decode(envelope["payload"])
+    assert signature.endswith(envelope["signatures"][0]["sig"])
 
 
 def test_an_attestation_alone_is_never_enough(hubledger, hub, written, monkeypatch, tmp_path):

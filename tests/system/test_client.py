@@ -230,6 +230,8 @@ def test_a_monitor_vouches_from_its_address_from_a_file_and_with_everybody_away(
         options = ("--trust", trust, "--url", url)
         code, facts = verify(hubledger, hub.model, *options)
         assert (code, facts["failure"]["step"]) == (15, "monitor monitor.example")
+        assert facts["failure"]["actual"].startswith("no answer: ")
+        assert address in facts["failure"]["actual"]
         state(url, site / "statement")
         hub.record("r9", hub.sign(tmp_path / "later", b"later"), name="acme/other")
         wait_until(lambda: tree_size(url) > 1)
@@ -239,6 +241,9 @@ def test_a_monitor_vouches_from_its_address_from_a_file_and_with_everybody_away(
             "INCLUDED_ONLY",
             "ok",
         )
+        explained = verify(hubledger, hub.model, *options, "--explain")[1]["explained"]
+        said = next(each["used"] for each in explained if each["step"] == "monitor monitor.example")
+        assert "  origin log.example/models" in said
         assert hubledger("fetch-proof", NAME, *options, "--revision", "r1", "-o", proof)[0] == 0
     for way in (("--from", proof), ("--offline",), ("--url", url)):
         code, facts = verify(hubledger, hub.model, "--trust", trust, *way)

@@ -6,9 +6,10 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ledger.client.explaining import explain_proof
+from ledger.client.explaining import explain_named, explain_proof
+from ledger.client.vouching import Stated, Unheard
 from ledger.event import format_statement
 from tests.world import World, make_event, p256_key
 
@@ -101,3 +102,28 @@ def test_the_command_shows_it(hubledger, tmp_path, world):
     facts = json.loads(hubledger(*words, "--json")[1])
     assert facts["explained"][0]["step"] == "proof file"
     assert hubledger("verify", "--bundle", tmp_path / "proof", "--explain")[0] == 2
+
+
+def test_what_monitors_said_is_shown_byte_by_byte_or_why_there_is_nothing(world):
+    note, path = world.stated(size=8), (b"a" * 32, b"b" * 32)
+    stated = (
+        Stated(note=note, consistency=path),
+        Stated(unheard=Unheard(monitor="m2", why="GET x: expected 200, got 404")),
+        Stated(note=b"<html>"),
+    )
+    said, away, page = explain_named(world.proof(6), stated, None)[-3:]
+    assert said.step == "monitor monitor.example"
+    text = note.decode().partition("\n\n")[0].split("\n")
+    assert [each.strip() for each in said.lines[1 : 1 + len(text)]] == text
+    assert said.lines[-3:] == (
+        "consistency proof to the checkpoint of the proof:",
+        f"  {path[0].hex()}",
+        f"  {path[1].hex()}",
+    )
+    signature = base64.b64decode(said.lines[1 + len(text)].rpartition(" ")[2])
+    signed = "".join(f"{each[2:]}\n" for each in said.lines[1 : 1 + len(text)]).encode()
+    key = world.monitor().verifier.public_key
+    ed25519.Ed25519PublicKey.from_public_bytes(key).verify(signature, signed)
+    assert (away.step, away.lines) == ("monitor m2", ("no answer: GET x: expected 200, got 404",))
+    assert page.step == "statement that could not be read"
+    assert page.lines[0] == f"6 bytes, sha256 {hashlib.sha256(b'<html>').hexdigest()}"

@@ -251,6 +251,14 @@ def test_of_more_files_than_fit_the_largest_are_remembered(store, model, tmp_pat
     assert MAX_FILES == 4096
 
 
+def test_of_longer_paths_than_fit_the_largest_files_are_remembered(store, model, monkeypatch):
+    """Otherwise a record would be written that is never read."""
+    monkeypatch.setattr(known_digests, "_MAX_BYTES", 600)
+    (model / "weights").write_bytes(b"w" * (LARGE + 1))
+    read(store, model)
+    assert read(store, model)[1] == 1
+
+
 def test_of_more_models_than_fit_those_that_were_written_longest_ago_go(store, tmp_path, monkeypatch):
     monkeypatch.setattr(known_digests, "MAX_MODELS", 2)
     models = []

@@ -1,9 +1,9 @@
 """Where monitors' statements come from: addresses that answer, lie or are away, and the link to the checkpoint."""
 
 from ledger.client.monitor_source import hear_monitors, link_statements
-from ledger.client.proof_bundle import ProofBundle
+from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.trusted_monitor import TrustedMonitor
-from ledger.client.vouching import Stated
+from ledger.client.vouching import Stated, Unheard
 from ledger.errors import SourceError
 from tests.ledger.client.test_named import NAME
 from tests.ledger.client.test_vouching import make_world
@@ -39,7 +39,18 @@ def web(**answers):
 def test_each_monitor_is_asked_and_one_that_is_away_is_remembered():
     m1, old = WORLD.stated(name="m1"), Stated(note=WORLD.stated(name="m2", size=3), consistency=())
     heard = hear_monitors(trust("m1", "m2"), [old], connect=web(m1=m1))
-    assert heard == (Stated(note=m1), Stated(note=old.note))
+    assert heard[:2] == (Stated(note=m1), Stated(note=old.note))
+    assert [each.unheard.monitor for each in heard[2:]] == ["m2"]
+
+
+def test_one_that_is_away_says_why_to_the_check_and_to_nobody_later():
+    """A wrong url in the trust file would otherwise look like a monitor that says nothing."""
+    old = Stated(note=WORLD.stated(name="m1"))
+    why = Stated(unheard=Unheard(monitor="m1", why="GET: expected an answer, got none"))
+    assert hear_monitors(trust("m1"), connect=web()) == (why,)
+    assert hear_monitors(trust("m1"), [old], connect=web()) == (old, why)
+    bundle = ProofBundle(name=NAME, proof=WORLD.proof(4), claims=(), fetched_at=NOW, stated=(old, why))
+    assert parse_bundle(bundle.format()).stated == (old,)
 
 
 def test_what_a_monitors_key_did_not_sign_never_replaces_what_it_did():
@@ -51,7 +62,8 @@ def test_what_a_monitors_key_did_not_sign_never_replaces_what_it_did():
 
 
 def test_a_kept_word_of_a_monitor_that_is_not_trusted_any_more_is_dropped():
-    assert hear_monitors(trust("m1"), [Stated(note=WORLD.stated(name="m2"))], connect=web()) == ()
+    heard = hear_monitors(trust("m1"), [Stated(note=WORLD.stated(name="m2"))], connect=web())
+    assert [each.note for each in heard] == [b""]
 
 
 class Service:

@@ -9,7 +9,7 @@ from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof
-from ledger.client.vouching import Stated
+from ledger.client.vouching import Stated, Unheard
 from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
 from ledger.tlog.merkle import prove_consistency
 from tests.ledger.client.test_named import NAME, PLAN, events, local
@@ -53,6 +53,16 @@ def test_a_monitor_that_saw_the_same_tree_vouches():
     assert row.against == (
         "verified up to size 7, leaf 4 among it, 7 s ago, at most 100 s; nothing open for this model"
     )
+
+
+def test_of_a_monitor_that_did_not_answer_the_row_says_why():
+    world = make_world()
+    away = Stated(unheard=Unheard(monitor="monitor.example", why="GET x: expected 200, got 404"))
+    other = Stated(unheard=Unheard(monitor="other.example", why="something else"))
+    result, row = ask(world, other, away)
+    assert (exit_code(result), row.found) == (15, "no answer: GET x: expected 200, got 404")
+    assert ask(world, world.stated(), away)[1].passed, "what was kept of it counts"
+    assert ask(world, other)[1].found == "none"
 
 
 @pytest.mark.parametrize("size", [5, 6])
