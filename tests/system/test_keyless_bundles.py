@@ -134,6 +134,10 @@ def test_we_verify_every_kind_of_entry_of_a_real_rekor(world, tmp_path, hubledge
         hubledger, tmp_path, bundle, "--expect-signer", "bob@example.org", "--expect-issuer", ISSUER
     )
     assert (code, facts["signature"]) == (21, "UNEXPECTED_SIGNER")
+    (tmp_path / "x.sigstore.json").write_text(json.dumps(bundle))
+    asked = ("verify", "--bundle", tmp_path / "x.sigstore.json", "--trusted-root", tmp_path / "root.json")
+    code, out, _ = hubledger(*asked, "--log-only")
+    assert (code, "promised, not proven" in " ".join(out.split())) == ((0, False) if proven else (15, True))
 
 
 @pytest.mark.parametrize("kind", ["hashedrekord", "dsse", "intoto"])
