@@ -12,7 +12,7 @@ from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from cli.verify_output import MARKS, check_facts, explain, failure_facts
 from ledger.bundle import MAX_BUNDLE_BYTES
 from ledger.bundle.any_bundle import DIGESTS, AnyBundle, SignedFile, parse_any_bundle
-from ledger.client.bundle_result import LOGGED, BundleResult
+from ledger.client.bundle_result import LOGGED, NOT_PROVEN, BundleResult
 from ledger.client.result import CheckResult, ModelResult
 from ledger.client.roots import MAX_ROOT_BYTES, production_root
 from ledger.client.sigstore_bundle import check_bundle, hashes_needed
@@ -71,6 +71,8 @@ def _exit_code(result: BundleResult) -> int:
         return 0
     if result.log not in LOGGED:
         return ExitCode[result.log.name]
+    if result.failure == NOT_PROVEN:
+        return ExitCode.NOT_ENOUGH
     return ExitCode[result.signature.name]
 
 

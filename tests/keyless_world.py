@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cli.demo_world import DemoSigstore
 from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, intoto_v1, intoto_v2
 from ledger.bundle.log_entry import HASHES
-from ledger.encoding import format_base64
+from ledger.encoding import format_base64, parse_base64
 from ledger.entry import PAYLOAD_TYPE, pae
 from tests.sigstore_world import ARTIFACT, ECDSA, TIME, RekorOne, statement, trusted_root
 from tests.world import p256_key
@@ -31,21 +31,25 @@ KINDS = {
 
 
 class Keyless:
-    """A Sigstore at a moment: an authority that issues certificates, and a Rekor v1 that is in its trusted root."""
+    """A Sigstore at a moment: an authority that issues certificates, and a Rekor v1 that is in its trusted root.
 
-    def __init__(self, *, at=TIME, authority="authority", certificate_log="certificate log"):
+    ``log`` is a fake one unless another is given: a real one has ``tlogs``, its JSON in a trusted root, and
+    ``log_content``, which has something signed logged and returns the entry.
+    """
+
+    def __init__(self, *, at=TIME, authority="authority", certificate_log="certificate log", log=None):
         self.sigstore = DemoSigstore(
             root_key=p256_key(authority),
             ct_key=p256_key(certificate_log),
             log_key=p256_key("unused"),
             now=datetime.fromtimestamp(at, UTC),
         )
-        self.log = RekorOne()
+        self.log = log or RekorOne()
 
     @property
     def root(self):
         """The trusted root: the authority's, and the one log."""
-        logs = json.loads(trusted_root(self.log))["tlogs"]
+        logs = getattr(self.log, "tlogs", None) or json.loads(trusted_root(self.log))["tlogs"]
         logs[0]["publicKey"]["keyDetails"] = "PKIX_ECDSA_P256_SHA_256"
         return json.dumps(json.loads(self.sigstore.trusted_root()) | {"tlogs": logs}).encode()
 
@@ -56,7 +60,12 @@ class Keyless:
         private = private or p256_key(key)
         cert = self.sigstore.issue(private, by, ISSUER).public_bytes(serialization.Encoding.DER)
         content, body = _sign(kind, private, Verifier(cert, is_certificate=True))
-        entry = self.log.log(body, KINDS[kind], time=time)
+        log = getattr(self.log, "log_content", None)  # a real one makes the body itself
+        if log is None:
+            entry = self.log.log(body, KINDS[kind], time=time)
+        else:
+            entry = log(content, cert, KINDS[kind])
+            assert parse_base64(entry["canonicalizedBody"]) == body
         if not proven:
             del entry["inclusionProof"]
         raw = {"rawBytes": format_base64(cert)}

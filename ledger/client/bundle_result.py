@@ -65,6 +65,15 @@ class BundleState(Steps):
     subjects: Subjects | None = None
 
 
+NOT_PROVEN = Failure(
+    step="inclusion",
+    expected="a proof that the entry is in the log",
+    actual=PROMISED_ONLY,
+    causes=("the bundle was made before proofs were part of it (version 0.1)",),
+    next_step="Ask whoever signed for a newer bundle, or fetch the entry's proof from the log",
+)
+
+
 def nobody_expected(signer: str) -> Failure:
     """Return what to say where the caller expects nobody."""
     return Failure(

@@ -18,6 +18,7 @@ from ledger.bundle.subjects import parse_subjects
 from ledger.client.bundle_result import (
     ARTIFACT_STEP,
     LOGGED,
+    NOT_PROVEN,
     PROMISE_STEP,
     PROMISED_ONLY,
     BundleResult,
@@ -80,6 +81,10 @@ def check_bundle(
         raise
     except LedgerError as error:
         state.failed(explain_bundle(error))
+    if log is LogResult.PROMISED and log_only:
+        state.failed(NOT_PROVEN)  # whoever asks about the log alone asks whether the entry is in it
+    elif log is LogResult.PROMISED:
+        state.skipped("inclusion", PROMISED_ONLY)
     signature = ModelResult.NOT_CHECKED
     if log in LOGGED:
         signature = _check_who_and_what(
@@ -89,7 +94,7 @@ def check_bundle(
     return BundleResult(
         log=log,
         signature=signature,
-        satisfied=log in LOGGED and signature in allowed,
+        satisfied=log in LOGGED and signature in allowed and state.failure is None,
         checks=tuple(state.checks),
         content=bundle.content,
         digest=state.digest,
@@ -196,7 +201,6 @@ def _add_promised(promised: Promised, state: BundleState) -> None:
     state.promised.append(promised)
     entry = promised.entry
     state.passed(PROMISE_STEP, f"the log's signature over index {entry.index} and its time, {promised.at}")
-    state.skipped("inclusion", PROMISED_ONLY)
     state.passed("log entry", f"{' '.join(entry.kind)} about this signature, key and content, byte for byte")
 
 

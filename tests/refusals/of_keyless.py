@@ -56,7 +56,7 @@ def _no_authority_answers():
     class Dead(httpx.AsyncBaseTransport):
         async def handle_async_request(self, request):
             if request.url.host.startswith("stamps"):
-                return httpx.Response(404)
+                return httpx.Response(404, stream=httpx.ByteStream(b""))
             return await real.handle_async_request(request)
 
     return world.submit(transport=Dead(), tsa_urls=["http://stamps1.example", "http://stamps2.example"])

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.bundle.bodies import Verifier, hashedrekord_v2
-from ledger.client.bundle_result import PROMISED_ONLY
+from ledger.client.bundle_result import NOT_PROVEN, PROMISED_ONLY
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.sigstore_bundle import check_bundle
@@ -374,6 +374,12 @@ def test_every_mutation_of_a_promise_is_refused(name):
         assert not result.satisfied or facts(result) == facts(whole), mutation
         accepted += [mutation] if result.satisfied else []
     assert [each for each in accepted if not re.fullmatch(HARMLESS, each)] == []
+
+
+def test_a_promise_does_not_answer_whether_the_entry_is_in_the_log():
+    log, bundle = promised()
+    result = check(bundle, log, artifact=None, expected=(), log_only=True)
+    assert (result.log, result.satisfied, result.failure) == (LogResult.PROMISED, False, NOT_PROVEN)
 
 
 def test_a_proof_without_a_checkpoint_is_no_proof():
