@@ -123,11 +123,14 @@ def confirm(hub: str, sha256: str | None, *, as_json: bool) -> None:
     metavar="URL|FILE",
     help="Where the next version is, if not where the first came from. Of a FILE, FILE.sig is its signature.",
 )
+@click.option(
+    "--accept-less", is_flag=True, help="Take also a version that asks for fewer monitors than yours."
+)
 @json_option
-def update(hub: str, source: str | None, *, as_json: bool) -> None:
+def update(hub: str, source: str | None, *, accept_less: bool, as_json: bool) -> None:
     """Take the next versions of the trust file of HUB, each signed by the offline key of the one before.
 
-    It never goes back, and what was TLS_ONLY stays so.
+    It never goes back, and what was TLS_ONLY stays so. Monitors that yours requires are not dropped unasked.
     """
     from ledger.client import trust_source
 
@@ -138,7 +141,7 @@ def update(hub: str, source: str | None, *, as_json: bool) -> None:
         fetch = trust_source.versions_at(trust_source.open_source(source), known=known.trust.version)
     else:
         fetch = trust_source.version_in(pathlib.Path(source))
-    old, new = store.update(hub, fetch)
+    old, new = store.update(hub, fetch, accept_less=accept_less)
     if as_json:
         echo_json({"before": old.trust.version, **_facts(new)})
     elif old.trust.version == new.trust.version:

@@ -64,7 +64,9 @@ def _parse_line(line: bytes, what: str) -> Served:
             dict(zip(("model", "revision", "created"), columns, strict=False)) if len(columns) == 3 else line
         )
     match value:
-        case {"model": str(model), "revision": str(revision), "created": str(created)} if model and revision:
+        case {"model": str(model), "revision": str(revision), "created": str(created)} if (
+            model and revision and _is_text(revision)
+        ):
             return Served(model=escape_name(model), revision=revision, created=_parse_time(created, what))
     raise MalformedError(
         what,
@@ -72,6 +74,11 @@ def _parse_line(line: bytes, what: str) -> Served:
         actual=line[:100],
         next_step="Write one line for each revision that the hub serves",
     )
+
+
+def _is_text(text: str) -> bool:
+    """Whether it is Unicode: JSON can hold half a character, which no revision has and nothing can store."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _parse_time(text: str, what: str) -> int:

@@ -58,7 +58,11 @@ class Detector:
         refusal = self.refuse_key(read, read.entry)
         if refusal is not None:
             yield refusal
-            return  # what an unknown key says must not move a chain or a standing
+            # What an unknown key says must not move a chain or a standing. The next key of a hub, which only the trust file
+            # does not know yet, moves chains: else all that follows would be accused of a gap that is not there.
+            if self._is_next_key(read, read.entry):
+                yield from self._chains(read, read.statement)
+            return
         yield from self._statement(read, read.statement)
 
     # Who signed the entry
@@ -93,6 +97,24 @@ class Detector:
             if announced["role"] == "observer"
             else None
         )
+
+    def _is_next_key(self, read: Read, entry: Entry) -> bool:
+        """Whether the log announced, by a key that may say so, that this key of the hub is added, and it signed this."""
+        announced, common, trust = self._known.keys.get(entry.keyid, {}), None, self._context.trust
+        if read.statement is not None:
+            common = read.statement.common
+        if common is None or (common.ledger, common.hub_id) != (trust.ledger, trust.hub):
+            return False
+        if (announced.get("state"), announced.get("role")) != ("added", "hub"):
+            return False
+        if any(key.keyid == entry.keyid for key in trust.hub_keys):
+            return False  # the trust file knows it, and says that it may not sign here
+        try:
+            key = parse_base64(announced["spki"], what="key of the hub")
+            verify_entry(entry, {entry.keyid: load_key(key)})
+        except LedgerError:
+            return False
+        return True
 
     def _key_finding(self, read: Read, entry: Entry, why: str) -> Finding:
         return self._finding(

@@ -36,7 +36,7 @@ def _connect(url: str) -> Fetch:
 def hear_monitors(
     trust: TrustFile, kept: Sequence[Stated] = (), *, connect: Connect = _connect
 ) -> tuple[Stated, ...]:
-    """Return what each monitor that has an address says now, and of those that do not answer what was kept.
+    """Return what each monitor that has an address says now, and what was kept of those that do not answer or say older things.
 
     A monitor that is away, or says something that its key did not sign, stops nothing here: the check says so.
     """
@@ -47,11 +47,17 @@ def hear_monitors(
     found: list[Stated] = []
     for each in trust.monitors:
         answer = heard.get(each)
-        if answer is not None and answer.unheard is None and _read(answer, each) is not None:
+        now = None if answer is None or answer.unheard is not None else _read(answer, each)
+        if answer is not None and now is not None:
             found.append(answer)
-            continue
-        found += [replace(old, consistency=None) for old in kept if _read(old, each) is not None]
-        if answer is not None:
+        # What was kept and is newer stays: who stands between could answer with what the monitor said before its finding.
+        found += [
+            replace(old, consistency=None)
+            for old in kept
+            if (before := _read(old, each)) is not None
+            and (now is None or before.checked_at > now.checked_at)
+        ]
+        if answer is not None and now is None:
             found.append(replace(answer, note=answer.note[:_STRANGE_BYTES]))
     return tuple(dict.fromkeys(found))[:MAX_STATEMENTS]
 

@@ -128,14 +128,16 @@ class TrustStore:
             self._folder.remove(file_name(found.trust.ledger))
         return found
 
-    def update(self, hub: str, fetch: FetchVersion) -> tuple[StoredTrust, StoredTrust]:
+    def update(
+        self, hub: str, fetch: FetchVersion, *, accept_less: bool = False
+    ) -> tuple[StoredTrust, StoredTrust]:
         """Go through the versions after the stored one, each signed by the one before; return the old and the new.
 
         Each version is stored before the next is asked for, so what was reached once is never lost or gone back from.
 
         Raises:
             NotFoundError, ConfigError, SignatureError, MalformedError, LimitError: see ``verify_update``.
-            WriteError, CorruptError.
+            ConflictError: the next version asks for fewer monitors, unless ``accept_less``. WriteError, CorruptError.
         """
         first = found = self.get(hub)
         for _ in range(MAX_UPDATES):
@@ -144,6 +146,8 @@ class TrustStore:
                 break
             data, signature = offered
             new = replace(found, data=data, trust=verify_update(found.trust, data, signature))
+            if not accept_less:
+                _check_asks_as_much(found.trust, new.trust)
             found = self._advance(found, new)
         return first, found
 
@@ -201,6 +205,29 @@ def _check_ids(trust: TrustFile) -> None:
                 actual=ascii(value),
                 next_step="Do not use it: a name that only looks like another hub's is made to be mistaken",
             )
+
+
+def _check_asks_as_much(old: TrustFile, new: TrustFile) -> None:
+    """Refuse a version by which whoever signs it, the hub as a rule, would be watched by fewer. Raises ConflictError.
+
+    Monitors are often added to a hub's file by whoever relies on them, and the hub's next version does not know them.
+    """
+    if old.require != "audited":
+        return
+    lost = [each.name for each in old.monitors if each.key not in [other.key for other in new.monitors]]
+    if new.require == "audited" and not lost and _needed(new) >= _needed(old):
+        return
+    raise ConflictError(
+        f"version {new.version} of the trust file of {new.hub}",
+        expected=f"audited by {_needed(old)} of {', '.join(each.name for each in old.monitors) or 'no monitors'}, as yours",
+        actual=f"{new.require}, by {_needed(new)} of {', '.join(each.name for each in new.monitors) or 'no monitors'}",
+        next_step="Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; "
+        "or take it as it is, with --accept-less",
+    )
+
+
+def _needed(trust: TrustFile) -> int:
+    return trust.monitors_needed or len(trust.monitors)
 
 
 def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:

@@ -132,7 +132,12 @@ def _newest(
             found.append((statement, each))
         else:
             problem = f"one about {statement.origin} of ledger {statement.ledger}"
-    return max(found, key=lambda each: (each[0].checked_at, each[0].size), default=None), problem
+    latest = asked.now + MAX_AHEAD  # one from a clock that ran ahead must not hide what was said since
+
+    def age(each: tuple[MonitorStatement, Stated]) -> tuple[bool, int, int]:
+        return each[0].checked_at <= latest, each[0].checked_at, each[0].size
+
+    return max(found, key=age, default=None), problem
 
 
 def _fails(monitor: TrustedMonitor, verdict: Verdict, **said: object) -> Word:

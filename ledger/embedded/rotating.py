@@ -26,7 +26,7 @@ from ledger.errors import ConfigError, NotFoundError, UsageError
 from ledger.event.schemas import HUB_KEY
 from ledger.log.local import LocalLog
 from ledger.storage.directory import write_file_durably
-from ledger.tlog.signed_note import Ed25519NoteSigner
+from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from ledger.tlog.trust_policy import LogKey
 
 Opened = Callable[[], contextlib.AbstractContextManager[OpenLedger]]
@@ -215,7 +215,7 @@ def _cut(key: HubKey, keyid: str, first: int) -> HubKey | None:
 def rotate_log(directory: pathlib.Path, *, begin: bool, finish: bool, opened: Opened) -> Rotation:
     """Go on with the rotation of the log's key, ``begin`` one, or ``finish`` the time in which both keys sign.
 
-    Raises: as ``rotate_hub``.
+    Raises: as ``rotate_hub``. QuorumError: the next key may not sign alone yet, witnesses do not know it.
     """
     # 1. The next key is made. From the next opening on both sign (``keys.load_keys``), the newest checkpoint first of all.
     # 2. The trust file gets the new key. Whoever has the old file verifies by the old signature.
@@ -251,6 +251,7 @@ def rotate_log(directory: pathlib.Path, *, begin: bool, finish: bool, opened: Op
                 says=("Both keys sign. When clients had time to take the new trust file: --finish.",),
                 facts={"newKey": new.format(), "oldKey": current.format()},
             )
+        _check_taken(opened, new)
         files.swap(current.key_id.hex())
         current, left = new, True
     if not left:
@@ -280,6 +281,12 @@ def _sign_again(opened: Opened) -> None:
     with opened() as ledger:
         if isinstance(ledger.log, LocalLog):  # always: a ledger in Rekor was refused before
             ledger.log.sign_again()
+
+
+def _check_taken(opened: Opened, new: VerifierKey) -> None:
+    with opened() as ledger:
+        if isinstance(ledger.log, LocalLog):
+            ledger.log.check_taken(new)
 
 
 # Both

@@ -406,6 +406,30 @@ class LocalLog:
                 self._objects.replace("checkpoint", verified.note)
                 return verified
 
+    def check_taken(self, key: VerifierKey) -> None:
+        """Make sure that witnesses cosign what ``key`` signs alone, before the keys that they know stop signing.
+
+        Else the next start asks them in vain, and where the quorum is required nothing is ever shown again.
+
+        Raises: as ``publish``; QuorumError: too few of them take it.
+        """
+        with self._publisher, self._writer:
+            self._make_writable()
+            witnesses = self._config.witnesses
+            if witnesses is None or self._config.start_unchecked:
+                return
+            # The newest checkpoint, as if no other key of ours had signed it.
+            signed = verify_checkpoint(self._state.signed_note, origin=self._config.origin, keys=[key])
+            answers = witnesses.newest_sizes(signed)
+            taking = [each.name for each in answers if each.size is not None]
+            if not taking or not witnesses.config.policy.is_met_by(taking):
+                raise QuorumError(
+                    f"witnesses that take the key {key.format()} alone",
+                    expected=f"the quorum {witnesses.config.policy.quorum or 'none, and one of them'}",
+                    actual="; ".join(f"{each.name}: {each.problem}" for each in answers if each.size is None),
+                    next_step="Give the new key to the operators of the witnesses, and run this again. Nothing was changed",
+                )
+
     def _finish_publication(self) -> VerifiedCheckpoint:
         """Step 4 for the stored target; also what recovery runs. Each step may be repeated."""
         target = self._state.target_size

@@ -135,9 +135,12 @@ def test_both_forms_of_a_line():
         b"{}",
         b"[1]",
         b'{"model": 1, "revision": "r", "created": "2026-01-02T03:04:05Z"}',
+        b'{"model": "a/b", "revision": "r\\ud800", "created": "2026-01-02T03:04:05Z"}',
+        b'{"model": "a/b", "revision": "r", "created": "\\ud800"}',
         b"{" + b"[" * 100_000,
     ],
 )
 def test_lines_that_are_none_are_refused_with_their_number(text):
-    with pytest.raises((MalformedError, LimitError), match="line 2 of the list"):
+    with pytest.raises((MalformedError, LimitError), match="line 2 of the list") as refused:
         list(parse_served([b"a/b\tr\t2026-01-02T03:04:05Z", text]))
+    refused.value.finding.encode()  # it is stored, and sent

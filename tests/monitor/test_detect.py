@@ -204,6 +204,35 @@ def test_an_observer_is_compared_and_never_the_measure():
     assert kinds(fold(hub))[2:] == [(2, "revision-changed"), (2, "observer")]
 
 
+def test_the_hubs_next_key_breaks_no_chain_for_a_monitor_that_was_not_given_it_yet():
+    """The key is refused, and whoever takes the next trust file late finds no gap where there is none."""
+    hub = story(([A], {}))
+    hub.hub_key(*_announced("next"))
+    hub.hub_key(*_announced("hub"), state="retired", key="next")
+    hub.record(A, revision="2", key="next")
+    early = fold(hub)
+    assert kinds(early)[1:] == [(1, "hub-key-changed"), (2, "hub-key-refused"), (3, "hub-key-refused")]
+    hub.record(A, revision="3")
+    hub.hub_key(*_announced("other"))
+    assert kinds(fold(hub))[4:] == [(5, "hub-key-changed")]
+
+
+def test_only_the_very_next_key_goes_on_with_a_chain():
+    """Not one that an unknown key announced, nor one whose signature fails or that the trust file holds to a range."""
+    hub = story(([A], {}))
+    hub.hub_key(*_announced("next"), key="thief")
+    hub.heads.pop("hub:")
+    hub.record(A, revision="2", key="next")
+    hub.record(A, revision="3")
+    assert (3, "chain-broken") in kinds(fold(hub))
+    hub = story(([A], {}))
+    hub.hub_key(*_announced("next"))
+    hub.record(A, revision="2", key="next")
+    hub.record(A, revision="3")
+    keys = (HubKey(spki=spki_of(p256_key("hub"))), HubKey(spki=spki_of(p256_key("next")), first=9))
+    assert (3, "chain-broken") in kinds(fold(hub, trust=hub.world.trust(hub_keys=keys)))
+
+
 def test_an_observers_key_may_not_sign_for_the_hub():
     hub = Hub()
     hub.hub_key(*_announced("watcher"), role="observer")

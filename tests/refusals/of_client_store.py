@@ -20,6 +20,7 @@ from ledger.client.trust_signature import sign_trust, signed_text, verify_signed
 from ledger.client.trust_source import open_source, versions_at
 from ledger.client.trust_store import Origin, StoredTrust, TrustStore
 from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.embedded.directory import Layout, open_for_reading
 from ledger.embedded.proving import make_proof
 from ledger.embedded.trust_versions import publish_trust, read_trust, read_trust_signature
@@ -160,6 +161,13 @@ def _history(*, events="", following="", name="acme/tiny"):
 
 def _fetch(answers, **wanted):
     fetch_bundle(_hub(answers), "acme/tiny", now=0, **wanted)
+
+
+def _lose_a_monitor(scene):
+    watched = TrustedMonitor(key=Ed25519NoteSigner("m.example", ed25519_key("m")).verifier, max_age=60)
+    store = _store(scene, _version(1, require="audited", monitors=(watched,)))
+    new = _version(2)
+    store.update("hub.example", {2: (new, _signed(new, "first"))}.get)
 
 
 def _stored(source="https://hub.example"):
@@ -363,6 +371,13 @@ CASES = (
         "log.example/models, version 2. Use `hubledger trust update`; if you mean to begin anew, `hubledger trust "
         "remove` comes first",
         lambda scene: _store(scene, _version(1)).add(_version(2), source="b", origin=Origin.TLS_ONLY),
+    ),
+    refused(
+        ConflictError,
+        "version 2 of the trust file of hub.example: expected audited by 1 of m.example, as yours, got included, by 0 of no "
+        "monitors. Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; or take it as "
+        "it is, with --accept-less",
+        _lose_a_monitor,
     ),
     refused(CorruptError, BROKEN.format("<any>"), lambda scene: _damaged(scene, b"{")),
     refused(CorruptError, BROKEN.format("no object"), lambda scene: _damaged(scene, b"[]")),

@@ -1,5 +1,6 @@
 """Refusals of witnesses: what they answer, what they know, what settings and trust files say of them."""
 
+import contextlib
 from dataclasses import replace
 
 from ledger.client.trusted_keys import TrustedLog
@@ -92,7 +93,7 @@ def asking(scene, *, lie=None, timeout=5.0, **settings):
     """Witnesses of one that answers as it is told to, and the empty checkpoint of a log."""
     fake = FakeWitness(logs=[KEY.verifier])
     scene.after.enter_context(serving(fake))
-    fake.lie = lie
+    fake.lie, scene.witness = lie, fake
     policy = parse_policy(f"{fake.line()}\nquorum w1\n".encode())
     asked = Witnesses(
         WitnessingConfig(
@@ -146,6 +147,25 @@ def _full(scene):
         log.publish()
     except QuorumError:
         append(log)
+
+
+def _sign_again(scene):
+    """Other keys do not make up for cosignatures."""
+    log = _waiting(scene, 1)
+    with contextlib.suppress(QuorumError):
+        log.publish()
+    log.sign_again()
+
+
+def _not_taken(scene):
+    """It knew the log before it was written, and knows nothing of it when the keys are to change."""
+    create(scene.folder)
+    asked, lies = asking(scene), (lambda handler, _body: handler.send(503, "text/plain", b""))
+    log = scene.after.enter_context(opened(scene.folder, witnesses=asked))
+    append(log, 1)
+    log.publish()
+    scene.witness.lie = lies
+    log.check_taken(KEY.verifier)
 
 
 def _again(scene):
@@ -231,11 +251,19 @@ ASKING = (
     refused(QuorumError, NOT_YET, _again),
     refused(QuorumError, NOT_YET, _signed_again),
     refused(QuorumError, NOT_YET, lambda scene: _waiting(scene, 1).await_quorum(0)),
+    refused(QuorumError, NOT_YET, _sign_again),
     refused(
         QuorumError,
         "entries that wait for the quorum of witnesses: expected fewer than 2, got 2. Nothing of this was recorded: try again "
         "when enough witnesses answer",
         _full,
+    ),
+    refused(
+        QuorumError,
+        f"witnesses that take the key {KEY.verifier.format()} alone: expected the quorum w1, got w1: witness w1: expected a "
+        "cosignature (200), or the size that it knows (409), got 503. Give the new key to the operators of the witnesses, and "
+        "run this again. Nothing was changed",
+        _not_taken,
     ),
 )
 

@@ -61,6 +61,14 @@ def test_what_a_monitors_key_did_not_sign_never_replaces_what_it_did():
     assert [len(each.note) for each in page] == [4096]
 
 
+def test_an_older_word_never_replaces_a_newer_one_that_was_heard():
+    """Whoever answers at the address may have kept what the monitor signed before its finding."""
+    before, since = WORLD.stated(name="m1", at=NOW - 50), Stated(note=WORLD.stated(name="m1", at=NOW - 20))
+    assert since in hear_monitors(trust("m1"), [since], connect=web(m1=before))
+    now = WORLD.stated(name="m1", at=NOW - 10)
+    assert hear_monitors(trust("m1"), [since], connect=web(m1=now)) == (Stated(note=now),)
+
+
 def test_a_kept_word_of_a_monitor_that_is_not_trusted_any_more_is_dropped():
     heard = hear_monitors(trust("m1"), [Stated(note=WORLD.stated(name="m2"))], connect=web())
     assert [each.note for each in heard] == [b""]

@@ -14,6 +14,7 @@ from ledger.client.trust_signature import sign_trust, signed_text, verify_signed
 from ledger.client.trust_store import Origin, TrustStore
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import HubKey
+from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.user_store import default_folder
 from ledger.errors import (
     ConfigError,
@@ -233,6 +234,50 @@ def test_an_update_that_fails_keeps_what_was_reached(store):
     with pytest.raises(SignatureError):
         store.update(HUB, versions.get)
     assert store.get(HUB).trust.version == 2
+
+
+WATCHED = {
+    name: TrustedMonitor(key=Ed25519NoteSigner(name, ed25519_key(name)).verifier, max_age=60)
+    for name in ("a.example", "b.example", "c.example")
+}
+
+
+def watched(number, names, needed=None, require="audited"):
+    data = version(
+        number,
+        require=require,
+        monitors=tuple(WATCHED[f"{each}.example"] for each in names),
+        monitors_needed=needed,
+    )
+    return data, signed(data, "first")
+
+
+@pytest.mark.parametrize(
+    ("names", "needed", "require"),
+    [
+        ("", None, "included"),
+        ("ab", None, "included"),
+        ("a", None, "audited"),
+        ("ac", 2, "audited"),
+        ("abc", 1, "audited"),
+    ],
+)
+def test_no_update_drops_the_monitors_that_are_required_unless_the_user_says_so(
+    store, names, needed, require
+):
+    """The hub signs updates, and monitors are there because the hub may lie."""
+    versions = {2: watched(2, names, needed, require)}
+    store.add(watched(1, "ab")[0], source="a", origin=Origin.CONFIRMED)
+    with pytest.raises(ConflictError, match=r"expected audited by 2 of a\.example, b\.example, as yours"):
+        store.update(HUB, versions.get)
+    assert store.get(HUB).trust.version == 1
+    assert store.update(HUB, versions.get, accept_less=True)[1].trust.require == require
+
+
+def test_an_update_may_ask_for_more_monitors(store):
+    store.add(watched(1, "ab", 1)[0], source="a", origin=Origin.CONFIRMED)
+    versions = {2: watched(2, "cba", 1), 3: watched(3, "abc")}
+    assert store.update(HUB, versions.get)[1].trust.version == 3
 
 
 @pytest.mark.parametrize("hub", ["hub.ex\u0430mple", "hub.example\u202e", "hub example", "", "h" * 129])

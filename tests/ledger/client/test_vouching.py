@@ -73,6 +73,15 @@ def test_a_monitor_that_is_behind_the_checkpoint_vouches_for_what_it_reaches(siz
     assert row.against.startswith(f"verified up to size {size}")
 
 
+def test_the_newest_word_counts_and_one_of_a_clock_that_ran_ahead_hides_none():
+    world = make_world()
+    ahead, calm = world.stated(at=NOW + 301), world.stated(at=NOW - 50)
+    found = world.stated(at=NOW - 20, findings={f"name:{NAME}": OPEN})
+    assert exit_code(ask(world, ahead, calm)[0]) == 0
+    for stated in ((calm, found), (found, calm), (ahead, calm, found)):
+        assert ask(world, *stated)[1].found == "open for this model: 2 high finding"
+
+
 def test_what_is_open_for_another_model_or_low_does_not_stop_this_one():
     world = make_world()
     findings = {"name:other/model-1": OPEN, f"name:{NAME}": LOW}

@@ -13,6 +13,7 @@ import pytest
 from cli.exit_codes import ExitCode
 from ledger.client.trust_signature import sign_trust, verify_update
 from ledger.client.trust_writing import format_trust
+from ledger.config import FILE_NAME
 from ledger.embedded.directory import Layout, init, load_trust, open_for_reading
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_hub_key, load_note_key, spki_of
@@ -24,7 +25,8 @@ from ledger.event import parse_statement
 from ledger.event.schemas import HUB_KEY
 from ledger.log.lock import writer_lock
 from ledger.tlog.checkpoint import verify_checkpoint
-from ledger.tlog.signed_note import Ed25519NoteSigner
+from ledger.tlog.signed_note import Ed25519NoteSigner, parse_note
+from tests.fakes.witness import FakeWitness, serving
 from tests.world import ed25519_key
 
 OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
@@ -303,3 +305,75 @@ def test_a_rotation_needs_the_service_stopped(operator):
         code, _, error = operator.call("keys", "rotate", "hub", operator.ledger, "--begin")
     assert code == 52, error
     assert operator.keys("rotate", "hub", operator.ledger)["state"] == "announced"
+
+
+# With witnesses
+
+
+def asking(operator, witness):
+    """The ledger's settings from now on: this witness must cosign, at once."""
+    with (operator.ledger / FILE_NAME).open("a") as file:
+        file.write(
+            f'[witness]\npolicy = """\n{witness.line()}\nquorum w1\n"""\nrequired = true\ninterval = 0\n'
+        )
+
+
+def cosigners(operator):
+    """The names under which the checkpoint that is shown is signed by others than the log."""
+    lines = parse_note(operator.shown()).signatures
+    return [line.name for line in lines if line.name.startswith("witness.example/")]
+
+
+def test_both_log_keys_sign_beside_the_cosignatures_that_there_were(operator):
+    """Witnesses sign what a checkpoint says: signing it anew, by other keys, loses none and shows none without its quorum."""
+    old = load_note_key(operator.ledger / "keys/log.key").verifier
+    with serving(FakeWitness(logs=[old])) as witness:
+        asking(operator, witness)
+        operator.record("r1")
+        operator.keys("rotate", "log", operator.ledger, "--begin")
+        new = load_note_key(operator.ledger / "keys/log.key.next").verifier
+        shown = verify_checkpoint(operator.shown(), origin="log.example/models", keys=(old, new))
+        assert shown.signers == (old, new)
+        assert cosigners(operator) == ["witness.example/w1"]
+        operator.publish()
+        # What has no quorum yet is not shown by signing it again, either.
+        witness.lie = (429, "text/plain", b"")
+        before = operator.shown()
+        record = (
+            "record",
+            operator.ledger,
+            "acme/tiny",
+            "--model",
+            operator.folder / "model",
+            "--start-unchecked",
+        )
+        assert operator.call(*record, "--revision", "r2")[0] == 55
+        code, _, error = operator.call(
+            "keys", "rotate", "log", operator.ledger, "--finish", "--start-unchecked"
+        )
+        assert (code, operator.shown()) == (55, before), error
+        witness.lie, witness.logs = None, [old, new]
+        assert operator.keys("rotate", "log", operator.ledger, "--finish")["state"] == "dropped"
+        shown = verify_checkpoint(operator.shown(), origin="log.example/models", keys=(old, new))
+        assert (shown.checkpoint.size, shown.signers) == (3, (new,))
+        assert cosigners(operator) == ["witness.example/w1"]
+
+
+def test_the_old_log_key_goes_on_until_enough_witnesses_take_the_new_one(operator):
+    """A log whose witnesses do not know its only key could not start again."""
+    old = load_note_key(operator.ledger / "keys/log.key").verifier
+    with serving(FakeWitness(logs=[old])) as witness:
+        asking(operator, witness)
+        operator.record("r1")
+        operator.keys("rotate", "log", operator.ledger, "--begin")
+        operator.publish()
+        code, _, error = operator.call("keys", "rotate", "log", operator.ledger, "--finish")
+        assert code == 55
+        assert "alone: expected the quorum w1, got w1: witness w1: expected a cosignature" in error
+        assert load_note_key(operator.ledger / "keys/log.key").verifier == old
+        operator.record("r2")
+        witness.logs = [old, load_note_key(operator.ledger / "keys/log.key.next").verifier]
+        assert operator.keys("rotate", "log", operator.ledger, "--finish")["state"] == "dropped"
+        operator.publish()
+        operator.record("r3")
+        assert cosigners(operator) == ["witness.example/w1"]
