@@ -20,7 +20,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
@@ -276,6 +276,15 @@ class Store:
     def due(self, log: str, kind: str) -> Iterator[str]:
         """Yield what has to be written."""
         for (what,) in self._rows("SELECT what FROM due WHERE log = ? AND kind = ?", log, kind):
+            yield what
+
+    def due_models(self, log: str) -> Iterator[str]:
+        """Yield the models that have to be written, by their newest entries: their proofs then lie beside each other."""
+        query = (
+            "SELECT what FROM due JOIN models ON models.log = due.log AND name = what "
+            "WHERE due.log = ? AND kind = 'model' ORDER BY leaf"
+        )
+        for (what,) in self._rows(query, log):
             yield what
 
     def mark(self, log: str, kind: str, what: Iterable[str]) -> None:

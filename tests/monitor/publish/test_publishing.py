@@ -12,6 +12,7 @@ from ledger.errors import WriterLockedError
 from ledger.log.local import writer_lock
 from monitor.daemon import open_monitor
 from monitor.publish import layout, names
+from monitor.publish.packs import fetch_proof, open_published
 from monitor.publish.publishing import publish
 from monitor.publish.writing import ASIDE
 from tests.monitor.publish.scene import SETTINGS, Publication
@@ -34,8 +35,13 @@ def published(tmp_path):
     return Publication(tmp_path).begin()
 
 
+def proof_of(published, leaf_index):
+    """The proof of an entry, as a reader of the folder takes it out."""
+    return fetch_proof(open_published(str(published.public / "models")), leaf_index)[0]
+
+
 def check(published, leaf_index):
-    proof = published.read(layout.of_proof("models", leaf_index))
+    proof = proof_of(published, leaf_index)
     result = check_proof(proof, trust=published.hub.world.trust(), now=NOW, files=None)
     assert result.event.common.event_id == f"event-{leaf_index}"
     return result.log
@@ -45,14 +51,14 @@ def test_every_entry_has_a_proof_that_verifies_and_is_never_written_again(publis
     for at in range(5):
         published.hub.record(A, revision=str(at))
     published.step(3)
-    before = {at: published.read(layout.of_proof("models", at)) for at in range(3)}
+    before = {at: proof_of(published, at) for at in range(3)}
     published.step()
     for at in range(5):
-        proof = published.read(layout.of_proof("models", at))
+        proof = proof_of(published, at)
         assert check(published, at) is LogResult.INCLUDED_ONLY
         assert proof == before.get(at, proof)
     latest = published.read(layout.of_model("models", "acme/model", "latest.tlog-proof"))
-    assert latest == published.read(layout.of_proof("models", 4))
+    assert latest == proof_of(published, 4)
 
 
 def test_proofs_verify_across_tiles_and_for_every_shape_of_the_tree(published):
@@ -177,8 +183,7 @@ def test_only_what_changed_is_written(published):
     changed = {path for path, digest in published.contents().items() if before.get(path) != digest}
     folder = layout.of_model("models", "acme/3", "")
     assert {path for path in changed if path.startswith("models/models/")} == {
-        f"{folder}{each}"
-        for each in ("feed.atom", "feed.json", "history.json", "index.html", "latest.tlog-proof")
+        f"{folder}{each}" for each in ("feed.atom", "history.json", "index.html", "latest.tlog-proof")
     }
     assert len([path for path in changed if "/proofs/" in path]) == 1
 
@@ -268,15 +273,19 @@ def test_feeds_are_per_log_model_and_signer_with_absolute_links_where_an_address
     published.hub.record(B, revision="2")
     published.step()
     (signer,) = {each["identity"] for each in published.history()["rows"][1]["signers"]}
+    address = "https://monitor.example/p/models/models/"
     for path, count in (
-        ("models/feed.json", 2),
-        (layout.of_model("models", "acme/model", "feed.json"), 2),
-        (layout.of_signer("models", signer, "json"), 1),
+        ("models/feed.atom", 2),
+        (layout.of_model("models", "acme/model", "feed.atom"), 2),
+        (layout.of_signer("models", signer), 1),
     ):
-        feed = published.json(path)
-        assert len(feed["items"]) == count
-        assert feed["items"][0]["url"].startswith("https://monitor.example/p/models/models/")
-        assert published.read(path.removesuffix("json") + "atom").startswith(b"<?xml")
+        links = ET.fromstring(published.read(path)).iter("{http://www.w3.org/2005/Atom}link")  # noqa: S314
+        found = [each.get("href") for each in links]
+        assert len(found) == count
+        assert all(each.startswith(address) for each in found)
+    feed = published.json("models/feed.json")
+    assert len(feed["items"]) == 2
+    assert feed["items"][0]["url"].startswith(address)
 
 
 def test_other_pages_are_due_when_they_look_another_way(published):
@@ -285,8 +294,8 @@ def test_other_pages_are_due_when_they_look_another_way(published):
     settings = published.folder / "monitor.toml"
     settings.write_text(SETTINGS + 'url = "https://monitor.example"\n')
     assert published.step().files > 0
-    feed = published.json(layout.of_model("models", "acme/model", "feed.json"))
-    assert feed["items"][0]["url"].startswith("https://monitor.example/")
+    feed = published.read(layout.of_model("models", "acme/model", "feed.atom"))
+    assert b'href="https://monitor.example/' in feed
 
 
 def test_a_log_that_is_followed_from_a_checkpoint_is_published_without_a_statement(tmp_path):
