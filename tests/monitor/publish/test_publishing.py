@@ -10,10 +10,12 @@ from ledger.client.result import LogResult
 from ledger.client.verify import check_proof
 from ledger.errors import WriterLockedError
 from ledger.log.local import writer_lock
+from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
 from monitor.publish import layout, names
-from monitor.publish.packs import fetch_proof, open_published
+from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
+from monitor.publish.store import MODEL, Store
 from monitor.publish.writing import ASIDE
 from tests.monitor.publish.scene import SETTINGS, Publication
 from tests.world import NOW, key_signer, signed_by, sigstore_signer
@@ -342,3 +344,30 @@ def test_names_are_found_by_prefix(published, monkeypatch):
     assert "acme/0…" in page.replace("</bdi>", "")
     inner = published.read(layout.of_names("models", "acme/2")).decode()
     assert "acme/2" in inner
+
+
+def test_a_finding_about_a_model_that_was_never_recorded_stops_no_publication(published):
+    published.hub.record(A)
+    published.step()
+    store = Store(published.folder / "state", token="")
+    store.mark("models", MODEL, ["acme/never"])
+    store.close()
+    assert published.step().problems == {}
+    assert not (published.public / layout.of_model("models", "acme/never")).exists()
+
+
+def test_a_pack_is_filled_and_what_was_in_it_stays(published):
+    for at in range(layout.PACK + 3):
+        published.hub.record(A, revision=str(at), name=f"acme/{at % 3}")
+    for size in (3, layout.PACK + 1, layout.PACK + 3):
+        published.step(size)
+    packs = sorted((published.public / "models/proofs").rglob("*.jsonl"), key=lambda each: int(each.stem))
+    assert [list(parse_pack(each.read_bytes())) for each in packs] == [
+        list(range(layout.PACK)),
+        list(range(layout.PACK, layout.PACK + 3)),
+    ]
+    sizes = [
+        parse_proof(proof).checkpoint_note.split(b"\n")[1]
+        for proof in parse_pack(packs[0].read_bytes()).values()
+    ]
+    assert sizes == [b"3"] * 3 + [b"65"] * 61
