@@ -10,7 +10,7 @@ from cli.output import echo_json, json_option, printable
 
 
 @click.command()
-@click.argument("directory", metavar="DIRECTORY|ADDRESS")
+@click.argument("directory", metavar="DIRECTORY")
 @click.argument("event", metavar="INDEX|EVENT-ID")
 @click.option(
     "--since",
