@@ -2,6 +2,7 @@
 
 import pathlib
 import shlex
+from typing import Any
 
 import click
 
@@ -9,7 +10,7 @@ from cli.output import echo_json, json_option, printable
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@click.argument("directory", metavar="DIRECTORY")
 @click.argument("event", metavar="INDEX|EVENT-ID")
 @click.option(
     "--since",
@@ -28,23 +29,32 @@ from cli.output import echo_json, json_option, printable
 @click.option(
     "--by-id", is_flag=True, help="EVENT-ID is meant, also where it is all digits; else digits are an INDEX."
 )
+@click.option(
+    "--published",
+    is_flag=True,
+    help="It is a log in what a monitor publishes, a folder or an address: take the proof of INDEX from its pack.",
+)
 @json_option
 def command(
-    directory: pathlib.Path,
+    directory: str,
     event: str,
     since: pathlib.Path | None,
     output: pathlib.Path,
     *,
     by_id: bool,
+    published: bool,
     as_json: bool,
 ) -> None:
     """Write a C2SP tlog-proof of one event of the ledger in DIRECTORY, with the event inside.
 
     Of a ledger in Rekor: a Sigstore bundle, or where FILE is called so and it is Rekor v2, a tlog-proof.
     """
-    from ledger.embedded.reading import write_proof
+    if published:
+        facts = _take(directory, event, output, proves_more=since is not None or by_id)
+    else:
+        from ledger.embedded.reading import write_proof
 
-    facts = write_proof(directory, event, since=since, output=output, by_id=by_id)
+        facts = write_proof(pathlib.Path(directory), event, since=since, output=output, by_id=by_id)
     if as_json:
         echo_json(facts)
         return
@@ -55,6 +65,26 @@ def command(
         )
     )
     form = "--bundle" if "checkpoint" in facts and output.suffix != ".tlog-proof" else "--proof"
-    check = ["hubledger", "verify", form, str(output), "--trust", str(directory / "trust.toml")]
+    trust = "trust.toml" if published else str(pathlib.Path(directory) / "trust.toml")
+    check = ["hubledger", "verify", form, str(output), "--trust", trust]
     pin = [] if since is None else ["--pin", str(since)]
     click.echo(printable(f"Check it: {shlex.join([*check, *pin, '--log-only'])}"))
+
+
+def _take(where: str, event: str, output: pathlib.Path, *, proves_more: bool) -> dict[str, Any]:
+    """Write a proof that a monitor publishes. It is what the log signed or nothing: whoever verifies it decides."""
+    from ledger.encoding import parse_decimal
+    from ledger.errors import UsageError
+    from ledger.storage.directory import write_file_durably
+    from ledger.tlog.checkpoint import parse_checkpoint
+    from ledger.tlog.signed_note import parse_note
+    from monitor.publish.packs import fetch_proof, open_published
+
+    if proves_more:
+        raise UsageError(
+            "--published", expected="a leaf index", actual="--since or --by-id, which need the ledger itself"
+        )
+    data, proof = fetch_proof(open_published(where), parse_decimal(event, what="leaf index"))
+    tree = parse_checkpoint(parse_note(proof.checkpoint_note).text)
+    write_file_durably(output.absolute(), data, mode=0o644)
+    return {"leafIndex": proof.index, "origin": tree.origin, "size": tree.size, "output": str(output)}

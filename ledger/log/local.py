@@ -32,7 +32,7 @@ from ledger.log.witnessing import Witnesses
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
 from ledger.tlog.tiles import (
     EntryBundle,
     Tile,

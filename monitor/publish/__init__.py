@@ -1,7 +1,7 @@
 """Publishes what a monitor found, as a folder that any web server or bucket can serve.
 
 ``layout`` says what lies where, ``source`` reads entries again and holds them against what was verified, ``rows`` says what
-each says, ``store`` remembers what is published and what is due, ``proofs`` proves entries, ``covering`` does that for a log, ``pages``, ``timeline``,
-``names`` and ``listings`` show them to people, ``accounts`` says what is open and signs it, ``writing`` puts files in their
+each says, ``store`` remembers what is published and what is due, ``proofs`` proves entries, ``packs`` are the files of proofs,
+``covering`` does that for a log, ``pages``, ``timeline``, ``names`` and ``listings`` show them to people, ``accounts`` says what is open and signs it, ``writing`` puts files in their
 place, ``publishing`` does it all in order.
 """

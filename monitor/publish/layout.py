@@ -1,7 +1,7 @@
 """What lies where in a published folder (docs/reference/published.md).
 
 No name that a stranger chose becomes the name of a file: a history lies under the SHA-256 of its key, a signer under the
-digest of the identity, a proof under its leaf index. So no name leaves the folder, none is too long for a file system, and
+digest of the identity, proofs under their leaf indices. So no name leaves the folder, none is too long for a file system, and
 two that differ in case alone stay two. Whoever knows a model's name finds its files without asking for a list.
 """
 
@@ -16,6 +16,8 @@ FINDINGS = "findings"
 EVIDENCE = "evidence"
 CHUNK = 128
 """Events of one page; older ones of a model lie in pages of their own that are not written again."""
+PACK = 64
+"""Proofs of one file. The last one is written again with each new entry: a quarter of a megabyte at most, as a page of entries."""
 
 
 def of_log(log: str, rest: str = "") -> str:
@@ -29,14 +31,20 @@ def of_model(log: str, name: str, rest: str = PAGE) -> str:
     return of_log(log, f"models/{digest[:2]}/{digest[2:4]}/{digest}/{rest}")
 
 
-def of_signer(log: str, identity: str, form: str) -> str:
+def of_signer(log: str, identity: str) -> str:
     """Return the feed of a signer, by the hex digest of the canonical identity."""
-    return of_log(log, f"signers/{identity[:2]}/{identity[2:4]}/{identity}.{form}")
+    return of_log(log, f"signers/{identity[:2]}/{identity[2:4]}/{identity}.atom")
 
 
-def of_proof(log: str, leaf_index: int) -> str:
-    """Return the proof of an entry: at most a thousand files in each folder."""
-    return of_log(log, f"proofs/{_thousands(leaf_index)}/{leaf_index}.tlog-proof")
+def pack(leaf_index: int) -> str:
+    """Return the pack that holds the proof of an entry, in the folder of its log: at most a thousand files in each folder."""
+    number = leaf_index // PACK
+    return f"proofs/{_thousands(number)}/{number}.jsonl"
+
+
+def of_proofs(log: str, leaf_index: int) -> str:
+    """Return the pack that holds the proof of an entry."""
+    return of_log(log, pack(leaf_index))
 
 
 def of_events(log: str, page: int) -> str:

@@ -9,8 +9,9 @@ from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, for
 from monitor.publish import layout
 from monitor.publish.layout import CHUNK
 from monitor.publish.names import name_pages
+from monitor.publish.packs import parse_pack
 from monitor.publish.pages import Pages
-from monitor.publish.store import ALL, EVENTS, MODEL, NAME, SIGNER, Store
+from monitor.publish.store import ALL, EVENTS, NAME, SIGNER, Store
 from monitor.publish.timeline import draw
 from monitor.publish.writing import Writer
 
@@ -53,12 +54,13 @@ class Listings:
     ) -> None:
         self._log, self._store, self._writer, self._pages, self._url = log, store, writer, pages, url
         self._findings = findings
+        self._pack: tuple[str, Mapping[int, bytes]] = ("", {})
         self._again = bool(list(store.due(log.name, ALL)))
 
     def write(self) -> None:
         """Write everything that is due."""
         log, store = self._log.name, self._store
-        for name in store.due(log, MODEL):
+        for name in store.due_models(log):
             self._model(name)
         for signer in store.due(log, SIGNER):
             self._signer(signer)
@@ -69,7 +71,8 @@ class Listings:
             self._names(new)
         newest = store.entries(log, max(0, self._log.size - MAX_ENTRIES), self._log.size)[::-1]
         path = layout.of_log(log, "feed")
-        self._feed(path, f"Events of {self._log.origin}", "all", newest)
+        feed = self._feed(path, f"Events of {self._log.origin}", "all", newest)
+        self._put(f"{path}.json", format_json(feed))
 
     # Models
 
@@ -116,8 +119,14 @@ class Listings:
             f"model:{name}",
             rows[::-1][:FEED_ENTRIES],
         )
-        latest = self._writer.read(layout.of_proof(log, rows[-1]["leafIndex"]))
-        self._put(layout.of_model(log, name, "latest.tlog-proof"), latest)
+        self._put(layout.of_model(log, name, "latest.tlog-proof"), self._proof(rows[-1]["leafIndex"]))
+
+    def _proof(self, leaf_index: int) -> bytes:
+        """Return a proof that is in its place. The last pack is remembered: models come by their newest entries."""
+        name = layout.of_proofs(self._log.name, leaf_index)
+        if self._pack[0] != name:
+            self._pack = name, parse_pack(self._writer.read(name))
+        return self._pack[1][leaf_index]
 
     def _older(self, name: str, chunk: int) -> None:
         """Write a page of old entries, which never change, once."""
@@ -151,13 +160,13 @@ class Listings:
         self._put(path, page)
 
     def _linked(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {**row, "proof": layout.of_proof(self._log.name, row["leafIndex"])}
+        return {**row, "proof": layout.of_proofs(self._log.name, row["leafIndex"])}
 
     # Signers, entries, names
 
     def _signer(self, signer: str) -> None:
         shown, rows = self._store.newest_by(self._log.name, signer, limit=FEED_ENTRIES)
-        path = layout.of_signer(self._log.name, signer, "")[:-1]
+        path = layout.of_signer(self._log.name, signer).removesuffix(".atom")
         self._feed(path, f"Signed by {shown}", f"signer:{signer}", rows)
 
     def _events(self, page: int) -> None:
@@ -186,7 +195,7 @@ class Listings:
 
     # Feeds
 
-    def _feed(self, path: str, title: str, about: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _feed(self, path: str, title: str, about: str, rows: Sequence[Mapping[str, Any]]) -> Feed:
         base = f"{self._url}/" if self._url else layout.root_of(path)
         feed = Feed(
             ledger=self._log.ledger,
@@ -195,7 +204,7 @@ class Listings:
             items=tuple(_item(self._log.name, base, each) for each in rows),
         )
         self._put(f"{path}.atom", format_atom(feed))
-        self._put(f"{path}.json", format_json(feed))
+        return feed
 
     def _put(self, path: str, data: bytes) -> None:
         self._writer.put(path, data)

@@ -21,6 +21,7 @@ class Pages:
     def __init__(self, *, name: str, url: str) -> None:
         self._name, self._url = name, url
         self._environment = _environment()
+        self._templates: dict[str, jinja2.Template] = {}
 
     @property
     def look(self) -> str:
@@ -37,7 +38,9 @@ class Pages:
 
     def render(self, template: str, path: str, **facts: Any) -> bytes:
         """Return a page that lies at ``path``."""
-        page = self._environment.get_template(template).render(
+        if template not in self._templates:
+            self._templates[template] = self._environment.get_template(template)
+        page = self._templates[template].render(
             root=layout.root_of(path), monitor=self._name, layout=layout, **facts
         )
         return page.encode("utf-8", "replace")

@@ -236,7 +236,14 @@ class _Publication:
         ][:MAX_FINDINGS_SHOWN]
         path = f"{layout.FINDINGS}/{layout.PAGE}"
         self._writer.put(f"{layout.FINDINGS}/findings.json", format_canonical_json({"findings": list(shown)}))
-        self._writer.put(path, self._pages.render("findings.html", path, title="Findings", findings=shown))
+        page = self._pages.render(
+            "findings.html",
+            path,
+            title="Findings",
+            findings=shown,
+            is_recorded=lambda log, name: self._store.count(log, name) > 0,
+        )
+        self._writer.put(path, page)
         overview = []
         for log in logs:
             path = layout.of_log(log.name, layout.PAGE)

@@ -20,7 +20,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
@@ -159,8 +159,8 @@ class Store:
     def add(self, log: str, published: Sequence[Published], states: Mapping[str, KeyState]) -> None:
         """Store what a run of entries says, and what has to be written because of it."""
         with self._transaction() as execute:
-            for each in published:
-                self._add(execute, log, each)
+            due = {(log, *each): None for entry in published for each in self._add(execute, log, entry)}
+            self._connection.executemany("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", list(due))
             self._connection.executemany(
                 "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)",
                 [
@@ -170,7 +170,8 @@ class Store:
             )
             execute("UPDATE logs SET size = ? WHERE log = ?", (published[-1].leaf_index + 1, log))
 
-    def _add(self, execute: Any, log: str, entry: Published) -> None:
+    def _add(self, execute: Any, log: str, entry: Published) -> list[tuple[str, str]]:
+        """Store an entry; returns what is due because of it."""
         leaf = entry.leaf_index
         facts, histories = (
             format_canonical_json(dict(entry.facts)),
@@ -192,8 +193,7 @@ class Store:
             execute("INSERT OR IGNORE INTO signers VALUES (?, ?, ?)", (log, signer, shown))
             execute("INSERT OR IGNORE INTO signed VALUES (?, ?, ?)", (log, signer, leaf))
             due.append((SIGNER, signer))
-        for kind, what in due:
-            execute("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", (log, kind, what))
+        return due
 
     # What pages show
 
@@ -276,6 +276,15 @@ class Store:
     def due(self, log: str, kind: str) -> Iterator[str]:
         """Yield what has to be written."""
         for (what,) in self._rows("SELECT what FROM due WHERE log = ? AND kind = ?", log, kind):
+            yield what
+
+    def due_models(self, log: str) -> Iterator[str]:
+        """Yield the models that have to be written, by their newest entries: their proofs then lie beside each other."""
+        query = (
+            "SELECT what FROM due JOIN models ON models.log = due.log AND name = what "
+            "WHERE due.log = ? AND kind = 'model' ORDER BY leaf"
+        )
+        for (what,) in self._rows(query, log):
             yield what
 
     def mark(self, log: str, kind: str, what: Iterable[str]) -> None:

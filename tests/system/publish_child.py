@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 
-from monitor.publish import layout
+from monitor.publish import layout, writing
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
 from tests.monitor.publish.scene import Publication
@@ -31,8 +31,8 @@ def _die_after(steps):
 
         return step
 
-    pathlib.Path.rename = counted(pathlib.Path.rename)
-    Writer._stage = counted(Writer._stage)
+    os.rename = counted(os.rename)
+    writing._write = counted(writing._write)
     Writer._sync = counted(Writer._sync)
     for name in ("add", "cover", "show", "done", "clear", "set_look"):
         setattr(Store, name, counted(getattr(Store, name)))

@@ -5,6 +5,7 @@ import json
 from ledger.monitor_statement import verify_monitor_statement
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import VerifierKey
+from monitor.publish.packs import parse_pack
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
 
@@ -37,7 +38,8 @@ def look_as_reader(public, layout):
         history = json.loads((public / layout.of_model("models", name, "history.json")).read_bytes())
         seen |= {each["leafIndex"] for each in history["rows"]}
         for each in history["rows"]:
-            assert parse_proof((public / each["proof"]).read_bytes()).index == each["leafIndex"]
+            proofs = parse_pack((public / each["proof"]).read_bytes())
+            assert parse_proof(proofs[each["leafIndex"]]).index == each["leafIndex"]
         page = (public / layout.of_model("models", name)).read_text()
         assert page.endswith("</html>")
     assert seen >= set(range(statement.size))

@@ -62,11 +62,18 @@ def test_a_proof_from_a_plain_web_server_verifies_here_and_with_a_second_reader(
     with served(published.public) as (url, _):
         proof = get(f"{url}/{layout.of_model('models', 'acme/1', 'latest.tlog-proof')}")
         statement = get(f"{url}/models/statement")
+        code, out, _ = hubledger(
+            "proof", f"{url}/models", "7", "--published", "-o", tmp_path / "old.tlog-proof"
+        )
+    assert (code, "Leaf 7 is in" in out) == (0, True), out
     (tmp_path / "x.tlog-proof").write_bytes(proof)
     code, out, _ = hubledger(
         "verify", "--proof", tmp_path / "x.tlog-proof", "--trust", tmp_path / "trust.toml", "--log-only"
     )
     assert (code, "INCLUDED_ONLY" in out) == (0, True), out
+    old = (tmp_path / "old.tlog-proof").read_bytes()
+    index, size, _, entry = second_reader.proof(old, trust.log_keys[0].format())
+    assert (index, size, entry) == (7, 300, published.hub.world.entries[7])
     index, size, root, entry = second_reader.proof(proof, trust.log_keys[0].format())
     assert (index, size, root) == (298, 300, published.hub.world.tree(300).root_hash.hex())
     assert entry == published.hub.world.entries[298]

@@ -10,9 +10,12 @@ from ledger.client.result import LogResult
 from ledger.client.verify import check_proof
 from ledger.errors import WriterLockedError
 from ledger.log.lock import writer_lock
+from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
 from monitor.publish import layout, names
+from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
+from monitor.publish.store import MODEL, Store
 from monitor.publish.writing import ASIDE
 from tests.monitor.publish.scene import SETTINGS, Publication
 from tests.world import NOW, key_signer, signed_by, sigstore_signer
@@ -34,8 +37,13 @@ def published(tmp_path):
     return Publication(tmp_path).begin()
 
 
+def proof_of(published, leaf_index):
+    """The proof of an entry, as a reader of the folder takes it out."""
+    return fetch_proof(open_published(str(published.public / "models")), leaf_index)[0]
+
+
 def check(published, leaf_index):
-    proof = published.read(layout.of_proof("models", leaf_index))
+    proof = proof_of(published, leaf_index)
     result = check_proof(proof, trust=published.hub.world.trust(), now=NOW, files=None)
     assert result.event.common.event_id == f"event-{leaf_index}"
     return result.log
@@ -45,14 +53,14 @@ def test_every_entry_has_a_proof_that_verifies_and_is_never_written_again(publis
     for at in range(5):
         published.hub.record(A, revision=str(at))
     published.step(3)
-    before = {at: published.read(layout.of_proof("models", at)) for at in range(3)}
+    before = {at: proof_of(published, at) for at in range(3)}
     published.step()
     for at in range(5):
-        proof = published.read(layout.of_proof("models", at))
+        proof = proof_of(published, at)
         assert check(published, at) is LogResult.INCLUDED_ONLY
         assert proof == before.get(at, proof)
     latest = published.read(layout.of_model("models", "acme/model", "latest.tlog-proof"))
-    assert latest == published.read(layout.of_proof("models", 4))
+    assert latest == proof_of(published, 4)
 
 
 def test_proofs_verify_across_tiles_and_for_every_shape_of_the_tree(published):
@@ -177,8 +185,7 @@ def test_only_what_changed_is_written(published):
     changed = {path for path, digest in published.contents().items() if before.get(path) != digest}
     folder = layout.of_model("models", "acme/3", "")
     assert {path for path in changed if path.startswith("models/models/")} == {
-        f"{folder}{each}"
-        for each in ("feed.atom", "feed.json", "history.json", "index.html", "latest.tlog-proof")
+        f"{folder}{each}" for each in ("feed.atom", "history.json", "index.html", "latest.tlog-proof")
     }
     assert len([path for path in changed if "/proofs/" in path]) == 1
 
@@ -268,15 +275,19 @@ def test_feeds_are_per_log_model_and_signer_with_absolute_links_where_an_address
     published.hub.record(B, revision="2")
     published.step()
     (signer,) = {each["identity"] for each in published.history()["rows"][1]["signers"]}
+    address = "https://monitor.example/p/models/models/"
     for path, count in (
-        ("models/feed.json", 2),
-        (layout.of_model("models", "acme/model", "feed.json"), 2),
-        (layout.of_signer("models", signer, "json"), 1),
+        ("models/feed.atom", 2),
+        (layout.of_model("models", "acme/model", "feed.atom"), 2),
+        (layout.of_signer("models", signer), 1),
     ):
-        feed = published.json(path)
-        assert len(feed["items"]) == count
-        assert feed["items"][0]["url"].startswith("https://monitor.example/p/models/models/")
-        assert published.read(path.removesuffix("json") + "atom").startswith(b"<?xml")
+        links = ET.fromstring(published.read(path)).iter("{http://www.w3.org/2005/Atom}link")  # noqa: S314
+        found = [each.get("href") for each in links]
+        assert len(found) == count
+        assert all(each.startswith(address) for each in found)
+    feed = published.json("models/feed.json")
+    assert len(feed["items"]) == 2
+    assert feed["items"][0]["url"].startswith(address)
 
 
 def test_other_pages_are_due_when_they_look_another_way(published):
@@ -285,8 +296,8 @@ def test_other_pages_are_due_when_they_look_another_way(published):
     settings = published.folder / "monitor.toml"
     settings.write_text(SETTINGS + 'url = "https://monitor.example"\n')
     assert published.step().files > 0
-    feed = published.json(layout.of_model("models", "acme/model", "feed.json"))
-    assert feed["items"][0]["url"].startswith("https://monitor.example/")
+    feed = published.read(layout.of_model("models", "acme/model", "feed.atom"))
+    assert b'href="https://monitor.example/' in feed
 
 
 def test_a_log_that_is_followed_from_a_checkpoint_is_published_without_a_statement(tmp_path):
@@ -333,3 +344,30 @@ def test_names_are_found_by_prefix(published, monkeypatch):
     assert "acme/0…" in page.replace("</bdi>", "")
     inner = published.read(layout.of_names("models", "acme/2")).decode()
     assert "acme/2" in inner
+
+
+def test_a_finding_about_a_model_that_was_never_recorded_stops_no_publication(published):
+    published.hub.record(A)
+    published.step()
+    store = Store(published.folder / "state", token="")
+    store.mark("models", MODEL, ["acme/never"])
+    store.close()
+    assert published.step().problems == {}
+    assert not (published.public / layout.of_model("models", "acme/never")).exists()
+
+
+def test_a_pack_is_filled_and_what_was_in_it_stays(published):
+    for at in range(layout.PACK + 3):
+        published.hub.record(A, revision=str(at), name=f"acme/{at % 3}")
+    for size in (3, layout.PACK + 1, layout.PACK + 3):
+        published.step(size)
+    packs = sorted((published.public / "models/proofs").rglob("*.jsonl"), key=lambda each: int(each.stem))
+    assert [list(parse_pack(each.read_bytes())) for each in packs] == [
+        list(range(layout.PACK)),
+        list(range(layout.PACK, layout.PACK + 3)),
+    ]
+    sizes = [
+        parse_proof(proof).checkpoint_note.split(b"\n")[1]
+        for proof in parse_pack(packs[0].read_bytes()).values()
+    ]
+    assert sizes == [b"3"] * 3 + [b"65"] * 61

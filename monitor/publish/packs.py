@@ -1,0 +1,93 @@
+"""Packs of proofs: those of ``layout.PACK`` entries in one file, a line of JSON for each, so that a million entries are not a
+million files.
+
+A line is ``{"leafIndex":N,"proof":"…"}``, and the text in it is a whole proof file (docs/spec/proof.md). Who has the log's key
+checks it, so a pack needs no trust: whoever serves it can only fail to prove.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ledger.encoding import format_canonical_json, parse_json
+from ledger.errors import MalformedError, NotFoundError, UsageError
+from ledger.tlog.proof import MAX_PROOF_BYTES, TlogProof, parse_proof
+from monitor.publish import layout
+
+if TYPE_CHECKING:
+    from ledger.log.fetch import Fetch
+
+MAX_PACK_BYTES = 32 << 20
+"""Entries as large as a proof can hold, under checkpoints of 64 KiB, are 8.4 MB; a reader is not made to take much more."""
+_MAX_LINE_BYTES = 2 * MAX_PROOF_BYTES
+"""A newline of the proof has two characters in JSON."""
+
+
+def format_pack(proofs: Mapping[int, bytes]) -> bytes:
+    """Format the proofs of some entries, by leaf index."""
+    return b"".join(
+        format_canonical_json({"leafIndex": at, "proof": proofs[at].decode()}) + b"\n"
+        for at in sorted(proofs)
+    )
+
+
+def parse_pack(data: bytes) -> dict[int, bytes]:
+    """Return the proofs of a pack, by leaf index. Nothing is verified, nor do they have to be proofs."""
+    found = {}
+    for line in data.splitlines():
+        value = parse_json(line, what="line of a pack", max_bytes=_MAX_LINE_BYTES)
+        match value:
+            case {"leafIndex": int(at), "proof": str(proof)}:
+                found[at] = proof.encode("utf-8", "replace")
+            case _:
+                raise MalformedError(
+                    "line of a pack",
+                    expected="leafIndex and proof",
+                    actual=line[:60].decode("utf-8", "replace"),
+                )
+    return found
+
+
+def fetch_proof(fetch: "Fetch", leaf_index: int) -> tuple[bytes, TlogProof]:
+    """Fetch the proof of an entry from what a monitor publishes of a log: the file, and what it says.
+
+    Raises:
+        NotFoundError: it is not published. MalformedError: it is no proof of that entry. LimitError, SourceError.
+    """
+    try:
+        proofs = parse_pack(fetch(layout.pack(leaf_index), max_bytes=MAX_PACK_BYTES))
+    except NotFoundError as error:
+        raise _absent(leaf_index, layout.pack(leaf_index)) from error
+    if leaf_index not in proofs:
+        raise _absent(leaf_index, layout.pack(leaf_index))
+    proof = parse_proof(proofs[leaf_index])
+    if proof.index != leaf_index:
+        raise MalformedError("proof in a pack", expected=f"entry {leaf_index}", actual=f"entry {proof.index}")
+    return proofs[leaf_index], proof
+
+
+def open_published(where: str) -> "Fetch":
+    """Return what fetches from a folder, or an address, that a monitor publishes a log at. Raises UsageError."""
+    from ledger.client.trust_source import open_source
+    from ledger.log.fetch import fetch_from_folder
+
+    if "://" in where:
+        return open_source(where.rstrip("/"), what="monitor")
+    folder = pathlib.Path(where)
+    if not folder.is_dir():
+        raise UsageError(
+            where,
+            expected="the folder or address of a log in what a monitor publishes",
+            actual="no folder",
+            next_step="Name it with the log, as in monitor/public/models",
+        )
+    return fetch_from_folder(folder)
+
+
+def _absent(leaf_index: int, pack: str) -> NotFoundError:
+    return NotFoundError(
+        f"proof of entry {leaf_index}",
+        expected=f"a line of {pack}",
+        actual="none",
+        next_step="Check the number; a monitor that began later in the log has no earlier ones",
+    )
