@@ -449,6 +449,11 @@ class ReadLedger:
             )
         return self.published
 
+    @property
+    def place(self) -> str:
+        """What the place of an entry is called in facts: its leaf index, or in Rekor its number in the order of acceptance."""
+        return "leafIndex" if self.accepted is None else "number"
+
     def size(self) -> int:
         """How many entries readers are shown: those published, or in Rekor those accepted."""
         return self.accepted.size() if self.accepted is not None else self.log.checkpoint().checkpoint.size
