@@ -16,7 +16,7 @@ from typing import Any
 
 from ledger.client.trust import TrustedLog, TrustFile
 from ledger.errors import ConfigError, CorruptError, LedgerError
-from ledger.log.fetch import Fetch
+from ledger.log.fetch import Fetch, fetch_from_url
 from ledger.log.local import writer_lock
 from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
@@ -32,10 +32,11 @@ from monitor.follow import Followable, Follower, Look, Looker, begin
 from monitor.health import Health, accuses, assess
 from monitor.known import Context
 from monitor.past import Past
-from monitor.rekor import RekorFollower, RekorLedger, Statements
+from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
 from monitor.server import serving
 from monitor.sinks import Sink, open_sink
 from monitor.state import Position, State
+from monitor.statements import STATEMENT_SECONDS, FetchedStatements, is_address
 from monitor.watch import Routing
 
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
@@ -340,7 +341,12 @@ def _follower(
 
     if not log.is_rekor:
         return follower(first, past=past.catch_up)
-    statements = Statements(log.name, config.base / log.evidence, state.logged)
+    statements: Finder = Statements(log.name, config.base / log.evidence, state.logged)
+    if is_address(log.evidence):
+        fetch = fetch_from_url(
+            log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second
+        )
+        statements = FetchedStatements(log.name, fetch, ledger=context.trust.ledger)
     ledger = RekorLedger(context, state, statements, clock=clock)
     shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
     return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())

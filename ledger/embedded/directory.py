@@ -90,6 +90,11 @@ class Layout:
         return self.root / "digests.db"
 
     @property
+    def statements(self) -> pathlib.Path:
+        """Of a ledger in Rekor: which entry is meant by a digest, derived."""
+        return self.root / "statements.db"
+
+    @property
     def identities(self) -> pathlib.Path:
         """The keys of committed identities, mode 0600: a secret, and not derived."""
         return self.root / "identities.db"

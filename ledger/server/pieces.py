@@ -14,6 +14,7 @@ from ledger.entry import Entry, parse_entry
 from ledger.errors import LedgerError, NotFoundError
 from ledger.event import VerificationEvent
 from ledger.event.digests import Use
+from ledger.index.statements import digests_of
 from ledger.server import messages, problems
 from ledger.server.messages import FOREVER, Request, Response, json_response
 from ledger.server.views import Remembered, View
@@ -105,6 +106,32 @@ class Pieces:
             self._places.proof(number, name=BUNDLE), f"entry-{number}.sigstore.json", media=messages.BUNDLE
         )
 
+    def statement(self, request: Request) -> Response:
+        """Return the envelope of a statement by the digest that Rekor has of it.
+
+        Raises:
+            NotFoundError: none of ours has it. WithdrawnError. Refusal: the ledger has a log of its own.
+        """
+        if self._places is None:
+            from ledger.server.places import no_index_here
+
+            raise no_index_here()
+        number = self._places.number_of(_digest(request), logged=True)
+        if number is None:
+            raise NotFoundError(
+                f"statement {request.captured}",
+                expected="the SHA-256 of the DSSE encoding of an accepted statement",
+                actual="none such",
+                next_step="It is the digest in the body of an entry of Rekor by the hub's key",
+            )
+        ledger = self._view.ledger
+        entry = read_entry_at(ledger, number, number + 1)
+        sha256, _ = digests_of(entry)
+        if (erased := find_erasures(ledger, (sha256,)).get(sha256)) is not None:
+            raise erased.as_error()
+        # A digest stands for the same bytes for ever.
+        return Response(body=entry, cache=FOREVER, etag=request.captured)
+
     def content(self, request: Request) -> Response:
         """Return the events with a content."""
         return json_response(
@@ -159,6 +186,8 @@ class Pieces:
     def _check_named(self, sha256: bytes) -> None:
         """Refuse what no published statement names, and what tells of a signer who is held back."""
         size = self._view.size
+        if self._places is not None and self._places.number_of(sha256, logged=False) is not None:
+            return  # a statement: it is in the answers of every other address
         namings = [
             each
             for each in self._view.digests.namings(sha256)

@@ -10,13 +10,16 @@ from typing import Any
 from ledger.embedded.remote import AcceptedLog, fate_facts, format_logged
 from ledger.encoding import format_canonical_json
 from ledger.errors import UsageError
+from ledger.index.statements import digests_of
 from ledger.log.outbox import Fate, fate_of
-from ledger.server.problems import NOT_FOUND, NOT_IMPLEMENTED, Refusal
+from ledger.server.problems import NOT_FOUND, NOT_IMPLEMENTED, Refusal, busy
 from ledger.server.views import Remembered, View
 from ledger.storage.outbox import StoredReceipt
 
 MAX_REMEMBERED = 8192
 """Entries whose proven places are remembered, some 500 bytes each."""
+MAX_TAIL = 2000
+"""Entries that are looked at for one question because the index has not come to them: of some seconds of recording."""
 BUNDLE, TLOG_PROOF = "event.sigstore.json", "event.tlog-proof"
 """File names that stand for the two forms of a proof, as for ``hubledger proof -o``."""
 
@@ -95,6 +98,26 @@ class Places:
         """Return a row of a history, as JSON, with what became of its entry; the row has its number."""
         facts = {name: value for name, value in self.facts(number).items() if name != "number"}
         return b"".join((format_canonical_json(facts)[:-1], b",", row[1:]))
+
+    def number_of(self, digest: bytes, *, logged: bool) -> int | None:
+        """Return the number of the entry whose statement has this digest, or which Rekor has under it (``logged``).
+
+        What the index does not mirror yet is looked at here. Raises Refusal: that is too much.
+        """
+        index, accepted = self._view.statements, self._view.accepted
+        if index is not None:
+            number = index.by_logged(digest) if logged else index.by_statement(digest)
+            if number is not None:
+                return number
+        size, start = accepted.size(), 0 if index is None else index.position()
+        if size - start > MAX_TAIL:
+            raise busy(
+                "The index of statements is far behind the outbox: whoever runs the service makes it again"
+            )
+        for at, entry in enumerate(accepted.read(start, size), start):
+            if digests_of(entry)[logged] == digest:
+                return at
+        return None
 
     def proof(self, number: int, *, name: str) -> bytes:
         """Return the proof of an entry in the form that a file of this name has.

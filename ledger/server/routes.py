@@ -274,6 +274,13 @@ READ_ROUTES: tuple[Route, ...] = (
         problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
     ),
     _get(
+        "/v1/statements/{sha256}",
+        "statement",
+        "Of a ledger in Rekor: the signed envelope of the statement that Rekor has under this digest, the SHA-256 of the DSSE pre-authentication encoding.",
+        (_JSON, "Envelope", "The stored bytes."),
+        problems=(p.NOT_FOUND, p.WITHDRAWN, p.NOT_IMPLEMENTED),
+    ),
+    _get(
         "/v1/check",
         "check",
         "All that a check by name needs: what there is of the model's events, and the proof of the newest one, or of the newest of a revision.",

