@@ -152,7 +152,7 @@ _WAIT = Parameter(
     name="wait",
     kind="word",
     words=("durable", "included", "witnessed"),
-    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof. `witnessed`: that checkpoint has its quorum of witnesses too.",
+    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof. `witnessed`: that checkpoint has its quorum of witnesses too. In a ledger in Rekor `durable` is accepted, `included` logged there, and nothing is `witnessed`.",
 )
 _WAIT_ENTRIES = replace(
     _WAIT,
@@ -435,7 +435,7 @@ WRITE_ROUTES: tuple[Route, ...] = (
             202: (
                 _JSON,
                 "Receipt",
-                "Recorded, and the witnesses did not answer in time: `reached` says that it is durable.",
+                "Recorded, and the witnesses, or Rekor, did not answer in time: `reached` says that it is durable.",
             ),
         },
         parameters=(_WAIT, _EVIDENCE),

@@ -100,7 +100,18 @@ def schemas() -> dict[str, Any]:
         "Receipt": _object(
             {"eventId": _STRING},
             {
-                "leafIndex": _NUMBER,
+                **_PLACE,
+                "state": _STATE,
+                "shard": _STRING,
+                "shardOrder": _NUMBER,
+                "logIndex": _NUMBER,
+                "logId": _BASE64,
+                "integratedTime": _NUMBER,
+                "timestamps": _NUMBER,
+                "bundle": {
+                    "type": "object",
+                    "description": "Of a ledger in Rekor, where `included` was waited for: a Sigstore bundle.",
+                },
                 "repeated": {"type": "boolean"},
                 "outcome": _STRING,
                 "decision": _STRING,
