@@ -8,6 +8,7 @@ from typing import Any
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError
+from ledger.log.fetch import fetch_from_url
 from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.compare import Views
@@ -17,8 +18,9 @@ from monitor.known import Context
 from monitor.log_config import LogConfig
 from monitor.looks import Followable, Looker
 from monitor.past import Past
-from monitor.rekor import RekorFollower, RekorLedger, Statements
+from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
 from monitor.state import State
+from monitor.statements import STATEMENT_SECONDS, FetchedStatements, is_address
 from monitor.watch import Routing
 
 Progress = Callable[[str, int, int], None]
@@ -69,7 +71,12 @@ def follower_of(
 
     if not log.is_rekor:
         return follower(first, past=past.catch_up)
-    statements = Statements(log.name, config.base / log.evidence, state.logged)
+    statements: Finder = Statements(log.name, config.base / log.evidence, state.logged)
+    if is_address(log.evidence):
+        fetch = fetch_from_url(
+            log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second
+        )
+        statements = FetchedStatements(log.name, fetch, ledger=context.trust.ledger)
     ledger = RekorLedger(context, state, statements, clock=clock)
     shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
     return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())

@@ -35,7 +35,8 @@ class LogConfig:
     partial_wait: float = 0.0
     # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order.
     shards: tuple[str, ...] = ()
-    # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256.
+    # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256. Or the address
+    # of `hubledger serve` for this ledger, "https://…", which is asked for each statement that is new.
     evidence: str = ""
     # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
     revoked_signers: tuple[str, ...] = ()

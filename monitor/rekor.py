@@ -10,6 +10,7 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ledger.encoding import format_base64
 from ledger.entry import Entry, VerifiedEntry, pae
@@ -34,6 +35,14 @@ WAITING_SECONDS = 86_400
 _MAX_STATEMENT_BYTES = 32 << 10
 _GONE = (NotFoundError, WithdrawnError, CorruptError)
 """Why one piece cannot be had: it is missing, and holds up nothing else."""
+
+
+class Finder(Protocol):
+    """Finds statements by the digests that Rekor has of them."""
+
+    def find(self, digests: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return those that there are, each with this digest. Raises SourceError: nobody can say which there are."""
+        ...
 
 
 class Statements:
@@ -102,7 +111,7 @@ class RekorLedger:
     """What the hub logged in the shards of one ledger. One thread at a time."""
 
     def __init__(
-        self, context: Context, state: State, statements: Statements, *, clock: Callable[[], float]
+        self, context: Context, state: State, statements: Finder, *, clock: Callable[[], float]
     ) -> None:
         self._context, self._state, self._statements, self._clock = context, state, statements, clock
         self._log = context.log

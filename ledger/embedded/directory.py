@@ -93,6 +93,11 @@ class Layout:
         return self.root / "digests.db"
 
     @property
+    def statements(self) -> pathlib.Path:
+        """Of a ledger in Rekor: which entry is meant by a digest, derived."""
+        return self.root / "statements.db"
+
+    @property
     def identities(self) -> pathlib.Path:
         """The keys of committed identities, mode 0600: a secret, and not derived."""
         return self.root / "identities.db"
@@ -451,6 +456,11 @@ class ReadLedger:
                 next_step="`hubledger outbox status` says where the entries of such a ledger are",
             )
         return self.published
+
+    @property
+    def place(self) -> str:
+        """What the place of an entry is called in facts: its leaf index, or in Rekor its number in the order of acceptance."""
+        return "leafIndex" if self.accepted is None else "number"
 
     def size(self) -> int:
         """How many entries readers are shown: those published, or in Rekor those accepted."""

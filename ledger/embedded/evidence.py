@@ -132,7 +132,7 @@ def _kept(naming: Naming) -> bool:
 
 
 def _naming_facts(ledger: ReadLedger, naming: Naming, size: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {"leafIndex": naming.leaf_index, "as": naming.use.value}
+    facts: dict[str, Any] = {ledger.place: naming.leaf_index, "as": naming.use.value}
     if naming.leaf_index >= size:
         return facts | {"published": False}
     statement = read_statement_at(ledger, naming.leaf_index, size)
@@ -256,7 +256,7 @@ def _write_export(
     if isinstance(parsed, Entry):
         objects["statement.json"] = parsed.payload
     listing = {
-        ("leafIndex" if ledger.accepted is None else "number"): leaf_index,
+        ledger.place: leaf_index,
         "ledger": ledger.config.ledger,
         "pieces": written,
         "proof": name,

@@ -267,10 +267,22 @@ def dispatching(outbox: Outbox, config: Config, instance: Instance, **changes: A
 class AcceptedLog:
     """What a ledger in Rekor accepted, for those who only read; a writer may run beside it."""
 
-    def __init__(self, path: pathlib.Path, config: Config, trust: TrustFile, *, root: pathlib.Path) -> None:
+    def __init__(
+        self,
+        path: pathlib.Path,
+        config: Config,
+        trust: TrustFile,
+        *,
+        root: pathlib.Path,
+        prover: Prover | None = None,
+    ) -> None:
         self.path, self._config, self._trust, self._root = path, config, trust, root
         self._store: OutboxStore | None = None
-        self._prover: Prover | None = None
+        self._prover = prover
+
+    def again(self) -> "AcceptedLog":
+        """Return the same for another thread: with a connection of its own, and the trusted root that is read already."""
+        return AcceptedLog(self.path, self._config, self._trust, root=self._root, prover=self.prover)
 
     @property
     def store(self) -> OutboxStore:

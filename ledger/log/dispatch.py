@@ -91,6 +91,11 @@ class Dispatcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it submits; what ended it by itself is in the log of the program."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Take nothing more, let what is under way be answered for ``grace`` seconds, store it, and end.
 

@@ -91,6 +91,7 @@ class Outbox:
         self._failure: LedgerError | None = None
         self._size = store.size()
         self._wake: Callable[[], object] = _nobody
+        self._told: Callable[[], object] = _nobody
         self._given_up: set[int] = set()
         store.know_shards({each.order: (each.kind, each.log_id) for each in prover.shards})
 
@@ -164,12 +165,21 @@ class Outbox:
     def _settled_now(self) -> None:
         with self._settled:
             self._settled.notify_all()
+        self._told()
 
     # For the dispatcher
 
     def on_accept(self, wake: Callable[[], object] | None) -> None:
         """Call ``wake``, from any thread, whenever something was accepted or is to be tried again; None: nobody."""
         self._wake = wake or _nobody
+
+    def on_settle(self, told: Callable[[], object] | None) -> None:
+        """Call ``told``, from any thread, whenever attempts have ended, or the outbox stopped; None: nobody."""
+        self._told = told or _nobody
+
+    def check(self) -> None:
+        """Raise what stopped this object, if anything did. Raises StorageError."""
+        self._check()
 
     def take(self, limit: int, busy: AbstractSet[int], *, shard: int | None = None) -> list[Taken]:
         """Return up to ``limit`` entries that may be submitted to a shard now; None: to none that is known yet.

@@ -9,7 +9,7 @@ from ledger.embedded.keys import load_hub_key
 from ledger.errors import ConfigError, UsageError
 from ledger.event import escape_name
 from ledger.server.histories import as_recorded
-from ledger.server.messages import NEVER, Request, Response
+from ledger.server.messages import BUNDLE, NEVER, Request, Response
 from ledger.server.problems import NOT_IMPLEMENTED, Refusal
 from ledger.server.views import View
 
@@ -44,7 +44,7 @@ class Attesting:
             )
         except UsageError as error:
             raise Refusal(NOT_IMPLEMENTED, error.finding) from error
-        return Response(body=data, content_type="application/vnd.dev.sigstore.bundle.v0.3+json", cache=NEVER)
+        return Response(body=data, content_type=BUNDLE, cache=NEVER)
 
     def _hub_key(self) -> ec.EllipticCurvePrivateKey:
         if self._key is None:

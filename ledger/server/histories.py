@@ -82,10 +82,12 @@ def _unpack(data: bytes) -> list[bytes]:
     return plain.split(b"\n") if plain else []
 
 
-def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
+def _make(name: str, print_: _Print, rows: Sequence[Row], *, place: str) -> ModelHistory:
     changes = [row for row in rows if row.change is not None]
     standings = {
-        row.statement.model.revision: format_canonical_json(revision_standing(row.statement, row, changes))
+        row.statement.model.revision: format_canonical_json(
+            revision_standing(row.statement, row, changes, place=place)
+        )
         for row in rows
         # Who watches says what they saw; how a revision stands, the hub says.
         if isinstance(row.statement, VerificationEvent) and row.statement.common.recorded_by.role == "hub"
@@ -94,14 +96,14 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
     now = newest(rows)
     standing = b"null"
     if now is not None and isinstance(now.statement, VerificationEvent):
-        standing = format_canonical_json(revision_standing(now.statement, now, changes))
+        standing = format_canonical_json(revision_standing(now.statement, now, changes, place=place))
     return ModelHistory(
         name=name,
         print_=print_,
         leaves=tuple(row.leaf_index for row in rows),
         standing=standing,
         badge=None if now is None else standing_of(now),
-        packed_rows=_pack(format_canonical_json(_facts(row)) for row in rows),
+        packed_rows=_pack(format_canonical_json(_facts(row, place)) for row in rows),
         packed_standings=_pack(
             part for revision, data in standings.items() for part in (revision.encode(), data)
         ),
@@ -109,22 +111,25 @@ def _make(name: str, print_: _Print, rows: Sequence[Row]) -> ModelHistory:
         packed_claims=_pack(
             part
             for row, event in events
-            for part in (event.model.revision.encode(), format_canonical_json(_claim(row, event)))
+            for part in (event.model.revision.encode(), format_canonical_json(_claim(row, event, place)))
         ),
     )
 
 
-def _claim(row: Row, event: VerificationEvent) -> dict[str, Any]:
+def _claim(row: Row, event: VerificationEvent, place: str) -> dict[str, Any]:
     return {
         "contentSha256": event.manifest.content_sha256.hex(),
-        "leafIndex": row.leaf_index,
+        place: row.leaf_index,
         "manifestSha256": event.manifest.sha256.hex(),
         "revision": event.model.revision,
     }
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _facts(row: Row, place: str) -> dict[str, Any]:
     facts = row_facts(row)
+    facts[place] = facts.pop("leafIndex")
+    if "pin" in facts:
+        facts["pin"][place] = facts["pin"].pop("leafIndex")
     event = row.statement
     if isinstance(event, VerificationEvent):
         facts |= {
@@ -179,7 +184,12 @@ class Histories:
             return None
         events = [row.statement for row in rows if isinstance(row.statement, VerificationEvent)]
         keys = [key, *sorted({repo for each in events if (repo := repo_key(each)) is not None})]
-        made = _make(name, tuple((each, _leaves(index, each, extent[0])) for each in keys), rows)
+        made = _make(
+            name,
+            tuple((each, _leaves(index, each, extent[0])) for each in keys),
+            rows,
+            place=view.ledger.place,
+        )
         self._known.put(name, (extent, made))
         return made
 
@@ -209,7 +219,9 @@ def as_recorded(raw: bytes) -> str:
     return text
 
 
-def revision_standing(event: VerificationEvent, row: Row, changes: Sequence[Row]) -> dict[str, Any]:
+def revision_standing(
+    event: VerificationEvent, row: Row, changes: Sequence[Row], *, place: str = "leafIndex"
+) -> dict[str, Any]:
     """Say how one revision stands: what the list page of a hub shows. ``changes`` are the rows with one."""
     facts: dict[str, Any] = {
         "model": event.model.name,
@@ -218,14 +230,14 @@ def revision_standing(event: VerificationEvent, row: Row, changes: Sequence[Row]
         "outcome": event.outcome,
         "decision": event.policy.decision,
         "signers": signers_of(event),
-        "leafIndex": row.leaf_index,
+        place: row.leaf_index,
         "recordedAt": event.common.recorded_at,
     }
     if event.uploader_account is not None:
         facts["uploadedBy"] = event.uploader_account
     last = next((each for each in reversed(changes) if each.leaf_index <= row.leaf_index), None)
     if last is not None:
-        facts["changed"] = {"leafIndex": last.leaf_index, "change": last.change}
+        facts["changed"] = {place: last.leaf_index, "change": last.change}
         if last.statement.common is not None:
             facts["changed"]["since"] = last.statement.common.recorded_at
     return facts

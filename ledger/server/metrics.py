@@ -24,6 +24,8 @@ from ledger.tlog.cosignature import verify_cosignatures
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from ledger.server.places import Waiting
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of durations: 25 and 100 ms are what an upload path and its readers are promised (docs/benchmarks.md)."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "OPTIONS")
@@ -143,6 +145,27 @@ class _Collector:
         return found
 
 
+def _waiting(sizes: Sizes) -> "Waiting | None":
+    """What waits for Rekor; None where the log is of one's own."""
+    if not sizes.view.in_rekor:
+        return None
+    from ledger.server.places import waiting_of
+
+    return waiting_of(sizes.view.accepted, now=sizes.now())
+
+
+def _outbox(name: str) -> Callable[[Sizes], int | None]:
+    def ask(sizes: Sizes) -> int | None:
+        waiting = _waiting(sizes)
+        return None if waiting is None else int(getattr(waiting, name) or 0)
+
+    return ask
+
+
+def _published(sizes: Sizes) -> int | None:
+    return None if sizes.view.in_rekor else sizes.view.size
+
+
 def _published_at(sizes: Sizes) -> int | None:
     """When the log itself says that its newest checkpoint was signed; None where it has no clock."""
     verified = sizes.view.ledger.log.checkpoint()
@@ -162,7 +185,7 @@ def _durable(sizes: Sizes) -> int | None:
 
 def _unpublished(sizes: Sizes) -> int | None:
     durable = _durable(sizes)
-    return None if durable is None else max(0, durable - sizes.view.size)
+    return None if durable is None or sizes.view.in_rekor else max(0, durable - sizes.view.size)
 
 
 GAUGES: tuple[tuple[str, str, Callable[[Sizes], int | None]], ...] = (
@@ -170,7 +193,7 @@ GAUGES: tuple[tuple[str, str, Callable[[Sizes], int | None]], ...] = (
     ("events_waiting", "Events that wait for the writer.", lambda s: s.writer().get("waiting")),
     ("requests_inside", "Requests that hold or wait for a thread.", lambda s: s.pool()),
     ("log_durable_size", "Leaves that are committed.", _durable),
-    ("log_published_size", "Leaves in the newest checkpoint.", lambda s: s.view.size),
+    ("log_published_size", "Leaves in the newest checkpoint.", _published),
     ("log_unpublished", "Leaves that no checkpoint has yet.", _unpublished),
     ("checkpoint_age_seconds", "Since the newest checkpoint was signed.", _checkpoint_age),
     (
@@ -183,6 +206,10 @@ GAUGES: tuple[tuple[str, str, Callable[[Sizes], int | None]], ...] = (
         "Published leaves that the digest index lacks.",
         lambda s: max(0, s.view.size - s.view.digests.position()),
     ),
+    ("outbox_waiting", "Entries that are accepted and not in Rekor.", _outbox("pending")),
+    ("outbox_refused", "Of those, entries that wait for a person.", _outbox("refused")),
+    ("outbox_failed", "Of those, entries whose last attempt failed.", _outbox("failed")),
+    ("outbox_oldest_seconds", "Since the one that waits longest was accepted.", _outbox("oldest_seconds")),
     ("evidence_bytes", "Bytes of evidence, counted now and then.", lambda s: s.evidence()),
 )
 

@@ -1,10 +1,11 @@
 """Models and signers over HTTP: search, histories, standings, badges."""
 
 import bisect
-from typing import Any
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from ledger.embedded.searching import event_facts
-from ledger.encoding import Json, format_canonical_json, parse_json
+from ledger.encoding import Json, format_base64, format_canonical_json, parse_json
 from ledger.errors import LimitError, MalformedError, NotFoundError
 from ledger.event import escape_name
 from ledger.server.badge import draw
@@ -13,32 +14,63 @@ from ledger.server.messages import AT_ONCE, Request, Response, json_response
 from ledger.server.routes import MAX_PAIRS_BYTES
 from ledger.server.views import View
 
+if TYPE_CHECKING:
+    from ledger.server.places import Places
+
 MAX_PAIRS = 100
 
 
 class Models:
     """Answers about models and signers."""
 
-    def __init__(self, view: View, histories: Histories) -> None:
-        self._view, self._histories = view, histories
+    def __init__(self, view: View, histories: Histories, places: "Places | None" = None) -> None:
+        self._view, self._histories, self._places = view, histories, places
 
     def log(self, request: Request) -> Response:
         """Say what the log is and how far everything has come."""
         del request
-        ledger, tree = self._view.ledger, self._view.ledger.log.checkpoint().checkpoint
+        ledger = self._view.ledger
+        facts: dict[str, Any] = {
+            "ledger": ledger.config.ledger,
+            "hub": ledger.config.hub,
+            "log": ledger.config.log,
+            "hubKeys": [each.keyid for each in ledger.trust.hub_keys],
+            "indexed": self._view.index.position(),
+            "digestsIndexed": self._view.digests.position(),
+            "identityMode": ledger.config.identity_mode,
+        }
+        if self._view.in_rekor:
+            return json_response(facts | self._accepted_facts())
+        tree = ledger.log.checkpoint().checkpoint
         return json_response(
-            {
-                "ledger": ledger.config.ledger,
-                "hub": ledger.config.hub,
+            facts
+            | {
                 "size": tree.size,
                 "rootHash": tree.root_hash.hex(),
                 "logKeys": [each.format() for each in ledger.trust.log_keys],
-                "hubKeys": [each.keyid for each in ledger.trust.hub_keys],
-                "indexed": self._view.index.position(),
-                "digestsIndexed": self._view.digests.position(),
-                "identityMode": ledger.config.identity_mode,
             }
         )
+
+    def _accepted_facts(self) -> dict[str, Any]:
+        """Say how much of a ledger in Rekor is logged, and in which shards."""
+        accepted = self._view.accepted
+        counts = accepted.store.counts()
+        return {
+            "size": counts.accepted,
+            "logged": counts.logged,
+            "pending": counts.pending - counts.refused,
+            "refused": counts.refused,
+            "dropped": counts.dropped,
+            "shards": [
+                {
+                    "order": each.order,
+                    "kind": each.kind,
+                    "origin": each.origin,
+                    "logId": format_base64(each.log_id),
+                }
+                for each in accepted.prover.shards
+            ],
+        }
 
     def models(self, request: Request) -> Response:
         """List names, each with its newest event."""
@@ -59,7 +91,9 @@ class Models:
         said = index.summaries(newest_leaves)
         facts: dict[str, Any] = {
             "models": [
-                _model_facts(name, found, said) for name, found in leaves.items() if found
+                _model_facts(name, found, said, place=self._view.ledger.place)
+                for name, found in leaves.items()
+                if found
             ]  # a name whose events are not published yet is not there yet
         }
         if len(names) > limit:
@@ -74,20 +108,29 @@ class Models:
         after = request.number("after", -1)
         start = bisect.bisect_right(found.leaves, after)
         end = min(len(found.leaves), start + limit)
+        rows = found.rows()[start:end]
+        if self._places is not None:
+            rows = [
+                self._places.place(row, at) for row, at in zip(rows, found.leaves[start:end], strict=True)
+            ]
         pieces = [
             b'{"model":',
             format_canonical_json(found.name),
             b',"standing":',
             found.standing,
             b',"events":[',
-            b",".join(found.rows()[start:end]),
+            b",".join(rows),
             b'],"count":',
             str(len(found.leaves)).encode(),
         ]
         if end < len(found.leaves):
             pieces += [b',"next":', str(found.leaves[end - 1]).encode()]
         pieces += [b',"asOf":', _as_of_json(extent), b"}"]
-        return Response(body=b"".join(pieces), etag=f"{found.etag}-{after}-{limit}", weak=True)
+        body = b"".join(pieces)
+        etag = f"{found.etag}-{after}-{limit}"
+        if self._places is not None:  # what waited may be logged now, though the history is the same
+            etag = hashlib.sha256(body).hexdigest()[:32]
+        return Response(body=body, etag=etag, weak=True)
 
     def badge(self, request: Request) -> Response:
         """Draw how the model stands."""
@@ -165,8 +208,10 @@ def _not_recorded(name: str, revision: str) -> bytes:
     return format_canonical_json({"model": name, "revision": revision, "standing": "Not recorded"})
 
 
-def _model_facts(name: str, leaves: list[int], said: dict[int, tuple[Any, ...]]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"model": name, "events": len(leaves), "leafIndex": leaves[-1]}
+def _model_facts(
+    name: str, leaves: list[int], said: dict[int, tuple[Any, ...]], *, place: str
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {"model": name, "events": len(leaves), place: leaves[-1]}
     values = zip(("revision", "outcome", "decision", "recordedAt"), said.get(leaves[-1], ()), strict=False)
     return facts | {key: value for key, value in values if value is not None}
 

@@ -106,6 +106,11 @@ class Recording:
 
     async def submit(self, request: Request) -> Response:
         """Append what the hub signed itself."""
+        if self._writer.ledger.instance is not None:
+            raise Refusal(
+                problems.NOT_IMPLEMENTED,
+                "The log of this ledger is Rekor: it takes facts, at /v1/events, and signs them itself",
+            )
         wait, later = wait_of(request, self._writer.ledger, default="durable"), _is_later(request)
         leaves = await self._pool.run(lambda: self._submit(request.data, later=later))
         if not wait.included:

@@ -152,7 +152,7 @@ _WAIT = Parameter(
     name="wait",
     kind="word",
     words=("durable", "included", "witnessed"),
-    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof. `witnessed`: that checkpoint has its quorum of witnesses too.",
+    says="What is waited for. `durable`: the event cannot be lost any more. `included`, the default: it is in a published checkpoint, and the answer has the proof. `witnessed`: that checkpoint has its quorum of witnesses too. In a ledger in Rekor `durable` is accepted, `included` logged there, and nothing is `witnessed`.",
 )
 _WAIT_ENTRIES = replace(
     _WAIT,
@@ -178,7 +178,6 @@ _ATTESTED = (
         says="This revision, in the same form as the name; the newest if absent.",
     ),
 )
-_BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _JSON = messages.JSON
 _GONE = (p.NOT_FOUND, p.WITHDRAWN, p.WITHHELD)
 
@@ -265,7 +264,21 @@ READ_ROUTES: tuple[Route, ...] = (
                 says="Also prove that the log of this size, which the caller knows, only grew.",
             ),
         ),
-        problems=(p.NOT_FOUND,),
+        problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
+    ),
+    _get(
+        "/v1/entries/{leaf}/bundle",
+        "bundle",
+        "Of a ledger in Rekor: the proof that an entry is logged, as a Sigstore bundle v0.3. `hubledger verify --bundle` and cosign take it.",
+        (messages.BUNDLE, "bytes", "A Sigstore bundle with envelope and log entry."),
+        problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
+    ),
+    _get(
+        "/v1/statements/{sha256}",
+        "statement",
+        "Of a ledger in Rekor: the signed envelope of the statement that Rekor has under this digest, the SHA-256 of the DSSE pre-authentication encoding.",
+        (_JSON, "Envelope", "The stored bytes."),
+        problems=(p.NOT_FOUND, p.WITHDRAWN, p.NOT_IMPLEMENTED),
     ),
     _get(
         "/v1/check",
@@ -291,7 +304,7 @@ READ_ROUTES: tuple[Route, ...] = (
         "/v1/attestations/vsa",
         "attestation_vsa",
         "What the hub signs about a revision's latest event: a SLSA Verification Summary v1, which points at the event.",
-        (_BUNDLE, "Attestation", "A Sigstore bundle with a DSSE envelope."),
+        (messages.BUNDLE, "Attestation", "A Sigstore bundle with a DSSE envelope."),
         parameters=_ATTESTED,
         problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
     ),
@@ -299,7 +312,7 @@ READ_ROUTES: tuple[Route, ...] = (
         "/v1/attestations/svr",
         "attestation_svr",
         "The same as a Simple Verification Result v0.2, of a revision that the hub accepts.",
-        (_BUNDLE, "Attestation", "A Sigstore bundle with a DSSE envelope."),
+        (messages.BUNDLE, "Attestation", "A Sigstore bundle with a DSSE envelope."),
         parameters=_ATTESTED,
         problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
     ),
@@ -422,7 +435,7 @@ WRITE_ROUTES: tuple[Route, ...] = (
             202: (
                 _JSON,
                 "Receipt",
-                "Recorded, and the witnesses did not answer in time: `reached` says that it is durable.",
+                "Recorded, and the witnesses, or Rekor, did not answer in time: `reached` says that it is durable.",
             ),
         },
         parameters=(_WAIT, _EVIDENCE),

@@ -28,6 +28,18 @@ def _list(of: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"type": "array", "items": of, **more}
 
 
+_PLACE = {
+    "leafIndex": {**_NUMBER, "description": "In its log; of a ledger in Rekor, in the shard that has it."},
+    "number": {**_NUMBER, "description": "Of a ledger in Rekor: its place in the order of acceptance."},
+}
+_OUTBOX_NUMBER = {**_NUMBER, "description": "Of a ledger in Rekor: entries in this state."}
+_STATE = {"type": "string", "enum": ["logged", "pending", "refused", "dropped"]}
+
+
+def _placed(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    return _object(required, {**(optional or {}), **_PLACE})
+
+
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -88,7 +100,18 @@ def schemas() -> dict[str, Any]:
         "Receipt": _object(
             {"eventId": _STRING},
             {
-                "leafIndex": _NUMBER,
+                **_PLACE,
+                "state": _STATE,
+                "shard": _STRING,
+                "shardOrder": _NUMBER,
+                "logIndex": _NUMBER,
+                "logId": _BASE64,
+                "integratedTime": _NUMBER,
+                "timestamps": _NUMBER,
+                "bundle": {
+                    "type": "object",
+                    "description": "Of a ledger in Rekor, where `included` was waited for: a Sigstore bundle.",
+                },
                 "repeated": {"type": "boolean"},
                 "outcome": _STRING,
                 "decision": _STRING,
@@ -122,11 +145,19 @@ def schemas() -> dict[str, Any]:
         ),
         "Stored": _object({"sha256": _HEX, "size": _NUMBER, "withheld": {"type": "boolean"}}),
         "Log": _object(
-            {"ledger": _STRING, "hub": _STRING, "size": _NUMBER, "rootHash": _HEX, "indexed": _NUMBER}
+            {"ledger": _STRING, "hub": _STRING, "log": _STRING, "size": _NUMBER, "indexed": _NUMBER},
+            {
+                "rootHash": {**_HEX, "description": "Of a log of its own."},
+                "logged": _OUTBOX_NUMBER,
+                "pending": _OUTBOX_NUMBER,
+                "refused": _OUTBOX_NUMBER,
+                "dropped": _OUTBOX_NUMBER,
+                "shards": _list({"type": "object"}, description="Of a ledger in Rekor: its logs, in order."),
+            },
         ),
         "Models": _object(
             {
-                "models": _list(_object({"model": _STRING, "events": _NUMBER, "leafIndex": _NUMBER})),
+                "models": _list(_placed({"model": _STRING, "events": _NUMBER})),
                 "asOf": _AS_OF,
             },
             {"next": _STRING},
@@ -146,18 +177,14 @@ def schemas() -> dict[str, Any]:
                 "model": _STRING,
                 "count": _NUMBER,
                 "claims": _list(
-                    _object(
-                        {
-                            "contentSha256": _HEX,
-                            "leafIndex": _NUMBER,
-                            "manifestSha256": _HEX,
-                            "revision": _STRING,
-                        }
-                    )
+                    _placed({"contentSha256": _HEX, "manifestSha256": _HEX, "revision": _STRING})
                 ),
-                "leafIndex": _NUMBER,
-                "proof": _STRING,
-            }
+            },
+            {
+                **_PLACE,
+                "proof": {"type": "string", "description": "Of a log of its own: a `.tlog-proof`."},
+                "bundle": {"type": "object", "description": "Of a ledger in Rekor: a Sigstore bundle."},
+            },
         ),
         "Attestation": _object(
             {
@@ -180,10 +207,10 @@ def schemas() -> dict[str, Any]:
                 "signers": _list(
                     _object({"identity": _HEX, "name": _STRING, "verified": {"type": "boolean"}})
                 ),
-                "leafIndex": _NUMBER,
+                **_PLACE,
                 "recordedAt": _STRING,
                 "uploadedBy": _STRING,
-                "changed": _object({"leafIndex": _NUMBER, "change": _STRING}, {"since": _STRING}),
+                "changed": _placed({"change": _STRING}, {"since": _STRING}),
             },
         ),
         "Pairs": _object(
@@ -192,8 +219,25 @@ def schemas() -> dict[str, Any]:
             closed=True,
         ),
         "Standings": _object({"standings": _list(_ref("Standing")), "asOf": _AS_OF}),
-        "Entry": _object(
-            {"leafIndex": _NUMBER, "leafHash": _HEX, "entry": _BASE64}, {"statement": {"type": "object"}}
+        "Entry": _placed(
+            {"entry": _BASE64},
+            {
+                "leafHash": {**_HEX, "description": "Of a log of its own."},
+                "statement": {"type": "object"},
+                "state": _STATE,
+                "logged": {"type": "boolean"},
+                "shard": _STRING,
+                "shardOrder": _NUMBER,
+                "logIndex": _NUMBER,
+                "logId": _BASE64,
+            },
+        ),
+        "Envelope": _object(
+            {
+                "payload": _BASE64,
+                "payloadType": _STRING,
+                "signatures": _list(_object({"keyid": _HEX, "sig": _BASE64})),
+            }
         ),
         "Naming": _object(
             {"sha256": _HEX, "use": _STRING, "state": _STRING, "namedBy": _list({"type": "object"})}

@@ -3,7 +3,7 @@
 import pathlib
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.embedded.clock import posix_now
 from ledger.encoding import format_canonical_json
@@ -25,6 +25,9 @@ from ledger.server.tokens import Authority, Nobody
 from ledger.server.trust_files import TrustFiles
 from ledger.server.views import View
 from ledger.server.writer import Writer
+
+if TYPE_CHECKING:
+    from ledger.server.places import Places
 
 State = Callable[[], dict[str, Any]]
 """How the writer is: ``state`` is ``ok`` where it takes events."""
@@ -51,8 +54,8 @@ class Health:
         facts = self._writer()
         try:
             size = self._view.size
+            facts |= self._outbox() or {"published": size}
             facts |= {
-                "published": size,
                 "indexBehind": max(0, size - self._view.index.position()),
                 "digestsBehind": max(0, size - self._view.digests.position()),
             }
@@ -61,11 +64,26 @@ class Health:
         status = 200 if facts["state"] == "ok" else 503
         return Response(status=status, body=format_canonical_json(facts), cache=NEVER)
 
+    def _outbox(self) -> dict[str, Any]:
+        """Say what a ledger in Rekor has accepted and what of it waits to be logged. That it waits is no fault of ours."""
+        if not self._view.in_rekor:
+            return {}
+        from ledger.server.places import waiting_of
+
+        accepted = self._view.accepted
+        waiting = waiting_of(accepted, now=posix_now())
+        return {
+            "accepted": accepted.size(),
+            "logged": accepted.store.counts().logged,
+            "outbox": waiting.as_json(),
+        }
+
 
 def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handler]:
     """Return who answers each route that reads."""
     histories = Histories(view)
-    tiles, models, pieces = Tiles(view), Models(view, histories), Pieces(view)
+    places = _places(view)
+    tiles, models, pieces = Tiles(view), Models(view, histories, places), Pieces(view, places)
     trust_files, attesting = TrustFiles(view), Attesting(view)
     feeds, health = Feeds(view, histories), Health(view, writer)
     described = Descriptions((*READ_ROUTES, *WRITE_ROUTES))
@@ -81,7 +99,9 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "entry": pieces.entry,
         "event": pieces.event,
         "proof": pieces.proof,
-        "check": Checks(view, histories).check,
+        "bundle": pieces.bundle,
+        "statement": pieces.statement,
+        "check": Checks(view, histories, places).check,
         "attestation_vsa": attesting.vsa,
         "attestation_svr": attesting.svr,
         "evidence": pieces.evidence,
@@ -98,6 +118,14 @@ def read_handlers(view: View, *, writer: State = _only_reads) -> dict[str, Handl
         "live": health.live,
         "ready": health.ready,
     }
+
+
+def _places(view: View) -> "Places | None":
+    if not view.in_rekor:
+        return None
+    from ledger.server.places import Places
+
+    return Places(view)
 
 
 def make_app(

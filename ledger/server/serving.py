@@ -62,13 +62,6 @@ def serve(directory: pathlib.Path, start: Start, *, ready: Callable[[str], None]
     """
     whole = load_config(directory)
     config = whole.serve if start.listen is None else replace(whole.serve, listen=start.listen)
-    if whole.log != "local":
-        raise ConfigError(
-            "log of this ledger",
-            expected='"local"',
-            actual=whole.log,
-            next_step="This version serves ledgers with a log of their own; use the commands for one in Rekor",
-        )
     check_free(*split_listen(config.listen))
     metrics = Metrics() if config.metrics else None
     with contextlib.ExitStack() as stack:

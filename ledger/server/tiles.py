@@ -27,6 +27,7 @@ class Tiles:
     def checkpoint(self, request: Request) -> Response:
         """Return the newest checkpoint; asked for again every time, because it is what changes."""
         del request
+        self._check_own()
         shown = self._view.ledger.log.checkpoint()
         tree = shown.checkpoint
         return Response(
@@ -38,6 +39,7 @@ class Tiles:
 
     def tile(self, request: Request) -> Response:
         """Return one tile or bundle. Raises NotFoundError: a path of another form, or nothing that was published."""
+        self._check_own()
         try:
             part = parse_path(f"tile/{request.captured}")
         except MalformedError as error:  # no object is called so: another spelling of a path is no path
@@ -60,6 +62,13 @@ class Tiles:
             etag=f"{part.path}{'-gz' if packed else ''}",
             headers=headers,
         )
+
+    def _check_own(self) -> None:
+        """Refuse, where the log is Rekor: its own servers have its objects. Raises Refusal."""
+        if self._view.in_rekor:
+            from ledger.server.places import no_log_here
+
+            raise no_log_here(self._view)
 
     def _get(self, part: Tile | EntryBundle) -> bytes:
         """Return a published object; full ones are remembered, because they never change."""

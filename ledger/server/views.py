@@ -11,17 +11,22 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ledger.digests import DigestIndex
 from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.errors import UsageError
 from ledger.index import Index
+from ledger.index.statements import StatementIndex
 from ledger.log.fetch import Fetch
 from ledger.log.published import MAX_BUNDLE_BYTES, PublishedLog
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.merkle import HASH_BYTES, leaf_hash
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
 from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile
+
+if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
+    from ledger.embedded.remote import AcceptedLog
 
 _Value = TypeVar("_Value")
 
@@ -133,16 +138,45 @@ class View:
 
     def __init__(self, directory: pathlib.Path) -> None:
         ledger = open_for_reading(directory)
-        log = ledger.log
-        self.ledger: ReadLedger = replace(
-            ledger, published=_SeenLog(ledger.layout.public, log.fetch, origin=log.origin, keys=log.keys)
-        )
+        if ledger.accepted is None:
+            log = ledger.log
+            seen = _SeenLog(ledger.layout.public, log.fetch, origin=log.origin, keys=log.keys)
+            ledger = replace(ledger, published=seen)
+        self._ledger: ReadLedger = ledger
         self._own = threading.local()
 
     @property
+    def in_rekor(self) -> bool:
+        """Whether its log is Rekor."""
+        return self._ledger.accepted is not None
+
+    @property
+    def ledger(self) -> ReadLedger:
+        """The ledger; of one in Rekor, through this thread's connection to the outbox."""
+        if self._ledger.accepted is None:
+            return self._ledger
+        held: ReadLedger | None = getattr(self._own, "ledger", None)
+        if held is None:
+            held = self._own.ledger = replace(self._ledger, accepted=self._ledger.accepted.again())
+        return held
+
+    @property
+    def accepted(self) -> "AcceptedLog":
+        """What a ledger in Rekor accepted. Raises UsageError: its log is its own."""
+        accepted = self.ledger.accepted
+        if accepted is None:
+            raise UsageError(
+                f"outbox of {self._ledger.config.ledger}",
+                expected="a ledger in Rekor",
+                actual="one with a log of its own",
+                next_step="Its log is beside it: ask for its checkpoint",
+            )
+        return accepted
+
+    @property
     def size(self) -> int:
-        """How many leaves are published."""
-        return self.ledger.log.checkpoint().checkpoint.size
+        """How many leaves are published; in Rekor, how many entries are accepted."""
+        return self.ledger.size()
 
     @property
     def extent(self) -> tuple[int, int]:
@@ -159,6 +193,12 @@ class View:
     def digests(self) -> DigestIndex:
         """The digest index, through this thread's connection."""
         return self._open("digests", self.ledger.layout.digests, DigestIndex)
+
+    @property
+    def statements(self) -> StatementIndex | None:
+        """The statement index of a ledger in Rekor, through this thread's connection; None where nobody made it yet."""
+        path = self._ledger.layout.statements
+        return self._open("statements", path, StatementIndex) if path.exists() else None
 
     def _open(self, name: str, path: pathlib.Path, kind: "Callable[..., _Value]") -> _Value:
         try:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.embedded.digests import mirror_digests
 from ledger.embedded.directory import OpenLedger
@@ -24,6 +24,10 @@ from ledger.server.intake import parse_upload
 from ledger.server.problems import Refusal, busy
 from ledger.server.proving import Prover, Submitted, durable
 
+if TYPE_CHECKING:  # who has a log of their own does not pay for what Rekor needs
+    from ledger.log.dispatch import Dispatcher
+    from ledger.log.outbox import Outbox
+
 _logger = logging.getLogger(__name__)
 
 OpenLedgerHere = Callable[[], contextlib.AbstractContextManager[OpenLedger]]
@@ -31,6 +35,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds before a ledger that failed is opened again; twice as long each time."""
 COMMIT_EVENTS = 1024
 """Events that are committed together, at most: an event on its way takes some 30 KB, and a larger commit is no quicker."""
+_LOOK_SECONDS = 5.0
+"""Between two looks at whether a ledger in Rekor is still submitted from; of what is logged it is told."""
 _LEAST_PAUSE = 0.05
 """Seconds between two looks at witnesses, at least."""
 START_SECONDS = 3600.0
@@ -74,6 +80,7 @@ class Writer:
         self._stopping = threading.Event()
         self._started: LedgerError | bool | None = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._in_rekor = False
 
     # For callers
 
@@ -143,7 +150,9 @@ class Writer:
             [
                 (
                     ticket,
-                    Recorded(durable(receipt)[:-1] + b',"reached":"durable"}', receipt.repeated, late=True),
+                    Recorded(
+                        self._durable(receipt)[:-1] + b',"reached":"durable"}', receipt.repeated, late=True
+                    ),
                 )
                 for receipt, ticket in over
             ]
@@ -180,7 +189,7 @@ class Writer:
             try:
                 with self._opened() as ledger:
                     with contextlib.suppress(QuorumError):  # it is tried again while events are taken
-                        ledger.recorder.publish()  # what a crash left open; and whether this directory may be written at all
+                        ledger.publish()  # what a crash left open; and whether this directory may be written at all
                     self._begin(ledger)
                     pause = FIRST_PAUSE
                     self._serve(ledger)
@@ -208,6 +217,7 @@ class Writer:
     def _begin(self, ledger: OpenLedger) -> None:
         with self._guard:
             self._ledger, self._state = ledger, "ok"
+            self._in_rekor = ledger.instance is not None
         self._tell_start(True)
 
     def _end(self) -> None:
@@ -231,6 +241,14 @@ class Writer:
             session.close()
         if session.failure is not None:
             raise session.failure
+
+    def _durable(self, receipt: Receipt | Submitted) -> bytes:
+        """Return the receipt of what is durable, in the form that this ledger's log has."""
+        if self._in_rekor and isinstance(receipt, Receipt):
+            from ledger.server.accepting import accepted
+
+            return accepted(receipt)
+        return durable(receipt)
 
     def _take(self, session: "_Session") -> list[_Ticket] | None:
         """Wait for tickets; None where it is over."""
@@ -269,7 +287,7 @@ class Writer:
             elif ticket.included:
                 awaiting.append((result, ticket))
             else:
-                answers.append((ticket, Recorded(durable(result), result.repeated)))
+                answers.append((ticket, Recorded(self._durable(result), result.repeated)))
         with self._guard:
             self._awaiting += awaiting
         _deliver(answers)
@@ -290,6 +308,36 @@ class Writer:
         ledger.recorder.await_index()
         _deliver(answers)
 
+    def settled(self, ledger: OpenLedger, outbox: "Outbox", *, last: bool) -> None:
+        """Answer those whose event Rekor has, and those whose event a person must look at first; the ``last`` time, everybody.
+
+        Raises:
+            StorageError: the outbox stopped.
+        """
+        from ledger.server.accepting import included, not_included
+
+        outbox.check()
+        with self._guard:
+            waiting = [each for each in self._awaiting if isinstance(each[0], Receipt)]
+        pending = outbox.pending(sorted({receipt.leaf_index for receipt, _ in waiting}))
+        answers: list[tuple[_Ticket, Answer]] = []
+        for receipt, ticket in waiting:
+            known = pending.get(receipt.leaf_index)
+            goes_on = known is not None and not known.refused and not last
+            if not isinstance(receipt, Receipt) or goes_on:
+                continue
+            fate = outbox.fate(receipt.leaf_index)
+            if fate.receipts:
+                body = included(receipt, fate, outbox.prover, kind=ledger.config.log)
+                answers.append((ticket, Recorded(body, receipt.repeated)))
+            else:
+                answers.append((ticket, Recorded(not_included(receipt, fate), receipt.repeated, late=True)))
+        done = {id(ticket) for ticket, _ in answers}
+        with self._guard:
+            self._awaiting = [each for each in self._awaiting if id(each[1]) not in done]
+        ledger.recorder.await_index()
+        _deliver(answers)
+
     def awaited(self) -> bool:
         """Whether somebody waits for a checkpoint."""
         return bool(self._awaiting)
@@ -307,6 +355,8 @@ class _Session:
         self._ledger, self._writer = ledger, writer
         self.failure: LedgerError | None = None
         self._over = threading.Event()
+        self._submitting = contextlib.ExitStack()
+        self._dispatcher: Dispatcher | None = None
         self._news, self._shown = threading.Event(), threading.Event()
         self._threads = [
             threading.Thread(
@@ -314,8 +364,20 @@ class _Session:
             ),
             threading.Thread(target=self._loop, args=(self._shown, self._mirror), name="mirror", daemon=True),
         ]
+        if ledger.instance is not None:
+            self._begin_submitting()
         for each in self._threads:
             each.start()
+
+    def _begin_submitting(self) -> None:
+        """Submit what waits, for as long as the ledger is open, and hear of what came of it."""
+        from ledger.embedded.remote import dispatching
+        from ledger.embedded.submitting import outbox_of
+
+        outbox, instance = outbox_of(self._ledger)
+        outbox.on_settle(self._news.set)
+        self._submitting.callback(outbox.on_settle, None)
+        self._dispatcher = self._submitting.enter_context(dispatching(outbox, self._ledger.config, instance))
 
     def recorded(self) -> None:
         """Say that there is something to publish."""
@@ -323,6 +385,7 @@ class _Session:
 
     def close(self) -> None:
         """Publish and mirror what is left, then end the threads."""
+        self._submitting.close()  # what is under way is answered for some seconds, and stored
         self._over.set()
         for event, thread in zip((self._news, self._shown), self._threads, strict=True):
             event.set()
@@ -349,6 +412,8 @@ class _Session:
     def _pause(self) -> float | None:
         """How long to wait for news: witnesses answer late, are tried again, and cosign anew, though nothing is recorded."""
         log = self._ledger.log
+        if self._dispatcher is not None:
+            return _LOOK_SECONDS
         try:
             due = log.due() if isinstance(log, LocalLog) else None
         except LedgerError:
@@ -361,11 +426,20 @@ class _Session:
         except QuorumError as error:
             _logger.warning("nothing new is shown: %s", error.finding)
             return
-        # A ledger in Rekor is not served: opening it for readers refused before.
-        if self._writer.awaited() and checkpoint is not None and isinstance(log, LocalLog):
+        if not isinstance(log, LocalLog):
+            self._settle(log)
+            return
+        if self._writer.awaited() and checkpoint is not None:
             witnessed = log.is_witnessed(checkpoint.checkpoint)
             self._writer.published(self._ledger, Prover(log.published, checkpoint), witnessed=witnessed)
         self._shown.set()
+
+    def _settle(self, outbox: "Outbox") -> None:
+        """Answer who waited for Rekor. Raises StorageError, also where nothing is submitted any more: open it again."""
+        self._writer.settled(self._ledger, outbox, last=self._over.is_set())
+        self._shown.set()
+        if self._dispatcher is not None and not self._dispatcher.is_running and not self._over.is_set():
+            raise interrupted("submitting")
 
     def _mirror(self) -> None:
         mirror_digests(self._ledger)

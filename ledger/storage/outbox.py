@@ -240,6 +240,11 @@ class OutboxStore(HeadStore):
         rows = self._rows(f"{_PENDING} WHERE p.number >= ? {where} ORDER BY p.number LIMIT ?", start, _PAGE)
         return [_pending(row) for row in rows]
 
+    def oldest_pending(self) -> int | None:
+        """Return when the entry that waits longest was accepted, in POSIX seconds; None: nothing waits."""
+        rows = self._rows("SELECT accepted_at FROM accepted WHERE number = (SELECT min(number) FROM pending)")
+        return int(rows[0][0]) if rows else None
+
     def failures(self) -> list[tuple[str, int, str]]:
         """Return for each class of error how many pending entries failed with it, and one of its texts."""
         return self._rows(

@@ -1,14 +1,20 @@
 """A ledger in Rekor: shards of strangers' entries and the hub's, statements from its evidence, in the order of their chains."""
 
+import contextlib
+import hashlib
+import http.server
 import json
+import threading
 from dataclasses import dataclass, field, replace
 
+import httpx
 import pytest
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import TrustedLog
-from ledger.entry import parse_entry
+from ledger.entry import pae, parse_entry
+from ledger.log.fetch import fetch_from_url
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
 from ledger.tlog.merkle import leaf_hash
@@ -17,6 +23,7 @@ from ledger.tlog.trust_policy import TrustPolicy
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
+from monitor.statements import FetchedStatements
 from tests.fakes.rekor import FakeTree, body_of, signed_payload
 from tests.monitor.hub import Hub
 from tests.world import NOW, key_signer, p256_key, signed_by, spki_of
@@ -32,6 +39,7 @@ class Scene:
     shards: list = field(default_factory=lambda: [FakeTree("one.example", key="one")])
     hub: Hub = field(default_factory=Hub)
     time: int = NOW
+    evidence: str = "evidence"
 
     def log(self, at, *, shard=-1, stored=True, key="hub"):
         """Log a recorded entry, and store its statement beside it."""
@@ -68,7 +76,7 @@ class Scene:
         (self.folder / "trust.toml").write_bytes(format_trust(self.trust))
         shards = json.dumps([f"shard-{order}" for order in range(len(self.shards))])
         (self.folder / "monitor.toml").write_text(
-            f'[[log]]\nname = "models"\nkind = "rekor-v2"\nshards = {shards}\nevidence = "evidence"\ntrust = "trust.toml"\n'
+            f'[[log]]\nname = "models"\nkind = "rekor-v2"\nshards = {shards}\nevidence = "{self.evidence}"\ntrust = "trust.toml"\n'
             '[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "info"\n'
         )
         return load_config(self.folder / "monitor.toml")
@@ -288,3 +296,104 @@ def test_what_the_settings_and_the_trust_file_say_must_be_the_same_kind(scene, t
     with pytest.raises(ConfigError, match="kind of log models"):
         init(config, pinned={"models": None}, now=NOW)
     assert replace(config.log[0], shards=("a",)).is_rekor
+
+
+@contextlib.contextmanager
+def serving(scene, *, ledger=None, status=None, bend=lambda data: data):
+    """The hub's service on loopback: statements of what is stored, by the digest that Rekor has."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            asked.append(self.path)
+            data = answer(self.path)
+            self.send_response(status or (404 if data is None else 200))
+            self.end_headers()
+            self.wfile.write(data or b"")
+
+    def answer(path):
+        if path == "/v1/log":
+            return json.dumps({"ledger": ledger or scene.trust.ledger}).encode()
+        for entry in scene.hub.world.entries:
+            payload = parse_entry(entry).payload
+            stored = scene.folder / "evidence" / hashlib.sha256(payload).hexdigest()[:2]
+            if path == f"/v1/statements/{hashlib.sha256(pae(payload)).hexdigest()}" and stored.exists():
+                return bend(entry)
+        return None
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        scene.evidence = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_statements_come_from_the_hubs_service_as_from_a_folder(scene):
+    scene.strangers(3)
+    scene.hub.record(A)
+    scene.log(0)
+    scene.hub.record(B, revision="2")
+    scene.log(1)
+    with serving(scene) as asked:
+        assert scene.look() == [("first-signer", 3), ("signer-changed", 4)]
+        assert scene.last.problem == ""
+        count = len(asked)
+        scene.look()
+        assert len(asked) == count, "what is done is not asked for again"
+
+
+def test_what_the_service_does_not_have_is_missing_after_an_hour(scene):
+    scene.hub.record(A)
+    scene.log(0, stored=False)
+    with serving(scene) as asked:
+        assert scene.look() == []
+        assert "/v1/log" in asked
+        scene.time += MISSING_SECONDS
+        assert scene.look() == [("statement-missing", 0)]
+        scene.store(0)
+        assert scene.look() == [("statement-missing", 0), ("first-signer", 0)]
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda data: data.replace(b'"payload":"ey', b'"payload":"fy', 1),
+        lambda _data: b"<html>",
+        lambda data: data + b" " * 60_000,
+        lambda _data: b"",
+    ],
+)
+def test_what_has_not_the_signed_digest_is_no_statement(scene, bend):
+    scene.hub.record(A)
+    scene.log(0)
+    with serving(scene, bend=bend):
+        scene.look()
+        scene.time += MISSING_SECONDS
+        assert scene.look() == [("statement-missing", 0)]
+
+
+@pytest.mark.parametrize("answers", [{"ledger": "log.example/other"}, {"status": 404}, {"status": 403}])
+def test_a_service_that_cannot_be_asked_is_no_finding(scene, answers):
+    scene.hub.record(A)
+    scene.log(0, stored=False)
+    with serving(scene, **answers):
+        scene.look()
+        scene.time += 2 * MISSING_SECONDS
+        assert scene.look() == []
+        assert scene.last.problem
+
+
+def test_a_withdrawn_statement_is_missing():
+    def answer(request):
+        status = 410 if "statements" in request.url.path else 200
+        return httpx.Response(status, stream=httpx.ByteStream(b'{"ledger":"l"}'))
+
+    fetch = fetch_from_url("http://hub.example", transport=httpx.MockTransport(answer))
+    assert FetchedStatements("models", fetch, ledger="l").find([bytes(32)]) == {}

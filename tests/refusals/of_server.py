@@ -148,13 +148,6 @@ def _serve(scene, settings="", **start):
     return serving.serve(ledger, serving.Start(**start), ready=lambda _: None)
 
 
-def _rekor(scene):
-    ledger = scene.ledger()
-    settings = ledger / "hubledger.toml"
-    settings.write_text(settings.read_text().replace('log = "local"', 'log = "rekor-v2"'))
-    return serving.serve(ledger, serving.Start(), ready=lambda _: None)
-
-
 def _taken(scene):
     listening = socket.create_server(("127.0.0.1", 0))
     scene.after.callback(listening.close)
@@ -576,11 +569,6 @@ TOKENS = (
 )
 
 RUNNING = (
-    refused(
-        ConfigError,
-        'log of this ledger: expected "local", got rekor-v2. This version serves ledgers with a log of their own; use the commands for one in Rekor',
-        _rekor,
-    ),
     refused(
         SourceError,
         "listening at 127.0.0.1:<number>: expected an address of this machine and a port that is free, got Address already in use. Choose another with --listen or serve.listen, or stop what listens there",

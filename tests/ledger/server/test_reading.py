@@ -46,6 +46,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 ATOM = "{http://www.w3.org/2005/Atom}"
 
 
+IN_REKOR = {"bundle", "statement"}
+"""What only a ledger in Rekor answers: test_rekor.py asks for it."""
+
+
 @pytest.fixture
 def samples(service):
     """A question for every route that reads."""
@@ -102,6 +106,8 @@ def test_every_route_has_somebody_who_answers(filled):
 def test_every_route_answers_as_its_description_says(service, samples):
     for route in READ_ROUTES:
         if route.method != "GET":
+            continue
+        if route.name in IN_REKOR:
             continue
         path, query = samples[route.name]
         found = service.get(path, **query)
