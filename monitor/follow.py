@@ -42,7 +42,7 @@ from ledger.tlog.tiles import TILE_WIDTH, EntryBundle, Tile, TileReader
 from monitor.accuse import accuse
 from monitor.detect import Detector, Read, read_entry, verify_reads
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
-from monitor.judge import compare_smaller, contradiction
+from monitor.judge import compare_smaller, contradiction, reopen
 from monitor.known import Context, Known
 from monitor.logged import LoggedEntry
 from monitor.state import Position, Progress, Routes, State
@@ -194,8 +194,9 @@ class Follower:
         """Return why the log could not be checked, empty where it was."""
         tree, position = fetched.checkpoint, self._state.position(self._log.name)
         for seen in self._state.checkpoints(self._log.name, least=tree.size):
-            if seen.size == tree.size and seen.root != tree.root_hash:
-                other = verify_checkpoint(seen.note, origin=tree.origin, keys=self._log.trust.log_keys)
+            differs = seen.size == tree.size and seen.root != tree.root_hash
+            other = reopen(seen, fetched, self._log.trust) if differs else None
+            if other is not None:
                 return self._tamper(Misbehaviour(older=other, newer=fetched))
         if tree.size > position.size:
             return self._replay(fetched, position)
@@ -372,9 +373,7 @@ class Follower:
         trust = self._log.trust
         before = self._state.newest_verified(self._log.name)
         older = (
-            verify_checkpoint(before.note, origin=trust.origin, keys=trust.log_keys)
-            if before is not None and before.size <= position.size
-            else None
+            reopen(before, fetched, trust) if before is not None and before.size <= position.size else None
         )
         return Context(
             log=self._log.name,
