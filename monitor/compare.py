@@ -26,7 +26,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.accuse import accuse
 from monitor.findings import Finding, Kind
-from monitor.judge import compare_smaller, convict
+from monitor.judge import compare_smaller, convict, reopen
 from monitor.state import Position, Routes, SeenCheckpoint, State
 
 
@@ -146,8 +146,8 @@ class Views:
         """Look for another root that the log signed for this size, whether or not its entries were ever served."""
         tree, trust = fetched.checkpoint, self._logs[name]
         for seen in same:
-            if seen.root != tree.root_hash:
-                other = verify_checkpoint(seen.note, origin=tree.origin, keys=trust.log_keys)
+            other = reopen(seen, fetched, trust) if seen.root != tree.root_hash else None
+            if other is not None:
                 return convict(Misbehaviour(older=other, newer=fetched), trust)
         return None
 

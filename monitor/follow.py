@@ -30,14 +30,14 @@ from ledger.errors import (
 )
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, TileReader
 from monitor.accuse import accuse
 from monitor.detect import Detector
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
-from monitor.judge import compare_smaller, contradiction
+from monitor.judge import compare_smaller, contradiction, reopen
 from monitor.looks import Folded, Followable, Look
 from monitor.proven import context_of, prove_run, touched_tiles
 from monitor.reads import Read, read_entry, verify_reads
@@ -140,8 +140,9 @@ class Follower:
         """Return why the log could not be checked, empty where it was."""
         tree, position = fetched.checkpoint, self._state.position(self._log.name)
         for seen in self._state.checkpoints(self._log.name, least=tree.size):
-            if seen.size == tree.size and seen.root != tree.root_hash:
-                other = verify_checkpoint(seen.note, origin=tree.origin, keys=self._log.trust.log_keys)
+            differs = seen.size == tree.size and seen.root != tree.root_hash
+            other = reopen(seen, fetched, self._log.trust) if differs else None
+            if other is not None:
                 return self._tamper(Misbehaviour(older=other, newer=fetched))
         if tree.size > position.size:
             return self._replay(fetched, position)

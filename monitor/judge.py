@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ledger.client.evidence import Misbehaviour, Prefix, format_evidence, verify_evidence
 from ledger.client.trust import TrustFile
-from ledger.errors import LedgerError, ProofError
+from ledger.errors import LedgerError, ProofError, SignatureError
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
@@ -72,14 +72,13 @@ def compare_smaller(
     if ours == tree.root_hash:
         return None
     for seen in state.checkpoints(position.name, least=max(tree.size, 1)):
-        if seen.verified:
+        other = reopen(seen, fetched, trust) if seen.verified else None
+        if other is not None:
             proof = (
                 merkle.prove_consistency(tree.size, seen.size, remembered) if seen.size != tree.size else ()
             )
             prefix = Prefix(root=ours, hashes=proof) if seen.size != tree.size else None
-            return convict(
-                Misbehaviour(older=fetched, newer=_reopen(seen, fetched, trust), prefix=prefix), trust
-            )
+            return convict(Misbehaviour(older=fetched, newer=other, prefix=prefix), trust)
     raise ProofError(
         f"root of size {tree.size} of {position.name}",
         expected=f"{ours.hex()}, as replayed",
@@ -112,11 +111,10 @@ def contradiction(
             )
         except LedgerError:
             continue  # anyone can serve tiles that prove nothing
-        if began != old.root:
+        older = reopen(old, fetched, trust) if began != old.root else None
+        if older is not None:
             prefix = Prefix(root=began, hashes=hashes)
-            return convict(
-                Misbehaviour(older=_reopen(old, fetched, trust), newer=fetched, prefix=prefix), trust
-            )
+            return convict(Misbehaviour(older=older, newer=fetched, prefix=prefix), trust)
     return None
 
 
@@ -125,6 +123,13 @@ def convict(found: Misbehaviour, trust: TrustFile) -> Misbehaviour:
     return verify_evidence(format_evidence(found), trust=trust)
 
 
-def _reopen(seen: SeenCheckpoint, like: VerifiedCheckpoint, trust: TrustFile) -> VerifiedCheckpoint:
-    """Verify a remembered note again, by the keys of the trust file as they are now."""
-    return verify_checkpoint(seen.note, origin=like.checkpoint.origin, keys=trust.log_keys)
+def reopen(seen: SeenCheckpoint, like: VerifiedCheckpoint, trust: TrustFile) -> VerifiedCheckpoint | None:
+    """Verify a remembered note again, by the keys of the trust file as they are now.
+
+    None where only a key signed it that the trust file dropped since, as after a rotation: nobody is convicted by it any more,
+    and what was replayed under it stays known.
+    """
+    try:
+        return verify_checkpoint(seen.note, origin=like.checkpoint.origin, keys=trust.log_keys)
+    except SignatureError:
+        return None

@@ -7,10 +7,11 @@ from ledger.errors import (
     ProofError,
 )
 from ledger.tlog import merkle
-from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, TileReader
+from monitor.judge import reopen
 from monitor.known import Context
 from monitor.looks import Followable
 from monitor.state import Position, State
@@ -69,11 +70,7 @@ def context_of(log: Followable, state: State, *, position: Position, fetched: Ve
     """Return what the entries of a run are held against beside what is known: keys, and the times that witnesses vouch for."""
     trust = log.trust
     before = state.newest_verified(log.name)
-    older = (
-        verify_checkpoint(before.note, origin=trust.origin, keys=trust.log_keys)
-        if before is not None and before.size <= position.size
-        else None
-    )
+    older = reopen(before, fetched, trust) if before is not None and before.size <= position.size else None
     return Context(
         log=log.name,
         trust=trust,

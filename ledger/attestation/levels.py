@@ -26,3 +26,13 @@ def levels_of(
     elif by_pinned is None:
         levels.append(SIGNER_FIRST_USE)
     return tuple(levels)
+
+
+def may_say(event: VerificationEvent, levels: tuple[str, ...], *, passed: bool) -> bool:
+    """Whether these can be the levels of this event. Whether the signer was pinned before, one event alone does not show."""
+    if not passed:
+        return levels == ("FAILED",)
+    if levels in [levels_of(event, by_pinned=each) for each in (True, False, None)]:
+        return True
+    named = levels[1:2] and levels[1].startswith(f"{CHANGE_CHALLENGED}_")
+    return bool(named) and event.policy.decision == "accepted" and levels[::2] == (SIGNATURE_VERIFIED,)

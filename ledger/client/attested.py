@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ledger.attestation import is_passed
 from ledger.attestation.envelope import Attestation, agrees_with_itself
+from ledger.attestation.levels import may_say
 from ledger.client.named import NamedResult
 from ledger.client.proof_extra import parse_extra
 from ledger.client.result import Check, Failure, LogResult, ModelResult
@@ -84,6 +85,7 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
         ("revision", event.model.revision, pointer.revision),
         ("agreement of its own fields", True, agrees_with_itself(attestation)),
         ("passed", is_passed(event), attestation.passed),
+        ("levels that it may have", True, may_say(event, attestation.levels, passed=is_passed(event))),
     )
     for what, ours, theirs in pairs:
         if ours != theirs:

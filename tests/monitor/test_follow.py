@@ -488,3 +488,32 @@ def test_a_slow_log_is_verified_as_it_comes(tmp_path):
     scene.look(elapsed=lambda: next(ticks), progress=lambda done, _size: sizes.append(done))
     assert sizes[:2] == [0, 2048], "eight bundles are on their way at a time, and a run ends with them"
     assert scene.size == 2560
+
+
+# Another key of the log
+
+
+@pytest.fixture
+def rotated(scene):
+    """A monitor that verified five entries, and whose trust file has the log's next key alone."""
+    scene.grow(5).publish().begin()
+    assert scene.look().problem == ""
+    scene.hub.world.log_key = "the next key of the log"
+    return scene
+
+
+def test_a_log_with_another_key_is_followed_on_from_what_the_old_one_signed(rotated):
+    scene = rotated.grow(3).publish()
+    assert (scene.look().problem, scene.size) == ("", 8)
+    assert set(scene.kinds()) == {"first-signer"}
+
+
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_another_tree_under_another_key_is_told_though_nobody_is_convicted(rotated, count):
+    scene = rotated
+    scene.hub = scene.hub.fork(3)
+    for at in range(3, count):
+        scene.hub.record(A, name="acme/other", revision=str(at))
+    scene.publish()
+    assert scene.look().problem
+    assert scene.size == 5

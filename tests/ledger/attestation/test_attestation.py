@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cli.verify import exit_code
 from ledger.attestation import EXTENSION, Form, Pointer, format_attestation, levels_of
 from ledger.attestation.envelope import format_bundle, parse_attestation
+from ledger.attestation.levels import may_say
 from ledger.client.attested import check_attested
 from ledger.client.pins import Pins
 from ledger.encoding import format_canonical_json
@@ -88,6 +89,15 @@ LIES = {
     "verifier": (("predicate", "verifier", "id"), "https://hubledger/hub/other.example"),
     "resource": (("predicate", "resourceUri"), "https://hubledger/model/hub.example/acme/model?revision=r1"),
     "result": (("predicate", "verificationResult"), "FAILED"),
+    "a level of others": (
+        ("predicate", "verifiedLevels"),
+        ["HUBLEDGER_SIGNATURE_VERIFIED", "SLSA_BUILD_LEVEL_3"],
+    ),
+    "a level of no such decision": (
+        ("predicate", "verifiedLevels"),
+        ["HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_CHANGE_CHALLENGED_DNS"],
+    ),
+    "levels of nothing that passed": (("predicate", "verifiedLevels"), ["FAILED"]),
 }
 
 
@@ -161,3 +171,31 @@ def test_a_model_that_escapes_is_named_whole(world):
     )
     assert json.loads(made)["predicate"]["verificationResult"] == "FAILED"
     assert NAME not in made.decode()
+
+
+@pytest.mark.parametrize(
+    ("decision", "levels", "passed", "may"),
+    [
+        ("observed", ("HUBLEDGER_SIGNATURE_VERIFIED",), True, True),
+        ("observed", ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_SIGNER_FIRST_USE"), True, True),
+        ("accepted", ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_SIGNER_PINNED"), True, True),
+        ("accepted", ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_CHANGE_CHALLENGED"), True, True),
+        ("accepted", ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_CHANGE_CHALLENGED_DNS"), True, True),
+        (
+            "accepted",
+            ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_CHANGE_CHALLENGED_DNS", "MORE"),
+            True,
+            False,
+        ),
+        ("accepted", ("HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_SIGNER_FIRST_USE"), True, False),
+        ("observed", ("HUBLEDGER_CHANGE_CHALLENGED_DNS",), True, False),
+        ("observed", (), True, False),
+        ("challenged", ("FAILED",), False, True),
+        ("challenged", ("HUBLEDGER_SIGNATURE_VERIFIED",), False, False),
+    ],
+)
+def test_levels_are_those_that_the_decision_can_have(decision, levels, passed, may):
+    event = make_event()
+    policy = dataclasses.replace(event.policy, decision=decision)
+    event = dataclasses.replace(event, policy=policy)
+    assert may_say(event, levels, passed=passed) is may
