@@ -53,6 +53,7 @@ def hear_monitors(
         found += [replace(old, consistency=None) for old in kept if _read(old, each) is not None]
         if answer is not None:
             found.append(replace(answer, note=answer.note[:_STRANGE_BYTES]))
+    found.sort(key=lambda stated: stated.unheard is not None)  # silence never takes the place of a statement
     return tuple(dict.fromkeys(found))[:MAX_STATEMENTS]
 
 
