@@ -105,7 +105,7 @@ class KnownDigests:
         return Check(
             step=STEP,
             passed=None,
-            against=f"not read: {len(self._used)} with {total} bytes, whose digests are remembered; size, inode, device, mtime and "
+            against=f"files not read: {len(self._used)}, of {total} bytes, whose digests are remembered; size, inode, device, mtime and "
             f"ctime are as when they were hashed{trouble}",
         )
 
@@ -117,10 +117,10 @@ class KnownDigests:
     def _outlook(self) -> str:
         if self._device is None:
             return f"; on {self._kind} nothing is remembered, because there ctime does not show each change"
-        parts = [f"{len(self._new)} are remembered for the next check"] if self._new else []
+        parts = [f"remembered for the next check: {len(self._new)}"] if self._new else []
         if self._too_new:
             parts.append(
-                f"{self._too_new} are not: changed less than {SETTLED_SECONDS} s ago, or on another disk"
+                f"not remembered: {self._too_new}, changed less than {SETTLED_SECONDS} s before or on another disk"
             )
         return "".join(f"; {each}" for each in parts)
 

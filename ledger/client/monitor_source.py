@@ -59,6 +59,7 @@ def hear_monitors(
         ]
         if answer is not None and now is None:
             found.append(replace(answer, note=answer.note[:_STRANGE_BYTES]))
+    found.sort(key=lambda stated: stated.unheard is not None)  # silence never takes the place of a statement
     return tuple(dict.fromkeys(found))[:MAX_STATEMENTS]
 
 

@@ -36,12 +36,12 @@ WARM = 101
 PROGRAM = str(pathlib.Path(sys.executable).with_name("hubledger"))
 IDENTITY, ISSUER = "release@acme.example", "https://login.acme.example"
 _HASH = """
-import hashlib, pathlib, sys
+import hashlib, os, pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
 def one(path):
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
-with ThreadPoolExecutor() as pool:
+with ThreadPoolExecutor(os.cpu_count()) as pool:
     list(pool.map(one, sorted(pathlib.Path(sys.argv[1]).iterdir())))
 """
 

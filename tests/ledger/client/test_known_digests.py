@@ -66,11 +66,11 @@ def kept(tmp_path):
 def test_an_unchanged_file_is_not_read_again_and_the_row_says_so(store, model, monkeypatch):
     found, used, row = read(store, model)
     assert (found, used, row.passed) == (truth(model), 0, True)
-    assert row.against == "all were read and hashed; 2 are remembered for the next check"
+    assert row.against == "all were read and hashed; remembered for the next check: 2"
     monkeypatch.setattr(os, "preadv", None)  # whoever reads a large file fails
     found, used, row = read(store, model)
     assert (found, used, row.passed) == (truth(model), 2, None)
-    assert row.against.startswith(f"not read: 2 with {2 * LARGE} bytes, whose digests are remembered")
+    assert row.against.startswith(f"files not read: 2, of {2 * LARGE} bytes, whose digests are remembered")
 
 
 def test_small_files_are_read_each_time(store, model):
@@ -145,7 +145,7 @@ def test_what_changed_shortly_before_it_was_hashed_is_not_remembered(store, mode
     """A change in the same tick of the clock would not show."""
     _, _, row = read(store, model, now=later(age))
     assert read(store, model)[1] == used
-    assert ("2 are not: changed less than 60 s ago" in row.against) == (used == 0)
+    assert ("not remembered: 2, changed less than 60 s before" in row.against) == (used == 0)
 
 
 def test_a_file_from_the_future_is_not_remembered(store, model):
