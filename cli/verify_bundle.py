@@ -170,7 +170,10 @@ def _conclude(result: BundleResult) -> str:
                 f"logged as leaf {each.leaf_index} of {each.tree.size} in {each.tree.origin}"
                 for each in result.entries
             ),
-            *(f"promised to be logged, on {each.at}, which nothing proves" for each in result.promised),
+            *(
+                f"a log promised at {each.at} to include it, and nothing shows that it did"
+                for each in result.promised
+            ),
         ]
     )
     skipped = ", ".join(each.step for each in result.skipped) or "nothing"

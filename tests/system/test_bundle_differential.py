@@ -17,6 +17,7 @@ from ledger.errors import LedgerError
 from ledger.tlog.merkle import leaf_hash, root_from_inclusion
 from tests.bundle_mutations import mutations
 from tests.conftest import REPOSITORY
+from tests.keyless_world import KINDS, Keyless
 from tests.ledger.client.test_sigstore_bundle import (
     BITS,
     BUNDLES,
@@ -109,3 +110,27 @@ def test_each_difference_is_a_row(vectors):
                 unexplained += [] if rows else [f"{case}: {name}"]
     assert not unexplained, "sigstore-python accepts, we refuse, and decision 0006 has no row"
     assert not unused, "rows of decision 0006 that nothing showed"
+
+
+SAID_AGAIN = {
+    "intoto": "Integrated time only supported for dsse/hashedrekord 0.0.1 types",
+    "old intoto": "Integrated time only supported for dsse/hashedrekord 0.0.1 types",
+    "a digest of a statement": "Unsupported DSSE log entry type: hashedrekord/0.0.1",
+}
+"""The kinds of entries that we say again for sigstore-python, and what it says of them as they are."""
+
+
+@pytest.mark.parametrize("kind", SAID_AGAIN)
+def test_an_entry_that_is_said_again_is_one_that_sigstore_python_does_not_read(kind):
+    """When it reads them one day, this fails, and ``restated`` has work less."""
+    world = Keyless()
+    theirs = Verifier(trusted_root=TrustedRoot(RawTrustedRoot.from_json(world.root)))
+    bundle = Bundle.from_json(json.dumps(world.bundle(kind)))
+    with pytest.raises(Error, match=SAID_AGAIN[kind]):
+        theirs.verify_dsse(bundle, policy.UnsafeNoOp())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_promise_alone_is_none_that_sigstore_python_reads(kind):
+    with pytest.raises(Error, match=r"inclusionProof\s+Field required"):
+        Bundle.from_json(json.dumps(Keyless().bundle(kind, version="0.1", proven=False)))
