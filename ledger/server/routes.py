@@ -270,7 +270,7 @@ READ_ROUTES: tuple[Route, ...] = (
         "/v1/entries/{leaf}/bundle",
         "bundle",
         "Of a ledger in Rekor: the proof that an entry is logged, as a Sigstore bundle v0.3. `hubledger verify --bundle` and cosign take it.",
-        (messages.BUNDLE, "bytes", "A Sigstore bundle with envelope and log entry."),
+        (messages.BUNDLE, "Bundle", "A Sigstore bundle with envelope and log entry."),
         problems=(p.NOT_FOUND, p.NOT_IMPLEMENTED),
     ),
     _get(

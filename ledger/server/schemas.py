@@ -199,6 +199,15 @@ def schemas() -> dict[str, Any]:
                 ),
             }
         ),
+        "Bundle": _object(
+            {
+                "mediaType": _STRING,
+                "verificationMaterial": _object(
+                    {"publicKey": _object({"hint": _BASE64}), "tlogEntries": _list({"type": "object"})}
+                ),
+                "dsseEnvelope": {"type": "object"},
+            }
+        ),
         "Standing": _object(
             {"model": _STRING, "revision": _STRING, "standing": _STRING},
             {

@@ -16,6 +16,7 @@ from ledger.errors import (
     WriteError,
 )
 from ledger.index.statements import StatementIndex
+from ledger.server import writer as writing
 from ledger.server.app import Limits
 from ledger.server.places import refuse_since
 from ledger.server.service import make_app
@@ -62,6 +63,17 @@ def _ask(scene, path, ledger=None):
     assert found.status >= 400
 
 
+def _ended(scene):
+    """What submits has ended by itself while the service runs."""
+    with open_for_recording(_ledger(scene)) as opened:
+        session = writing._Session(opened, writing.Writer(contextlib.nullcontext, room=1))
+        try:
+            session._dispatcher.close()
+            session._settle(opened.log)
+        finally:
+            session.close()
+
+
 def _withdrawn(scene):
     ledger = _ledger(scene)
     payload = parse_entry(next(iter(open_for_reading(ledger).read(0, 1, size=1)))).payload
@@ -72,6 +84,11 @@ def _withdrawn(scene):
 
 
 CASES = (
+    refused(
+        WriteError,
+        "submitting: expected a known outcome, got an interrupted writer. Open the ledger again: it continues from what is certain",
+        _ended,
+    ),
     turned(
         NotFoundError,
         "leaf 1: expected a leaf below 1, got one that is not published. Ask again after the next checkpoint",

@@ -1,13 +1,18 @@
 """Schemathesis reads /openapi.json and asks the running service whatever the description allows, and what it does not."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
 import sys
 
+import pytest
+
 from ledger.server.tokens import TokenFile
 from tests.conftest import missing
 from tests.ledger.server.conftest import AT, fill
+from tests.ledger.server.rekor import fill as fill_rekor
+from tests.ledger.server.rekor import in_rekor
 from tests.system import peers
 from tests.system.service import serving
 
@@ -16,11 +21,31 @@ EXAMPLES = os.environ.get("HUBLEDGER_EXAMPLES", "10")
 """Generated requests of each address and phase; some hundreds by hand."""
 
 
-def test_no_answer_is_undocumented_and_none_is_a_server_error(tmp_path):
+@contextlib.contextmanager
+def own(folder):
+    """A ledger with a log of its own."""
+    yield fill(folder), None
+
+
+@contextlib.contextmanager
+def rekor(folder):
+    """A ledger in Rekor, with entries that are logged and one that waits."""
+    with in_rekor(folder) as made:
+        fill_rekor(made[0])
+        yield made
+
+
+@pytest.mark.parametrize("made", [own, rekor])
+def test_no_answer_is_undocumented_and_none_is_a_server_error(tmp_path, made):
+    with made(tmp_path) as (folder, _):
+        check(folder, tmp_path)
+
+
+def check(folder, tmp_path):
+    """Ask the service of a ledger."""
     program = pathlib.Path(sys.executable).with_name("st")
     if not program.exists():
         missing("schemathesis is not installed")
-    folder = fill(tmp_path)
     token = TokenFile(folder).create(scopes=("record", "policy", "admin"), label="", now=AT)
     command = [program, "run", "--header", f"Authorization: Bearer {token}", "--checks", CHECKS]
     command += ["--max-examples", EXAMPLES, "--generation-database", "none", "--seed", "7", "--no-color"]

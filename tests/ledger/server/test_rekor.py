@@ -119,6 +119,8 @@ def test_a_proof_of_a_logged_entry_verifies_offline(
 ):
     found = service.get(f"/v1/entries/1/{address}")
     assert found.status == 200
+    if address == "bundle":
+        jsonschema.validate(found.json, schema_of("Bundle"))
     (tmp_path / name).write_bytes(found.body)
     trust = ("--trust", str(world[0] / "trust.toml"), "--log-only")
     assert hubledger("verify", option, str(tmp_path / name), *trust)[0] == 0
