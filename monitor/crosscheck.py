@@ -131,7 +131,7 @@ class Crosscheck:
     def _judge(self, served: list[Served], now: int) -> Crosschecked:
         positions = [self._state.position(each) for each in self._trees]
         due = [each for each in served if self._is_due(each, positions, now)]
-        missing = list(self._absent(due))
+        missing = list(self._unrecorded(due))
         self._settle(missing, now)
         new = 0
         for each in missing:
@@ -153,7 +153,7 @@ class Crosscheck:
             return False
         return not any(one.first and each.created < self._state.began_at(one.name) for one in positions)
 
-    def _absent(self, due: list[Served]) -> Iterator[Served]:
+    def _unrecorded(self, due: list[Served]) -> Iterator[Served]:
         for start in range(0, len(due), _CHUNK):
             some = due[start : start + _CHUNK]
             repositories = self._repositories(some)
