@@ -32,6 +32,7 @@ from ledger.log.witnessing import Witnesses
 from ledger.storage import Batch, CommitStore, Head, LogState, ObjectStore
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey
 from ledger.tlog.tiles import (
     EntryBundle,
@@ -304,11 +305,14 @@ class LocalLog:
             actual=witnesses.problems(checkpoint) if witnesses else "none",
         )
 
-    def is_witnessed(self, checkpoint: Checkpoint) -> bool:
-        """Whether witnesses are asked, want a quorum, and have made it for exactly this checkpoint."""
+    def is_witnessed(self, verified: VerifiedCheckpoint) -> bool:
+        """Whether witnesses are asked, want a quorum, and this very note carries it: an answer that came since does not count."""
         witnesses = self._config.witnesses
-        has_quorum = witnesses is not None and witnesses.config.policy.quorum is not None
-        return has_quorum and witnesses is not None and witnesses.is_met(checkpoint)
+        if witnesses is None or witnesses.config.policy.quorum is None:
+            return False
+        policy = witnesses.config.policy
+        found = {each.key for each in verify_cosignatures(verified, [each.key for each in policy.witnesses])}
+        return policy.is_met_by(each.name for each in policy.witnesses if each.key in found)
 
     @property
     def witnesses(self) -> Witnesses | None:
@@ -333,7 +337,7 @@ class LocalLog:
             except QuorumError:
                 verified = self._signed()
             else:
-                if verified.checkpoint.size >= wanted and self.is_witnessed(verified.checkpoint):
+                if verified.checkpoint.size >= wanted and self.is_witnessed(verified):
                     return verified
             left = deadline - self._clock()
             if left <= 0:

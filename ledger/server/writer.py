@@ -430,7 +430,7 @@ class _Session:
             self._settle(log)
             return
         if self._writer.awaited() and checkpoint is not None:
-            witnessed = log.is_witnessed(checkpoint.checkpoint)
+            witnessed = log.is_witnessed(checkpoint)
             self._writer.published(self._ledger, Prover(log.published, checkpoint), witnessed=witnessed)
         self._shown.set()
 

@@ -91,7 +91,7 @@ def test_what_is_shown_carries_the_cosignatures_of_its_witnesses(folder, require
     with serving(w1, w2), writing(folder, w1, w2, required=required) as log:
         for size in (1, 300, 700):
             log.append(raw(*entries_of(log.size, size)))
-            assert log.is_witnessed(log.publish().checkpoint)
+            assert log.is_witnessed(log.publish())
             assert shown(folder, w1, w2) == (size, ["w1", "w2"])
         assert w1.requests == [(0, 0), (0, 1), (1, 300), (300, 700)]
     assert audited(folder).entries == 700
@@ -200,10 +200,10 @@ def test_a_witness_that_lies_adds_nothing_and_holds_nobody(folder, lie):
         with writing(folder, w1, w2) as log:
             log.append(raw(b"a"))
             w1.lie = make(w1)
-            tree = log.publish().checkpoint
-            assert says in log.witnesses.problems(tree)
+            published = log.publish()
+            assert says in log.witnesses.problems(published.checkpoint)
             assert shown(folder, w1, w2) == (1, ["w2"])
-            assert not log.is_witnessed(tree)
+            assert not log.is_witnessed(published)
         with writing(folder, w1, w2, required=True) as log:
             log.append(raw(b"b"))
             with pytest.raises(QuorumError) as caught:
