@@ -7,41 +7,24 @@ withdrawn is taken out when the statement that says so is mirrored. A position i
 import contextlib
 import itertools
 import pathlib
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ledger.encoding import parse_audited_json, parse_base64
 from ledger.entry import MapCommit, parse_entry
-from ledger.errors import CorruptError, LedgerError, WriteError
+from ledger.errors import LedgerError
 from ledger.event import parse_statement
 from ledger.event.digests import NamedDigest, Use, named_digests, named_in_event
 from ledger.event.schemas import STATEMENTS, VERIFICATION_EVENT
 from ledger.manifest import ManifestFile, read_items
-from ledger.storage.readonly import read_only_uri
+from ledger.storage.mirror import Mirror, MirrorForm
 
-_SCHEMA = """
-CREATE TABLE position(id INTEGER PRIMARY KEY CHECK (id = 1), leaves INTEGER NOT NULL) STRICT;
-INSERT INTO position VALUES (1, 0);
-CREATE TABLE named(
-    sha256 BLOB NOT NULL, leaf_index INTEGER NOT NULL, use TEXT NOT NULL,
-    PRIMARY KEY (sha256, leaf_index, use)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE manifests(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE) STRICT;
-CREATE TABLE files(
-    sha256 BLOB NOT NULL, manifest INTEGER NOT NULL, PRIMARY KEY (sha256, manifest)
-) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
-"""
 _BATCH = 500
 _TABLES = {"named": "1, 2, 3", "manifests": "1", "files": "1, 2"}
 
 ReadManifest = Callable[[bytes], Iterator[bytes]]
 """Yields the bytes of a manifest, its digest checked at the end; raises a LedgerError where it cannot."""
-
-
-_REBUILD = "Run `hubledger index rebuild`: it holds nothing that log and evidence do not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +35,30 @@ class Naming:
     use: Use
 
 
-class DigestIndex:
+class DigestIndex(Mirror):
     """The file. One process writes it, any number read."""
 
+    FORM = MirrorForm(
+        name="digest index",
+        tables="""
+CREATE TABLE named(
+    sha256 BLOB NOT NULL, leaf_index INTEGER NOT NULL, use TEXT NOT NULL,
+    PRIMARY KEY (sha256, leaf_index, use)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE manifests(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE files(
+    sha256 BLOB NOT NULL, manifest INTEGER NOT NULL, PRIMARY KEY (sha256, manifest)
+) STRICT, WITHOUT ROWID;
+""",
+        version=1,
+        rebuild="Run `hubledger index rebuild`: it holds nothing that log and evidence do not",
+        unharmed="recorded events",
+    )
+
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
-        self._name = path.name
+        super().__init__(path, read_only=read_only)
         self._policies = set[bytes]()
         """Policies that are named already, as far as that was asked."""
-        try:
-            if read_only:
-                self._connection = sqlite3.connect(read_only_uri(path), uri=True, check_same_thread=False)
-            else:
-                self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                _prepare(self._connection)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
-            raise self._unsound(error) from error
-        if version != 1:
-            raise CorruptError(
-                f"digest index {path.name}",
-                expected="version 1",
-                actual=f"version {version}",
-                next_step=_REBUILD,
-            )
-
-    def position(self) -> int:
-        """How many leaves are mirrored."""
-        return int(self._all("SELECT leaves FROM position")[0][0])
 
     def namings(self, sha256: bytes) -> list[Naming]:
         """Return the statements that name a digest, in log order; of a policy the first one only."""
@@ -115,37 +95,10 @@ class DigestIndex:
         """Yield a table's rows in key order, for comparison."""
         yield from self._connection.execute(f"SELECT * FROM {table} ORDER BY {_TABLES[table]}")  # noqa: S608 - a fixed name
 
-    def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
-
     def _add(self, start: int, leaves: Sequence[Sequence[NamedDigest]], read_manifest: ReadManifest) -> None:
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            moved = connection.execute(
-                "UPDATE position SET leaves = ? WHERE leaves = ?", (start + len(leaves), start)
-            )
-            if moved.rowcount != 1:
-                connection.execute("ROLLBACK")
-                raise CorruptError(
-                    "position of the digest index",
-                    expected=start,
-                    actual=self.position(),
-                    next_step=_REBUILD,
-                )
+        with self._advancing(start, len(leaves)):
             policies = self._insert(start, leaves, read_manifest)
-            connection.execute("COMMIT")
-            self._policies |= policies
-        except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise WriteError(
-                "updating the digest index",
-                expected="a committed transaction",
-                actual=str(error),
-                next_step="Free space and run `hubledger index rebuild`: recorded events are not affected",
-            ) from error
+        self._policies |= policies
 
     def _insert(
         self, start: int, leaves: Sequence[Sequence[NamedDigest]], read_manifest: ReadManifest
@@ -211,20 +164,6 @@ class DigestIndex:
         finally:
             connection.execute("RELEASE manifest")
 
-    def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise self._unsound(error) from error
-
-    def _unsound(self, error: sqlite3.Error) -> CorruptError:
-        return CorruptError(
-            f"digest index {self._name}",
-            expected="a sound SQLite file",
-            actual=str(error),
-            next_step=_REBUILD,
-        )
-
 
 def differences(stored: DigestIndex, rebuilt: DigestIndex) -> Iterator[str]:
     """Yield one sentence for each table whose rows differ; nothing when the two say the same."""
@@ -274,13 +213,3 @@ def _file_rows(chunks: Iterator[bytes], manifest: int) -> Iterator[tuple[bytes, 
     for item in read_items(chunks):
         if isinstance(item, ManifestFile):
             yield item.sha256, manifest
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")  # derived: a lost tail is mirrored again
-    connection.execute("PRAGMA cache_size = -16384")
-    connection.execute("PRAGMA wal_autocheckpoint = 16384")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")

@@ -28,7 +28,16 @@ MAX_CHECKED = 253_402_300_799
 """The last second of the year 9999, beyond which no calendar here goes."""
 
 
-class OpenSeverity(StrEnum):
+class Ranked(StrEnum):
+    """Words in an order, the least first."""
+
+    @property
+    def rank(self) -> int:
+        """Its place, so that two can be compared."""
+        return tuple(type(self)).index(self)
+
+
+class OpenSeverity(Ranked):
     """How grave an open finding is. What is only for the record (``info``) is never open."""
 
     LOW = "low"
@@ -36,23 +45,13 @@ class OpenSeverity(StrEnum):
     HIGH = "high"
     CRITICAL = "critical"
 
-    @property
-    def rank(self) -> int:
-        """Its place, so that two can be compared."""
-        return tuple(OpenSeverity).index(self)
 
-
-class OpenClass(StrEnum):
+class OpenClass(Ranked):
     """What sort of finding is open. A monitor that cannot see says so by ``checked``, not here."""
 
     MALFORMED = "malformed"
     FINDING = "finding"
     TAMPER = "tamper"
-
-    @property
-    def rank(self) -> int:
-        """Its place, so that two can be compared."""
-        return tuple(OpenClass).index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ledger.encoding import Json, format_canonical_json
+from ledger.monitor_statement import Ranked
 
 
 class Alert(StrEnum):
@@ -18,7 +19,7 @@ class Alert(StrEnum):
     OPERATIONAL = "operational"
 
 
-class Severity(StrEnum):
+class Severity(Ranked):
     """How soon somebody should look. ``INFO`` is a record: it never makes ``monitor once`` fail."""
 
     INFO = "info"
@@ -26,11 +27,6 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
-
-    @property
-    def rank(self) -> int:
-        """Its place, so that two can be compared."""
-        return tuple(Severity).index(self)
 
 
 class Kind(StrEnum):

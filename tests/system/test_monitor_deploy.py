@@ -10,18 +10,19 @@ import sys
 import pytest
 
 from cli.monitor import command as group
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, missing
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
 
 DEPLOY = REPOSITORY / "deploy"
 A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
 
 
 @pytest.fixture
 def job(tmp_path):
     """A checkout of the protected branch, the key, and `hubledger` in the path."""
+    if shutil.which("ssh-keygen") is None:
+        missing("no ssh-keygen")
     hub = Hub()
     hub.record(A, revision="0")
     hub.publish(tmp_path / "log")
@@ -63,7 +64,6 @@ def job(tmp_path):
     return run
 
 
-@needs_ssh
 def test_it_remembers_from_job_to_job(job):
     code, out = job(MONITOR_FROM="genesis")
     assert code == 0, out
@@ -77,7 +77,6 @@ def test_it_remembers_from_job_to_job(job):
     assert "signer-changed" not in out
 
 
-@needs_ssh
 def test_a_memory_that_somebody_else_made_is_refused_and_never_unpacked(job):
     """A fork's job can upload an archive under any name; it cannot sign it."""
     assert job(MONITOR_FROM="genesis")[0] == 0
@@ -113,7 +112,6 @@ def test_a_memory_that_somebody_else_made_is_refused_and_never_unpacked(job):
     assert job()[0] == 0
 
 
-@needs_ssh
 def test_beginning_anew_is_never_over_a_memory(job):
     assert job(MONITOR_FROM="genesis")[0] == 0
     code, out = job(MONITOR_FROM="genesis")
