@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
+
+from tests.fakes.web import answering
 
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/revision/(?P<revision>[^/?]+))?(/tree/.*)?(\?.*)?")
 _TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<revision>[^/?]+)(\?.*)?")
@@ -113,12 +114,5 @@ def _git_oid(data):
 @contextlib.contextmanager
 def serve(repository):
     """Serve a repository; yields the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(repository))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(_handler(repository)) as url:
+        yield url

@@ -19,6 +19,7 @@ from monitor.findings import Finding, Kind
 from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, format_finding, sign
 from monitor.state import Position, State
+from tests.fakes.web import answering
 
 NOW = 1000
 SECRET = b"0123456789abcdef"
@@ -178,15 +179,8 @@ def receiver(status=204, headers=()):
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as url:
+        yield url, got
 
 
 def webhook(url, **more):

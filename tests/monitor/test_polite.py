@@ -1,13 +1,13 @@
 """What a monitor asks of a server while nothing happens, and while it is told to be slow: over real connections."""
 
 import http.server
-import threading
 from contextlib import contextmanager
 
 import pytest
 
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
+from tests.fakes.web import answering
 from tests.monitor.hub import Hub
 from tests.monitor.test_follow import A
 from tests.world import NOW
@@ -45,15 +45,8 @@ def served(folder, busy=()):
         def log_message(self, *arguments):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as url:
+        yield url, asked
 
 
 @pytest.fixture

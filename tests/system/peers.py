@@ -1,8 +1,6 @@
 """Runs the servers and tools of others: Tessera's log, auditor and load generator, and a static file server."""
 
 import contextlib
-import functools
-import http.server
 import os
 import pathlib
 import re
@@ -22,25 +20,6 @@ def tool(name):
     if not (TOOLS / name).is_file():
         missing(f"{name} is not installed: .ci/peers installs it with Go")
     return str(TOOLS / name)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@contextlib.contextmanager
-def serve(folder):
-    """Serve a folder on loopback as any static web server would; yields its address."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 _FOUND = re.compile(r"Successfully fsck'd log with size (\d+) and root \S+ \(([0-9a-f]{64})\)")

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ledger.tlog.signed_note import KeyType, VerifierKey
 from tests.conftest import missing
-from tests.system.peers import free_port, get, serve, tool, wait_until
+from tests.fakes.web import showing
+from tests.system.peers import free_port, get, tool, wait_until
 
 START = "2024-01-01T00:00:00Z"
 _DER, _SPKI = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -223,7 +224,7 @@ def rekor_v2(folder, **options):
     folder.mkdir(exist_ok=True, parents=True)
     server = RekorV2(folder=folder, **options)
     server.storage.mkdir(exist_ok=True)
-    with serve(server.storage) as read_url:
+    with showing(server.storage) as read_url:
         server.read_url = server.read_url or read_url
         try:
             yield server.start()

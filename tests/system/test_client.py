@@ -6,10 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
@@ -29,6 +27,7 @@ from ledger.monitor_statement import (
 )
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner, parse_note
+from tests.fakes.web import answering, showing
 from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
 from tests.system.peers import wait_until
 from tests.system.service import serving
@@ -204,34 +203,19 @@ def state(url, path, **more):
     path.write_bytes(format_monitor_statement(MonitorStatement.of(checkpoint, **known), MONITOR))
 
 
-@contextlib.contextmanager
-def published(folder):
-    """The static directory of a monitor, on loopback."""
-    handler = partial(SimpleHTTPRequestHandler, directory=folder)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/statement"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_monitor_vouches_from_its_address_from_a_file_and_with_everybody_away(hubledger, hub, tmp_path):
     """Audited, not complete: the monitor is behind the log, and the service links its tree to the newest checkpoint."""
     site, proof, trust = tmp_path / "site", tmp_path / "proof.json", tmp_path / "mine.toml"
     site.mkdir()
-    with published(site) as address, serving(hub.ledger, "--read-only") as (url, _):
+    with showing(site) as folder, serving(hub.ledger, "--read-only") as (url, _):
         text = (hub.ledger / "trust.toml").read_text().replace('"included"', '"audited"')
-        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{address}"\n'
+        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{folder}/statement"\n'
         trust.write_text(text + table)
         options = ("--trust", trust, "--url", url)
         code, facts = verify(hubledger, hub.model, *options)
         assert (code, facts["failure"]["step"]) == (15, "monitor monitor.example")
         assert facts["failure"]["actual"].startswith("no answer: ")
-        assert address in facts["failure"]["actual"]
+        assert f"{folder}/statement" in facts["failure"]["actual"]
         state(url, site / "statement")
         hub.record("r9", hub.sign(tmp_path / "later", b"later"), name="acme/other")
         wait_until(lambda: tree_size(url) > 1)
@@ -264,8 +248,8 @@ def test_a_monitor_with_an_open_finding_stops_the_check_and_is_not_hidden_by_a_b
     site, trust = tmp_path / "site", tmp_path / "mine.toml"
     site.mkdir()
     found = OpenFindings(count=1, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
-    with published(site) as address, serving(hub.ledger, "--read-only") as (url, _):
-        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{address}"\n'
+    with showing(site) as folder, serving(hub.ledger, "--read-only") as (url, _):
+        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{folder}/statement"\n'
         trust.write_text((hub.ledger / "trust.toml").read_text().replace('"included"', '"audited"') + table)
         state(url, site / "statement", findings={"name:acme/tiny": found})
         for _ in range(2):
@@ -356,15 +340,8 @@ def between(url, answer):
         def log_message(self, *_):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", seen
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(Handler) as proxy:
+        yield proxy, seen
 
 
 def test_a_check_is_one_request_and_few_bytes(hubledger, hub):

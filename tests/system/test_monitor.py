@@ -1,7 +1,5 @@
 """A monitor as a process: told within its interval, ended by SIGTERM, killed at any moment without losing a finding."""
 
-import functools
-import http.server
 import json
 import os
 import pathlib
@@ -10,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,6 +15,7 @@ from ledger.embedded.directory import open_for_recording
 from monitor.state import State
 from tests.conftest import REPOSITORY
 from tests.events import NOW, key
+from tests.fakes.web import showing
 from tests.ledger.test_recorder import facts
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
@@ -149,7 +146,7 @@ def test_a_log_by_its_address_with_a_mirror_where_it_serves_garbage(tmp_path):
     hub.publish(tmp_path / "log")
     shutil.copytree(tmp_path / "log", tmp_path / "mirror")
     (tmp_path / "log/tile/entries/001").write_bytes(b"garbage")
-    with served(tmp_path / "log") as url, served(tmp_path / "mirror") as mirror:
+    with showing(tmp_path / "log") as url, showing(tmp_path / "mirror") as mirror:
         text = (tmp_path / "monitor.toml").read_text()
         (tmp_path / "monitor.toml").write_text(text.replace('folder = "log"', f'url = "{url}"'))
         assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
@@ -163,26 +160,6 @@ def test_a_log_by_its_address_with_a_mirror_where_it_serves_garbage(tmp_path):
         assert (code, json.loads(out)["logs"][0]["verifiedSize"]) == (1, 600)
         assert [each["kind"] for each in json.loads(out)["findings"]] == ["signer-changed"]
     assert b"signer-changed" in (tmp_path / "told").read_bytes()
-
-
-@contextmanager
-def served(folder):
-    """The standard library's file server."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
 
 
 def test_a_full_disk_is_said_and_the_finding_is_found_again(tmp_path):

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from ledger.embedded.foreign import audit_foreign
 from ledger.errors import CorruptError
 from ledger.tlog.signed_note import Ed25519NoteSigner
+from tests.fakes.web import showing
 from tests.ledger.log.test_local import KEY, Opened, create, raw
 from tests.system import peers
 
@@ -32,7 +33,7 @@ def write_log(folder, size):
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 65_536, 70_000])
 def test_fsck_passes_on_our_logs(tmp_path, size):
     shown = write_log(tmp_path, size)
-    with peers.serve(tmp_path / "log") as url:
+    with showing(tmp_path / "log") as url:
         assert peers.fsck(url, KEY.verifier.format(), tmp_path) == (size, shown.root_hash.hex())
         report = audit(url, KEY.verifier.format())
     assert (report["size"], report["rootHash"]) == (size, shown.root_hash.hex())
@@ -41,12 +42,12 @@ def test_fsck_passes_on_our_logs(tmp_path, size):
 @pytest.mark.parametrize("name", ["tile/0/000", "tile/entries/000", "tile/1/000.p/2", "checkpoint"])
 def test_fsck_fails_on_a_damaged_copy(tmp_path, name):
     write_log(tmp_path, 600)
-    with peers.serve(tmp_path / "log") as url:
+    with showing(tmp_path / "log") as url:
         assert peers.fsck(url, KEY.verifier.format(), tmp_path, seconds=8) is not None
     data = bytearray((tmp_path / "log" / name).read_bytes())
     data[-1] ^= 1
     (tmp_path / "log" / name).write_bytes(data)
-    with peers.serve(tmp_path / "log") as url:
+    with showing(tmp_path / "log") as url:
         assert peers.fsck(url, KEY.verifier.format(), tmp_path, seconds=8) is None
 
 
