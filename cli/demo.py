@@ -100,7 +100,7 @@ def command(*, kind: str, as_json: bool) -> int:
 def _record(stage: _Stage) -> None:
     """Five revisions: two by one signer, one by another, one unsigned, one changed after signing."""
     from cli.demo_world import DemoSigstore, oms_statement, sign_with_key, write_key_pair
-    from ledger.embedded.directory import init
+    from ledger.embedded.making import init
 
     sigstore = DemoSigstore()
     (stage.root / "sigstore.json").write_bytes(sigstore.trusted_root())

@@ -59,7 +59,8 @@ def command(  # noqa: PLR0917 - click passes each option
 
     DIRECTORY must be new or empty. Give trust.toml to those who verify; back up keys/ where nobody else reads.
     """
-    from ledger.embedded.directory import describe, init
+    from ledger.embedded.directory import describe
+    from ledger.embedded.making import init
     from ledger.errors import ConfigError, UsageError
 
     given = (trust_config, trusted_root, signing_config, read_url)

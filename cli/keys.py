@@ -220,7 +220,7 @@ def observer_list(directory: pathlib.Path, *, as_json: bool) -> None:
 def _opened(
     directory: pathlib.Path, not_older_than: tuple[pathlib.Path, ...], *, start_unchecked: bool
 ) -> "Opened":
-    from ledger.embedded.directory import open_for_recording
+    from ledger.embedded.opening import open_for_recording
 
     return lambda: open_for_recording(
         directory, not_older_than=not_older_than, start_unchecked=start_unchecked

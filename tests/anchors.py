@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from ledger.config import FILE_NAME, AnchorConfig, format_config, load_config
 from ledger.embedded.anchor_list import list_anchors
 from ledger.embedded.anchoring import anchor
-from ledger.embedded.directory import init
+from ledger.embedded.making import init
 from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.log.trusted_root import load_instance
 from ledger.storage.anchors import AnchorStore

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger
+from ledger.embedded.opening import OpenLedger
 from ledger.embedded.withdrawing import MAX_DIGESTS, Plan, carry_out
 from ledger.entry import Entry, parse_entry
 from ledger.errors import CorruptError

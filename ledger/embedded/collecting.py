@@ -13,8 +13,8 @@ from typing import Any
 
 from ledger.embedded.bundle_sizes import MAX_LIST_BYTES
 from ledger.embedded.clock import posix_now
-from ledger.embedded.directory import OpenLedger, open_for_recording
 from ledger.embedded.evidence_audit import listed_digests
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.entry import Entry, parse_entry
 from ledger.errors import InputError, LedgerError
 from ledger.policy import tofu

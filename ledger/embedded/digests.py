@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from ledger.digests import DigestIndex, ReadManifest, differences
-from ledger.embedded.directory import OpenLedger, open_for_reading
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.opening import OpenLedger
 from ledger.errors import LedgerError
 from ledger.index.statements import StatementIndex, statement_differences
 from ledger.log.lock import writer_lock

@@ -10,8 +10,9 @@ from ledger.digests import DigestIndex, Naming
 from ledger.embedded.announcing import Known, look_up, remove_again, withdraw_pieces
 from ledger.embedded.bundle_sizes import kept_bundles
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.embedded.erasures import find_erasures, holds_back
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import find_leaf, read_entry_at, read_statement_at
 from ledger.embedded.withdrawing import check_stored

@@ -10,8 +10,9 @@ from ledger.embedded.announcing import look_up, withdraw_pieces
 from ledger.embedded.bundle_sizes import MAX_LIST_BYTES
 from ledger.embedded.committing import is_committed, names_somebody
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import Layout, OpenLedger, open_for_reading, open_for_recording
+from ledger.embedded.directory import Layout, open_for_reading
 from ledger.embedded.evidence_audit import listed_digests
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.embedded.reading import find_leaf, read_statement_at
 from ledger.embedded.withdrawing import MAX_DIGESTS, Plan, carry_out
 from ledger.entry import Entry, parse_entry

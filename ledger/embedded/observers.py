@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ledger.client.trusted_keys import load_hub_key
-from ledger.embedded.directory import OpenLedger, ReadLedger, load_trust
+from ledger.embedded.directory import ReadLedger, load_trust
+from ledger.embedded.opening import OpenLedger
 from ledger.encoding import format_base64, parse_base64
 from ledger.entry import Entry, keyid_of, parse_entry
 from ledger.errors import ConflictError, CorruptError, LedgerError, SignatureError, UsageError

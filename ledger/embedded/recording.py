@@ -13,8 +13,8 @@ from ledger.config import Config, load_config
 from ledger.embedded.clock import DEFAULT_WAIT, posix_of, utc_now
 from ledger.embedded.committing import commit_findings
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger, open_for_recording
 from ledger.embedded.facts import receipt_facts
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.embedded.proving import make_proof
 from ledger.embedded.witnesses import has_quorum
 from ledger.encoding import format_canonical_json, parse_json

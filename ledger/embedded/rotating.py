@@ -17,9 +17,10 @@ from ledger.client.trust import TrustFile
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, load_config
-from ledger.embedded.directory import Layout, OpenLedger, load_trust
+from ledger.embedded.directory import Layout, load_trust
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import format_key, hub_spki, load_hub_key, load_note_key, spki_of
+from ledger.embedded.opening import OpenLedger
 from ledger.encoding import Json, format_base64
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotFoundError, UsageError

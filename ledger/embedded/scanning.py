@@ -15,7 +15,8 @@ from typing import Any
 
 from ledger.bundle.bodies import Verifier
 from ledger.bundle.log_entry import LogEntry
-from ledger.embedded.directory import ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.remote import AcceptedLog
 from ledger.embedded.remote_audit import runs
 from ledger.embedded.submitting import outbox_of

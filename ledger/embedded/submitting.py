@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from ledger.embedded.directory import OpenLedger, ReadLedger, open_for_reading, open_for_recording
+from ledger.embedded.directory import ReadLedger, open_for_reading
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.embedded.reading import find_leaf, read_statement_at
 from ledger.embedded.remote import TURN_SECONDS, AcceptedLog, dispatching, fate_facts, format_logged
 from ledger.errors import MalformedError, UsageError

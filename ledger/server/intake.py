@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.embedded.committing import commit_signatures
-from ledger.embedded.directory import OpenLedger
+from ledger.embedded.opening import OpenLedger
 from ledger.embedded.recording import escape_parents
 from ledger.encoding import Json, parse_base64, parse_json
 from ledger.errors import LedgerError, LimitError, MalformedError

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ledger.config import ServeConfig, load_config
-from ledger.embedded.directory import OpenLedger, open_for_recording
+from ledger.embedded.opening import OpenLedger, open_for_recording
 from ledger.embedded.watching import Watch
 from ledger.errors import ConfigError, SourceError
 from ledger.server.app import App, Limits

@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import load_hub_key
-from ledger.embedded.directory import OpenLedger
 from ledger.embedded.observers import Observer, observers_now
+from ledger.embedded.opening import OpenLedger
 from ledger.encoding import Json, parse_base64, parse_json
 from ledger.entry import MAX_ENTRY_BYTES, verify_entry
 from ledger.errors import HeadMovedError, MalformedError, SignatureError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ledger.embedded.directory import OpenLedger
+from ledger.embedded.opening import OpenLedger
 from ledger.log.local import LocalLog
 from ledger.server import problems
 from ledger.server.messages import Request

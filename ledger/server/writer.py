@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import OpenLedger
+from ledger.embedded.opening import OpenLedger
 from ledger.errors import LedgerError, QuorumError, StorageError
 from ledger.log.group import interrupted
 from ledger.log.local import LocalLog

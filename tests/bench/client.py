@@ -17,7 +17,9 @@ from ledger.client.known_digests import SETTLED_SECONDS
 from ledger.client.proof_bundle import ProofBundle
 from ledger.client.trust import parse_trust
 from ledger.client.trust_store import Origin, StoredTrust
-from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import read_entry_at
 from ledger.embedded.recording import RecordRequest, record_revision

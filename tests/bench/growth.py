@@ -3,7 +3,8 @@
 import os
 
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from tests.bench.measure import row, scratch
 from tests.bench.recording import BATCH
 from tests.bench.workload import facts

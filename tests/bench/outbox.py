@@ -5,7 +5,8 @@ import pathlib
 import time
 
 from ledger.bundle.log_entry import ProvenEntry
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.remote import RekorSource
 from ledger.log.dispatch import DispatchConfig, Dispatcher
 from ledger.log.remote import LogReceipt

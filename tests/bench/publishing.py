@@ -4,7 +4,7 @@ import shutil
 import sys
 import time
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from tests.bench import recording
 from tests.bench.measure import ENTRIES, process, row, scratch
 from tests.bench.workload import facts

@@ -7,7 +7,8 @@ import time
 
 import orjson
 
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.entry import pae
 from ledger.recorder.signing import _ALGORITHM
 from tests.bench.measure import ENTRIES, FOLDER, row

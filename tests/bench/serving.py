@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.server.tokens import TokenFile
 from tests.bench.measure import ENTRIES, row, scratch
 from tests.bench.workload import facts

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from ledger.event.digests import named_digests
 from ledger.manifest import parse_manifest
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from ledger.client.opening import parse_opening
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from ledger.errors import MalformedError
 
 

@@ -6,9 +6,10 @@ import sqlite3
 import pytest
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.examining import Examine
 from ledger.embedded.indexing import check_index, rebuild_index
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.errors import CorruptError, WriteError
 from ledger.index import Index, Rows, read_entry, staging
 from ledger.log import replay

@@ -10,8 +10,9 @@ import pytest
 from ledger.embedded import auditing
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.digests import check_digests, mirror_digests
-from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.indexing import check_index
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.errors import (
     ConflictError,
     CorruptError,

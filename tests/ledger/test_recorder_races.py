@@ -3,7 +3,8 @@
 import pytest
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.errors import ConflictError
 from ledger.index import Index
 from ledger.recorder import Recorder

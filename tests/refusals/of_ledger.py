@@ -16,8 +16,10 @@ from cli.main import group
 from cli.verify_evidence import write_evidence
 from ledger.config import MAX_CONFIG_BYTES, Config, load_config, parse_config
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import describe, init, open_for_reading, open_for_recording
+from ledger.embedded.directory import describe, open_for_reading
 from ledger.embedded.foreign import audit_foreign
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.proving import make_proof
 from ledger.embedded.reading import model_history, write_proof
 from ledger.embedded.recording import MAX_LISTING_BYTES, RecordRequest, record_revision

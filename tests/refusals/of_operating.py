@@ -14,12 +14,12 @@ from ledger.client.trust import parse_trust
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, ServeConfig
-from ledger.embedded.directory import open_for_recording
 from ledger.embedded.examining import Examine
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_public_key, spki_of
 from ledger.embedded.kms import RemoteSigner
 from ledger.embedded.observers import add_observer, observers_now, retire_observer
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.rotating import revoke_hub, rotate_hub
 from ledger.encoding import format_base64
 from ledger.entry import keyid_of, parse_entry

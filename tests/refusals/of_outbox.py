@@ -7,7 +7,9 @@ from dataclasses import replace
 from cli.main import group
 from ledger.bundle.export import format_sigstore_bundle
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.reading import write_proof
 from ledger.embedded.recording import record_revision
 from ledger.embedded.remote import RekorSource

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import sqlite3
 
-from ledger.embedded.directory import open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
 from ledger.embedded.evidence import withdraw_evidence
+from ledger.embedded.opening import open_for_recording
 from ledger.entry import pae, parse_entry
 from ledger.errors import (
     CorruptError,

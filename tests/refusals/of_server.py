@@ -17,9 +17,10 @@ from cli.options import read_token
 from ledger.client.reconcile import find_missing, parse_pairs
 from ledger.client.spool import MAX_EVENT_BYTES, Spool, drain, open_client
 from ledger.config import ServeConfig
-from ledger.embedded.directory import open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
 from ledger.embedded.evidence import withdraw_evidence
 from ledger.embedded.keys import load_keys
+from ledger.embedded.opening import open_for_recording
 from ledger.encoding import parse_form
 from ledger.entry import keyid_of
 from ledger.errors import (

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from ledger.embedded.directory import init
+from ledger.embedded.making import init
 from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.errors import LedgerError
 from tests.refusals.census import Place, watching

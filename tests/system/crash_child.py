@@ -5,8 +5,8 @@ import pathlib
 import sys
 
 from ledger import index
-from ledger.embedded.directory import open_for_recording
 from ledger.embedded.keys import Keys
+from ledger.embedded.opening import open_for_recording
 from ledger.storage import sqlite
 from tests.events import NOW, key
 from tests.ledger.test_recorder import facts

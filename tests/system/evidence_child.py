@@ -4,7 +4,7 @@ import hashlib
 import pathlib
 import sys
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import RecordRequest, record_findings
 from ledger.embedded.withdrawing import Plan, withdraw
 from ledger.verification import verify_manifest

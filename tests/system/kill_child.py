@@ -6,8 +6,8 @@ import random
 import signal
 import sys
 
-from ledger.embedded.directory import open_for_recording
 from ledger.embedded.keys import Keys
+from ledger.embedded.opening import open_for_recording
 from tests.events import NOW, key
 from tests.ledger.test_recorder import facts
 from tests.system import crash_child

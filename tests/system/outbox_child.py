@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.remote import dispatching
 from ledger.log.dispatch import Backoff
 from ledger.storage import outbox

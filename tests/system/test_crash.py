@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.log.local import LocalLog
 from ledger.tlog import merkle
 from tests.conftest import REPOSITORY, missing

@@ -10,8 +10,9 @@ import pytest
 
 from ledger.bundle.trust_material import TrustMaterial
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.evidence_audit import NamedEvidence
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import RecordRequest, record_findings
 from ledger.embedded.withdrawing import Plan, withdraw
 from ledger.errors import ConflictError

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cli.demo_world import DemoSigstore, oms_statement, write_key_pair
 from ledger.bundle.trust_material import TrustMaterial
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import RecordRequest, facts_of, record_findings, record_revision
 from ledger.entry import MAX_ENTRY_BYTES, pae, parse_entry
 from ledger.event import MAX_STATEMENT_BYTES, facts_digest, parse_statement

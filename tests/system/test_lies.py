@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import httpx
 import pytest
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from tests.events import NOW, digest, key
 from tests.ledger.test_recorder import facts
 from tests.monitor.hub import Hub

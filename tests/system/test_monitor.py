@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from ledger.embedded.directory import open_for_recording
+from ledger.embedded.opening import open_for_recording
 from monitor.state import State
 from tests.conftest import REPOSITORY
 from tests.events import NOW, key

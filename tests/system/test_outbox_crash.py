@@ -14,7 +14,8 @@ from functools import partial
 import pytest
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.remote import RekorSource, dispatching
 from ledger.log.authentic import AuthenticLog
 from ledger.log.dispatch import Backoff

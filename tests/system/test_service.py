@@ -17,7 +17,8 @@ import httpx
 
 from ledger.client.spool import Recorder, Spool
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_reading
+from ledger.embedded.directory import open_for_reading
+from ledger.embedded.making import init
 from ledger.entry import parse_entry
 from ledger.server.tokens import TokenFile
 from ledger.tlog.checkpoint import verify_checkpoint

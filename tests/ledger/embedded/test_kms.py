@@ -9,9 +9,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from ledger.config import load_config
-from ledger.embedded.directory import Layout, init, load_trust, open_for_reading, open_for_recording
+from ledger.embedded.directory import Layout, load_trust, open_for_reading
 from ledger.embedded.keys import format_key, spki_of
 from ledger.embedded.kms import RemoteSigner, SignerSource, open_signer
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.reading import read_entry_at
 from ledger.entry import keyid_of, parse_entry, verify_entry
 from ledger.errors import ConfigError, SourceError

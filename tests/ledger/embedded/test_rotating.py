@@ -14,9 +14,10 @@ from cli.exit_codes import ExitCode
 from ledger.client.trust_signature import sign_trust, verify_update
 from ledger.client.trust_writing import format_trust
 from ledger.config import FILE_NAME
-from ledger.embedded.directory import Layout, init, load_trust, open_for_reading
+from ledger.embedded.directory import Layout, load_trust, open_for_reading
 from ledger.embedded.key_files import KeyFiles
 from ledger.embedded.keys import load_hub_key, load_note_key, spki_of
+from ledger.embedded.making import init
 from ledger.embedded.reading import read_entry_at
 from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.embedded.trust_versions import publish_trust

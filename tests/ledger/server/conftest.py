@@ -11,7 +11,8 @@ import pytest
 from ledger.client.trust import parse_trust
 from ledger.client.trust_signature import sign_trust
 from ledger.client.trust_writing import format_trust
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.embedded.trust_versions import publish_trust
 from ledger.event import ManifestRef, Model, escape_name, outcome_of

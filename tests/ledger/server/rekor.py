@@ -2,7 +2,8 @@
 
 import contextlib
 
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.remote import RekorSource
 from ledger.embedded.submitting import retry_outbox
 from tests.events import key

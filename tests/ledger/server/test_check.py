@@ -6,7 +6,8 @@ import re
 import pytest
 
 from ledger.client.asking import fetch_bundle
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.errors import NotFoundError, SourceError
 from ledger.server.app import Limits
 from ledger.server.checks import MAX_CLAIMS

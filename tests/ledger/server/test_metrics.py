@@ -6,7 +6,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ledger.embedded.directory import Layout, open_for_recording
+from ledger.embedded.directory import Layout
+from ledger.embedded.opening import open_for_recording
 from ledger.server.app import Limits
 from ledger.server.metrics import GAUGES, METHODS, CountedNowAndThen, Metrics, bytes_below
 from ledger.server.routes import READ_ROUTES, WRITE_ROUTES

@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives import serialization
 
 from ledger.client.proof_bundle import Claim
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.keys import spki_of
+from ledger.embedded.making import init
 from ledger.embedded.observers import add_observer, retire_observer
+from ledger.embedded.opening import open_for_recording
 from ledger.entry import keyid_of
 from ledger.errors import ConflictError, SignatureError
 from ledger.event import HistoryLink, RecordedBy, format_statement

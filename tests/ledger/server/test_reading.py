@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from ledger import errors
 from ledger.embedded.digests import mirror_digests
-from ledger.embedded.directory import init, open_for_reading, open_for_recording
+from ledger.embedded.directory import open_for_reading
 from ledger.embedded.evidence import withdraw_evidence
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.reading import (
     model_history,
     read_entry_at,

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init
 from ledger.embedded.keys import load_keys
+from ledger.embedded.making import init
 from ledger.encoding import format_canonical_json
 from ledger.entry import keyid_of
 from ledger.event import ManifestRef, format_statement

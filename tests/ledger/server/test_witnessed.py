@@ -8,7 +8,8 @@ import pytest
 from ledger.client.trust import parse_trust
 from ledger.client.trust_writing import format_trust
 from ledger.config import FILE_NAME
-from ledger.embedded.directory import init, open_for_recording
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.witnesses import with_witnesses
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.trust_policy import parse_policy

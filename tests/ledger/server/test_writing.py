@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 
 from ledger.embedded.auditing import audit_ledger
-from ledger.embedded.directory import init, open_for_recording
 from ledger.embedded.evidence_audit import NamedEvidence
+from ledger.embedded.making import init
+from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import RecordRequest, find_out, record_findings
 from ledger.entry import parse_entry
 from ledger.errors import WriteError
