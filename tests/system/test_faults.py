@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.conftest import missing
-from tests.system import peers
+from tests.fakes.web import showing
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_a_copied_back_directory_is_refused_by_a_kept_checkpoint(hubledger, reco
 def test_a_copied_back_directory_is_refused_by_the_public_address(record, copied_back):
     ledger, newest = copied_back
     settings = ledger / "hubledger.toml"
-    with peers.serve(newest) as url:
+    with showing(newest) as url:
         text = settings.read_text()
         settings.write_text(text.replace('public_url = ""', f'public_url = "{url}"'))
         assert settings.read_text() != text
