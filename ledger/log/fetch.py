@@ -136,7 +136,7 @@ class _HttpFetch:
                     )
                     if status not in _TRY_AGAIN:
                         raise refusal
-                    raise _Busy(refusal, retry_after=_retry_after(response.headers.get("retry-after", "")))
+                    raise _Busy(refusal, retry_after=retry_after_of(response.headers.get("retry-after", "")))
                 encoding = response.headers.get("content-encoding", "identity")
                 chunks = self._in_time(url, response.iter_raw())
                 body = _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
@@ -192,7 +192,7 @@ class _Busy(Exception):  # noqa: N818 - not an error until the last try
         self.refusal, self.retry_after = refusal, retry_after
 
 
-def _retry_after(text: str) -> int:
+def retry_after_of(text: str) -> int:
     """Return the seconds of a Retry-After header; 0 where there are none. A date is not compared with our clock."""
     try:
         return parse_decimal(text, what="Retry-After")

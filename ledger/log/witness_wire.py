@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ledger.errors import SourceError
+from ledger.log.fetch import retry_after_of
 from ledger.tlog.trust_policy import Witness
 from ledger.tlog.witness import (
     MAX_ANSWER_BYTES,
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Body:
-    """What a witness answered, as far as it is read."""
+    """What a witness answered, as far as it is read. ``retry_after``: seconds that it asks us to stay away."""
 
     status: int
     content_type: str = ""
+    retry_after: int = 0
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -43,6 +45,8 @@ class Wire:
         try:
             with self._client.stream("POST", url, content=body) as response:
                 answer = Body(response.status_code, response.headers.get("content-type", ""))
+                if answer.status in (429, 503):
+                    answer.retry_after = retry_after_of(response.headers.get("retry-after", ""))
                 if answer.status in (200, 409):
                     for chunk in self._in_time(witness, response.iter_raw()):
                         answer.data += chunk

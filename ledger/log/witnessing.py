@@ -38,6 +38,8 @@ PROMPT_SECONDS = 1.0
 """How long a checkpoint that may be shown without cosignatures waits for them; who takes longer is not waited for again."""
 LONGEST_PAUSE = 60.0
 """Seconds before a witness that failed is asked again, at most; twice as long each time."""
+MAX_RETRY_AFTER = 3600
+"""Seconds that a witness that is asked too often may keep us away (Retry-After); what is more counts as this."""
 _LOOK_SECONDS = 0.25
 """How often to look for an answer that is late."""
 
@@ -79,6 +81,7 @@ class _Asked:
     aside: bool = False
     failures: int = 0
     next_at: float = 0.0
+    retry_after: int = 0
     problem: str = ""
 
 
@@ -279,15 +282,17 @@ class Witnesses:
             _logger.warning("the witness %s did not cosign: %s", each.witness.name, problem)
         pause = min(LONGEST_PAUSE, max(self.config.interval, 0.5) * 2.0 ** min(each.failures, 10))
         each.failures, each.problem = each.failures + 1, problem
-        each.next_at = self._clock() + pause
+        each.next_at = self._clock() + max(pause, min(each.retry_after, MAX_RETRY_AFTER))
 
     def _exchange(self, each: _Asked, signed: VerifiedCheckpoint, prove: Prove) -> NoteSignature:
         """Ask for one cosignature; a witness that knows another size of ours gets a proof from there, once."""
         checkpoint, note = signed.checkpoint, self._bare(signed)
+        each.retry_after = 0
         for _ in range(2):
             old = min(each.known, checkpoint.size)
             proof = prove(old, checkpoint.size) if 0 < old < checkpoint.size else ()
             answer = self._wire.post(each.witness, format_request(old_size=old, proof=proof, note=note))
+            each.retry_after = answer.retry_after
             if answer.status == 200:
                 return verify_answer(
                     bytes(answer.data), key=each.witness.key, checkpoint=checkpoint, now=int(self._now())

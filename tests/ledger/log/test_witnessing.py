@@ -215,6 +215,30 @@ def test_a_witness_that_lies_adds_nothing_and_holds_nobody(folder, lie):
             assert shown(folder, w1, w2) == (2, ["w1", "w2"])
 
 
+@pytest.mark.parametrize(
+    ("status", "header", "seconds"),
+    [
+        (429, "900", 900),
+        (503, "900", 900),
+        (429, "9" * 15, 3600),
+        (429, "", 1),
+        (429, "-900", 1),
+        (429, "Wed, 21 Oct 2065 07:28:00 GMT", 1),
+        (500, "900", 1),
+    ],
+)
+def test_a_witness_that_says_retry_after_is_asked_no_sooner(folder, status, header, seconds):
+    """Only where it says that it is asked too often, only a number of seconds, and an hour at most."""
+    w1 = known()
+    w1.lie = lambda handler, _body: handler.send(status, "text/plain", b"", headers=[("retry-after", header)])
+    with serving(w1), writing(folder, w1, interval=0.5, start_unchecked=True) as log:
+        log.append(raw(b"a"))
+        log.publish()
+        assert max(0, seconds - 5) <= log.witnesses.due(log.checkpoint().checkpoint) <= seconds
+        w1.lie = None
+        assert shown(folder, w1) == (1, [])
+
+
 def test_a_slow_witness_holds_nobody_and_its_answer_is_added_when_it_comes(folder):
     """One that is late is waited for once; then checkpoints go out without it, until it answers."""
     w1, w2 = two()
