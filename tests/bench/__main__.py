@@ -2,6 +2,7 @@
 
 import sys
 
+from tests.bench.alarms import alarms
 from tests.bench.append import append, remote
 from tests.bench.auditing import chains, hashing, proofs, rebuild
 from tests.bench.bundles import verify_bundle
@@ -23,7 +24,7 @@ BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, client, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, publishing, growth),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, alarms, publishing, growth),
     )
 }
 
