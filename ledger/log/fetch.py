@@ -1,5 +1,6 @@
 """Where a published log's objects come from: a folder, or a web address."""
 
+import functools
 import pathlib
 import threading
 import time
@@ -15,6 +16,8 @@ from ledger.errors import LimitError, MalformedError, NotFoundError, SourceError
 from ledger.storage.directory import DirectoryObjects
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 IN_FLIGHT = 8
@@ -200,6 +203,14 @@ def retry_after_of(text: str) -> int:
         return 0
 
 
+@functools.cache
+def _tls() -> "ssl.SSLContext":
+    """The certificate roots of this process: most of a megabyte, which a monitor of many logs needs once."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
 def fetch_from_url(
     url: str,
     *,
@@ -238,6 +249,7 @@ def fetch_from_url(
         timeout=timeout,
         follow_redirects=False,
         transport=transport,
+        verify=_tls(),
         headers={"Accept-Encoding": "gzip, identity"},
     )
     fetch = _HttpFetch(
