@@ -76,6 +76,31 @@ def test_the_unit_is_as_closed_as_it_says():
     assert float(found[1]) <= 1.5
 
 
+def complaints(unit, tmp_path):
+    """What systemd says about a unit whose program is there. It ends with 0 where it ignores a line, so words count."""
+    program = tmp_path / "hubledger"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copy = tmp_path / unit.name
+    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={program}", unit.read_text(encoding="utf-8")))
+    command = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    # Units of the machine that this one waits for are read too, and may be ill for themselves.
+    said = [line for line in done.stderr.splitlines() if unit.name in line]
+    return [line.replace(str(tmp_path), "") for line in said]
+
+
+@pytest.mark.parametrize("name", ["hubledger.service", "hubledger-monitor.service"])
+def test_systemd_takes_each_line_of_the_units(name, tmp_path):
+    if shutil.which("systemd-analyze") is None:
+        missing("no systemd-analyze")
+    assert complaints(DEPLOY / name, tmp_path) == []
+    bent = tmp_path / "bent" / name
+    bent.parent.mkdir()
+    bent.write_text((DEPLOY / name).read_text(encoding="utf-8").replace("ProtectClock=", "ProtectClok="))
+    assert "Unknown key 'ProtectClok'" in "".join(complaints(bent, tmp_path)), "it reads the file"
+
+
 @pytest.fixture
 def container():
     """The instructions of the last stage, with continued lines joined."""
