@@ -26,6 +26,7 @@ from ledger.log.rekor_v1_answers import (
     MAX_ANSWER_BYTES,
     Answered,
     NotYet,
+    SignedTrees,
     giving_up,
     parse_answer,
     parse_list,
@@ -68,7 +69,7 @@ class RekorV1:
             raise ConfigError("kinds of Rekor v1", expected=" or ".join(KINDS), actual=", ".join(kinds))
         self.shard = shard
         self._keys, self._kinds, self._pause = keys, tuple(kinds), pause
-        self._turn = asyncio.Semaphore(in_flight)
+        self._turn, self._trees = asyncio.Semaphore(in_flight), SignedTrees()
         tls = httpx.create_ssl_context()
         if urllib.request.getproxies():  # which only httpx's own transport knows
             client = httpx.AsyncClient(follow_redirects=False, verify=tls)
@@ -191,7 +192,7 @@ class RekorV1:
         return self._prove_parsed(parse_answer(data), body)
 
     def _prove_parsed(self, answered: Answered, body: bytes) -> LogReceipt:
-        proven, stored = prove_answer(answered, self.shard, self._keys)
+        proven, stored = prove_answer(answered, self.shard, self._keys, trees=self._trees)
         if proven.body != body:
             raise ProofError(
                 "body of the log entry",

@@ -8,7 +8,7 @@ is the leaf hash, usually with the tree id before it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.bundle.log_entry import (
     MAX_BODY_BYTES,
@@ -47,6 +47,36 @@ class Answered:
     entry: LogEntry
     root: bytes
     size: int
+
+
+class SignedTrees:
+    """Checkpoints of one log that were verified lately, by their text.
+
+    Rekor v1 signs its tree anew for each answer, a dozen times for one tree when it is busy. The text alone says what the
+    tree is: where one signature under it holds, that one is kept with every entry of the tree, and the others are not
+    looked at.
+    """
+
+    def __init__(self) -> None:
+        self._notes: dict[bytes, bytes] = {}
+
+    def stand_in(self, entry: LogEntry) -> LogEntry:
+        """Return the entry with the checkpoint of the same text that was verified; as it came where there is none."""
+        return replace(entry, note=self._notes.get(_text_of(entry.note), entry.note))
+
+    def remember(self, note: bytes) -> None:
+        """Remember a checkpoint whose signature was verified."""
+        self._notes.setdefault(_text_of(note), note)
+        if len(self._notes) > _REMEMBERED:
+            del self._notes[next(iter(self._notes))]
+
+
+_REMEMBERED = 16
+"""Trees: answers that arrive together are of one or two."""
+
+
+def _text_of(note: bytes) -> bytes:
+    return note.rpartition(b"\n\n")[0]
 
 
 class NotYet(Exception):  # noqa: N818 - not an error until somebody gives up
@@ -174,8 +204,12 @@ def _kind_of(body: bytes) -> tuple[str, str]:
     raise MalformedError("entry body", expected="kind and apiVersion", actual="other fields")
 
 
-def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[ProvenEntry, bytes]:
+def prove_answer(
+    answered: Answered, shard: Shard, keys: LogKeys, *, trees: SignedTrees | None = None
+) -> tuple[ProvenEntry, bytes]:
     """Return the entry with its place, proven to be in a tree of ``shard``, and its stored form (RFC 8785 JSON).
+
+    ``trees`` are those of this shard that were proven with ``keys``; what is proven now is added.
 
     Raises:
         SignatureError: another log, or no signature by this one. ProofError: not in the tree that it signed, or beside
@@ -186,6 +220,8 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
     entry = answered.entry
     if entry.log_id != shard.log_id:
         raise SignatureError("log of the entry", expected=shard.log_id.hex(), actual=entry.log_id.hex())
+    if trees is not None:
+        entry = trees.stand_in(entry)
     # 2. Checkpoint and signed entry timestamp are the log's, and the body is in the tree. A tree that does not reach
     #    the leaf is an old one, not a wrong one, if it is this log's.
     try:
@@ -207,6 +243,8 @@ def prove_answer(answered: Answered, shard: Shard, keys: LogKeys) -> tuple[Prove
             actual=f"{answered.root.hex()} of {answered.size}",
         )
     check_uuid(answered.uuid, leaf_hash(entry.body), tree_id)
+    if trees is not None:
+        trees.remember(entry.note)
     return proven, format_log_entry(entry, tree)
 
 

@@ -9,6 +9,7 @@ import http.server
 import json
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import httpx
 from cryptography.exceptions import InvalidSignature
@@ -135,14 +136,21 @@ def digest_of_key(name, key):
 def signed_payload(word="payload", *, curve=None, verifier=None):
     """A payload, signed by a key of the curve that is derived from its name."""
     curve = curve or ec.SECP256R1()
+    key, signer = _signer(type(curve))
+    payload = json.dumps({"word": word}).encode()
+    hash_ = HASHES.get(curve.name, HASHES["secp256r1"])
+    signature = key.sign(pae(payload), ec.ECDSA(hash_, deterministic_signing=True))
+    return SignedPayload(payload=payload, signature=signature, verifier=verifier or signer)
+
+
+@lru_cache
+def _signer(kind):
+    curve = kind()
     key = ec.derive_private_key(int.from_bytes(digest(f"signer {curve.name}")[:31], "big"), curve)
     spki = key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    payload = json.dumps({"word": word}).encode()
-    hash_ = HASHES.get(curve.name, HASHES["secp256r1"])
-    signature = key.sign(pae(payload), ec.ECDSA(hash_, deterministic_signing=True))
-    return SignedPayload(payload=payload, signature=signature, verifier=verifier or Verifier(spki))
+    return key, Verifier(spki)
 
 
 def body_of(signed):

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import random
@@ -24,7 +25,7 @@ from ledger.errors import (
     SourceError,
 )
 from ledger.log.rekor_v1 import PAUSES, RekorV1, body_as
-from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, parse_answer, prove_answer
+from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES, NotYet, SignedTrees, parse_answer, prove_answer
 from tests.fakes.rekor import signed_payload
 from tests.fakes.rekor_v1 import CORRUPTIONS, NAME, TIME, FakeRekorV1, FakeV1Tree, refusal
 from tests.fuzz import bend_bytes, bend_value
@@ -446,15 +447,78 @@ def test_what_is_sent_is_the_stored_envelope_as_text(server):
     assert json.loads(signed.envelope)["signatures"][0]["keyid"] == signed.keyid
 
 
+def grown(count=9):
+    """A log with entries, and what reads an answer of it about one of them: with its checkpoint changed, if asked."""
+    fake = FakeRekorV1()
+    for number in range(count):
+        fake.tree.append(body_as("dsse", signed_payload(f"entry {number}")))
+
+    def read(leaf, *, note=lambda text: text, trees=None, size=None):
+        answer = fake.tree.answered(leaf, 0, size)
+        proof = next(iter(answer.values()))["verification"]["inclusionProof"]
+        proof["checkpoint"] = note(proof["checkpoint"])
+        return prove_answer(parse_answer(json.dumps(answer).encode()), fake.shard(), fake.keys, trees=trees)
+
+    return fake, read
+
+
+def unsigned(note):
+    """The same checkpoint under a signature that nobody made."""
+    text, _, line = note.rpartition(" ")
+    signature = bytearray(base64.b64decode(line))
+    signature[-1] ^= 1
+    return f"{text} {base64.b64encode(signature).decode()}\n"
+
+
+def test_one_signature_of_a_tree_is_enough_and_is_the_one_that_is_kept():
+    fake, read = grown()
+    trees = SignedTrees()
+    first, _ = read(5, trees=trees)
+    second, stored = read(6, note=unsigned, trees=trees)
+    assert (second.leaf_index, second.note) == (6, first.note)
+    assert prove_log_entry(parse_log_entry(json.loads(stored)), fake.keys) == second
+    with pytest.raises(SignatureError, match="checkpoint of the log entry"):
+        read(6, note=unsigned)
+
+
+def test_a_tree_that_nobody_signed_is_not_remembered():
+    _, read = grown()
+    trees = SignedTrees()
+    for _ in range(2):
+        with pytest.raises(SignatureError, match="checkpoint of the log entry"):
+            read(6, note=unsigned, trees=trees)
+
+
+def test_a_tree_that_is_remembered_stands_for_no_other():
+    _, read = grown()
+    trees = SignedTrees()
+    read(5, trees=trees)
+    with pytest.raises(SignatureError, match="checkpoint of the log entry"):
+        read(5, size=8, note=unsigned, trees=trees)
+    with pytest.raises(SignatureError, match="checkpoint of the log entry"):
+        read(5, note=lambda text: unsigned(text.replace("\n9\n", "\n10\n")), trees=trees)
+
+
+def test_only_so_many_trees_are_remembered():
+    _, read = grown(40)
+    trees = SignedTrees()
+    for size in range(6, 40):
+        read(5, size=size, trees=trees)
+    assert read(5, size=39, note=unsigned, trees=trees)
+    with pytest.raises(SignatureError):
+        read(5, size=6, note=unsigned, trees=trees)
+
+
 @pytest.mark.parametrize("seed", range(8))
-def test_an_answer_that_is_bent_anywhere_is_refused_or_proves_the_very_same(seed):
+@pytest.mark.parametrize("known", [lambda: None, SignedTrees], ids=["first answer", "tree known"])
+def test_an_answer_that_is_bent_anywhere_is_refused_or_proves_the_very_same(seed, known):
     """Never another exception, and never another fact: whatever else is in an answer is not believed."""
     fake, rng = FakeRekorV1(), random.Random(seed)
     for number in range(9):
         fake.tree.append(body_as("dsse", signed_payload(f"entry {number}")))
     answer = fake.tree.answered(5, 0)
-    shard, keys = fake.shard(), fake.keys
-    true, _ = prove_answer(parse_answer(json.dumps(answer).encode()), shard, keys)
+    shard, keys, trees = fake.shard(), fake.keys, known()
+    true, _ = prove_answer(parse_answer(json.dumps(answer).encode()), shard, keys, trees=trees)
     refused = 0
     for _ in range(400):
         if rng.random() < 0.5:
@@ -462,7 +526,7 @@ def test_an_answer_that_is_bent_anywhere_is_refused_or_proves_the_very_same(seed
         else:
             data = bend_bytes(rng, json.dumps(answer).encode())
         try:
-            proven, _ = prove_answer(parse_answer(data), shard, keys)
+            proven, _ = prove_answer(parse_answer(data), shard, keys, trees=trees)
         except (LedgerError, NotYet):
             refused += 1
         else:
