@@ -42,7 +42,7 @@ COMMANDS: dict[str, str] = {
 }
 """Name and one line for `hubledger --help`, in the order in which a newcomer meets them."""
 
-_OBJECTS_OF_A_LARGE_COMMAND = 200_000
+OBJECTS_OF_A_LARGE_COMMAND = 200_000
 """Objects that a command may make before garbage is looked for: sigstore with all it needs makes about 150,000."""
 BUG_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # Start time is a promise. What a command loads lives until it ends: to search it for garbage while it is loaded,
     # and once more on leaving, finds nothing and takes a seventh of the time of a short command.
-    gc.set_threshold(_OBJECTS_OF_A_LARGE_COMMAND)
+    gc.set_threshold(OBJECTS_OF_A_LARGE_COMMAND)
     code = run(arguments)
     if "granian" in sys.modules:
         _leave_at_once(code)

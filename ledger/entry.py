@@ -129,9 +129,19 @@ def parse_envelope(value: Json, *, max_signature_bytes: int = MAX_SIGNATURE_BYTE
 
 def audited_payload(data: bytes) -> bytes | None:
     """Return the statement in an entry that ``parse_entry`` let through before; None: read it with that."""
+    entry = parse_audited_entry(data)
+    return None if entry is None else entry.payload
+
+
+def parse_audited_entry(data: bytes) -> Entry | None:
+    """Return what ``parse_entry`` does, of an envelope that it let through before; None: read it with that."""
     try:
-        return parse_base64(parse_audited_json(data)["payload"])
-    except (MalformedError, LookupError, TypeError):
+        value = parse_audited_json(data)
+        (one,) = value["signatures"]
+        return Entry(
+            payload=parse_base64(value["payload"]), keyid=one["keyid"], signature=parse_base64(one["sig"])
+        )
+    except (MalformedError, LookupError, TypeError, ValueError):
         return None
 
 

@@ -15,7 +15,7 @@ mirror or a cache that gives other bytes than it signed can make neither a findi
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ledger.client.evidence import Misbehaviour
 from ledger.encoding import Json
@@ -40,12 +40,11 @@ from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction, reopen
 from monitor.looks import Folded, Followable, Look
 from monitor.proven import context_of, prove_run, touched_tiles
-from monitor.reads import Read, read_entry, verify_reads
-from monitor.runs import download
+from monitor.runs import Checking, Run, Runs
 from monitor.state import Position, Progress, Routes, State
 
-RUN_ENTRIES = 16 * TILE_WIDTH
-"""Entries of a run at most: what a crash fetches again, and what is in memory at once."""
+RUN_ENTRIES = 8 * TILE_WIDTH
+"""Entries of a run at most: what a crash fetches again. Two runs are in memory at once."""
 CLOCK_SLACK = 60
 """Seconds that a clock may go back: it is set right now and then."""
 
@@ -76,6 +75,7 @@ class Follower:
             for fetch in followable.sources
         ]
         self._past, self._new = past, 0
+        self._checking = Checking(followable.trust)
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -97,6 +97,8 @@ class Follower:
             raise
         except LedgerError as error:
             problem = self._tell(error)
+        finally:
+            self._checking.close()
         if not problem:
             self._state.record.recovered(self._log.name, kinds=OVER_BY_ITSELF, now=now)
         self._state.checked(self._log.name, now=now, problem=problem)
@@ -206,12 +208,14 @@ class Follower:
         size = fetched.checkpoint.size
         until = size if self._waited(size) else size - size % TILE_WIDTH
         tiles = TileReader(published.tile, size)
+        end_of = partial(self._end_of, until=until)
+        runs = Runs(published, size=size, until=until, end_of=end_of, elapsed=self._elapsed)
         while not self._stopping():
             position = self._state.position(self._log.name)
             self._progress(position.size, size)
             if position.size >= until:
                 return
-            self._run(published, fetched, position, tiles, until=until)
+            self._run(runs.next(position.size, self._checking), fetched, position, tiles)
 
     def _waited(self, size: int) -> bool:
         """Whether the last tile may be read though it is not full: something in it waited long enough, or nothing waits.
@@ -226,30 +230,25 @@ class Follower:
         seen = [each.seen_at for each in self._state.checkpoints(self._log.name, least=full + 1)]
         return bool(seen) and self._clock() - min(seen) >= wait
 
-    def _run(
-        self,
-        published: PublishedLog,
-        fetched: VerifiedCheckpoint,
-        position: Position,
-        tiles: TileReader,
-        *,
-        until: int,
-    ) -> None:
-        """Fetch, hash and prove one run; then look at its entries and store what they say."""
-        log, size = self._log.name, fetched.checkpoint.size
+    def _end_of(self, start: int, until: int) -> int:
+        """Return where a run ends at most: at the next checkpoint that was seen, since its root is compared."""
         seen = [
-            each.size for each in self._state.checkpoints(log, least=position.size + 1) if each.size <= until
+            each.size
+            for each in self._state.checkpoints(self._log.name, least=start + 1)
+            if each.size <= until
         ]
-        end = min([until, *seen, (position.size // RUN_ENTRIES + 1) * RUN_ENTRIES])
-        entries = download(published, position.size, end, size=size, elapsed=self._elapsed)
-        end = position.size + len(entries)
-        leaves = merkle.leaf_hashes(entries)
+        return min([until, *seen, (start // RUN_ENTRIES + 1) * RUN_ENTRIES])
+
+    def _run(self, run: Run, fetched: VerifiedCheckpoint, position: Position, tiles: TileReader) -> None:
+        """Hash and prove one run; then look at its entries and store what they say."""
+        log, end = self._log.name, run.end
+        leaves = merkle.leaf_hashes(run.entries)
         frontier = Frontier(position.size, position.frontier.hashes)
         for leaf in leaves:
             frontier.append(leaf)
         matched = prove_run(self._state, log, frontier=frontier, fetched=fetched, tiles=tiles)
         # From here on the entries are known to be in the signed tree.
-        folded = self._fold(entries, position, fetched)
+        folded = self._fold(run, position, fetched)
         stored, nodes = touched_tiles(self._state, log, start=position.size, end=end, leaves=leaves)
         progress = Progress(
             log=log,
@@ -266,12 +265,12 @@ class Follower:
         for root in matched:
             self._state.verified_checkpoint(log, size=end, root=root)
 
-    def _fold(self, entries: Sequence[bytes], position: Position, fetched: VerifiedCheckpoint) -> "Folded":
+    def _fold(self, run: Run, position: Position, fetched: VerifiedCheckpoint) -> "Folded":
         """Return what entries of the signed tree say."""
         if self._folding is not None:
-            return self._folding(position.size, entries)
+            return self._folding(position.size, run.entries)
         log = self._log.name
-        reads = self._read(entries, position.size)
+        reads = self._checking.read(run)
         known = self._state.load(
             log,
             histories=[key for read in reads for key in read.histories],
@@ -282,16 +281,6 @@ class Follower:
             context_of(self._log, self._state, position=position, fetched=fetched), known
         ).run(reads)
         return Folded(known=known, findings=findings)
-
-    def _read(self, entries: Sequence[bytes], first: int) -> list[Read]:
-        """Parse the entries, while another thread checks the signatures of those that are parsed: that needs no lock."""
-        trust, waiting = self._log.trust, []
-        with ThreadPoolExecutor(1, thread_name_prefix="signatures") as pool:
-            for start in range(0, len(entries), TILE_WIDTH):
-                some = entries[start : start + TILE_WIDTH]
-                reads = [read_entry(entry, at) for at, entry in enumerate(some, first + start)]
-                waiting.append(pool.submit(verify_reads, reads, trust))
-            return [read for each in waiting for read in each.result()]
 
     # What is told about the log itself
 

@@ -1,15 +1,13 @@
-"""Entries as far as they can be read, each by itself: parsed, signature checked, and the keys of what it is held against."""
+"""Entries as far as they can be read, each by itself: parsed, and the keys of what it is held against."""
 
 import functools
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
-from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import load_hub_key
-from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry, verify_entry
+from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry
 from ledger.errors import LedgerError
 from ledger.event import (
     Statement,
@@ -61,33 +59,22 @@ def read_entry(data: bytes, leaf_index: int) -> Read:
         parsed = parse_entry(data, leaf_index=leaf_index)
         if isinstance(parsed, MapCommit):
             return Read(leaf_index=leaf_index)
-        return Read(
-            leaf_index=leaf_index,
-            entry=parsed,
-            sha256=hashlib.sha256(parsed.payload).digest(),
-            statement=parse_statement(parsed.payload),
-        )
+        return read_of(parsed, parse_statement(parsed.payload), leaf_index)
     except (LedgerError, RecursionError) as error:
         problem = error.finding if isinstance(error, LedgerError) else "nested too deeply"
         return Read(leaf_index=leaf_index, problem=problem)
 
 
-def verify_reads(reads: Sequence[Read], trust: TrustFile) -> list[Read]:
-    """Check the signatures of entries by keys of the trust file; of the others nothing is said here.
-
-    By itself, because it is half of the work and needs no order: a thread of its own can do it.
-    """
-    keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
-    return [_verified(read, keys) for read in reads]
-
-
-def _verified(read: Read, keys: dict[str, EllipticCurvePublicKey]) -> Read:
-    if read.entry is None:
-        return read
-    try:
-        return replace(read, verified=verify_entry(read.entry, keys))
-    except LedgerError:
-        return read  # the detector says what is wrong with it
+def read_of(
+    entry: Entry,
+    statement: Statement | UnknownStatement,
+    leaf_index: int,
+    *,
+    verified: VerifiedEntry | None = None,
+) -> Read:
+    """Return an entry whose statement is parsed as what was read."""
+    sha256 = hashlib.sha256(entry.payload).digest()
+    return Read(leaf_index=leaf_index, entry=entry, sha256=sha256, statement=statement, verified=verified)
 
 
 @functools.lru_cache(maxsize=64)

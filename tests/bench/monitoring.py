@@ -12,26 +12,34 @@ from ledger.embedded.directory import open_for_reading
 from ledger.entry import keyid_of, parse_entry, verify_entry
 from ledger.event import parse_statement
 from tests.bench import recording
-from tests.bench.measure import _PEAK, process, row, scratch
+from tests.bench.measure import process, row, scratch
 
 SAMPLE = 20_000
 CORES = 2
 
 _MONITOR = """
-import sys, pathlib, time
+import gc, re, sys, pathlib, time
+from cli.main import OBJECTS_OF_A_LARGE_COMMAND
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
+gc.set_threshold(OBJECTS_OF_A_LARGE_COMMAND)  # as `hubledger monitor` does
 config = load_config(pathlib.Path(sys.argv[1]))
 init(config, pinned={"models": None}, now=int(time.time()))
-seen = []
+seen, memory = [], []
+def peak(process):
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open(f"/proc/{process}/status").read())[1])
+def note(done):
+    seen.append((done, time.perf_counter()))
+    tasks = pathlib.Path("/proc/self/task").glob("*/children")
+    memory.append(peak("self") + sum(peak(child) for each in tasks for child in each.read_text().split()))
 start = time.perf_counter()
-with open_monitor(config, progress=lambda _l, done, size: seen.append((done, time.perf_counter()))) as monitor:
+with open_monitor(config, progress=lambda _l, done, size: note(done)) as monitor:
     (look,) = monitor.look()
 assert look.problem == "", look.problem
 seconds = time.perf_counter() - start
 rate = lambda one, other: (other[0] - one[0]) / (other[1] - one[1])
 tenth = max(1, len(seen) // 10)
-print(look.size, seconds, rate(seen[0], seen[tenth]), rate(seen[-1 - tenth], seen[-1]))
+print(look.size, seconds, rate(seen[0], seen[tenth]), rate(seen[-1 - tenth], seen[-1]), max(memory))
 """
 
 
@@ -108,7 +116,6 @@ def monitoring():
 
 def _run(settings):
     """Run the monitor in a process of its own; returns what it took and what it printed."""
-    seconds, output = process([sys.executable, "-c", f"{_MONITOR}\n{_PEAK}", str(settings)])
-    *printed, peak = output.split()
-    size, own, early, late = printed
+    seconds, output = process([sys.executable, "-c", _MONITOR, str(settings)])
+    size, own, early, late, peak = output.split()
     return (seconds, int(peak) / 1024), (int(size), float(own), float(early), float(late))

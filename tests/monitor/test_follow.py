@@ -92,10 +92,11 @@ def scene(tmp_path):
         made.state.close()
 
 
-@pytest.fixture
-def short_runs(monkeypatch):
-    """Runs of one bundle, so that a small log has many."""
+@pytest.fixture(params=["checked here", "checked apart"])
+def short_runs(monkeypatch, request):
+    """Runs of one bundle, so that a small log has many; with processes that check them, and one run ahead, or without."""
     monkeypatch.setattr(follow, "RUN_ENTRIES", 256)
+    monkeypatch.setattr(runs, "FROM", 1 if request.param == "checked apart" else 1 << 30)
 
 
 def test_an_empty_log_is_clean_and_then_grows(scene):
