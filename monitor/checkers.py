@@ -80,7 +80,8 @@ class _Process:
             # Neither a fork, since a copy would wait for the locks of our other threads, nor what multiprocessing calls
             # spawn, which runs the main module of whoever uses us once more.
             fds = [theirs.fileno(), self._shared.fileno()]
-            command = [sys.executable, "-m", "monitor.checkers", *map(str, fds)]
+            # -P: not from the folder that we happen to be in, which may have a monitor of its own.
+            command = [sys.executable, "-P", "-m", "monitor.checkers", *map(str, fds)]
             self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
         self._send(list(spkis))
 

@@ -96,6 +96,19 @@ def test_processes_that_are_gone_have_found_nothing_good(when):
     assert reads == [read_entry(each, at) for at, each in enumerate(entries)]
 
 
+def test_a_monitor_in_the_folder_that_we_are_in_is_not_run(tmp_path, monkeypatch):
+    (tmp_path / "monitor").mkdir()
+    for name in ("__init__.py", "checkers.py"):
+        (tmp_path / "monitor" / name).write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    hub = Hub()
+    hub.record(A, name="acme/model", revision="1")
+    with checkers(hub.world.trust()) as some:
+        some.begin(hub.world.entries)
+        assert list(some.answer()) == [1]
+    assert not (tmp_path / "was run").exists()
+
+
 def test_what_was_begun_and_never_asked_for_is_forgotten():
     hub, entries = hostile(60)
     with checkers(hub.world.trust()) as some:
