@@ -24,7 +24,7 @@ from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.errors import ConfigError, SourceError, UsageError
 
 _COMMIT = re.compile("[0-9a-f]{40}")
-_ELSE = "For all else call huggingface_hub itself: nothing of it is checked then"
+_ELSE = "A hub records models alone: name one of its files, and have it downloaded"
 _METADATA = (".cache", "huggingface")
 """What the hub's library keeps in a ``local_dir`` beside the files."""
 
