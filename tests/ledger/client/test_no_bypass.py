@@ -92,8 +92,7 @@ def test_no_next_step_leads_around_a_check(place, text):
 OF_CLIENTS = {
     name: case.text
     for name, case in CASES.items()
-    if name.split("-")[0]
-    in ("client", "store", "bundle", "bundles", "keyless", "attestation", "statement")
+    if name.split("-")[0] in ("client", "store", "bundle", "bundles", "keyless", "attestation", "statement")
 }
 
 
