@@ -31,17 +31,23 @@ class _Named:
 
 
 @contextlib.contextmanager
-def named_if_checked(home: pathlib.Path) -> Iterator[None]:
-    """Download and check in here: if it ends by an error, the names go that came into a model's part of the cache."""
+def named_if_checked(home: pathlib.Path, own: pathlib.Path | None = None) -> Iterator[None]:
+    """Download and check in here: if it ends by an error, the names go that came into a model's part of the cache.
+
+    ``own`` is the folder that the files are downloaded to where that is not the cache; nothing is taken out of it.
+    """
     before = _names(home)
     try:
         yield
     except BaseException as error:
         # If we stop here, the names stay: no lock of ours keeps others from loading what is not checked yet, either.
         try:
-            _take_back(home, before, with_bytes=_are_others(error))
-        except OSError as left:
-            error.add_note(f"What was not checked is still in {home}: {left.strerror or left}")
+            brought = _take_back(home, before, with_bytes=_are_others(error))
+            left = own or (None if brought else home)
+            if _are_others(error) and left is not None:
+                error.add_note(f"What was refused is still in {left}; force_download=True fetches it anew")
+        except OSError as cause:
+            error.add_note(f"What was not checked is still in {home}: {cause.strerror or cause}")
         raise
 
 
@@ -50,7 +56,8 @@ def _are_others(error: BaseException) -> bool:
     return isinstance(error, CheckFailedError) and error.result.result.model is ModelResult.CONTENT_DIFFERS
 
 
-def _take_back(home: pathlib.Path, before: Mapping[pathlib.Path, _Named], *, with_bytes: bool) -> None:
+def _take_back(home: pathlib.Path, before: Mapping[pathlib.Path, _Named], *, with_bytes: bool) -> bool:
+    """Take away what is new; returns whether anything was."""
     now = _names(home)
     brought = [path for path, named in now.items() if before.get(path) != named]
     behind = {path.resolve() for path in brought} - {path.resolve() for path in now.keys() - set(brought)}
@@ -65,6 +72,7 @@ def _take_back(home: pathlib.Path, before: Mapping[pathlib.Path, _Named], *, wit
     for path in behind if with_bytes else ():
         if path.parent == blobs:
             path.unlink(missing_ok=True)
+    return bool(brought)
 
 
 def _names(home: pathlib.Path) -> dict[pathlib.Path, _Named]:

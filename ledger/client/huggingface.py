@@ -18,7 +18,9 @@ from ledger.client.download_files import files_of, real_files
 from ledger.client.expect import Expectation
 from ledger.client.named import NamedResult
 from ledger.client.trust_store import StoredTrust, TrustStore
-from ledger.errors import ConfigError, UsageError
+from ledger.errors import ConfigError, NotFoundError, UsageError
+
+__all__ = ["Verify", "hf_hub_download", "snapshot_download"]
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _ELSE = "For all else call huggingface_hub itself: nothing of it is checked then"
@@ -28,7 +30,8 @@ _ELSE = "For all else call huggingface_hub itself: nothing of it is checked then
 class Verify:
     """How a download is checked: as ``ledger.client.check`` has it.
 
-    ``hub`` is the id of the hub in your trust files; by default the host that is downloaded from.
+    ``hub`` is the id of the hub in your trust files; by default the host that is downloaded from. ``tell`` gets what was found if
+    all of it holds, before the path is returned: who signed, what is new since the last time, and what was skipped.
     """
 
     hub: str | None = None
@@ -39,6 +42,7 @@ class Verify:
     trusted_root: bytes | None = None
     url: str | None = None
     offline: bool = False
+    tell: Callable[[NamedResult], object] | None = None
 
 
 # The parameters are those of huggingface_hub 2.4, in its order; a test compares them with the version that is installed. None is
@@ -82,7 +86,7 @@ def snapshot_download(
     verify = verify or Verify()
     stored = _trusted(given, verify, partial=partial)
     download = _function("snapshot_download", given)
-    with named_if_checked(_home(repo_id, cache_dir)):
+    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
         folder = download(**given)
         root = pathlib.Path(folder)
         _check(root, files_of(root, in_cache=local_dir is None), given, verify, stored, partial=partial)
@@ -120,7 +124,7 @@ def hf_hub_download(
     verify = verify or Verify()
     stored = _trusted(given, verify, partial=True)
     download = _function("hf_hub_download", given)
-    with named_if_checked(_home(repo_id, cache_dir)):
+    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
         path = download(**given)
         root = pathlib.Path(path).parents[len(relative.parts) - 1]
         _check(root, [pathlib.Path(relative)], given, verify, stored, partial=True)
@@ -140,6 +144,7 @@ def _given(function: Callable[..., str], values: Mapping[str, Any]) -> dict[str,
 def _library() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # which is loaded on demand, and is no attribute before
     except ImportError as error:
         raise ConfigError(
             "package huggingface_hub",
@@ -184,7 +189,14 @@ def _trusted(given: Mapping[str, Any], verify: Verify, *, partial: bool) -> Stor
             actual="some of its files, for which the ledger is asked what the whole is",
             next_step="Download all of it with snapshot_download, or leave offline out",
         )
-    return verify.trust or TrustStore(user_folder()).get(verify.hub or _host(given.get("endpoint")))
+    try:
+        return verify.trust or TrustStore(user_folder()).get(verify.hub or _host(given.get("endpoint")))
+    except NotFoundError as error:
+        if verify.hub is None:
+            error.add_note(
+                "This is the host that is downloaded from; Verify(hub=…) names a hub with another id"
+            )
+        raise
 
 
 def _relative(subfolder: str | None, filename: str) -> pathlib.PurePosixPath:
@@ -200,6 +212,10 @@ def _home(repo_id: str, cache_dir: str | pathlib.Path | None) -> pathlib.Path:
     """Return the model's own part of the download cache."""
     cache = pathlib.Path(_library().constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
     return cache.expanduser().resolve() / "--".join(("models", *repo_id.split("/")))
+
+
+def _own(local_dir: str | pathlib.Path | None) -> pathlib.Path | None:
+    return None if local_dir is None else pathlib.Path(local_dir)
 
 
 def _commit(root: pathlib.Path, given: Mapping[str, Any]) -> str | None:
@@ -221,7 +237,7 @@ def _check(
     stored: StoredTrust,
     *,
     partial: bool,
-) -> NamedResult:
+) -> None:
     from ledger.bundle.trust_material import TrustMaterial
 
     with real_files(root, names, in_cache=given.get("local_dir") is None) as real:
@@ -236,7 +252,9 @@ def _check(
             partial=partial,
         )
         material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
-        return require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
+        found = require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
+    if verify.tell is not None:
+        verify.tell(found)
 
 
 def _host(endpoint: str | None) -> str:

@@ -60,8 +60,11 @@ class World:
 
 
 def test_a_snapshot_is_downloaded_checked_and_returned(world):
-    verify = Verify(hub="hub.example", public_keys=[world.pem])
+    told = []
+    verify = Verify(hub="hub.example", public_keys=[world.pem], tell=told.append)
     path = pathlib.Path(snapshot_download(REPO, verify=verify, **world.options))
+    (found,) = told
+    assert (found.result.event.model.revision, found.result.model) == (world.commit, ModelResult.ACCEPTED)
     assert path.name == world.commit
     assert {each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()} == set(
         world.files
@@ -86,8 +89,11 @@ def test_the_same_into_a_folder_of_ones_own(world, tmp_path):
 )
 def test_what_the_hub_serves_is_not_what_it_verified(world, change):
     world.change(**change)
+    told = []
+    verify = Verify(hub="hub.example", tell=told.append)
     with pytest.raises(CheckFailedError) as refused:
-        snapshot_download(REPO, verify=VERIFY, **world.options)
+        snapshot_download(REPO, verify=verify, **world.options)
+    assert told == []
     assert refused.value.result.result.model is ModelResult.CONTENT_DIFFERS
 
 
@@ -237,13 +243,13 @@ def test_what_the_ledger_has_no_events_of_is_refused(world):
         snapshot_download(REPO, **world.options)
 
 
-def test_the_address_in_the_environment_is_used(world):
-    """By HF_ENDPOINT, as a program of others sets it, in a process of its own."""
+def in_a_process_of_its_own(world, verify):
+    """A download as a program of others does it: nothing is loaded yet, and HF_ENDPOINT says where the hub is."""
     code = (
         "from ledger.client.huggingface import *; "
-        f"print(snapshot_download({REPO!r}, cache_dir={str(world.cache)!r}, verify=Verify(hub='hub.example')))"
+        f"print(snapshot_download({REPO!r}, cache_dir={str(world.cache)!r}, verify={verify}))"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"HF_ENDPOINT": world.options["endpoint"]},
         capture_output=True,
@@ -251,5 +257,16 @@ def test_the_address_in_the_environment_is_used(world):
         timeout=60,
         cwd=peers.REPOSITORY,
     )
+
+
+def test_the_address_in_the_environment_is_used(world):
+    done = in_a_process_of_its_own(world, "Verify(hub='hub.example')")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith(world.commit)
+
+
+def test_the_host_in_the_environment_is_the_hub_where_nobody_says_which(world):
+    done = in_a_process_of_its_own(world, None)
+    assert done.returncode == 1
+    assert "of a hub that you have added (hub.example), got 127.0.0.1. Add the hub" in (done.stderr)
+    assert done.stderr.endswith("downloaded from; Verify(hub=…) names a hub with another id\n")

@@ -46,8 +46,9 @@ def blobs(world):
 
 def test_a_refused_snapshot_is_not_found_by_name_or_commit(world):
     world.change(**{"weights.bin": POISON})
-    with pytest.raises(CheckFailedError):
+    with pytest.raises(CheckFailedError) as refused:
         snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert not hasattr(refused.value, "__notes__")
     assert offline(world) is None
     assert offline(world, revision=world.commit) is None
     assert [each for each in names(world) if "models--" in each] == []
@@ -127,9 +128,13 @@ def test_bytes_that_somebody_else_brought_stay_theirs_until_they_are_fetched_ane
     blob = (path / "weights.bin").resolve()
     blob.chmod(0o644)
     blob.write_bytes(POISON)
-    with pytest.raises(CheckFailedError):
+    with pytest.raises(CheckFailedError) as refused:
         snapshot_download(REPO, verify=VERIFY, **world.options)
     assert blob.read_bytes() == POISON
+    home = world.cache / "models--acme--tiny"
+    assert refused.value.__notes__ == [
+        f"What was refused is still in {home}; force_download=True fetches it anew"
+    ]
     assert snapshot_download(REPO, force_download=True, verify=VERIFY, **world.options) == str(path)
     assert (path / "weights.bin").read_bytes() == world.files["weights.bin"]
     world.repository.instead["weights.bin"] = spoil(world.files["weights.bin"])
@@ -140,8 +145,9 @@ def test_bytes_that_somebody_else_brought_stay_theirs_until_they_are_fetched_ane
 
 def test_a_download_into_a_folder_of_ones_own_leaves_the_folder_and_no_name_in_the_cache(world, tmp_path):
     world.change(**{"weights.bin": POISON})
-    with pytest.raises(CheckFailedError):
+    with pytest.raises(CheckFailedError) as refused:
         snapshot_download(REPO, local_dir=tmp_path / "mine", verify=VERIFY, **world.options)
+    assert f"What was refused is still in {tmp_path / 'mine'};" in refused.value.__notes__[0]
     assert (tmp_path / "mine/weights.bin").read_bytes() == POISON
     assert [each for each in names(world) if "models--" in each] == []
 
