@@ -55,7 +55,23 @@ def test_the_check_of_the_pod_comes_last_before_the_model_is_loaded():
     assert verify["command"] == ["hubledger"]
     name, given = parse(verify["args"])
     assert (name, str(given["path"]), given["name"]) == ("verify", "/model", "hub.example/acme/tiny")
-    assert verify["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_the_check_of_the_pod_has_no_rights_and_writes_in_one_place():
+    verify = POD["spec"]["initContainers"][1]
+    assert verify["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    (user,) = re.findall(r"^USER (\d+):\d+$", CONTAINER, re.MULTILINE)
+    assert int(user) > 0, "a number, since kubelet cannot tell who a name is"
+    writable = [each["mountPath"] for each in verify["volumeMounts"] if not each.get("readOnly")]
+    assert writable == ["/data"]
+    assert "HUBLEDGER_DATA=/data" in CONTAINER
+    assert {each["mountPath"] for each in verify["volumeMounts"]} == {"/model", "/trust", "/data"}
+    assert "env" not in verify, "what the image sets is not set otherwise"
 
 
 def test_only_the_downloader_of_the_pod_can_write_the_model():

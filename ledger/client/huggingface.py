@@ -1,39 +1,37 @@
 """Downloads with ``huggingface_hub``, and checks what came before anybody loads it.
 
-``snapshot_download`` and ``hf_hub_download`` take what the hub's own functions take, and ``verify`` beside it; they return the same
-path, or raise. What was refused stays where it was downloaded to: nobody should load it from there.
-
-The download cache has links in the place of files, and links are never followed. So a folder of hard links is made of what they
-lead to, only inside the model's own part of the cache, and that is checked.
+``snapshot_download`` and ``hf_hub_download`` have the parameters of the hub's own functions, and ``verify`` beside them; they return
+the same path, or raise. What came into the cache and was not checked loses its name there (``ledger.client.download_cache``).
+A folder of one's own, ``local_dir``, is left as it is: nobody should load what was refused from there.
 """
 
-import contextlib
-import os
+import inspect
 import pathlib
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ledger.client.checking import Question, answer, posix_now, require, user_folder
+from ledger.client.download_cache import named_if_checked
+from ledger.client.download_files import files_of, real_files
 from ledger.client.expect import Expectation
 from ledger.client.named import NamedResult
 from ledger.client.trust_store import StoredTrust, TrustStore
-from ledger.errors import ConfigError, SourceError, UsageError
+from ledger.errors import ConfigError, NotFoundError, UsageError
+
+__all__ = ["Verify", "hf_hub_download", "snapshot_download"]
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 _ELSE = "A hub records models alone: name one of its files, and have it downloaded"
-_METADATA = (".cache", "huggingface")
-"""What the hub's library keeps in a ``local_dir`` beside the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verify:
     """How a download is checked: as ``ledger.client.check`` has it.
 
-    ``hub`` is the id of the hub in your trust files; by default the host that is downloaded from.
+    ``hub`` is the id of the hub in your trust files; by default the host that is downloaded from. ``tell`` gets what was found if
+    all of it holds, before the path is returned: who signed, what is new since the last time, and what was skipped.
     """
 
     hub: str | None = None
@@ -44,32 +42,54 @@ class Verify:
     trusted_root: bytes | None = None
     url: str | None = None
     offline: bool = False
+    tell: Callable[[NamedResult], object] | None = None
 
 
+# The parameters are those of huggingface_hub 2.4, in its order; a test compares them with the version that is installed. None is
+# taken that is not known here: what it means for the check is decided first. Only what was given is passed on, so that
+# older versions, which have fewer, do as well. `Literal` says to a type checker what is refused below.
 def snapshot_download(
     repo_id: str,
     *,
+    repo_type: Literal["model"] | None = None,
     revision: str | None = None,
-    local_dir: str | os.PathLike[str] | None = None,
+    cache_dir: str | pathlib.Path | None = None,
+    local_dir: str | pathlib.Path | None = None,
+    library_name: str | None = None,
+    library_version: str | None = None,
+    user_agent: dict[str, Any] | str | None = None,
+    etag_timeout: float = 10,
+    force_download: bool = False,
+    token: bool | str | None = None,
+    local_files_only: bool = False,
+    allow_patterns: list[str] | str | None = None,
+    ignore_patterns: list[str] | str | None = None,
+    max_workers: int = 8,
+    tqdm_class: type[Any] | None = None,
+    headers: dict[str, str] | None = None,
+    endpoint: str | None = None,
+    dry_run: Literal[False] = False,
     verify: Verify | None = None,
-    **options: Any,
 ) -> str:
     """Download a model as ``huggingface_hub.snapshot_download`` does, check it, and return its folder.
 
-    With ``allow_patterns`` or ``ignore_patterns`` the files that came are checked against the whole model's manifest.
+    With ``allow_patterns`` or ``ignore_patterns`` the files that came are checked against the whole model's manifest, for which
+    the ledger's service is asked. ``local_files_only`` keeps the library from its hub, ``Verify(offline=True)`` the check from the
+    ledger. ``repo_type`` can only be ``"model"``, and ``dry_run`` only False.
 
     Raises:
         CheckFailedError: it is not what the hub's ledger says. LedgerError: the check did not take place. UsageError: what is
             downloaded is no model, or nothing is.
     """
-    # The options are those of whichever version of the library is installed: they go to it as they are.
-    _check_options(options)
-    folder = _library().snapshot_download(repo_id, revision=revision, local_dir=local_dir, **options)
-    partial = any(options.get(each) is not None for each in ("allow_patterns", "ignore_patterns"))
-    root = pathlib.Path(folder)
-    with _real_files(root, _files_of(root, in_cache=local_dir is None), in_cache=local_dir is None) as real:
-        commit = _commit(revision) if local_dir is not None else root.name
-        _check(real, repo_id, commit, verify or Verify(), options, partial=partial)
+    given = _given(snapshot_download, locals())  # all of them: none can be forgotten
+    partial = not {"allow_patterns", "ignore_patterns"}.isdisjoint(given)
+    verify = verify or Verify()
+    stored = _trusted(given, verify, partial=partial)
+    download = _function("snapshot_download", given)
+    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
+        folder = download(**given)
+        root = pathlib.Path(folder)
+        _check(root, files_of(root, in_cache=local_dir is None), given, verify, stored, partial=partial)
     return str(folder)
 
 
@@ -78,36 +98,53 @@ def hf_hub_download(
     filename: str,
     *,
     subfolder: str | None = None,
+    repo_type: Literal["model"] | None = None,
     revision: str | None = None,
-    local_dir: str | os.PathLike[str] | None = None,
+    library_name: str | None = None,
+    library_version: str | None = None,
+    cache_dir: str | pathlib.Path | None = None,
+    local_dir: str | pathlib.Path | None = None,
+    user_agent: dict[str, Any] | str | None = None,
+    force_download: bool = False,
+    etag_timeout: float = 10,
+    token: bool | str | None = None,
+    local_files_only: bool = False,
+    headers: dict[str, str] | None = None,
+    endpoint: str | None = None,
+    tqdm_class: type[Any] | None = None,
+    dry_run: Literal[False] = False,
     verify: Verify | None = None,
-    **options: Any,
 ) -> str:
     """Download one file of a model as ``huggingface_hub.hf_hub_download`` does, check it, and return its path.
 
     It is checked against the manifest of the whole model, which the hub's event names. Raises as ``snapshot_download``.
     """
-    _check_options(options)
-    relative = pathlib.PurePosixPath(subfolder or "") / filename
-    if ".." in relative.parts or relative.is_absolute():
-        raise UsageError(
-            "filename", expected="a path inside the model", actual=str(relative), next_step=_ELSE
-        )
-    path = _library().hf_hub_download(
-        repo_id, filename, subfolder=subfolder, revision=revision, local_dir=local_dir, **options
-    )
-    root = pathlib.Path(path)
-    for _ in relative.parts:
-        root = root.parent
-    with _real_files(root, [pathlib.Path(relative)], in_cache=local_dir is None) as real:
-        commit = _commit(revision) if local_dir is not None else root.name
-        _check(real, repo_id, commit, verify or Verify(), options, partial=True)
+    given = _given(hf_hub_download, locals())
+    relative = _relative(subfolder, filename)
+    verify = verify or Verify()
+    stored = _trusted(given, verify, partial=True)
+    download = _function("hf_hub_download", given)
+    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
+        path = download(**given)
+        root = pathlib.Path(path).parents[len(relative.parts) - 1]
+        _check(root, [pathlib.Path(relative)], given, verify, stored, partial=True)
     return str(path)
+
+
+def _given(function: Callable[..., str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call that are for the hub's library and are not what it does without them."""
+    parameters = inspect.signature(function).parameters
+    return {
+        name: value
+        for name, value in values.items()
+        if name != "verify" and value is not parameters[name].default
+    }
 
 
 def _library() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # which is loaded on demand, and is no attribute before
     except ImportError as error:
         raise ConfigError(
             "package huggingface_hub",
@@ -118,118 +155,110 @@ def _library() -> Any:
     return huggingface_hub
 
 
-def _check_options(options: dict[str, Any]) -> None:
+def _function(name: str, given: Mapping[str, Any]) -> Callable[..., str]:
+    """Return a function of the hub's library, which may be older than this module."""
+    library = _library()
+    found: Callable[..., str] = getattr(library, name)
+    for each in given.keys() - inspect.signature(found).parameters.keys():
+        raise UsageError(
+            each,
+            expected=f"a parameter that huggingface_hub {library.__version__} has",
+            actual="one of a newer version",
+            next_step="Leave it out, or install a newer huggingface_hub",
+        )
+    return found
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
     """Refuse what the ledger has no events of. Raises UsageError."""
-    if options.get("repo_type") not in (None, "model"):
-        raise UsageError("repo_type", expected="a model", actual=str(options["repo_type"]), next_step=_ELSE)
-    if options.get("dry_run"):
+    if given.get("repo_type") not in (None, "model"):
+        raise UsageError("repo_type", expected="a model", actual=str(given["repo_type"]), next_step=_ELSE)
+    if given.get("dry_run"):
         raise UsageError(
             "dry_run", expected="a download, which can be checked", actual="none", next_step=_ELSE
         )
 
 
-def _commit(revision: str | None) -> str | None:
-    """Return a revision that is a commit; of a branch the files alone say which event is theirs."""
-    return revision if revision is not None and _COMMIT.fullmatch(revision) else None
+def _trusted(given: Mapping[str, Any], verify: Verify, *, partial: bool) -> StoredTrust:
+    """Return whom to trust, before anything is downloaded that could not be checked. Raises UsageError, NotFoundError."""
+    _check_options(given)
+    if partial and verify.offline:
+        raise UsageError(
+            "Verify(offline=True)",
+            expected="a download of the whole model",
+            actual="some of its files, for which the ledger is asked what the whole is",
+            next_step="Download all of it with snapshot_download, or leave offline out",
+        )
+    try:
+        return verify.trust or TrustStore(user_folder()).get(verify.hub or _host(given.get("endpoint")))
+    except NotFoundError as error:
+        if verify.hub is None:
+            error.add_note(
+                "This is the host that is downloaded from; Verify(hub=…) names a hub with another id"
+            )
+        raise
+
+
+def _relative(subfolder: str | None, filename: str) -> pathlib.PurePosixPath:
+    relative = pathlib.PurePosixPath(subfolder or "") / filename
+    if ".." in relative.parts or relative.is_absolute():
+        raise UsageError(
+            "filename", expected="a path inside the model", actual=str(relative), next_step=_ELSE
+        )
+    return relative
+
+
+def _home(repo_id: str, cache_dir: str | pathlib.Path | None) -> pathlib.Path:
+    """Return the model's own part of the download cache."""
+    cache = pathlib.Path(_library().constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
+    return cache.expanduser().resolve() / "--".join(("models", *repo_id.split("/")))
+
+
+def _own(local_dir: str | pathlib.Path | None) -> pathlib.Path | None:
+    return None if local_dir is None else pathlib.Path(local_dir)
+
+
+def _commit(root: pathlib.Path, given: Mapping[str, Any]) -> str | None:
+    """Return the commit that was downloaded; in a folder of one's own the files alone say which event is a branch's."""
+    if given.get("local_dir") is None:
+        return root.name
+    revision = given.get("revision")
+    commit = getattr(
+        revision, "resolved", revision
+    )  # what huggingface_hub.resolve_revision returns has the commit beside it
+    return commit if commit is not None and _COMMIT.fullmatch(commit) else None
 
 
 def _check(
-    real: pathlib.Path,
-    repo_id: str,
-    commit: str | None,
+    root: pathlib.Path,
+    names: Sequence[pathlib.Path],
+    given: Mapping[str, Any],
     verify: Verify,
-    options: dict[str, Any],
+    stored: StoredTrust,
     *,
     partial: bool,
-) -> NamedResult:
+) -> None:
     from ledger.bundle.trust_material import TrustMaterial
 
-    folder = user_folder()
-    stored = verify.trust or TrustStore(folder).get(verify.hub or _host(options))
-    question = Question(
-        path=real,
-        name=repo_id,
-        revision=commit,
-        expected=verify.expected,
-        expect_all=verify.expect_all,
-        url=verify.url,
-        offline=verify.offline,
-        partial=partial,
-    )
-    material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
-    return require(answer(question, stored, material=material, folder=folder, now=posix_now()))
+    with real_files(root, names, in_cache=given.get("local_dir") is None) as real:
+        question = Question(
+            path=real,
+            name=given["repo_id"],
+            revision=_commit(root, given),
+            expected=verify.expected,
+            expect_all=verify.expect_all,
+            url=verify.url,
+            offline=verify.offline,
+            partial=partial,
+        )
+        material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
+        found = require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
+    if verify.tell is not None:
+        verify.tell(found)
 
 
-def _host(options: dict[str, Any]) -> str:
+def _host(endpoint: str | None) -> str:
     """Return the host that is downloaded from, which is a hub's id unless somebody says otherwise."""
     import httpx
 
-    return httpx.URL(options.get("endpoint") or _library().constants.ENDPOINT).host
-
-
-def _files_of(folder: pathlib.Path, *, in_cache: bool) -> list[pathlib.Path]:
-    """Return the relative paths of all files; a folder that is a link counts as a file, and is refused later."""
-    found: list[pathlib.Path] = []
-    for base, folders, files in os.walk(folder):
-        here = pathlib.Path(base)
-        links = [each for each in folders if (here / each).is_symlink()]
-        found += [(here / each).relative_to(folder) for each in (*files, *links)]
-    return [each for each in found if in_cache or each.parts[:2] != _METADATA]
-
-
-@contextlib.contextmanager
-def _real_files(
-    folder: pathlib.Path, names: Sequence[pathlib.Path], *, in_cache: bool
-) -> Iterator[pathlib.Path]:
-    """Make a folder of the files themselves, for as long as they are checked.
-
-    Raises:
-        SourceError: a link leads out of the model's part of the cache, or the files cannot be read.
-    """
-    # .../models--acme--tiny/snapshots/<commit> beside .../models--acme--tiny/blobs
-    home = folder.parent.parent if in_cache else folder
-    try:
-        with tempfile.TemporaryDirectory(prefix=".hubledger-", dir=_room(home, in_cache=in_cache)) as made:
-            real = pathlib.Path(made) / "files"
-            real.mkdir()
-            for name in names:
-                target = real / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(_target(folder / name, home, in_cache=in_cache), target)
-            yield real
-    except OSError as error:
-        raise SourceError(
-            f"files in {folder}",
-            expected="readable files",
-            actual=error.strerror or str(error),
-            next_step="Download the model again, into a folder that this user can write",
-        ) from error
-
-
-def _room(home: pathlib.Path, *, in_cache: bool) -> pathlib.Path | None:
-    """Return a folder on the same disk, where a hard link costs nothing; None: the system's own, if that is read-only."""
-    room = home if in_cache else home.joinpath(*_METADATA)
-    return room if room.is_dir() and os.access(room, os.W_OK) else None
-
-
-def _target(path: pathlib.Path, home: pathlib.Path, *, in_cache: bool) -> pathlib.Path:
-    """Return the file behind a link of the cache; everything else stands for itself."""
-    if not in_cache or not path.is_symlink():
-        return path
-    found = path.resolve()
-    if found.parent != (home / "blobs").resolve() or not found.is_file():
-        raise SourceError(
-            f"link {path}",
-            expected=f"a file in {home / 'blobs'}",
-            actual=str(found),
-            next_step="Remove the model from the download cache and download it again",
-        )
-    return found
-
-
-def _link(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Give a file a second name, or copy it where that cannot be; a link stays a link."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
+    return httpx.URL(endpoint or _library().constants.ENDPOINT).host

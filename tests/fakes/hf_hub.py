@@ -15,10 +15,16 @@ _FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path
 
 
 class Repository:
-    """Models by name: each has commits, and each commit has files. ``main`` is the last commit."""
+    """Models by name: each has commits, and each commit has files. ``main`` is the last commit.
+
+    ``asked`` has each request: method, path and headers. ``instead`` has by path what is sent for a file under the file's own
+    digest and size, as a bad mirror would.
+    """
 
     def __init__(self):
         self.models = {}
+        self.instead = {}
+        self.asked = []
 
     def commit(self, repo, files):
         """Add a commit; returns its id."""
@@ -43,6 +49,7 @@ def _handler(repository):
             self._answer(body=False)
 
         def _answer(self, *, body):
+            repository.asked.append((self.command, self.path, self.headers))
             if match := _TREE.fullmatch(self.path):
                 self._tree(match, body=body)
             elif match := _INFO.fullmatch(self.path):
@@ -90,7 +97,7 @@ def _handler(repository):
                 return
             data = found[1][path]
             headers = {"x-repo-commit": found[0], "etag": f'"{_git_oid(data)}"', "accept-ranges": "bytes"}
-            self._send(200, data, body=body, **headers)
+            self._send(200, repository.instead.get(path, data), body=body, **headers)
 
         def _send(self, status, data, *, body=True, **headers):
             self.send_response(status)

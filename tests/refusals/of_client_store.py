@@ -10,7 +10,8 @@ from cli.main import group
 from ledger.bundle.trust_material import TrustMaterial
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import CheckFailedError, Question, answer, check
-from ledger.client.huggingface import _real_files, hf_hub_download, snapshot_download
+from ledger.client.download_files import real_files
+from ledger.client.huggingface import hf_hub_download, snapshot_download
 from ledger.client.pins import Pins, check_history, check_link, verify_pin
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, Claim, ProofBundle
 from ledger.client.proof_source import ProofCache, Wanted, find_proof, read_bundle, service_of
@@ -256,7 +257,7 @@ def _cached(scene):
 
 
 def _real(folder, *names):
-    with _real_files(folder, [pathlib.Path(each) for each in names], in_cache=True):
+    with real_files(folder, [pathlib.Path(each) for each in names], in_cache=True):
         pass
 
 

@@ -1,0 +1,182 @@
+"""What was not checked has no name in the download cache: a program that checks nothing does not find it."""
+
+import errno
+import importlib
+import os
+import pathlib
+
+import pytest
+
+from ledger.client import CheckFailedError
+from ledger.client.expect import Expectation
+from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
+from ledger.errors import NotFoundError, SourceError
+from tests.system import test_huggingface
+from tests.system.test_huggingface import REPO, VERIFY
+
+world = test_huggingface.world
+POISON = b"poison"
+
+
+def offline(world, **options):
+    """What a program gets that checks nothing, asks nobody and looks for the model by its name; None where it finds none."""
+    library = importlib.import_module("huggingface_hub")
+    try:
+        return library.snapshot_download(REPO, local_files_only=True, cache_dir=world.cache, **options)
+    except library.errors.LocalEntryNotFoundError:
+        return None
+
+
+def names(world):
+    """Everything in the cache that is no bytes under a digest, and no lock."""
+    return sorted(
+        path.relative_to(world.cache).as_posix()
+        for path in world.cache.rglob("*")
+        if not path.is_dir() and "blobs" not in path.parts and ".locks" not in path.parts
+    )
+
+
+def spoil(data):
+    return bytes(each ^ 1 for each in data)
+
+
+def blobs(world):
+    return {path.read_bytes() for path in world.cache.rglob("blobs/*")}
+
+
+def test_a_refused_snapshot_is_not_found_by_name_or_commit(world):
+    world.change(**{"weights.bin": POISON})
+    with pytest.raises(CheckFailedError) as refused:
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert not hasattr(refused.value, "__notes__")
+    assert offline(world) is None
+    assert offline(world, revision=world.commit) is None
+    assert [each for each in names(world) if "models--" in each] == []
+    assert list(world.cache.glob("models--*/snapshots")) == [], (
+        "older versions take an empty folder for a model"
+    )
+    assert POISON not in blobs(world)
+    world.change()
+    assert snapshot_download(REPO, verify=VERIFY, **world.options) == offline(world), "the next one is whole"
+
+
+def test_bytes_that_a_mirror_spoiled_are_asked_for_again(world):
+    """They came under the digest of the right ones, which the library would not fetch a second time."""
+    world.repository.instead["weights.bin"] = spoil(world.files["weights.bin"])
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    world.repository.instead.clear()
+    path = pathlib.Path(snapshot_download(REPO, verify=VERIFY, **world.options))
+    assert (path / "weights.bin").read_bytes() == world.files["weights.bin"]
+
+
+def test_what_was_checked_before_stays_and_is_what_the_name_leads_to(world):
+    good = snapshot_download(REPO, verify=VERIFY, **world.options)
+    kept = names(world)
+    world.repository.commit(REPO, world.files | {"weights.bin": POISON})
+    with pytest.raises(NotFoundError):
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert offline(world) == good
+    assert names(world) == kept
+    assert (pathlib.Path(good) / "weights.bin").read_bytes() == world.files["weights.bin"]
+
+
+def test_one_bad_file_goes_and_the_good_ones_beside_it_stay(world):
+    good = hf_hub_download(REPO, "config.json", verify=VERIFY, **world.options)
+    world.change(**{"weights.bin": POISON})
+    with pytest.raises(CheckFailedError):
+        hf_hub_download(REPO, "weights.bin", verify=VERIFY, **world.options)
+    assert [each.name for each in pathlib.Path(good).parent.iterdir()] == ["config.json"]
+    assert pathlib.Path(good).read_bytes() == world.files["config.json"]
+    assert POISON not in blobs(world)
+
+
+def test_bytes_that_have_a_good_name_too_stay(world):
+    """Of two files with the same bytes one is right."""
+    good = hf_hub_download(REPO, "config.json", verify=VERIFY, **world.options)
+    world.change(**{"weights.bin": world.files["config.json"]})
+    with pytest.raises(CheckFailedError):
+        hf_hub_download(REPO, "weights.bin", verify=VERIFY, **world.options)
+    assert pathlib.Path(good).read_bytes() == world.files["config.json"]
+
+
+def test_a_check_that_could_not_take_place_costs_no_second_download(world):
+    """The bytes stay without a name."""
+    nowhere = Verify(hub="hub.example", url="http://127.0.0.1:9")
+    with pytest.raises(SourceError):
+        snapshot_download(REPO, verify=nowhere, **world.options)
+    assert offline(world) is None
+    assert blobs(world) == set(world.files.values())
+    world.repository.asked.clear()
+    snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert [
+        path for method, path, _ in world.repository.asked if method == "GET" and "/resolve/" in path
+    ] == []
+
+
+def test_a_signer_whom_the_caller_did_not_expect_costs_no_second_download(world):
+    verify = Verify(hub="hub.example", expected=[Expectation(key_sha256=bytes(32))])
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, verify=verify, **world.options)
+    assert offline(world) is None
+    assert blobs(world) == set(world.files.values())
+
+
+def test_bytes_that_somebody_else_brought_stay_theirs_until_they_are_fetched_anew(world):
+    """Who loads it may be in the middle of it. With `force_download` it is this call that brings them."""
+    path = pathlib.Path(snapshot_download(REPO, verify=VERIFY, **world.options))
+    blob = (path / "weights.bin").resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(POISON)
+    with pytest.raises(CheckFailedError) as refused:
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert blob.read_bytes() == POISON
+    home = world.cache / "models--acme--tiny"
+    assert refused.value.__notes__ == [
+        f"What was refused is still in {home}; force_download=True fetches it anew"
+    ]
+    assert snapshot_download(REPO, force_download=True, verify=VERIFY, **world.options) == str(path)
+    assert (path / "weights.bin").read_bytes() == world.files["weights.bin"]
+    world.repository.instead["weights.bin"] = spoil(world.files["weights.bin"])
+    with pytest.raises(CheckFailedError):
+        snapshot_download(REPO, force_download=True, verify=VERIFY, **world.options)
+    assert not (path / "weights.bin").exists()
+
+
+def test_a_download_into_a_folder_of_ones_own_leaves_the_folder_and_no_name_in_the_cache(world, tmp_path):
+    world.change(**{"weights.bin": POISON})
+    with pytest.raises(CheckFailedError) as refused:
+        snapshot_download(REPO, local_dir=tmp_path / "mine", verify=VERIFY, **world.options)
+    assert f"What was refused is still in {tmp_path / 'mine'};" in refused.value.__notes__[0]
+    assert (tmp_path / "mine/weights.bin").read_bytes() == POISON
+    assert [each for each in names(world) if "models--" in each] == []
+
+
+def test_a_download_that_somebody_interrupts_leaves_no_name(world):
+    class Impatient:
+        """The progress that is shown, at a user who presses Ctrl-C."""
+
+        def __init__(self, *args, **options):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        snapshot_download(REPO, tqdm_class=Impatient, verify=VERIFY, **world.options)
+    assert [each for each in names(world) if "models--" in each] == []
+
+
+def test_a_cache_that_cannot_be_changed_is_said_beside_the_refusal(world, monkeypatch):
+    true = pathlib.Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if "snapshots" in path.parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        true(path, missing_ok)
+
+    world.change(**{"weights.bin": POISON})
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, "unlink", unlink)
+        with pytest.raises(CheckFailedError) as refused:
+            snapshot_download(REPO, verify=VERIFY, **world.options)
+    home = world.cache / "models--acme--tiny"
+    assert refused.value.__notes__ == [f"What was not checked is still in {home}: Read-only file system"]
+    assert offline(world) is not None
