@@ -12,6 +12,8 @@ from ledger.event import VerificationEvent
 
 MAX_SKEW = 300
 """Seconds by which the clocks of those who record, sign and check may differ."""
+MAX_SHOWN = 200
+"""Characters of a value that a refusal quotes: it may be anything that fits in a statement."""
 _LAST_TIME = 253_402_300_799
 """The last second that statements can name."""
 
@@ -92,7 +94,8 @@ def _differences(ours: Json, theirs: Json, path: str = "") -> Iterator[Differenc
 
 
 def _shown(value: Json) -> str:
-    return value if isinstance(value, str) else format_canonical_json(value).decode("utf-8", "replace")
+    text = value if isinstance(value, str) else format_canonical_json(value).decode("utf-8", "replace")
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
 
 
 def _time_difference(attestation: Attestation, event: VerificationEvent) -> Difference | None:

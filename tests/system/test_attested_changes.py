@@ -22,10 +22,11 @@ from ledger.config import load_config
 from ledger.embedded.clock import utc_now
 from ledger.embedded.keys import load_hub_key, spki_of
 from ledger.embedded.opening import open_for_recording
-from ledger.embedded.recording import RecordRequest, facts_of, find_out
+from ledger.embedded.recording import RecordRequest, facts_of, find_out, record_revision
 from ledger.entry import keyid_of, pae
 from ledger.event import HistoryLink, format_statement
 from ledger.event.schemas import CHALLENGE, IDENTITY_POLICY
+from ledger.history import history_keys
 from ledger.identity import KeyFacts, canonical_identity, identity_digest
 from ledger.policy.tofu import POLICY_SHA256, Decision
 from ledger.recorder.drafts import Draft, Drafter, following
@@ -69,21 +70,23 @@ class Hub(test_client.Hub):
     def hub_key(self):
         return load_hub_key(self.ledger / "keys/hub.key")
 
-    def say(self, kind, **fields):
+    def say(self, kind, history=HISTORY, **fields):
         """Record a policy, or a step of a challenge."""
         self._said += 1
         with open_for_recording(self.ledger) as ledger:
             ledger.recorder.record_statement(
                 kind,
                 {"policySha256": POLICY_SHA256.hex(), **fields},
-                histories=[HISTORY],
+                histories=[history],
                 event_id=f"s-{self._said}",
             )
             ledger.publish()
 
-    def decide(self, revision, model, decision, *reasons):
+    def decide(self, revision, model, decision, *reasons, name="acme/tiny", repo_id=None):
         """Record a revision by a decision that the hub makes itself."""
-        request = RecordRequest(name="acme/tiny", revision=revision, model=model, public_keys=[self.pem])
+        request = RecordRequest(
+            name=name, revision=revision, model=model, public_keys=[self.pem], repo_id=repo_id
+        )
         trust = TrustMaterial(public_keys=[self.pem.read_bytes()])
         findings = find_out(request, trust, received=dt.datetime.now(dt.UTC))
         facts = facts_of(request, findings)
@@ -91,16 +94,19 @@ class Hub(test_client.Hub):
         signer = HubSigner(key=key, keyid=keyid_of(spki_of(key)))
         with open_for_recording(self.ledger) as ledger:
             ledger.evidence.put_stream(findings.manifest.sha256, findings.manifest.chunks())
-            head = ledger.log.lookup([], [HISTORY])[1][HISTORY]
-            link = HistoryLink(key=HISTORY, sequence=head.sequence + 1, previous=head.statement_sha256)
+            heads = ledger.log.lookup([], history_keys(name, repo_id))[1]
+            links = tuple(
+                HistoryLink(key=key, sequence=head.sequence + 1, previous=head.statement_sha256)
+                for key, head in sorted(heads.items())
+            )
             drafter = Drafter(ledger=config.ledger, hub=config.hub, now=utc_now)
             made = drafter.event(
-                facts, (link,), now=utc_now(), decision=Decision(decision=decision, reasons=reasons)
+                facts, links, now=utc_now(), decision=Decision(decision=decision, reasons=reasons)
             )
             statement = format_statement(made)
             sha256 = hashlib.sha256(statement).digest()
-            heads = [(HISTORY, head, following(head, sha256, None))]
-            draft = Draft(0, made, statement, sha256, event_key(config.hub, facts.event_id), heads)
+            moved = [(key, head, following(head, sha256, None)) for key, head in sorted(heads.items())]
+            draft = Draft(0, made, statement, sha256, event_key(config.hub, facts.event_id), moved)
             ledger.log.append([draft.submission(entry) for entry in signer.sign_run([statement])])
             ledger.publish()
         assert self._hubledger("index", "rebuild", self.ledger)[0] == 0
@@ -125,8 +131,8 @@ def canonical(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def ask(url, form, revision):
-    return httpx.get(f"{url}/v1/attestations/{form}", params={"model": "acme/tiny", "revision": revision})
+def ask(url, form, revision, model="acme/tiny"):
+    return httpx.get(f"{url}/v1/attestations/{form}", params={"model": model, "revision": revision})
 
 
 def levels(answer):
@@ -180,10 +186,11 @@ def test_a_change_is_named_by_the_method_by_which_it_was_challenged(hubledger, h
         check(hubledger, url, hub, "r4", later, [PLAIN, "HUBLEDGER_SIGNER_PINNED"], tmp_path)
 
 
-def agree(hub):
+def agree(hub, history=HISTORY):
     hub.say(
         IDENTITY_POLICY,
-        scope=HISTORY,
+        history,
+        scope=history,
         change="rotate",
         requestedBy="owner",
         authorisedBy="owner",
@@ -191,6 +198,26 @@ def agree(hub):
         challengeId="c1",
         identities=[hub.identity],
     )
+
+
+def test_what_is_said_in_the_history_of_the_repository_counts_under_its_new_name(hubledger, hub, tmp_path):
+    """Pinned under the old name; challenged and agreed on where the repository alone is named."""
+    record_revision(
+        hub.ledger,
+        RecordRequest(name="acme/old", revision="r1", model=hub.model, public_keys=[hub.pem], repo_id="7"),
+    )
+    again = RecordRequest(name="acme/new", revision="r2", model=hub.model, public_keys=[hub.pem], repo_id="7")
+    record_revision(hub.ledger, again)
+    hub.other_signer()
+    changed = hub.sign(tmp_path / "changed", b"changed")
+    hub.say(CHALLENGE, "repo:7", challengeId="c1", state="opened")
+    hub.say(CHALLENGE, "repo:7", challengeId="c1", state="answered", method="totp", answeredBy="owner")
+    agree(hub, "repo:7")
+    reasons = ("signer-changed", "challenged-by-totp")
+    hub.decide("r3", changed, "accepted", *reasons, name="acme/new", repo_id="7")
+    with serving(hub.ledger, "--read-only") as (url, _):
+        said = [levels(ask(url, "vsa", each, model="acme/new")) for each in ("r2", "r3")]
+    assert said == [[PLAIN, "HUBLEDGER_SIGNER_PINNED"], [PLAIN, METHODS["totp"]]]
 
 
 @pytest.mark.parametrize("answered", [None, "somebody"])
@@ -353,7 +380,8 @@ def get(statement, path):
 
 
 def shown(value):
-    return value if isinstance(value, str) else canonical(value).decode()
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
 
 
 def dotted(path):

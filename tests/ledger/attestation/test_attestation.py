@@ -146,6 +146,40 @@ def test_one_that_says_anything_else_than_its_event_is_refused(world, tmp_path, 
     assert result.failure.actual == actual
 
 
+def nodes(value, path=()):
+    yield path
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for step, child in children:
+        yield from nodes(child, (*path, step))
+
+
+@pytest.mark.parametrize("other", [None, True, 0, -1, 2**53 - 1, "", "x" * 300, [], [[]], {}, {"": None}])
+@pytest.mark.parametrize("form", Form)
+def test_no_value_of_another_kind_passes_in_any_place(world, tmp_path, form, other):
+    whole = json.loads(statement(world, form=form))
+    pins = Pins(tmp_path)
+    found = check(world, pins, 4)
+    for path in nodes(whole):
+        payload = (
+            bent(format_canonical_json(whole), *path, value=other) if path else format_canonical_json(other)
+        )
+        try:
+            attestation = parse_attestation(sign(payload))
+        except MalformedError:
+            continue
+        result = check_attested(found, attestation, trust=trusted(world).trust, now=NOW).result
+        assert (exit_code(result) in (13, 23), row(result).passed) == (True, False), path
+
+
+def test_a_long_lie_is_quoted_in_part(world, tmp_path):
+    result = held(
+        world, tmp_path, sign(bent(statement(world), "predicate", "policy", "uri", value="x" * 20_000))
+    )
+    assert row(result).found == f"predicate.policy.uri {'x' * 200}… (20000 characters)"
+
+
 def test_a_statement_about_two_revisions_is_none():
     """Its second subject would be believed of by whoever looks for a digest anywhere in it."""
     event = make_event(signed_by(key_signer("alice")))
