@@ -20,10 +20,11 @@ _LAST_TIME = 253_402_300_799
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What the event says, and what the attestation says instead."""
+    """What the event says, and what the attestation says instead; ``more``: beside all that the event says."""
 
     expected: str
     actual: str
+    more: bool = False
 
 
 def format_time(posix: int) -> str:
@@ -36,7 +37,8 @@ def first_difference(
 ) -> Difference | None:
     """Return where an attestation says something else than ``event``, at ``pointer``; None where it says the same.
 
-    Times and levels are the attestation's own; they are held against what is possible for the event.
+    Times and levels are the attestation's own; they are held against what is possible for the event. A field more is told of
+    only where nothing else differs.
     """
     passed = is_passed(event)
     if attestation.form is Form.SVR and not passed:
@@ -59,8 +61,9 @@ def first_difference(
         made=format_time(attestation.made),
         expires=format_time(attestation.expires),
     )
-    found = next(_differences(_read(made), _read(attestation.entry.payload)), None)
-    return found or _time_difference(attestation, event)
+    found = list(_differences(_read(made), _read(attestation.entry.payload)))
+    wrong = next((each for each in found if not each.more), None)
+    return wrong or _time_difference(attestation, event) or next(iter(found), None)
 
 
 def _joined(levels: tuple[str, ...]) -> str:
@@ -79,8 +82,9 @@ def _differences(ours: Json, theirs: Json, path: str = "") -> Iterator[Differenc
             if name not in theirs:
                 yield Difference(expected=f"{at} {_shown(ours[name])}, as the event says", actual="none")
             elif name not in ours:
+                said = f"{at} {_shown(theirs[name])}"
                 yield Difference(
-                    expected=f"no {at}, as the event says", actual=f"{at} {_shown(theirs[name])}"
+                    expected=f"no {at}, which this version does not know", actual=said, more=True
                 )
             else:
                 yield from _differences(ours[name], theirs[name], at)

@@ -43,7 +43,13 @@ def check_attested(
             model=ModelResult.SUPERSEDED,
         )
     if (wrong := _disagrees(found, attestation, trust)) is not None:
-        return _fail(found, expected=wrong.expected, actual=wrong.actual, causes=_LIES, log=LogResult.INVALID)
+        return _fail(
+            found,
+            expected=wrong.expected,
+            actual=wrong.actual,
+            causes=_MORE if wrong.more else _LIES,
+            log=LogResult.CANNOT_CHECK if wrong.more else LogResult.INVALID,
+        )
     if attestation.made > now + MAX_SKEW:
         return _fail(
             found,
@@ -69,6 +75,7 @@ _LIES = (
     "the attestation was changed, or is of another hub",
     "the hub says one thing in the log and another here",
 )
+_MORE = ("the hub runs a newer version", "the hub says more here than in the log")
 _CLOCKS = ("the clock of this machine is slow", "the hub's clock is fast")
 
 

@@ -418,7 +418,7 @@ def said_of(form, what, path, true, bent):
         seconds -= dt.datetime.fromisoformat(bent["predicate"][made])
         return 13, LONG, f"one for {int(seconds.total_seconds())} seconds"
     if what == "added":
-        return 13, f"no {at}, as the event says", f"{at} x"
+        return 12, f"no {at}, which this version does not know", f"{at} x"
     got = "none" if what == "left out" else f"{at} {shown(get(bent, path))}"
     return 13, f"{at} {shown(get(true, path))}, as the event says", got
 

@@ -192,6 +192,21 @@ def test_a_statement_about_two_revisions_is_none():
         parse_attestation(sign(bent(made, "subject", value=two)))
 
 
+@pytest.mark.parametrize("path", [("extra",), ("predicate", "dependencyLevels"), ("subject", 0, "uri")])
+def test_one_that_says_more_cannot_be_checked(world, tmp_path, path):
+    """A newer hub may mean well; whoever reads it alone would believe it all the same."""
+    more = bent(statement(world), *path, value="x")
+    result = held(world, tmp_path, sign(more))
+    assert (exit_code(result), row(result).passed, result.failure.causes) == (
+        12,
+        False,
+        ("the hub runs a newer version", "the hub says more here than in the log"),
+    )
+    for wrong in (("predicate", "policy", "uri"), ("predicate", EXTENSION, "expires")):
+        lie = bent(more, *wrong, value=MADE)
+        assert exit_code(held(world, tmp_path, sign(lie))) == 13
+
+
 def test_the_clocks_of_a_hub_may_differ_a_little(world, tmp_path):
     """Recorded on one machine, signed on another that is five minutes behind."""
     early = sign(bent(statement(world), "predicate", "timeVerified", value="2026-01-02T02:59:05Z"))
