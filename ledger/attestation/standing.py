@@ -181,7 +181,10 @@ class _Fold:
         if challenge is None or challenge.ended or challenge.method is None:
             return None
         policies = (fields["policySha256"], fields.get("previousPolicySha256"))
-        if scope not in challenge.histories or challenge.policy not in policies:
+        # A history that is not read here could have used it before.
+        if scope not in challenge.histories or not challenge.histories <= self._scopes:
+            return None
+        if challenge.policy not in policies:
             return None
         self._challenges[name] = replace(challenge, ended=True)
         return challenge.method

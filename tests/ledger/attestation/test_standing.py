@@ -179,6 +179,17 @@ def test_a_policy_counts_from_when_it_takes_effect_and_takes_out_at_once():
     assert [levels(hub, at) for at in (-2, -1)] == [[], ["CHANGE_CHALLENGED_TOTP"]]
 
 
+def test_a_challenge_that_another_history_could_have_used_is_not_named():
+    both = {"histories": (NAME, "name:acme/other")}
+    hub = Told()
+    hub.decided(A)
+    hub.challenge("opened", **both)
+    hub.challenge("answered", **both, **ANSWERS["totp"])
+    hub.policy("rotate", identities=[ID_B], challengeId="c1")
+    hub.accepted(B, methods=("totp",))
+    assert levels(hub) == []
+
+
 def test_a_challenge_carries_one_policy():
     hub = Told()
     hub.decided(A)
