@@ -22,8 +22,8 @@ def challenge_of(event: VerificationEvent) -> str | None:
     """Return the method by which an accepted change was challenged, as the event says; None where it names not exactly one."""
     if event.policy.decision != "accepted":
         return None
-    named = [each for each in CHANGE_CHALLENGED if f"{CHALLENGED_BY}{each}" in event.reasons]
-    return named[0] if len(named) == 1 else None
+    named = {each.removeprefix(CHALLENGED_BY) for each in event.reasons if each.startswith(CHALLENGED_BY)}
+    return next(iter(named & CHANGE_CHALLENGED.keys()), None) if len(named) == 1 else None
 
 
 def levels_of(

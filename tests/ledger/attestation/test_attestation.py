@@ -315,6 +315,7 @@ def test_a_method_is_said_where_event_and_log_name_the_same(said, known):
     [
         (event_of("accepted", "challenged-by-hub"), "hub"),
         (event_of("accepted", "challenged-by-hub", "challenged-by-totp"), None),
+        (event_of("accepted", "challenged-by-hub", "challenged-by-dns"), None),
         (event_of("accepted", "challenged-by-dns"), None),
         (event_of("accepted", "challenged-by-"), None),
         (event_of("accepted"), None),
