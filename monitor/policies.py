@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ledger.attestation.levels import CHALLENGED_BY
 from ledger.encoding import Json
 from ledger.event import Common, PlainStatement, Statement, UnknownStatement, VerificationEvent, schemas
 from ledger.history import Change
@@ -127,7 +128,11 @@ class Rules:
         self, at: int, event: VerificationEvent, signers: Sequence[str], notes: Sequence[dict[str, Any]]
     ) -> Iterator[Finding]:
         """A change is accepted only where a policy, after a challenge, names who signs now."""
-        if any(note["challenged"] and set(signers) & set(note["identities"] or signers) for note in notes):
+        carrying = [
+            note for note in notes if note["challenged"] and set(signers) & set(note["identities"] or signers)
+        ]
+        if carrying:
+            yield from self._named(at, event, signers, {note.get("method") for note in carrying})
             return
         if self._context.first:
             return  # what was answered before is not known
@@ -136,6 +141,25 @@ class Rules:
             at,
             f"{event.model.name} at {event.model.revision}: the hub accepted a change, and no policy in the log names who "
             "signs now after a challenge that was answered: ask the publisher whether they agreed.",
+            model=event.model.name,
+            signers=tuple(signers),
+        )
+
+    def _named(
+        self, at: int, event: VerificationEvent, signers: Sequence[str], methods: set[str | None]
+    ) -> Iterator[Finding]:
+        """Hold the method that an event names against those of the challenges that carry it: attestations repeat it."""
+        named = sorted(
+            each.removeprefix(CHALLENGED_BY) for each in event.reasons if each.startswith(CHALLENGED_BY)
+        )
+        if None in methods or set(named) <= methods:  # None: answered before that was remembered
+            return
+        yield self._context.found(
+            Kind.CHALLENGE_SKIPPED,
+            at,
+            f"{event.model.name} at {event.model.revision}: the hub says that the change was challenged by "
+            f"{', '.join(named)}, and the log that it was answered by {', '.join(sorted(map(str, methods)))}: ask the "
+            "publisher whether they agreed.",
             model=event.model.name,
             signers=tuple(signers),
         )
@@ -189,10 +213,13 @@ class Rules:
                 about=scope,
                 facts=_policy_facts(fields),
             )
-        self._known.note(f"{POLICY_NOTE}{scope}", _remembered(fields, before, challenged=problem == ""))
+        remembered = _remembered(fields, before, challenged=problem == "")
         if problem == "":
             key = f"challenge:{fields['challengeId']}"
-            self._known.note(key, {**self._known.notes.get(key, {}), "state": "used"})
+            note = self._known.notes.get(key, {})
+            self._known.note(key, {**note, "state": "used"})
+            remembered |= {name: note[name] for name in ("method",) if name in note}
+        self._known.note(f"{POLICY_NOTE}{scope}", remembered)
 
     def _unanswered(self, fields: Mapping[str, Any], scope: str) -> str | None:
         """Say why the challenge of a policy does not carry it: empty where it does, None where none is named."""
@@ -241,7 +268,8 @@ class Rules:
             **{to: fields[name] for name, to in (("changeSha256", "change"),) if name in fields},
             **({"expires": seconds_of(fields["expiresAt"]) or 0} if "expiresAt" in fields else {}),
         }
-        self._known.note(key, {**about, "state": fields["state"], "sound": not problem})
+        method = {"method": fields["method"]} if "method" in fields else {}
+        self._known.note(key, {**about, **method, "state": fields["state"], "sound": not problem})
 
     def _step_problem(self, fields: Mapping[str, Any], common: Common, before: dict[str, Any]) -> str:
         if fields["state"] == "opened":

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote
 
-from ledger.attestation.levels import levels_of
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import LimitError, UsageError
 from ledger.event import VerificationEvent
-
-__all__ = ["EXTENSION", "MAX_SECONDS", "Form", "Pointer", "format_attestation", "levels_of"]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 EXTENSION = "https://hubledger/attestation/v1"

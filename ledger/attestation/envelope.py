@@ -4,10 +4,10 @@ The hub's key is in the verifier's trust file; the bundle only says which of its
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.attestation import EXTENSION, PREDICATES, STATEMENT, Form, Pointer, resource_uri, verifier_id
+from ledger.attestation import EXTENSION, PREDICATES, STATEMENT, Form, Pointer
 from ledger.encoding import (
     Json,
     format_base64,
@@ -31,16 +31,13 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 class Attestation:
     """What an attestation says. Whether it is true is for the event that it points at to say.
 
-    ``entry`` is the envelope; its signature is not checked. ``model`` is as it is recorded. ``resource`` is that of the form
-    ``vsa``, which alone names the revision. Times are in POSIX seconds.
+    ``entry`` is the envelope; its signature is not checked. ``model`` is as it is recorded. Times are in POSIX seconds. What is
+    read here leads to the event; ``comparing`` holds every field of the statement against that.
     """
 
     entry: Entry
     form: Form
     model: str
-    manifest_sha256: bytes
-    verifier: str
-    resource: str | None
     passed: bool
     levels: tuple[str, ...]
     pointer: Pointer
@@ -97,15 +94,13 @@ def _parse_statement(entry: Entry) -> Attestation:
     match value:
         case {
             "_type": "https://in-toto.io/Statement/v1",
-            "subject": [{"name": str(model), "digest": {"sha256": digest}}],
+            "subject": [{"name": str(model)}],
             "predicateType": str(kind),
-            "predicate": {"verifier": {"id": str(verifier)}} as predicate,
+            "predicate": dict(predicate),
         }:
             for form, known in PREDICATES.items():
                 if kind == known:
-                    read = _parse_predicate(entry, form, predicate)
-                    sha256 = parse_hex(digest, length=32, what="subject of the attestation")
-                    return replace(read, model=model, manifest_sha256=sha256, verifier=verifier)
+                    return _parse_predicate(entry, form, model, predicate)
     raise MalformedError(
         "statement of the attestation",
         expected=f"{STATEMENT} with {' or '.join(PREDICATES.values())}",
@@ -113,18 +108,15 @@ def _parse_statement(entry: Entry) -> Attestation:
     )
 
 
-def _parse_predicate(entry: Entry, form: Form, predicate: dict[str, Json]) -> Attestation:
-    """Return what the predicate says; the subject and the verifier are filled in by the caller."""
+def _parse_predicate(entry: Entry, form: Form, model: str, predicate: dict[str, Json]) -> Attestation:
     made: Json
-    resource: str | None = None
     match form, predicate:
         case Form.VSA, {
             "timeVerified": made,
             "verificationResult": ("PASSED" | "FAILED") as word,
             "verifiedLevels": list(levels),
-            "resourceUri": str(named),
         }:
-            passed, resource = word == "PASSED", named
+            passed = word == "PASSED"
         case Form.SVR, {"timeCreated": made, "properties": list(levels)}:
             passed = True
         case _:
@@ -133,10 +125,7 @@ def _parse_predicate(entry: Entry, form: Form, predicate: dict[str, Json]) -> At
     return Attestation(
         entry=entry,
         form=form,
-        model="",
-        manifest_sha256=b"",
-        verifier="",
-        resource=resource,
+        model=model,
         passed=passed,
         levels=tuple(map(str, levels)),
         pointer=pointer,
@@ -175,10 +164,3 @@ def _parse_time(text: Json) -> int:
         except ValueError:
             pass
     raise MalformedError("time of the attestation", expected="YYYY-MM-DDTHH:MM:SSZ", actual=text)
-
-
-def agrees_with_itself(attestation: Attestation) -> bool:
-    """Whether the standard fields name the hub and the revision of the pointer, for whoever reads only one of them."""
-    at = attestation.pointer
-    resource = resource_uri(at.hub, attestation.model, at.revision)
-    return attestation.verifier == verifier_id(at.hub) and attestation.resource in (None, resource)

@@ -6,9 +6,9 @@ is proven as always; then the attestation must be by a key of the hub that count
 
 from dataclasses import replace
 
-from ledger.attestation import is_passed
-from ledger.attestation.envelope import Attestation, agrees_with_itself
-from ledger.attestation.levels import may_say
+from ledger.attestation import Pointer
+from ledger.attestation.comparing import MAX_SKEW, Difference, first_difference
+from ledger.attestation.envelope import Attestation
 from ledger.client.named import NamedResult
 from ledger.client.proof_extra import parse_extra
 from ledger.client.result import Check, Failure, LogResult, ModelResult
@@ -43,7 +43,21 @@ def check_attested(
             model=ModelResult.SUPERSEDED,
         )
     if (wrong := _disagrees(found, attestation, trust)) is not None:
-        return _fail(found, expected=wrong[0], actual=wrong[1], causes=_LIES, log=LogResult.INVALID)
+        return _fail(
+            found,
+            expected=wrong.expected,
+            actual=wrong.actual,
+            causes=_MORE if wrong.more else _LIES,
+            log=LogResult.CANNOT_CHECK if wrong.more else LogResult.INVALID,
+        )
+    if attestation.made > now + MAX_SKEW:
+        return _fail(
+            found,
+            expected="an attestation that was made by now",
+            actual=f"one that is made in {attestation.made - now} s",
+            causes=_CLOCKS,
+            log=LogResult.CANNOT_CHECK,
+        )
     if now >= attestation.expires:
         return _fail(
             found,
@@ -61,9 +75,11 @@ _LIES = (
     "the attestation was changed, or is of another hub",
     "the hub says one thing in the log and another here",
 )
+_MORE = ("the hub runs a newer version", "the hub says more here than in the log")
+_CLOCKS = ("the clock of this machine is slow", "the hub's clock is fast")
 
 
-def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -> tuple[str, str] | None:
+def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -> Difference | None:
     """Return what was expected and what is there, where signature or contents do not fit the proven event."""
     event, index = found.result.event, found.result.leaf_index
     if event is None or index is None:
@@ -72,25 +88,16 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
         key = load_hub_key(trust.check_key(attestation.entry.keyid, index).spki)
         verify_entry(attestation.entry, {attestation.entry.keyid: key})
     except LedgerError as error:
-        return f"{error.what}: {error.expected}", str(error.actual)
-    pointer = attestation.pointer
-    pairs: tuple[tuple[str, object, object], ...] = (
-        ("ledger", trust.ledger, pointer.ledger),
-        ("leaf", index, pointer.leaf_index),
-        ("leaf hash", _leaf_hash(found.proof).hex(), pointer.leaf_hash.hex()),
-        ("policy", event.policy.sha256.hex(), pointer.policy_sha256.hex()),
-        ("manifest", event.manifest.sha256.hex(), attestation.manifest_sha256.hex()),
-        ("model", event.model.name, attestation.model),
-        ("hub", trust.hub, pointer.hub),
-        ("revision", event.model.revision, pointer.revision),
-        ("agreement of its own fields", True, agrees_with_itself(attestation)),
-        ("passed", is_passed(event), attestation.passed),
-        ("levels that it may have", True, may_say(event, attestation.levels, passed=is_passed(event))),
+        return Difference(expected=f"{error.what}: {error.expected}", actual=str(error.actual))
+    pointer = Pointer(
+        hub=trust.hub,
+        revision=event.model.revision,
+        ledger=trust.ledger,
+        leaf_index=index,
+        leaf_hash=_leaf_hash(found.proof),
+        policy_sha256=event.policy.sha256,
     )
-    for what, ours, theirs in pairs:
-        if ours != theirs:
-            return f"{what} {ours}, as the event says", f"{what} {theirs}"
-    return None
+    return first_difference(attestation, event, pointer)
 
 
 def _leaf_hash(proof: bytes) -> bytes:

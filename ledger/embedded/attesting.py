@@ -14,13 +14,14 @@ from ledger.attestation import (
     check_seconds,
     format_attestation,
     is_passed,
-    levels_of,
 )
 from ledger.attestation.envelope import format_bundle
+from ledger.attestation.levels import challenge_of, levels_of
+from ledger.attestation.standing import standing_before
 from ledger.embedded.clock import posix_now
 from ledger.embedded.directory import ReadLedger, open_for_reading
 from ledger.embedded.keys import load_hub_key, spki_of
-from ledger.embedded.reading import history_rows, read_entry_at
+from ledger.embedded.reading import history_rows, read_entry_at, read_statement_at
 from ledger.entry import keyid_of, pae
 from ledger.errors import NotFoundError, UsageError
 from ledger.event import VerificationEvent, escape_name
@@ -56,7 +57,8 @@ def attest(
             next_step="Hand out the Sigstore bundle of the event, which `hubledger proof` writes",
         )
     size = ledger.size()
-    row, event = _latest(history_rows(ledger, index, f"name:{name}", size=size), name, revision)
+    rows = history_rows(ledger, index, f"name:{name}", size=size)
+    row, event = _latest(rows, name, revision)
     pointer = Pointer(
         hub=event.common.hub_id,
         revision=event.model.revision,
@@ -65,9 +67,7 @@ def attest(
         leaf_hash=leaf_hash(read_entry_at(ledger, row.leaf_index, size)),
         policy_sha256=event.policy.sha256,
     )
-    # What the event pinned itself was pinned by nothing before it.
-    pinned = None if row.pin is None or row.pin.leaf_index == row.leaf_index else row.by_pinned
-    levels = levels_of(event, by_pinned=pinned) if is_passed(event) else ()
+    levels = _levels(ledger, index, row, event, rows=rows, size=size) if is_passed(event) else ()
     payload = format_attestation(
         event,
         pointer,
@@ -87,6 +87,23 @@ def attest(
         "expires": _time(now + seconds),
     }
     return format_bundle(payload, keyid=keyid_of(spki_of(key)), signature=signature), facts
+
+
+def _levels(
+    ledger: ReadLedger, index: Index, row: Row, event: VerificationEvent, *, rows: list[Row], size: int
+) -> tuple[str, ...]:
+    """Return what was enforced, by what the log says before the event in each of its histories."""
+    said = {each.leaf_index: each.statement for each in rows}
+    for link in event.common.histories:
+        for at in index.history(link.key):
+            if at < row.leaf_index and at not in said:
+                said[at] = read_statement_at(ledger, at, size)
+    standing = standing_before(event, row.leaf_index, pin=row.pin, statements=sorted(said.items()))
+    return levels_of(
+        event,
+        by_pinned=standing.by_pinned(event),
+        challenged_by=standing.challenged_by(event, challenge_of(event)),
+    )
 
 
 def _latest(rows: list[Row], name: str, revision: str | None) -> tuple[Row, VerificationEvent]:

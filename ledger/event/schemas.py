@@ -66,6 +66,7 @@ OUTCOMES = (
 """In order of precedence: the outcome of an event is the first that any signature has; UNSIGNED without any."""
 DECISIONS = ("observed", "accepted", "challenged", "rejected")
 METHODS = ("sigstore", "key", "certificate")
+CHALLENGE_METHODS = ("old-signer", "totp", "webauthn", "hub")
 TRIGGERS = ("upload", "backfill", "recheck")
 ROLES = ("hub", "observer")
 ACCOUNT_LINKS = ("proven", "none", "unknown")
@@ -184,7 +185,7 @@ STATEMENTS: dict[str, Table] = {
         answeredBy=_REFERENCE,
         expiresAt=TIME,
         reference=_REFERENCE,
-        method=OneOf(("old-signer", "totp", "webauthn", "hub")),
+        method=OneOf(CHALLENGE_METHODS),
     ),
     MODEL_NOTICE: _with_common(
         {

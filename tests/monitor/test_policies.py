@@ -29,7 +29,14 @@ class Story(Hub):
         self._policy = PolicyRef(sha256=digest(policy), decision=decision)
         return self.record(*signatures, revision=words.pop("revision", str(event)), **words)
 
+    def accepted(self, *signatures, methods, **words):
+        self._reasons = tuple(f"challenged-by-{each}" for each in methods)
+        return self.decided(*signatures, decision="accepted", **words)
+
     def append(self, statement, *, key="hub"):
+        reasons, self._reasons = getattr(self, "_reasons", ()), ()
+        if reasons:
+            statement = replace(statement, reasons=("signer-changed", *reasons))
         policy, self._policy = getattr(self, "_policy", None), None
         if policy is not None and hasattr(statement, "policy"):
             statement = replace(statement, policy=policy)
@@ -233,6 +240,43 @@ def test_an_accepted_change_needs_a_policy_that_names_who_signs_now():
     )
     agreed.decided(B, decision="accepted")
     assert told(agreed) == [(3, "policy-announced")]
+
+
+@pytest.mark.parametrize(
+    ("named", "told_of"),
+    [
+        ((), False),
+        (("old-signer",), False),
+        (("webauthn",), True),
+        (("old-signer", "webauthn"), True),
+        (("dns",), True),
+    ],
+)
+def test_a_method_that_the_challenge_did_not_have(named, told_of):
+    """Attestations repeat it, and a client that has the event alone believes the event."""
+    hub = Story()
+    hub.decided(A)
+    hub.challenge("opened", policy="policy")
+    hub.challenge("answered", policy="policy", **OLD_SIGNER)
+    hub.policy("rotate", policy="policy", identities=[ID_B], challengeId="c1")
+    hub.accepted(B, methods=named)
+    found = [each for each in fold(hub) if each.kind is Kind.CHALLENGE_SKIPPED]
+    assert bool(found) is told_of
+    for each in found:
+        assert each.text == (
+            f"acme/model at 4: the hub says that the change was challenged by {', '.join(named)}, and the log that it was "
+            "answered by old-signer: ask the publisher whether they agreed."
+        )
+
+
+def test_of_a_challenge_that_was_answered_before_following_began_no_method_is_known():
+    hub = Story()
+    hub.decided(A)
+    hub.challenge("opened", policy="policy")
+    hub.challenge("answered", policy="policy", **OLD_SIGNER)
+    hub.policy("rotate", policy="policy", identities=[ID_B], challengeId="c1")
+    hub.accepted(B, methods=("webauthn",))
+    assert "challenge-skipped" not in [kind for _, kind in told(hub, first=3, start=3)]
 
 
 def test_an_accepted_change_to_somebody_whom_the_policy_does_not_name():

@@ -3,8 +3,9 @@
 import json
 
 from cli.main import group
-from ledger.attestation import EXTENSION, Form, Pointer, check_seconds, format_attestation, levels_of
+from ledger.attestation import EXTENSION, Form, Pointer, check_seconds, format_attestation
 from ledger.attestation.envelope import format_bundle, parse_attestation
+from ledger.attestation.levels import levels_of
 from ledger.embedded.attesting import write_attestation
 from ledger.encoding import format_canonical_json
 from ledger.errors import LimitError, MalformedError, NotFoundError, UsageError

@@ -1,12 +1,15 @@
 """Attestations, over HTTP and as a file: held to their event by our client, and verified by tools that nobody here wrote."""
 
 import base64
+import datetime as dt
 import json
 import subprocess
 import time
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 from in_toto_attestation.predicates.vsa.v1 import vsa_pb2
@@ -16,9 +19,11 @@ from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
 from ledger.attestation import EXTENSION
+from ledger.attestation.envelope import format_bundle
 from ledger.embedded.keys import load_hub_key, spki_of
-from ledger.entry import keyid_of
+from ledger.entry import keyid_of, pae
 from tests import second_reader as second
+from tests.oms import new_key, public_pem
 from tests.system import test_client
 from tests.system.peers import tool
 from tests.system.service import serving
@@ -101,13 +106,88 @@ def test_securesystemslib_verifies_the_envelope(hub, written, form):
         envelope.verify([key], 1)
 
 
-def test_the_in_toto_library_reads_the_summary(hub, written):
+@pytest.mark.parametrize("form", TYPES)
+def test_the_in_toto_libraries_verify_the_bundle_and_read_what_it_says(hub, written, form):
+    """Signature, statement and predicate by the code of in-toto; a field that its types do not have is refused there."""
+    (written / "hub.pub").write_text(hub_pem(hub))
+    value = payload_of(written / form)
+    subject = value["subject"][0]["digest"]["sha256"]
+    code, out, _ = in_toto(written, form, subject)
+    policy = value["predicate"][EXTENSION]["policySha256"]
+    made = value["predicate"]["timeVerified" if form == "vsa" else "timeCreated"]
+    assert (code, json.loads(out)) == (
+        0,
+        {
+            "predicateType": TYPES[form],
+            "name": "acme/tiny",
+            "verifier": "https://hubledger/hub/hub.example",
+            "time": int(dt.datetime.fromisoformat(made).timestamp()),
+            "result": "PASSED",
+            "properties": ["HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_SIGNER_FIRST_USE"],
+            "policies": [f"https://hubledger/policy/{policy}"],
+        },
+    )
+    assert in_toto(written, form, "0" * 64)[::2] == (1, "the statement is about something else\n")
+    (written / "hub.pub").write_bytes(public_pem(new_key()))
+    assert in_toto(written, form, subject)[0] == 1
+
+
+@pytest.mark.parametrize("form", TYPES)
+def test_the_in_toto_libraries_refuse_what_is_no_such_predicate(hub, written, form):
+    """That they read ours is worth something only as they do not read everything."""
+    (written / "hub.pub").write_text(hub_pem(hub))
+    value = payload_of(written / form)
+    subject = value["subject"][0]["digest"]["sha256"]
+    for path, other in (
+        (("extra",), "x"),
+        (("_type",), "https://in-toto.io/Statement/v2"),
+        (("predicate", "extra"), "x"),
+        (("predicate", "timeVerified" if form == "vsa" else "timeCreated"), "yesterday"),
+        (("predicate", "verifiedLevels" if form == "vsa" else "properties"), "HUBLEDGER_SIGNATURE_VERIFIED"),
+        (("predicate", "verifier"), "https://hubledger/hub/hub.example"),
+    ):
+        bent = json.loads(json.dumps(value))
+        at = bent if len(path) == 1 else bent[path[0]]
+        at[path[-1]] = other
+        key = load_hub_key(hub.ledger / "keys/hub.key")
+        payload = json.dumps(bent).encode()
+        signature = key.sign(pae(payload), ec.ECDSA(hashes.SHA256()))
+        (written / "bent").write_bytes(
+            format_bundle(payload, keyid=keyid_of(spki_of(key)), signature=signature)
+        )
+        assert in_toto(written, "bent", subject)[0] == 1, path
+
+
+def in_toto(folder, bundle, subject):
+    command = [tool("in-toto-verifier"), folder / "hub.pub", subject, folder / bundle]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("form", TYPES)
+def test_the_in_toto_package_reads_the_statement(hub, written, form):
+    value = payload_of(written / form)
+    made = Statement.copy_from_pb(json_format.ParseDict(value, Statement([], "", {}).pb))
+    made.validate()
+    assert isinstance(made.pb.predicate, Struct)
+    (subject,) = made.pb.subject
+    assert (made.pb.predicate_type, subject.name, dict(subject.digest)) == (
+        TYPES[form],
+        "acme/tiny",
+        value["subject"][0]["digest"],
+    )
+    for bent in (
+        value | {"_type": "x"},
+        value | {"subject": [{"name": "acme/tiny"}]},
+        value | {"predicateType": ""},
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            Statement.copy_from_pb(json_format.ParseDict(bent, Statement([], "", {}).pb)).validate()
+
+
+def test_the_in_toto_package_reads_the_summary(hub, written):
     """Its own definition of the predicate: every field that it knows is there, and none is of another type."""
-    value = payload_of(written / "vsa")
-    statement = Statement.copy_from_pb(json_format.ParseDict(value, Statement([], "", {}).pb))
-    statement.validate()
-    assert statement.pb.predicate_type == TYPES["vsa"]
-    predicate = value["predicate"]
+    predicate = payload_of(written / "vsa")["predicate"]
     assert predicate["verifiedLevels"] == ["HUBLEDGER_SIGNATURE_VERIFIED", "HUBLEDGER_SIGNER_FIRST_USE"]
     # Version 0.9.3 has one string there, against the specification, which has a list.
     assert vsa_pb2.VerificationSummary.DESCRIPTOR.fields_by_name["verified_levels"].type == 9
@@ -118,7 +198,6 @@ def test_the_in_toto_library_reads_the_summary(hub, written):
         "PASSED",
         "https://hubledger/hub/hub.example",
     )
-    assert isinstance(statement.pb.predicate, Struct)
 
 
 # Our client
