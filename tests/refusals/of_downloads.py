@@ -3,6 +3,8 @@
 import sys
 import types
 
+import pytest
+
 from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.trust_writing import format_trust
@@ -19,14 +21,10 @@ def _older(scene):
     older = types.ModuleType("huggingface_hub")
     older.__version__ = "0.1.0"
     older.snapshot_download = lambda repo_id: repo_id
-    kept = sys.modules.get("huggingface_hub")
-    sys.modules["huggingface_hub"] = older
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "huggingface_hub", older)
+        patch.setitem(sys.modules, "huggingface_hub.constants", types.ModuleType("constants"))
         snapshot_download("acme/tiny", max_workers=1, verify=Verify(trust=STORED))
-    finally:
-        del sys.modules["huggingface_hub"]
-        if kept is not None:
-            sys.modules["huggingface_hub"] = kept
 
 
 PART = (
