@@ -3,6 +3,8 @@
 import sys
 import types
 
+import pytest
+
 from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.trust_writing import format_trust
@@ -14,19 +16,19 @@ _TRUST = World().trust()
 STORED = StoredTrust(data=format_trust(_TRUST), trust=_TRUST, source="", origin=Origin.CONFIRMED)
 
 
-def _older(scene):
+def _older(_):
     """A version of the library whose function has one parameter."""
     older = types.ModuleType("huggingface_hub")
-    older.__version__ = "0.1.0"
+    older.__version__, older.__path__ = "0.1.0", []
     older.snapshot_download = lambda repo_id: repo_id
-    kept = sys.modules.get("huggingface_hub")
-    sys.modules["huggingface_hub"] = older
-    try:
+    modules = {
+        older.__name__: older,
+        "huggingface_hub.constants": types.ModuleType("huggingface_hub.constants"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
         snapshot_download("acme/tiny", max_workers=1, verify=Verify(trust=STORED))
-    finally:
-        del sys.modules["huggingface_hub"]
-        if kept is not None:
-            sys.modules["huggingface_hub"] = kept
 
 
 PART = (
