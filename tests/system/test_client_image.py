@@ -21,6 +21,7 @@ from ledger.embedded.recording import RecordRequest, record_revision
 from tests.conftest import REPOSITORY, missing
 from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
 from tests.system.service import serving
+from tests.system.test_pipeline import config_map
 from tests.test_recipes import CONTAINER, POD
 
 INSIDE = re.compile(r"(?<![\w./])/(src|wheels|opt|client|data)\b")
@@ -124,10 +125,10 @@ def hub(hubledger, tmp_path):
     pem.write_bytes(public_pem(key))
     record_revision(ledger, RecordRequest(name="acme/tiny", revision="r1", model=model, public_keys=[pem]))
     volumes = {each["name"]: model.with_name(each["name"]) for each in POD["spec"]["volumes"]}
+    config_map(volumes["trust"], ledger / "trust.toml")
     for each in volumes.values():
         each.mkdir(exist_ok=True)
         each.chmod(0o777)  # as an emptyDir
-    shutil.copy(ledger / "trust.toml", volumes["trust"])
     with serving(ledger, "--read-only") as (url, _):
         yield url, volumes
 

@@ -193,14 +193,25 @@ def test_a_revision_is_never_a_command(runner, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def config_map(folder, *files):
+    """Lay out files as a cluster mounts a configMap: names are links into a folder that is replaced as a whole."""
+    version = folder / "..2026_01_02_03_04_05.1"
+    version.mkdir(parents=True)
+    (folder / "..data").symlink_to(version.name)
+    for each in files:
+        shutil.copy(each, version)
+        (folder / each.name).symlink_to(f"..data/{each.name}")
+
+
 def test_the_arguments_of_the_pod_check_what_is_in_its_volume(runner, hubledger, tmp_path, monkeypatch):
     """As a command of this machine; in the image, with its mounts and its rights, see `test_client_image`."""
     monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
     verify = POD["spec"]["initContainers"][1]
     assert verify["command"] == ["hubledger"]
+    config_map(tmp_path / "trust", runner.folder / "ledger/trust.toml")
     places = {
         "/model": runner.hub,
-        "/trust/trust.toml": runner.folder / "ledger/trust.toml",
+        "/trust/trust.toml": tmp_path / "trust/trust.toml",
         "https://ledger.hub.example": runner.url,
     }
     assert places.keys() <= set(verify["args"])
