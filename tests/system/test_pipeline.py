@@ -14,7 +14,7 @@ import pytest
 
 from ledger.embedded.recording import RecordRequest, record_revision
 from tests.conftest import REPOSITORY
-from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.oms import sign_with_a_new_key, write_model
 from tests.system.service import serving
 from tests.test_recipes import PIPELINE, POD
 
@@ -80,13 +80,12 @@ class Runner:
 @pytest.fixture
 def ledger(hubledger, tmp_path):
     """A ledger with one signed model, which the hub serves."""
-    folder, model, key = tmp_path / "ledger", tmp_path / "hub", new_key()
+    folder, model = tmp_path / "ledger", tmp_path / "hub"
     assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
     model.mkdir()
     write_model(model)
-    put(model, key_bundle(statement(model), key))
     pem = tmp_path / "key.pub"
-    pem.write_bytes(public_pem(key))
+    pem.write_bytes(sign_with_a_new_key(model))
     record_revision(
         folder, RecordRequest(name="acme/tiny", revision=REVISION, model=model, public_keys=[pem])
     )
