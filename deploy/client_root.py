@@ -7,6 +7,7 @@ There is no shell in it, no package manager and no compiled copy of a module.
 """
 # ruff: noqa: INP001 - a script, in no package
 
+import os
 import pathlib
 import re
 import shutil
@@ -91,7 +92,8 @@ def libraries(programs: list[pathlib.Path], root: pathlib.Path) -> set[pathlib.P
     if missing := re.findall(r"^\s+(\S+) => not found", done.stdout, re.MULTILINE):
         sys.exit(f"not found: {' '.join(sorted(set(missing)))}")
     found = re.findall(r"(?:=> |^\s+)(/\S+) \(0x", done.stdout, re.MULTILINE)
-    return {pathlib.Path(each) for each in found if not pathlib.Path(each).is_relative_to(root)}
+    paths = {pathlib.Path(os.path.normpath(each)) for each in found}  # of `bin/../lib` too
+    return {each for each in paths if not each.is_relative_to(root)}
 
 
 if __name__ == "__main__":

@@ -177,6 +177,13 @@ def put(model, value, name="model.sig"):
     return model
 
 
+def sign_with_a_new_key(model):
+    """Put a signature into a model's folder; returns the public key as PEM."""
+    key = new_key()
+    put(model, key_bundle(statement(model), key))
+    return public_pem(key)
+
+
 def write_model(folder, files=None):
     """A small model in a new folder."""
     files = files or {

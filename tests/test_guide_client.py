@@ -12,7 +12,7 @@ import pytest
 from ledger.embedded.recording import RecordRequest, record_revision
 from tests.conftest import REPOSITORY, missing
 from tests.fakes.hf_hub import Repository, serve
-from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.oms import sign_with_a_new_key, write_model
 from tests.system.service import serving
 from tests.test_recipes import GUIDE
 
@@ -26,13 +26,12 @@ HOST = "127.0.0.1"
 @pytest.fixture
 def hub(hubledger, tmp_path):
     """A hub with one signed model, and its ledger; yields what it serves, and the address of each."""
-    ledger, model, key = tmp_path / "ledger", tmp_path / "model", new_key()
+    ledger, model = tmp_path / "ledger", tmp_path / "model"
     assert hubledger("init", ledger, "--origin", "log.example/models", "--hub", HOST)[0] == 0
     model.mkdir()
     write_model(model)
-    put(model, key_bundle(statement(model), key))
     pem = tmp_path / "key.pub"
-    pem.write_bytes(public_pem(key))
+    pem.write_bytes(sign_with_a_new_key(model))
     repository = Repository()
     files = {
         path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()

@@ -6,9 +6,13 @@ that checks nothing finds it. What had its name before stays: somebody else brou
 
 Bytes stay, so that the next try downloads nothing twice. Only where they are not those that the hub verified, they go too: the
 library would never ask for them again, even if it was this copy alone that is bad.
+
+Checked downloads of one model come one after the other. Else of several processes that load the same model, one that cannot
+check it would take away what another has just checked.
 """
 
 import contextlib
+import fcntl
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from ledger.client.checking import CheckFailedError
 from ledger.client.result import ModelResult
 
+LOCK = "hubledger.lock"
 _BLOBS, _REFS = "blobs", "refs"
 _MAX_REF_BYTES = 1 << 10
 """A commit is 40; what is longer is not put back."""
@@ -36,19 +41,35 @@ def named_if_checked(home: pathlib.Path, own: pathlib.Path | None = None) -> Ite
 
     ``own`` is the folder that the files are downloaded to where that is not the cache; nothing is taken out of it.
     """
-    before = _names(home)
-    try:
-        yield
-    except BaseException as error:
-        # If we stop here, the names stay: no lock of ours keeps others from loading what is not checked yet, either.
+    with _alone(home):
+        before = _names(home)
         try:
-            brought = _take_back(home, before, with_bytes=_are_others(error))
-            left = own or (None if brought else home)
-            if _are_others(error) and left is not None:
-                error.add_note(f"What was refused is still in {left}; force_download=True fetches it anew")
-        except OSError as cause:
-            error.add_note(f"What was not checked is still in {home}: {cause.strerror or cause}")
-        raise
+            yield
+        except BaseException as error:
+            # If we stop here, the names stay: no lock of ours keeps others from loading what is not checked yet, either.
+            try:
+                brought = _take_back(home, before, with_bytes=_are_others(error))
+                left = own or (None if brought else home)
+                if _are_others(error) and left is not None:
+                    error.add_note(
+                        f"What was refused is still in {left}; force_download=True fetches it anew"
+                    )
+            except OSError as cause:
+                error.add_note(f"What was not checked is still in {home}: {cause.strerror or cause}")
+            raise
+
+
+@contextlib.contextmanager
+def _alone(home: pathlib.Path) -> Iterator[None]:
+    """Wait for other checked downloads of this model. Into a cache where no lock can be made nobody brings anything, either."""
+    folder = home.parent / ".locks" / home.name  # where the library has its own
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def _are_others(error: BaseException) -> bool:

@@ -89,7 +89,9 @@ def snapshot_download(
     with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
         folder = download(**given)
         root = pathlib.Path(folder)
-        _check(root, files_of(root, in_cache=local_dir is None), given, verify, stored, partial=partial)
+        names = files_of(root, in_cache=local_dir is None)
+        found = _check(root, names, given, verify, stored, partial=partial)
+    _tell(verify, found)
     return str(folder)
 
 
@@ -127,7 +129,8 @@ def hf_hub_download(
     with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
         path = download(**given)
         root = pathlib.Path(path).parents[len(relative.parts) - 1]
-        _check(root, [pathlib.Path(relative)], given, verify, stored, partial=True)
+        found = _check(root, [pathlib.Path(relative)], given, verify, stored, partial=True)
+    _tell(verify, found)
     return str(path)
 
 
@@ -237,7 +240,7 @@ def _check(
     stored: StoredTrust,
     *,
     partial: bool,
-) -> None:
+) -> NamedResult:
     from ledger.bundle.trust_material import TrustMaterial
 
     with real_files(root, names, in_cache=given.get("local_dir") is None) as real:
@@ -252,7 +255,10 @@ def _check(
             partial=partial,
         )
         material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
-        found = require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
+        return require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
+
+
+def _tell(verify: Verify, found: NamedResult) -> None:
     if verify.tell is not None:
         verify.tell(found)
 

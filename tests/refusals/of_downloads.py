@@ -16,14 +16,18 @@ _TRUST = World().trust()
 STORED = StoredTrust(data=format_trust(_TRUST), trust=_TRUST, source="", origin=Origin.CONFIRMED)
 
 
-def _older(scene):
+def _older(_):
     """A version of the library whose function has one parameter."""
     older = types.ModuleType("huggingface_hub")
-    older.__version__ = "0.1.0"
+    older.__version__, older.__path__ = "0.1.0", []
     older.snapshot_download = lambda repo_id: repo_id
+    modules = {
+        older.__name__: older,
+        "huggingface_hub.constants": types.ModuleType("huggingface_hub.constants"),
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "huggingface_hub", older)
-        patch.setitem(sys.modules, "huggingface_hub.constants", types.ModuleType("constants"))
+        for name, module in modules.items():
+            patch.setitem(sys.modules, name, module)
         snapshot_download("acme/tiny", max_workers=1, verify=Verify(trust=STORED))
 
 

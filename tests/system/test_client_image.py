@@ -19,8 +19,9 @@ from packaging.utils import canonicalize_name
 
 from ledger.embedded.recording import RecordRequest, record_revision
 from tests.conftest import REPOSITORY, missing
-from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.oms import sign_with_a_new_key, write_model
 from tests.system.service import serving
+from tests.system.test_pipeline import config_map
 from tests.test_recipes import CONTAINER, POD
 
 INSIDE = re.compile(r"(?<![\w./])/(src|wheels|opt|client|data)\b")
@@ -115,19 +116,18 @@ def run(image, container, volumes, *arguments):
 @pytest.fixture
 def hub(hubledger, tmp_path):
     """A ledger with a signed model; yields its address and the volumes of the pod, as a cluster makes them."""
-    ledger, model, key = tmp_path / "ledger", tmp_path / "volumes/model", new_key()
+    ledger, model = tmp_path / "ledger", tmp_path / "volumes/model"
     assert hubledger("init", ledger, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
     model.mkdir(parents=True)
     write_model(model)
-    put(model, key_bundle(statement(model), key))
     pem = tmp_path / "key.pub"
-    pem.write_bytes(public_pem(key))
+    pem.write_bytes(sign_with_a_new_key(model))
     record_revision(ledger, RecordRequest(name="acme/tiny", revision="r1", model=model, public_keys=[pem]))
     volumes = {each["name"]: model.with_name(each["name"]) for each in POD["spec"]["volumes"]}
+    config_map(volumes["trust"], ledger / "trust.toml")
     for each in volumes.values():
         each.mkdir(exist_ok=True)
         each.chmod(0o777)  # as an emptyDir
-    shutil.copy(ledger / "trust.toml", volumes["trust"])
     with serving(ledger, "--read-only") as (url, _):
         yield url, volumes
 

@@ -15,7 +15,7 @@ from ledger.embedded.recording import RecordRequest, record_revision
 from ledger.errors import NotFoundError, SourceError, UsageError
 from tests.conftest import missing
 from tests.fakes.hf_hub import Repository, serve
-from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.oms import sign_with_a_new_key, write_model
 from tests.system import peers
 from tests.system.service import serving
 
@@ -29,11 +29,11 @@ def world(hubledger, tmp_path, monkeypatch):
     if importlib.util.find_spec("huggingface_hub") is None:
         missing("no huggingface_hub: install the extra hf")
     monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
-    ledger, model, key = tmp_path / "ledger", tmp_path / "model", new_key()
+    ledger, model = tmp_path / "ledger", tmp_path / "model"
     assert hubledger("init", ledger, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
     model.mkdir()
     write_model(model)
-    put(model, key_bundle(statement(model), key))
+    public = sign_with_a_new_key(model)
     (model / ".gitattributes").write_bytes(b"*.bin filter=lfs\n")
     files = {
         path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()
@@ -41,11 +41,11 @@ def world(hubledger, tmp_path, monkeypatch):
     repository = Repository()
     commit = repository.commit(REPO, files)
     pem = tmp_path / "key.pub"
-    pem.write_bytes(public_pem(key))
+    pem.write_bytes(public)
     record_revision(ledger, RecordRequest(name=REPO, revision=commit, model=model, public_keys=[pem]))
     with serve(repository) as endpoint, serving(ledger, "--read-only") as (url, _):
         assert hubledger("trust", "add", url)[0] == 0
-        yield World(repository, files, commit, endpoint, tmp_path / "cache", public_pem(key))
+        yield World(repository, files, commit, endpoint, tmp_path / "cache", public)
 
 
 class World:

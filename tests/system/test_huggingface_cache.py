@@ -1,16 +1,22 @@
 """What was not checked has no name in the download cache: a program that checks nothing does not find it."""
 
 import errno
+import fcntl
 import importlib
 import os
 import pathlib
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from ledger.client import CheckFailedError
+from ledger.client import CheckFailedError, download_cache
 from ledger.client.expect import Expectation
 from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
 from ledger.errors import NotFoundError, SourceError
+from tests.fakes.web import answering
 from tests.system import test_huggingface
 from tests.system.test_huggingface import REPO, VERIFY
 
@@ -180,3 +186,52 @@ def test_a_cache_that_cannot_be_changed_is_said_beside_the_refusal(world, monkey
     home = world.cache / "models--acme--tiny"
     assert refused.value.__notes__ == [f"What was not checked is still in {home}: Read-only file system"]
     assert offline(world) is not None
+
+
+def test_one_process_does_not_take_away_what_another_has_just_checked(world):
+    """Several load the same model at once, and one of them does not reach the ledger."""
+    asked, answer = threading.Event(), threading.Event()
+
+    class Away(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.set()
+            answer.wait(60)
+            self.send_error(500)
+
+        def log_message(self, *_):
+            pass
+
+    with answering(Away) as nowhere, ThreadPoolExecutor(2) as processes:
+        unlucky = processes.submit(
+            snapshot_download, REPO, verify=Verify(hub="hub.example", url=nowhere), **world.options
+        )
+        assert asked.wait(60)
+        lock = world.cache / ".locks/models--acme--tiny" / download_cache.LOCK
+        with lock.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        other = processes.submit(snapshot_download, REPO, verify=VERIFY, **world.options)
+        answer.set()
+        with pytest.raises(SourceError):
+            unlucky.result(60)
+        path = pathlib.Path(other.result(60))
+    assert {each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()} == set(
+        world.files
+    )
+
+
+def test_a_cache_without_room_for_a_lock_is_checked_all_the_same(world):
+    """As one that cannot be written, which somebody else has filled."""
+    importlib.import_module("huggingface_hub").snapshot_download(REPO, **world.options)
+    shutil.rmtree(world.cache / ".locks")
+    (world.cache / ".locks").write_bytes(b"no folder")
+    path = snapshot_download(REPO, local_files_only=True, verify=VERIFY, **world.options)
+    assert path == offline(world)
+
+
+def test_whoever_is_told_may_download_more_of_the_model(world):
+    def more(_):
+        told.append(hf_hub_download(REPO, "config.json", verify=VERIFY, **world.options))
+
+    told = []
+    path = snapshot_download(REPO, verify=Verify(hub="hub.example", tell=more), **world.options)
+    assert told == [f"{path}/config.json"]

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.embedded.recording import RecordRequest, record_revision
 from tests.conftest import REPOSITORY
-from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
+from tests.oms import sign_with_a_new_key, write_model
 from tests.system.service import serving
 from tests.test_recipes import PIPELINE, POD
 
@@ -80,13 +80,12 @@ class Runner:
 @pytest.fixture
 def ledger(hubledger, tmp_path):
     """A ledger with one signed model, which the hub serves."""
-    folder, model, key = tmp_path / "ledger", tmp_path / "hub", new_key()
+    folder, model = tmp_path / "ledger", tmp_path / "hub"
     assert hubledger("init", folder, "--origin", "log.example/models", "--hub", "hub.example")[0] == 0
     model.mkdir()
     write_model(model)
-    put(model, key_bundle(statement(model), key))
     pem = tmp_path / "key.pub"
-    pem.write_bytes(public_pem(key))
+    pem.write_bytes(sign_with_a_new_key(model))
     record_revision(
         folder, RecordRequest(name="acme/tiny", revision=REVISION, model=model, public_keys=[pem])
     )
@@ -193,14 +192,25 @@ def test_a_revision_is_never_a_command(runner, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def config_map(folder, *files):
+    """Lay out files as a cluster mounts a configMap: names are links into a folder that is replaced as a whole."""
+    version = folder / "..2026_01_02_03_04_05.1"
+    version.mkdir(parents=True)
+    (folder / "..data").symlink_to(version.name)
+    for each in files:
+        shutil.copy(each, version)
+        (folder / each.name).symlink_to(f"..data/{each.name}")
+
+
 def test_the_arguments_of_the_pod_check_what_is_in_its_volume(runner, hubledger, tmp_path, monkeypatch):
     """As a command of this machine; in the image, with its mounts and its rights, see `test_client_image`."""
     monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
     verify = POD["spec"]["initContainers"][1]
     assert verify["command"] == ["hubledger"]
+    config_map(tmp_path / "trust", runner.folder / "ledger/trust.toml")
     places = {
         "/model": runner.hub,
-        "/trust/trust.toml": runner.folder / "ledger/trust.toml",
+        "/trust/trust.toml": tmp_path / "trust/trust.toml",
         "https://ledger.hub.example": runner.url,
     }
     assert places.keys() <= set(verify["args"])
