@@ -37,7 +37,20 @@ LEFT_OUT = (
     "nis.*.so",
     "readline*.so",
 )
-"""Of Python itself. Nobody in the client imports these, which a test shows."""
+"""Of Python itself: nothing in the client imports these."""
+INSTALLERS = (
+    "__pycache__",
+    "[aA]ctivate*",
+    "_distutils_hack",
+    "distutils-precedence.pth",
+    "pip",
+    "pip-*",
+    "pip3*",
+    "pkg_resources",
+    "setuptools",
+    "setuptools-*",
+)
+"""Of the environment: what made it."""
 SYSTEM = ("/etc/ld.so.cache", "/etc/ssl/certs/ca-certificates.crt")
 """Where libraries are found, and whom TLS trusts where somebody sets SSL_CERT_FILE to it."""
 
@@ -48,7 +61,7 @@ def main(root: pathlib.Path) -> None:
     stdlib = pathlib.Path(sysconfig.get_path("stdlib"))
     root.mkdir()
     put_tree(stdlib, root, leave_out=LEFT_OUT)
-    put_tree(venv, root, leave_out=("__pycache__", "pip", "pip-*", "setuptools*", "[aA]ctivate*", "pip*"))
+    put_tree(venv, root, leave_out=INSTALLERS)
     for link in chain(python):
         if not link.is_relative_to(venv):
             put(link, root, follow=False)

@@ -28,6 +28,7 @@ INSIDE = re.compile(r"(?<![\w./])/(src|wheels|opt|client|data)\b")
 VERIFY = POD["spec"]["initContainers"][1]
 MAX_BYTES = 150_000_000
 """Some 90 MB with a Python that is stripped, as that of distributions is."""
+UNWANTED = {"sh", "bash", "busybox", "apt", "dpkg", "pip", "setuptools", "ensurepip", "test", "__pycache__"}
 
 
 @pytest.fixture
@@ -179,11 +180,7 @@ def holds_the_closure(root, venv):
 
 def holds_nothing_else(root):
     files = [each for each in root.rglob("*") if not each.is_dir() or each.is_symlink()]
-    left = [
-        each
-        for each in files
-        if each.suffix == ".pyc" or each.name in {"sh", "bash", "busybox", "pip", "apt", "dpkg"}
-    ]
+    left = [each for each in root.rglob("*") if each.name in UNWANTED or each.suffix == ".pyc"]
     assert left == []
     for each in files:
         target = each
