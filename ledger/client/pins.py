@@ -228,7 +228,7 @@ def verify_pin(pin: LogPin, trust: TrustFile) -> VerifiedCheckpoint:
             f"remembered checkpoint of {pin.origin}: {error.what}",
             expected=error.expected,
             actual=error.actual,
-            next_step="Ask the log's publisher which key it has, and compare its checkpoint with a monitor's",
+            next_step="If the log changed its key, compare its checkpoint with a monitor's, then `hubledger pins forget`",
         ) from error
 
 

@@ -16,7 +16,6 @@ from ledger.tlog.cosignature import Cosignature
 
 if TYPE_CHECKING:
     from ledger.client.signers import Signer
-    from ledger.client.trust import TrustFile
 
 MAX_NAMED = 10
 """Paths that one sentence names; the rest is counted."""
@@ -245,7 +244,7 @@ NO_FILES = Failure(
     expected="the model's files",
     actual="none given",
     causes=("--model was left out",),
-    next_step="Name the files with --model",
+    next_step="Name the files with --model, or ask about the log alone with --log-only",
 )
 NO_EVENT = Failure(
     step=MODEL_STEP,
@@ -256,23 +255,12 @@ NO_EVENT = Failure(
 )
 
 
-def explain_misbehaviour(error: LedgerError, trust: "TrustFile") -> Failure:
-    """Return what to say where the log contradicts itself, and who should be told."""
+def explain_misbehaviour(error: LedgerError) -> Failure:
+    """Return what to say where the log contradicts itself."""
     return Failure(
         step=error.what,
         expected=str(error.expected),
         actual=str(error.actual),
         causes=("the log shows different people different histories",),
-        next_step=f"Load nothing new from {trust.hub}. Keep the evidence file and send it to {_watching(trust)}: it convinces "
-        "anybody who has the log's key",
+        next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
     )
-
-
-def _watching(trust: "TrustFile") -> str:
-    """Name the monitors and witnesses of a trust file, whose work it is to look into a log that contradicts itself."""
-    monitors = [
-        f"{each.name} ({each.url})" if each.url and each.url.isprintable() else each.name
-        for each in trust.monitors
-    ]
-    names = [*monitors, *(each.name for each in trust.policy.witnesses)]
-    return ", ".join(names) if names else "whoever watches this log, and in public"

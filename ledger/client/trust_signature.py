@@ -78,7 +78,7 @@ def verify_update(old: TrustFile, data: bytes, signature: bytes) -> TrustFile:
             "update_key of your trust file",
             expected="the key that signs the next version",
             actual="none",
-            next_step="Ask the publisher, by a way that you already trust, for a file that names one",
+            next_step="Remove it and add the new one, comparing its digest with what the publisher shows elsewhere",
         )
     new = verify_signed(data, signature, key=old.update_key)
     if (new.ledger, new.hub) != (old.ledger, old.hub):

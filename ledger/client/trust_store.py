@@ -221,8 +221,8 @@ def _check_asks_as_much(old: TrustFile, new: TrustFile) -> None:
         f"version {new.version} of the trust file of {new.hub}",
         expected=f"audited by {_needed(old)} of {', '.join(each.name for each in old.monitors) or 'no monitors'}, as yours",
         actual=f"{new.require}, by {_needed(new)} of {', '.join(each.name for each in new.monitors) or 'no monitors'}",
-        next_step="Keep yours, and ask the hub why the new one asks for less; `docs/guides/client.md` says how to carry what you "
-        "added into the next version",
+        next_step="Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; "
+        "or take it as it is, with --accept-less",
     )
 
 
@@ -235,5 +235,5 @@ def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:
         f"trust file of {new.trust.hub}",
         expected=f"the one that you have, of {known.trust.ledger}, version {known.trust.version}",
         actual=f"another, of {new.trust.ledger}, version {new.trust.version}",
-        next_step="Use `hubledger trust update`: it takes the next version if the key that signs yours has signed it",
+        next_step="Use `hubledger trust update`; if you mean to begin anew, `hubledger trust remove` comes first",
     )

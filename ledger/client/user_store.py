@@ -63,7 +63,7 @@ class UserFolder:
             f"{self._what} {self._folder / name}",
             expected="what hubledger wrote",
             actual=why,
-            next_step="Restore the file from a copy: what it remembered, nobody else can tell you",
+            next_step="Restore the file, or remove it: what it remembered is then forgotten",
         )
 
     def write(self, name: str, value: Mapping[str, Json]) -> None:

@@ -91,7 +91,7 @@ def check_proof(
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
-        state.failed(explain_misbehaviour(error, trust))
+        state.failed(explain_misbehaviour(error))
     except CannotCheckError as error:
         state.log = LogResult.CANNOT_CHECK
         state.failed(explain_cannot_check(error))

@@ -13,7 +13,6 @@ from cli.exit_codes import ExitCode
 from cli.main import run
 from ledger.client.evidence import verify_evidence
 from ledger.client.trust_writing import format_trust
-from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import LogResult, ModelResult
 from ledger.encoding import format_canonical_json
 from ledger.identity import fingerprint
@@ -204,38 +203,6 @@ def test_evidence_is_written_verifies_and_is_never_overwritten(verify, folder):
         assert code == ExitCode.MISBEHAVIOUR
         assert f"Evidence: {name}" in out
         verify_evidence((folder / name).read_bytes(), trust=World().trust())
-
-
-STATEMENT_URL = "https://monitor.example/hub.example/statement"
-TOLD = {
-    "nobody is known": ({}, "whoever watches this log, and in public"),
-    "a monitor": ({"url": None}, "monitor.example"),
-    "a monitor with an address": ({"url": STATEMENT_URL}, f"monitor.example ({STATEMENT_URL})"),
-    "a monitor whose address would be read backwards": ({"url": "https://x\u202e"}, "monitor.example"),
-    "a monitor and a witness": (
-        {"url": STATEMENT_URL, "witnesses": ("witness.example",)},
-        f"monitor.example ({STATEMENT_URL}), witness.example",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TOLD)
-def test_misbehaviour_says_whom_to_send_its_evidence(verify, folder, name):
-    more, whom = TOLD[name]
-    changes = {"witnesses": more.get("witnesses", ())}
-    if "url" in more:
-        monitor = TrustedMonitor(key=World().monitor().verifier, max_age=3600, url=more["url"])
-        changes |= {"require": "audited", "monitors": (monitor,)}
-    (folder / "watched.toml").write_bytes(format_trust(World().trust(**changes)))
-    said = (
-        f"Load nothing new from hub.example. Keep the evidence file and send it to {whom}: it convinces anybody who has the "
-        "log's key"
-    )
-    code, out, _ = verify("--log-only", "--pin", "forked-pin", trust="watched.toml")
-    assert code == ExitCode.MISBEHAVIOUR
-    assert f"  next: {said}\n" in out
-    _, out, _ = verify("--log-only", "--pin", "forked-pin", "--json", trust="watched.toml")
-    assert json.loads(out)["failure"]["nextStep"] == said
 
 
 def test_evidence_that_cannot_be_written_is_an_error_that_says_why(verify):

@@ -431,14 +431,14 @@ def _without_a_promise():
 REKOR = (
     refused(
         ConfigError,
-        "trust file: expected one of a ledger in Rekor, for a bundle, got the tile log log.example/models. Check the "
-        ".tlog-proof of the event with --proof",
+        "trust file: expected one of a ledger in Rekor, for a bundle, got the tile log log.example/models. Check a "
+        ".tlog-proof with --proof; for a bundle of somebody else's leave out --trust",
         lambda _: _event(event_bundle(RekorTwo()), World().trust()),
     ),
     turned(
         CannotCheckError,
-        "event of the bundle: expected an envelope with a statement, and a log entry, got another bundle. Ask the "
-        "hub for the bundle of the event",
+        "event of the bundle: expected an envelope with a statement, and a log entry, got another bundle. Leave out "
+        "--trust to check a bundle that is not an event of this ledger",
         lambda _: _event(json.dumps(sign_file(RekorTwo())).encode(), trust_of(RekorTwo())),
     ),
     turned(

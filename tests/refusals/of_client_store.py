@@ -280,13 +280,13 @@ SOON = "Check name and revision; what was uploaded just now is there within seco
 SERVICE = "Check that the address is that of a hubledger service; else tell whoever runs it"
 HELP = "Compare with the command's --help"
 KEPT = (
-    "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Restore the file from a "
-    "copy: what it remembered, nobody else can tell you"
+    "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Restore the file, or remove it: "
+    "what it remembered is then forgotten"
 )
 ELSE = "A hub records models alone: name one of its files, and have it downloaded"
 BROKEN = (
     "trust file <folder>/data/trust/<hex>.json: expected what hubledger wrote, got {}. "
-    "Restore the file from a copy: what it remembered, nobody else can tell you"
+    "Restore the file, or remove it: what it remembered is then forgotten"
 )
 FIRST = _offline().verifier
 FIRST_ID = f"hub.example/trust+{FIRST.key_id.hex()}"
@@ -325,8 +325,8 @@ CASES = (
     ),
     refused(
         ConfigError,
-        "update_key of your trust file: expected the key that signs the next version, got none. Ask the "
-        "publisher, by a way that you already trust, for a file that names one",
+        "update_key of your trust file: expected the key that signs the next version, got none. Remove it and add the "
+        "new one, comparing its digest with what the publisher shows elsewhere",
         lambda _: verify_update(parse_trust(_version(1, key=None)), _version(2), b""),
     ),
     refused(
@@ -369,15 +369,15 @@ CASES = (
     refused(
         ConflictError,
         "trust file of hub.example: expected the one that you have, of log.example/models, version 1, got another, of "
-        "log.example/models, version 2. Use `hubledger trust update`: it takes the next version if the key "
-        "that signs yours has signed it",
+        "log.example/models, version 2. Use `hubledger trust update`; if you mean to begin anew, `hubledger trust "
+        "remove` comes first",
         lambda scene: _store(scene, _version(1)).add(_version(2), source="b", origin=Origin.TLS_ONLY),
     ),
     refused(
         ConflictError,
         "version 2 of the trust file of hub.example: expected audited by 1 of m.example, as yours, got included, by 0 of no "
-        "monitors. Keep yours, and ask the hub why the new one asks for less; `docs/guides/client.md` says how to "
-        "carry what you added into the next version",
+        "monitors. Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; or take it as "
+        "it is, with --accept-less",
         _lose_a_monitor,
     ),
     refused(CorruptError, BROKEN.format("<any>"), lambda scene: _damaged(scene, b"{")),
@@ -446,8 +446,8 @@ CASES = (
     # pins
     refused(
         CorruptError,
-        "pin <folder>/data/pins/<hex>.json: expected what hubledger wrote, got another object. Restore the file from "
-        "a copy: what it remembered, nobody else can tell you",
+        "pin <folder>/data/pins/<hex>.json: expected what hubledger wrote, got another object. Restore the file, or "
+        "remove it: what it remembered is then forgotten",
         _damaged_pin,
     ),
     refused(
@@ -464,8 +464,8 @@ CASES = (
     ),
     refused(
         SignatureError,
-        "remembered checkpoint of log.example/models: signatures of the note: expected one by <vkey>, got <vkey>. Ask "
-        "the log's publisher which key it has, and compare its checkpoint with a monitor's",
+        "remembered checkpoint of log.example/models: signatures of the note: expected one by <vkey>, got <vkey>. If "
+        "the log changed its key, compare its checkpoint with a monitor's, then `hubledger pins forget`",
         _other_key,
     ),
     refused(
