@@ -107,7 +107,12 @@ class ProofCache:
     """Proofs that were fetched: the last of each model, and of each of its revisions or contents that was asked for."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = UserFolder(folder / "proofs", what="kept proof", max_bytes=2 * MAX_BUNDLE_BYTES)
+        self._folder = UserFolder(
+            folder / "proofs",
+            what="kept proof",
+            max_bytes=2 * MAX_BUNDLE_BYTES,
+            when_damaged="Check it with the network: the proof that the service gives takes its place",
+        )
 
     def get(self, wanted: Wanted, stored: StoredTrust) -> ProofBundle | None:
         """Return the proof that was kept of these files or this revision, else of the model, or None. Raises CorruptError.

@@ -244,7 +244,7 @@ NO_FILES = Failure(
     expected="the model's files",
     actual="none given",
     causes=("--model was left out",),
-    next_step="Name the files with --model, or ask about the log alone with --log-only",
+    next_step="Name the files with --model",
 )
 NO_EVENT = Failure(
     step=MODEL_STEP,
