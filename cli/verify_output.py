@@ -12,6 +12,7 @@ from ledger.event import VerificationEvent
 if TYPE_CHECKING:
     from ledger.client.explaining import Used
     from ledger.client.named import NamedResult
+    from ledger.client.reporting import Recipient
 
 MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
@@ -48,7 +49,15 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         facts["notChecked"] = list(result.not_checked)
     if result.failure is not None:
         facts["failure"] = failure_facts(result.failure)
+    if result.evidence is not None:
+        facts["sendTo"] = [recipient_facts(each) for each in result.send_to]
     return facts
+
+
+def recipient_facts(recipient: "Recipient") -> dict[str, Any]:
+    """Return somebody to send evidence to as JSON facts."""
+    address = {} if recipient.url is None else {"url": recipient.url}
+    return {"watcher": recipient.watcher.value, "name": recipient.name, **address}
 
 
 def check_facts(check: Check) -> dict[str, Any]:

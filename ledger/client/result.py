@@ -15,6 +15,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
 if TYPE_CHECKING:
+    from ledger.client.reporting import Recipient
     from ledger.client.signers import Signer
 
 MAX_NAMED = 10
@@ -114,7 +115,7 @@ class CheckResult:
     """Both results and everything they rest on.
 
     ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
-    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``. ``not_checked``: the files
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``, and ``send_to`` says who watches the log. ``not_checked``: the files
     of a partial check that were not here. ``signers``: whose signatures verified, opened where an opening fits.
     """
 
@@ -130,6 +131,7 @@ class CheckResult:
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     evidence: bytes | None = None
+    send_to: tuple["Recipient", ...] = ()
     not_checked: tuple[str, ...] = ()
 
     @property
@@ -253,14 +255,3 @@ NO_EVENT = Failure(
     causes=("the proof is of another entry of the log", "the hub runs a newer version"),
     next_step="Ask for the proof of the verification event of this revision",
 )
-
-
-def explain_misbehaviour(error: LedgerError) -> Failure:
-    """Return what to say where the log contradicts itself."""
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=("the log shows different people different histories",),
-        next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
-    )

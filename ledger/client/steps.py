@@ -12,6 +12,7 @@ from ledger.client.expect import Expectation
 from ledger.client.files import compare_whole
 from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles, compare_partial
+from ledger.client.reporting import Recipient
 from ledger.client.result import (
     AGE_STEP,
     MODEL_STEP,
@@ -67,6 +68,7 @@ class State(Steps):
     older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
+    send_to: tuple[Recipient, ...] = ()
     not_checked: tuple[str, ...] = ()
     openings: Sequence[Opening] = ()
     vouched: bool = False
@@ -114,6 +116,7 @@ def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
         evidence=state.evidence,
+        send_to=state.send_to,
         not_checked=state.not_checked,
     )
 

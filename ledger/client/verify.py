@@ -19,6 +19,7 @@ from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.proof_leaf import leaf_of
+from ledger.client.reporting import explain_misbehaviour, recipients_of
 from ledger.client.result import (
     PIN_STEP,
     Check,
@@ -29,7 +30,6 @@ from ledger.client.result import (
     ModelResult,
     explain_cannot_check,
     explain_invalid,
-    explain_misbehaviour,
 )
 from ledger.client.signers import Signer
 from ledger.client.steps import (
@@ -91,7 +91,8 @@ def check_proof(
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
-        state.failed(explain_misbehaviour(error))
+        state.send_to = recipients_of(trust)
+        state.failed(explain_misbehaviour(error, state.send_to))
     except CannotCheckError as error:
         state.log = LogResult.CANNOT_CHECK
         state.failed(explain_cannot_check(error))
