@@ -23,6 +23,7 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         "log": result.log.value,
         "model": result.model.value,
         "satisfied": result.satisfied,
+        "cautions": list(result.cautions),
         "checks": [check_facts(each) for each in result.checks],
     }
     if result.event is not None:
@@ -98,6 +99,7 @@ def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int 
         columns=columns,
     )
     lines = [f"log: {result.log}   model: {result.model}"]
+    lines += [f"Caution: {each}." for each in result.cautions]
     if result.failure is not None:
         lines += explain(result.failure)
     if evidence is not None:

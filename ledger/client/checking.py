@@ -115,6 +115,9 @@ def answer(
         log_only=question.path is None,
     )
     result = check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
+    if found.caution is not None:
+        cautions = (found.caution, *result.result.cautions)
+        result = replace(result, result=replace(result.result, cautions=cautions))
     if known is None or row is None:
         return result
     checks = (*result.result.checks, row)

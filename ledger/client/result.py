@@ -89,9 +89,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of a check so far, and the first failure among them."""
+    """The steps of a check so far, and the first failure among them. ``cautions``: see ``CheckResult``."""
 
     checks: list[Check] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     failure: Failure | None = None
 
     def passed(self, step: str, against: str) -> None:
@@ -115,7 +116,8 @@ class CheckResult:
     """Both results and everything they rest on.
 
     ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
-    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``, and ``send_to`` says who watches the log. ``not_checked``: the files
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``, and ``send_to`` says who watches the log. ``cautions`` are sentences about what an old
+    proof leaves open, which fail nothing. ``not_checked``: the files
     of a partial check that were not here. ``signers``: whose signatures verified, opened where an opening fits.
     """
 
@@ -133,6 +135,7 @@ class CheckResult:
     evidence: bytes | None = None
     send_to: tuple["Recipient", ...] = ()
     not_checked: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> tuple[Check, ...]:

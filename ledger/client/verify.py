@@ -8,6 +8,7 @@ can hide it; freshness matters to claims about "latest" and "complete" only, bec
 
 from collections.abc import Sequence
 
+from ledger.client import cautions
 from ledger.client.evidence import (
     Misbehaviour,
     format_evidence,
@@ -178,6 +179,7 @@ def _check_pin(
     old, new = pinned.checkpoint, state.checkpoint.checkpoint
     if old.origin != new.origin:
         state.skipped(PIN_STEP, f"not linked to your pin, which is of another shard, {old.origin}")
+        state.cautions.append(cautions.other_shard(old, new))
         return
     if old.size == new.size and old.root_hash != new.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint), state)
@@ -186,6 +188,7 @@ def _check_pin(
         return
     if old.size > new.size:
         state.older_than_pin = True
+        state.cautions.append(cautions.older_than_pin(old, new))
         state.skipped(
             PIN_STEP,
             f"not linked to your pin of size {old.size}: the proof's checkpoint is older, size {new.size}",
@@ -196,6 +199,7 @@ def _check_pin(
         prefix = prefix_by_consistency(old, new, extra.consistency.hashes)
     if prefix is None:
         state.skipped(PIN_STEP, f"not linked to your pin of size {old.size}: no consistency proof from it")
+        state.cautions.append(cautions.not_linked(old, new))
     elif prefix.root != old.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint, prefix=prefix), state)
     else:
