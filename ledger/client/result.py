@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ledger.errors import InputError, LedgerError
+from ledger.errors import InputError, LedgerError, SignatureError
 from ledger.event import VerificationEvent
 from ledger.manifest import ManifestFile
 from ledger.tlog.checkpoint import VerifiedCheckpoint
@@ -158,6 +158,11 @@ def explain_invalid(error: LedgerError) -> Failure:
     )
     if isinstance(error, InputError):
         causes = ("the proof file is damaged or of another kind",)
+    elif isinstance(error, SignatureError):
+        causes = (
+            "the trust file is of another ledger, or older than a key change",
+            "somebody else made the proof, or changed it",
+        )
     return Failure(
         step=error.what,
         expected=str(error.expected),
@@ -240,7 +245,7 @@ def explain_not_accepted(event: VerificationEvent) -> Failure | None:
         expected="VERIFIED, observed or accepted, no proposal",
         actual=", ".join(found) + (f" ({', '.join(event.reasons)})" if event.reasons else ""),
         causes=tuple(causes),
-        next_step=f"Use an earlier revision of {event.model.name}, and ask its publisher about this one",
+        next_step=f"Do not load this revision: ask the publisher of {event.model.name} about it, over another channel",
     )
 
 

@@ -299,8 +299,10 @@ def check_require(trust: TrustFile, state: State) -> None:
             step="completeness",
             expected="a proof that the history is complete",
             actual="a proof of inclusion only",
-            causes=("this log has no map commits yet", "the proof was made for one event alone"),
-            next_step="Ask the hub for a proof of the complete history",
+            causes=(
+                "no log makes such a proof yet, so no model satisfies a trust file that requires complete",
+            ),
+            next_step="Ask whoever gave you the trust file how they mean `complete` to be met until there are such proofs",
         )
     )
 
