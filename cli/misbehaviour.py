@@ -1,12 +1,15 @@
 """`hubledger verify --evidence`: check evidence that a log contradicts itself, as anybody can who has the log's key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from cli.output import format_table, printable, wrap
+from cli.verify_output import recipient_facts
 from ledger.client.evidence import KIND, Misbehaviour
+from ledger.client.reporting import Recipient, where_to_send
 
 
-def as_facts(found: Misbehaviour) -> dict[str, Any]:
+def as_facts(found: Misbehaviour, recipients: Sequence[Recipient]) -> dict[str, Any]:
     """Return what the evidence proves as JSON facts: the same as the text, and both signed checkpoints whole."""
     facts: dict[str, Any] = {
         "log": "MISBEHAVIOUR",
@@ -24,10 +27,10 @@ def as_facts(found: Misbehaviour) -> dict[str, Any]:
     }
     if found.prefix is not None:
         facts["prefixRootHash"] = found.prefix.root.hex()
-    return {**facts, "exitCode": 0}
+    return {**facts, "sendTo": [recipient_facts(each) for each in recipients], "exitCode": 0}
 
 
-def as_text(found: Misbehaviour, *, columns: int | None = None) -> str:
+def as_text(found: Misbehaviour, recipients: Sequence[Recipient], *, columns: int | None = None) -> str:
     """Return a short table and what it means."""
     older, newer = found.older.checkpoint, found.newer.checkpoint
     rows = [("evidence file", "ok", KIND)]
@@ -55,4 +58,7 @@ def as_text(found: Misbehaviour, *, columns: int | None = None) -> str:
         "this file, and nothing that this log shows can be relied on until that is explained."
     )
     table = format_table(("CHECK", "RESULT", "AGAINST"), rows, columns=columns)
-    return "\n".join([table, "", "log: MISBEHAVIOUR", wrap(printable(said), columns=columns)])
+    lines = (said, f"  next: {where_to_send(recipients)}")
+    return "\n".join(
+        [table, "", "log: MISBEHAVIOUR", *(wrap(printable(line), columns=columns) for line in lines)]
+    )

@@ -13,14 +13,15 @@ def check_evidence(evidence_file: pathlib.Path, trust_file: pathlib.Path, *, as_
     """Show what the evidence proves; what does not convict is refused with the reason (see `verify_evidence`)."""
     from cli import misbehaviour
     from ledger.client.evidence import MAX_EVIDENCE_BYTES, verify_evidence
+    from ledger.client.reporting import recipients_of
     from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
 
     trust = parse_trust(read_file(trust_file, MAX_TRUST_BYTES))
     found = verify_evidence(read_file(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
     if as_json:
-        echo_json(misbehaviour.as_facts(found))
+        echo_json(misbehaviour.as_facts(found, recipients_of(trust)))
     else:
-        click.echo(misbehaviour.as_text(found, columns=columns()))
+        click.echo(misbehaviour.as_text(found, recipients_of(trust), columns=columns()))
     return 0
 
 

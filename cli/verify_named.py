@@ -135,7 +135,7 @@ def _check(ctx: click.Context, options: Options) -> None:
     if options.log_only == (options.path is not None):
         raise UsageError(
             "--name",
-            expected="MODEL, or --log-only",
+            expected="MODEL, the folder of its files",
             actual="both" if options.path else "neither",
             next_step="Name the folder of the model's files",
         )

@@ -12,6 +12,7 @@ from ledger.event import VerificationEvent
 if TYPE_CHECKING:
     from ledger.client.explaining import Used
     from ledger.client.named import NamedResult
+    from ledger.client.reporting import Recipient
 
 MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
@@ -22,6 +23,7 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         "log": result.log.value,
         "model": result.model.value,
         "satisfied": result.satisfied,
+        "cautions": list(result.cautions),
         "checks": [check_facts(each) for each in result.checks],
     }
     if result.event is not None:
@@ -48,7 +50,15 @@ def as_facts(result: CheckResult) -> dict[str, Any]:
         facts["notChecked"] = list(result.not_checked)
     if result.failure is not None:
         facts["failure"] = failure_facts(result.failure)
+    if result.evidence is not None:
+        facts["sendTo"] = [recipient_facts(each) for each in result.send_to]
     return facts
+
+
+def recipient_facts(recipient: "Recipient") -> dict[str, Any]:
+    """Return somebody to send evidence to as JSON facts."""
+    address = {} if recipient.url is None else {"url": recipient.url}
+    return {"watcher": recipient.watcher.value, "name": recipient.name, **address}
 
 
 def check_facts(check: Check) -> dict[str, Any]:
@@ -89,6 +99,7 @@ def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int 
         columns=columns,
     )
     lines = [f"log: {result.log}   model: {result.model}"]
+    lines += [f"Caution: {each}." for each in result.cautions]
     if result.failure is not None:
         lines += explain(result.failure)
     if evidence is not None:

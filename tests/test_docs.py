@@ -4,6 +4,7 @@ In a session, ``…`` stands for what differs from run to run. Hexadecimal digit
 one example stands for one digest throughout a page, and another example for another digest.
 """
 
+import ast
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ from monitor.findings import CLASSES, Kind
 from monitor.log_config import LogConfig
 from monitor.sink_config import SinkConfig
 from monitor.watch import WatchConfig
+from tests.cli.test_outcomes import OUTCOMES
 from tests.conftest import REPOSITORY, missing
 
 DOCS = REPOSITORY / "docs"
@@ -325,12 +327,64 @@ def test_every_exit_code_of_verify_is_in_the_reference():
     assert described == {each.value: each.name for each in cli.exit_codes.ExitCode}
 
 
-def test_every_outcome_names_a_test_that_exists():
+def outcome_rows() -> list[list[str]]:
     text, _ = section(read_reference("results.md"), "### What is printed, and a test of each")
-    rows = read_tables(text.partition("\n## ")[0])
-    for row in rows:
-        path, _, name = row[2].strip("`").partition("::")
-        assert f"def {name}(" in (REPOSITORY / path).read_text(encoding="utf-8"), name
+    return read_tables(text.partition("\n## ")[0])
+
+
+@pytest.mark.parametrize("named", sorted({row[2].strip("`") for row in outcome_rows()}))
+def test_every_outcome_names_a_test_that_exists_and_is_run(named):
+    """pytest collects it: by the file's name, its own, and because it is no part of another; and nothing always skips it."""
+    path, _, name = named.partition("::")
+    module = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    (found,) = [each for each in module.body if isinstance(each, ast.FunctionDef) and each.name == name]
+    assert (path.startswith("tests/"), pathlib.Path(path).name[:5], name[:5]) == (True, "test_", "test_")
+    assert not [each for each in found.decorator_list if re.search(r"\bskip\b|xfail", ast.unparse(each))]
+    assert not re.search(r"^(pytestmark|collect_ignore|__test__)\b", ast.unparse(module), re.MULTILINE)
+
+
+OF_ITS_TEST_ALONE = (
+    "`log: INCLUDED_ONLY   model: ACCEPTED`, then one sentence",
+    "`Caution: ",
+    "`ok  reading of all files",
+    "the same as without remembered digests",
+    "`log: INCLUDED_ONLY`; `Failed: monitor …: expected a statement about …, signed by the monitor, got no answer",
+    "`log: PROMISED`",
+    "`model: NOT_ACCEPTED`; `Failed: signature, checked here",
+    "the error: what was asked for",
+    "`kept proof …",
+)
+"""How rows begin that are no failure, no check, or need a service or a key: the test that they name holds them."""
+
+
+def fits(row: list[str], outcome: tuple[int, str, object]) -> bool:
+    """Say whether what a row promises is what is printed, piece for piece, with the same exit code."""
+    code, said, _ = outcome
+    pieces = re.findall("`([^`]+)`", row[1])
+    patterns = [".*".join(map(re.escape, piece.split("…"))) for piece in pieces]
+    return row[0] == str(code) and all(re.search(each, said) for each in patterns)
+
+
+@pytest.mark.parametrize("row", outcome_rows(), ids=lambda row: f"{row[0]}-{row[1][:60]}")
+def test_every_outcome_is_printed_as_its_row_says(row):
+    held = [name for name, outcome in OUTCOMES.items() if fits(row, outcome)]
+    assert bool(held) != row[1].startswith(OF_ITS_TEST_ALONE), held
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_every_outcome_has_a_row(name):
+    assert [row for row in outcome_rows() if fits(row, OUTCOMES[name])]
+
+
+def test_a_row_with_another_code_or_text_is_noticed():
+    outcome = (13, "log: INVALID   model: NOT_CHECKED\nFailed: a: expected b, got c\n", None)
+    assert fits(["13", "`log: INVALID`; `Failed: a: expected …, got c`"], outcome)
+    assert not fits(["14", "`log: INVALID`; `Failed: a: expected …, got c`"], outcome)
+    assert not fits(["13", "`log: INVALID`; `Failed: a: expected …, got d`"], outcome)
+
+
+def test_every_exit_code_has_an_outcome():
+    rows = outcome_rows()
     codes = {int(code) for row in rows for code in row[0].split(", ")}
     reached = {each.value for each in cli.exit_codes.ExitCode} - {cli.exit_codes.ExitCode.NOT_LOGGED}
     assert reached <= codes

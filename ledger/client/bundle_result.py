@@ -81,7 +81,7 @@ def nobody_expected(signer: str) -> Failure:
         expected="somebody whom you expect",
         actual=f"nobody given; signed by {signer}",
         causes=("anybody can sign anything with a key or account of their own",),
-        next_step="Say whom you expect: --public-key, or --expect-signer and --expect-issuer; --log-only asks about the log alone",
+        next_step="Say whom you expect: --public-key, or --expect-signer and --expect-issuer",
     )
 
 
@@ -92,7 +92,7 @@ def no_artifact(digest: str) -> Failure:
         expected=f"a file with the signed digest {digest}",
         actual="none given, so the digest was compared with nothing",
         causes=("--artifact was left out",),
-        next_step="Name the signed file with --artifact, or ask about the log alone with --log-only",
+        next_step="Name the signed file with --artifact",
     )
 
 

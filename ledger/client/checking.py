@@ -45,7 +45,9 @@ class CheckFailedError(VerificationError):
             + (f": {failure.step}" if failure else ""),
             expected=failure.expected if failure else "what the trust file requires",
             actual=failure.actual if failure else str(found.result.log),
-            next_step=failure.next_step if failure else "Ask the hub for a proof of the complete history",
+            next_step=failure.next_step
+            if failure
+            else "Ask whoever gave you the trust file how what it requires is to be met",
         )
 
 
@@ -115,6 +117,9 @@ def answer(
         log_only=question.path is None,
     )
     result = check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
+    if found.caution is not None:
+        cautions = (found.caution, *result.result.cautions)
+        result = replace(result, result=replace(result.result, cautions=cautions))
     if known is None or row is None:
         return result
     checks = (*result.result.checks, row)

@@ -52,7 +52,7 @@ def check_event_bundle(
             "trust file",
             expected="one of a ledger in Rekor, for a bundle",
             actual=f"the tile log {trust.origin}",
-            next_step="Check a .tlog-proof with --proof; for a bundle of somebody else's leave out --trust",
+            next_step="Name the trust file of the ledger that the bundle is of; a .tlog-proof is checked with --proof",
         )
     state = State(openings=openings)
     try:
@@ -81,7 +81,7 @@ def _check_log(bundle: AnyBundle, trust: TrustFile, state: State) -> bytes:
             "event of the bundle",
             expected="an envelope with a statement, and a log entry",
             actual="another bundle",
-            next_step="Leave out --trust to check a bundle that is not an event of this ledger",
+            next_step="Ask for the bundle of the event: hubledger proof writes one",
         )
     # Which of the hub's keys signed is the log entry's word; the key itself is the trust file's.
     keyid = keyid_of(key_in_entry(bundle.log_entries[0]))

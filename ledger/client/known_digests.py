@@ -41,7 +41,12 @@ class DigestStore:
     """What is remembered below ``folder``: one file a model. Safe for several processes at once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = UserFolder(folder / "digests", what="remembered digests", max_bytes=_MAX_BYTES)
+        self._folder = UserFolder(
+            folder / "digests",
+            what="remembered digests",
+            max_bytes=_MAX_BYTES,
+            when_damaged="Check the model again: every file is then read",
+        )
 
     def of(self, path: pathlib.Path, *, now: int) -> "KnownDigests":
         """Return what is remembered of a folder or file. ``now``: POSIX seconds, before any of it is read."""

@@ -20,6 +20,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 
 _MAX_PIN_BYTES = 2 * MAX_NOTE_BYTES
+_WHEN_DAMAGED = "Restore the file from a copy, and ask a monitor what the log had shown"
 LEVELS = (LogResult.INCLUDED_ONLY, LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)
 """What the log may prove, weakest first; what is none of these is remembered as nothing."""
 
@@ -81,7 +82,9 @@ class Pins:
     """The pins below ``folder``; every method may be called from several processes at once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = UserFolder(folder / "pins", what="pin", max_bytes=_MAX_PIN_BYTES)
+        self._folder = UserFolder(
+            folder / "pins", what="pin", max_bytes=_MAX_PIN_BYTES, when_damaged=_WHEN_DAMAGED
+        )
 
     def known(self) -> list[LogPin | HistoryPin]:
         """Return every pin: logs first, then histories, by name. Raises CorruptError."""
@@ -228,7 +231,7 @@ def verify_pin(pin: LogPin, trust: TrustFile) -> VerifiedCheckpoint:
             f"remembered checkpoint of {pin.origin}: {error.what}",
             expected=error.expected,
             actual=error.actual,
-            next_step="If the log changed its key, compare its checkpoint with a monitor's, then `hubledger pins forget`",
+            next_step="Ask the publisher, over another channel, whether the log changed its key, and compare with a monitor",
         ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from ledger.client import cautions
 from ledger.client.asking import fetch_bundle, fetch_proof
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import MAX_BUNDLE_BYTES, ProofBundle, parse_bundle
@@ -38,10 +39,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sourced:
-    """A proof bundle, and in words where it came from and whether a copy was kept."""
+    """A proof bundle, and in words where it came from and whether a copy was kept; ``caution`` where it was only kept."""
 
     bundle: ProofBundle
     source: str
+    caution: str | None = None
 
 
 def service_of(stored: StoredTrust, url: str | None) -> Fetch:
@@ -107,7 +109,12 @@ class ProofCache:
     """Proofs that were fetched: the last of each model, and of each of its revisions or contents that was asked for."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = UserFolder(folder / "proofs", what="kept proof", max_bytes=2 * MAX_BUNDLE_BYTES)
+        self._folder = UserFolder(
+            folder / "proofs",
+            what="kept proof",
+            max_bytes=2 * MAX_BUNDLE_BYTES,
+            when_damaged="Check it with the network: the proof that the service gives takes its place",
+        )
 
     def get(self, wanted: Wanted, stored: StoredTrust) -> ProofBundle | None:
         """Return the proof that was kept of these files or this revision, else of the model, or None. Raises CorruptError.
@@ -184,7 +191,11 @@ def find_proof(
             next_step="Check it once with the network, or name a file of `hubledger fetch-proof` with --from",
         )
     at = _time(kept)
-    return Sourced(bundle=kept, source=f"kept on this machine since {at}; the service was not heard ({away})")
+    return Sourced(
+        bundle=kept,
+        source=f"kept on this machine since {at}; the service was not heard ({away})",
+        caution=cautions.kept(at, away),
+    )
 
 
 def _kept_words(cache: ProofCache, wanted: Wanted, stored: StoredTrust) -> tuple[Stated, ...]:

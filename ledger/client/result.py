@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from ledger.errors import InputError, LedgerError
+from ledger.errors import InputError, LedgerError, SignatureError
 from ledger.event import VerificationEvent
 from ledger.manifest import ManifestFile
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
 if TYPE_CHECKING:
+    from ledger.client.reporting import Recipient
     from ledger.client.signers import Signer
 
 MAX_NAMED = 10
@@ -88,9 +89,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of a check so far, and the first failure among them."""
+    """The steps of a check so far, and the first failure among them. ``cautions``: see ``CheckResult``."""
 
     checks: list[Check] = field(default_factory=list)
+    cautions: list[str] = field(default_factory=list)
     failure: Failure | None = None
 
     def passed(self, step: str, against: str) -> None:
@@ -114,7 +116,8 @@ class CheckResult:
     """Both results and everything they rest on.
 
     ``satisfied``: both are what the trust file asks for. ``event`` and ``leaf_index`` are absent unless they are proven
-    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``. ``not_checked``: the files
+    and signed by a hub key that counts there. ``evidence`` is there exactly for ``MISBEHAVIOUR``, and ``send_to`` says who watches the log. ``cautions`` are sentences about what an old
+    proof leaves open, which fail nothing. ``not_checked``: the files
     of a partial check that were not here. ``signers``: whose signatures verified, opened where an opening fits.
     """
 
@@ -130,7 +133,9 @@ class CheckResult:
     checkpoint: VerifiedCheckpoint | None = None
     cosignatures: tuple[Cosignature, ...] = ()
     evidence: bytes | None = None
+    send_to: tuple["Recipient", ...] = ()
     not_checked: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> tuple[Check, ...]:
@@ -153,6 +158,11 @@ def explain_invalid(error: LedgerError) -> Failure:
     )
     if isinstance(error, InputError):
         causes = ("the proof file is damaged or of another kind",)
+    elif isinstance(error, SignatureError):
+        causes = (
+            "the trust file is of another ledger, or older than a key change",
+            "somebody else made the proof, or changed it",
+        )
     return Failure(
         step=error.what,
         expected=str(error.expected),
@@ -235,7 +245,7 @@ def explain_not_accepted(event: VerificationEvent) -> Failure | None:
         expected="VERIFIED, observed or accepted, no proposal",
         actual=", ".join(found) + (f" ({', '.join(event.reasons)})" if event.reasons else ""),
         causes=tuple(causes),
-        next_step=f"Use an earlier revision of {event.model.name}, and ask its publisher about this one",
+        next_step=f"Do not load this revision: ask the publisher of {event.model.name} about it, over another channel",
     )
 
 
@@ -244,7 +254,7 @@ NO_FILES = Failure(
     expected="the model's files",
     actual="none given",
     causes=("--model was left out",),
-    next_step="Name the files with --model, or ask about the log alone with --log-only",
+    next_step="Name the files with --model",
 )
 NO_EVENT = Failure(
     step=MODEL_STEP,
@@ -253,14 +263,3 @@ NO_EVENT = Failure(
     causes=("the proof is of another entry of the log", "the hub runs a newer version"),
     next_step="Ask for the proof of the verification event of this revision",
 )
-
-
-def explain_misbehaviour(error: LedgerError) -> Failure:
-    """Return what to say where the log contradicts itself."""
-    return Failure(
-        step=error.what,
-        expected=str(error.expected),
-        actual=str(error.actual),
-        causes=("the log shows different people different histories",),
-        next_step="Keep the evidence file and send it to the hub's monitors: it convinces anybody who has the log's key",
-    )

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from ledger.client import cautions
 from ledger.client.expect import Expectation
 from ledger.client.files import compare_whole
 from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles, compare_partial
+from ledger.client.reporting import Recipient
 from ledger.client.result import (
     AGE_STEP,
     MODEL_STEP,
@@ -67,6 +69,7 @@ class State(Steps):
     older_than_pin: bool = False
     event: VerificationEvent | None = None
     evidence: bytes | None = None
+    send_to: tuple[Recipient, ...] = ()
     not_checked: tuple[str, ...] = ()
     openings: Sequence[Opening] = ()
     vouched: bool = False
@@ -114,7 +117,9 @@ def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
         checkpoint=state.checkpoint,
         cosignatures=state.cosignatures,
         evidence=state.evidence,
+        send_to=state.send_to,
         not_checked=state.not_checked,
+        cautions=tuple(state.cautions),
     )
 
 
@@ -179,7 +184,7 @@ def _check_statement(statement: Statement | UnknownStatement, trust: TrustFile) 
 
 
 def check_freshness(trust: TrustFile, now: int, state: State) -> None:
-    """Judge age by counted cosignatures only; without any it is reported as not checked."""
+    """Judge age by counted cosignatures only. Where it matters, a limit that can be held against nothing is not met."""
     matters = trust.require != "included"
     if state.older_than_pin and matters:
         state.log = LogResult.STALE
@@ -188,7 +193,7 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         )
     dated = trust.policy.time_of(state.cosignatures)
     if dated is None:
-        state.skipped(AGE_STEP, "age unknown: no timestamped cosignature by a key of the trust file")
+        _judge_unknown_age(trust, state)
         return
     age = max(0, now - dated)
     by = "newest counted cosignature" if trust.policy.quorum is None else f"quorum {trust.policy.quorum}"
@@ -202,9 +207,36 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
             AGE_STEP,
             f"inclusion does not expire; the checkpoint is {shown}, more than max_age {trust.max_age} s",
         )
+        state.cautions.append(cautions.too_old(age, trust.max_age))
     else:
         state.log = LogResult.STALE
         state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
+
+
+def _judge_unknown_age(trust: TrustFile, state: State) -> None:
+    if trust.max_age is None:
+        state.skipped(AGE_STEP, _UNDATED)
+    elif trust.require == "included":
+        state.skipped(AGE_STEP, f"{_UNDATED}; inclusion does not expire")
+        state.cautions.append(cautions.age_unknown(trust.max_age))
+    else:
+        state.log = LogResult.STALE
+        state.failed(
+            Failure(
+                step=AGE_STEP,
+                expected=f"at most {trust.max_age} s",
+                actual=_UNDATED,
+                causes=(
+                    "the proof was made before a witness had cosigned the checkpoint",
+                    "the trust file names nobody who dates the checkpoints of this log",
+                ),
+                next_step="Fetch a new proof of the same event; if that has no date either, ask the publisher of the trust "
+                "file who dates its checkpoints",
+            )
+        )
+
+
+_UNDATED = "age unknown: no timestamped cosignature by a key of the trust file"
 
 
 def check_monitors(trust: TrustFile, stated: Sequence[Stated], now: int, state: State) -> bool:
@@ -267,8 +299,10 @@ def check_require(trust: TrustFile, state: State) -> None:
             step="completeness",
             expected="a proof that the history is complete",
             actual="a proof of inclusion only",
-            causes=("this log has no map commits yet", "the proof was made for one event alone"),
-            next_step="Ask the hub for a proof of the complete history",
+            causes=(
+                "no log makes such a proof yet, so no model satisfies a trust file that requires complete",
+            ),
+            next_step="Ask whoever gave you the trust file how they mean `complete` to be met until there are such proofs",
         )
     )
 

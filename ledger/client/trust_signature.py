@@ -78,7 +78,7 @@ def verify_update(old: TrustFile, data: bytes, signature: bytes) -> TrustFile:
             "update_key of your trust file",
             expected="the key that signs the next version",
             actual="none",
-            next_step="Remove it and add the new one, comparing its digest with what the publisher shows elsewhere",
+            next_step="Keep the one that you have, and ask the publisher, over another channel, how it is replaced",
         )
     new = verify_signed(data, signature, key=old.update_key)
     if (new.ledger, new.hub) != (old.ledger, old.hub):

@@ -21,6 +21,7 @@ MAX_UPDATES = 1000
 """Versions that one update goes through: each is one signature, and a server decides how many there are."""
 _MAX_RECORD_BYTES = 8 * MAX_TRUST_BYTES
 """JSON escapes a control character in six bytes."""
+_WHEN_DAMAGED = "Restore the file from a copy; without one ask the publisher, over another channel, for the digest of theirs"
 
 
 class Origin(StrEnum):
@@ -57,7 +58,9 @@ class TrustStore:
     """The trust files below ``folder``; every method may be called from several processes at once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = UserFolder(folder / "trust", what="trust file", max_bytes=_MAX_RECORD_BYTES)
+        self._folder = UserFolder(
+            folder / "trust", what="trust file", max_bytes=_MAX_RECORD_BYTES, when_damaged=_WHEN_DAMAGED
+        )
 
     def list(self) -> list[StoredTrust]:
         """Return every trust file, by hub. Raises CorruptError."""
@@ -221,8 +224,7 @@ def _check_asks_as_much(old: TrustFile, new: TrustFile) -> None:
         f"version {new.version} of the trust file of {new.hub}",
         expected=f"audited by {_needed(old)} of {', '.join(each.name for each in old.monitors) or 'no monitors'}, as yours",
         actual=f"{new.require}, by {_needed(new)} of {', '.join(each.name for each in new.monitors) or 'no monitors'}",
-        next_step="Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; "
-        "or take it as it is, with --accept-less",
+        next_step="Keep the one that you have, and ask its publisher, over another channel, why the new one asks for less",
     )
 
 
@@ -235,5 +237,6 @@ def _conflicting(known: StoredTrust, new: StoredTrust) -> ConflictError:
         f"trust file of {new.trust.hub}",
         expected=f"the one that you have, of {known.trust.ledger}, version {known.trust.version}",
         actual=f"another, of {new.trust.ledger}, version {new.trust.version}",
-        next_step="Use `hubledger trust update`; if you mean to begin anew, `hubledger trust remove` comes first",
+        next_step="Keep the one that you have: its next version comes with `hubledger trust update`; ask the publisher, over "
+        "another channel, about any other",
     )

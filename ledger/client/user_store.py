@@ -40,8 +40,9 @@ def file_name(key: str) -> str:
 class UserFolder:
     """JSON objects in one folder. Reading never waits; nothing is made before the first write."""
 
-    def __init__(self, folder: pathlib.Path, *, what: str, max_bytes: int) -> None:
+    def __init__(self, folder: pathlib.Path, *, what: str, max_bytes: int, when_damaged: str) -> None:
         self._folder, self._what, self._max_bytes = folder, what, max_bytes
+        self._when_damaged = when_damaged
         self._objects = DirectoryObjects(folder, file_mode=0o600)
 
     def read(self, name: str) -> dict[str, Json] | None:
@@ -63,7 +64,7 @@ class UserFolder:
             f"{self._what} {self._folder / name}",
             expected="what hubledger wrote",
             actual=why,
-            next_step="Restore the file, or remove it: what it remembered is then forgotten",
+            next_step=self._when_damaged,
         )
 
     def write(self, name: str, value: Mapping[str, Json]) -> None:
@@ -93,7 +94,7 @@ class UserFolder:
                 f"{self._what} in {self._folder}",
                 expected="a folder that this user can write",
                 actual=error.strerror,
-                next_step=f"Make it writable, or name another with {VARIABLE}",
+                next_step="Make it writable for this user, and no other",
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -8,6 +8,7 @@ can hide it; freshness matters to claims about "latest" and "complete" only, bec
 
 from collections.abc import Sequence
 
+from ledger.client import cautions
 from ledger.client.evidence import (
     Misbehaviour,
     format_evidence,
@@ -19,6 +20,7 @@ from ledger.client.opening import Opening
 from ledger.client.partial import PartialFiles
 from ledger.client.proof_extra import ProofExtra, parse_extra
 from ledger.client.proof_leaf import leaf_of
+from ledger.client.reporting import explain_misbehaviour, recipients_of
 from ledger.client.result import (
     PIN_STEP,
     Check,
@@ -29,7 +31,6 @@ from ledger.client.result import (
     ModelResult,
     explain_cannot_check,
     explain_invalid,
-    explain_misbehaviour,
 )
 from ledger.client.signers import Signer
 from ledger.client.steps import (
@@ -91,7 +92,8 @@ def check_proof(
         state.log = LogResult.INCLUDED_ONLY
     except MisbehaviourError as error:
         state.log = LogResult.MISBEHAVIOUR
-        state.failed(explain_misbehaviour(error))
+        state.send_to = recipients_of(trust)
+        state.failed(explain_misbehaviour(error, state.send_to))
     except CannotCheckError as error:
         state.log = LogResult.CANNOT_CHECK
         state.failed(explain_cannot_check(error))
@@ -177,6 +179,7 @@ def _check_pin(
     old, new = pinned.checkpoint, state.checkpoint.checkpoint
     if old.origin != new.origin:
         state.skipped(PIN_STEP, f"not linked to your pin, which is of another shard, {old.origin}")
+        state.cautions.append(cautions.other_shard(old, new))
         return
     if old.size == new.size and old.root_hash != new.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint), state)
@@ -185,6 +188,7 @@ def _check_pin(
         return
     if old.size > new.size:
         state.older_than_pin = True
+        state.cautions.append(cautions.older_than_pin(old, new))
         state.skipped(
             PIN_STEP,
             f"not linked to your pin of size {old.size}: the proof's checkpoint is older, size {new.size}",
@@ -195,6 +199,7 @@ def _check_pin(
         prefix = prefix_by_consistency(old, new, extra.consistency.hashes)
     if prefix is None:
         state.skipped(PIN_STEP, f"not linked to your pin of size {old.size}: no consistency proof from it")
+        state.cautions.append(cautions.not_linked(old, new))
     elif prefix.root != old.root_hash:
         raise _contradiction(Misbehaviour(older=pinned, newer=state.checkpoint, prefix=prefix), state)
     else:

@@ -242,10 +242,13 @@ def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, asked: Ask
     model = _open_for(statement, asked)
     if statement.not_listed:
         actual = f"one could be: {statement.not_listed} models have open findings, too many to list"
+        cause = "many models have open findings, and the monitor cannot say whether this is one of them"
     elif model is not None and model.blocks:
         actual = f"open for this model: {model}"
+        cause = "the signer of the model changed, and nobody has said yet that it is right"
     elif statement.log is not None and statement.log.blocks:
         actual = f"open for the log itself: {statement.log}"
+        cause = "the log or the hub did what the monitor cannot accept, and nobody has explained it yet"
     else:
         return None
     return _fails(
@@ -253,7 +256,7 @@ def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, asked: Ask
         Verdict.OPEN,
         expected="no open finding",
         actual=actual,
-        causes=("the signer of the model changed, and nobody has said yet that it is right",),
+        causes=(cause,),
         next_step="Read what the monitor found, and ask the hub or the publisher about it before you load the model",
     )
 

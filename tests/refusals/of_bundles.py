@@ -431,14 +431,14 @@ def _without_a_promise():
 REKOR = (
     refused(
         ConfigError,
-        "trust file: expected one of a ledger in Rekor, for a bundle, got the tile log log.example/models. Check a "
-        ".tlog-proof with --proof; for a bundle of somebody else's leave out --trust",
+        "trust file: expected one of a ledger in Rekor, for a bundle, got the tile log log.example/models. Name the "
+        "trust file of the ledger that the bundle is of; a .tlog-proof is checked with --proof",
         lambda _: _event(event_bundle(RekorTwo()), World().trust()),
     ),
     turned(
         CannotCheckError,
-        "event of the bundle: expected an envelope with a statement, and a log entry, got another bundle. Leave out "
-        "--trust to check a bundle that is not an event of this ledger",
+        "event of the bundle: expected an envelope with a statement, and a log entry, got another bundle. Ask for "
+        "the bundle of the event: hubledger proof writes one",
         lambda _: _event(json.dumps(sign_file(RekorTwo())).encode(), trust_of(RekorTwo())),
     ),
     turned(

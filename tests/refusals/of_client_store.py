@@ -280,13 +280,13 @@ SOON = "Check name and revision; what was uploaded just now is there within seco
 SERVICE = "Check that the address is that of a hubledger service; else tell whoever runs it"
 HELP = "Compare with the command's --help"
 KEPT = (
-    "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Restore the file, or remove it: "
-    "what it remembered is then forgotten"
+    "kept proof <folder>/data/proofs/<hex>.json: expected what hubledger wrote, got {}. Check it with the network: "
+    "the proof that the service gives takes its place"
 )
 ELSE = "A hub records models alone: name one of its files, and have it downloaded"
 BROKEN = (
     "trust file <folder>/data/trust/<hex>.json: expected what hubledger wrote, got {}. "
-    "Restore the file, or remove it: what it remembered is then forgotten"
+    "Restore the file from a copy; without one ask the publisher, over another channel, for the digest of theirs"
 )
 FIRST = _offline().verifier
 FIRST_ID = f"hub.example/trust+{FIRST.key_id.hex()}"
@@ -325,8 +325,8 @@ CASES = (
     ),
     refused(
         ConfigError,
-        "update_key of your trust file: expected the key that signs the next version, got none. Remove it and add the "
-        "new one, comparing its digest with what the publisher shows elsewhere",
+        "update_key of your trust file: expected the key that signs the next version, got none. Keep the one that "
+        "you have, and ask the publisher, over another channel, how it is replaced",
         lambda _: verify_update(parse_trust(_version(1, key=None)), _version(2), b""),
     ),
     refused(
@@ -369,15 +369,15 @@ CASES = (
     refused(
         ConflictError,
         "trust file of hub.example: expected the one that you have, of log.example/models, version 1, got another, of "
-        "log.example/models, version 2. Use `hubledger trust update`; if you mean to begin anew, `hubledger trust "
-        "remove` comes first",
+        "log.example/models, version 2. Keep the one that you have: its next version comes with `hubledger trust "
+        "update`; ask the publisher, over another channel, about any other",
         lambda scene: _store(scene, _version(1)).add(_version(2), source="b", origin=Origin.TLS_ONLY),
     ),
     refused(
         ConflictError,
         "version 2 of the trust file of hub.example: expected audited by 1 of m.example, as yours, got included, by 0 of no "
-        "monitors. Put what you ask for into a copy of the new version, and add that after `hubledger trust remove`; or take it as "
-        "it is, with --accept-less",
+        "monitors. Keep the one that you have, and ask its publisher, over another channel, why the new one asks for "
+        "less",
         _lose_a_monitor,
     ),
     refused(CorruptError, BROKEN.format("<any>"), lambda scene: _damaged(scene, b"{")),
@@ -391,7 +391,7 @@ CASES = (
     refused(
         WriteError,
         "trust file in <folder>/data/trust: expected a folder that this user can write, got Not a directory. Make it "
-        "writable, or name another with HUBLEDGER_DATA",
+        "writable for this user, and no other",
         _unwritable,
     ),
     # where they come from
@@ -446,8 +446,8 @@ CASES = (
     # pins
     refused(
         CorruptError,
-        "pin <folder>/data/pins/<hex>.json: expected what hubledger wrote, got another object. Restore the file, or "
-        "remove it: what it remembered is then forgotten",
+        "pin <folder>/data/pins/<hex>.json: expected what hubledger wrote, got another object. Restore the file from "
+        "a copy, and ask a monitor what the log had shown",
         _damaged_pin,
     ),
     refused(
@@ -464,8 +464,8 @@ CASES = (
     ),
     refused(
         SignatureError,
-        "remembered checkpoint of log.example/models: signatures of the note: expected one by <vkey>, got <vkey>. If "
-        "the log changed its key, compare its checkpoint with a monitor's, then `hubledger pins forget`",
+        "remembered checkpoint of log.example/models: signatures of the note: expected one by <vkey>, got <vkey>. Ask "
+        "the publisher, over another channel, whether the log changed its key, and compare with a monitor",
         _other_key,
     ),
     refused(
@@ -584,7 +584,7 @@ CASES = (
     ),
     refused(
         UsageError,
-        "--name: expected MODEL, or --log-only, got neither. Name the folder of the model's files",
+        "--name: expected MODEL, the folder of its files, got neither. Name the folder of the model's files",
         lambda _: _cli("--name", "hub.example/a"),
     ),
     refused(

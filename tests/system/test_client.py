@@ -414,6 +414,10 @@ def test_last_months_truth_is_seen_by_its_pin(hubledger, hub, tmp_path):
             code, facts = verify(hubledger, hub.model, "--url", proxy)
     assert code == 0, "inclusion does not expire"
     assert "not linked to your pin of size 3" in row(facts, "link to your pin")["against"]
+    (caution,) = facts["cautions"]
+    assert caution.startswith(
+        "not linked to your pin: this proof is from when the log had 2 entries, and you have seen 3; "
+    )
 
 
 def test_a_kept_proof_that_was_changed_cannot_make_a_check_succeed(hubledger, hub, data):

@@ -327,7 +327,7 @@ def test_a_file_that_is_too_large_is_not_read(store, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_said_so(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(WriteError, match="HUBLEDGER_DATA"):
+    with pytest.raises(WriteError, match="Make it writable for this user, and no other"):
         TrustStore(tmp_path / "file").add(version(1), source="a", origin=Origin.CONFIRMED)
 
 
