@@ -34,7 +34,7 @@ def check_attested(
             found, Check(step=STEP, passed=None, against="a pointer: the event that it names is not proven")
         )
     pointer = attestation.pointer
-    if pointer.leaf_index < index:
+    if pointer.leaf_index < index and _not_signed(attestation, trust, at=pointer.leaf_index) is None:
         return _fail(
             found,
             expected=f"the latest event of the revision, which is at leaf {index}",
@@ -68,11 +68,8 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
     event, index = found.result.event, found.result.leaf_index
     if event is None or index is None:
         return None
-    try:
-        key = load_hub_key(trust.check_key(attestation.entry.keyid, index).spki)
-        verify_entry(attestation.entry, {attestation.entry.keyid: key})
-    except LedgerError as error:
-        return f"{error.what}: {error.expected}", str(error.actual)
+    if (unsigned := _not_signed(attestation, trust, at=index)) is not None:
+        return unsigned
     pointer = attestation.pointer
     pairs: tuple[tuple[str, object, object], ...] = (
         ("ledger", trust.ledger, pointer.ledger),
@@ -90,6 +87,16 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
     for what, ours, theirs in pairs:
         if ours != theirs:
             return f"{what} {ours}, as the event says", f"{what} {theirs}"
+    return None
+
+
+def _not_signed(attestation: Attestation, trust: TrustFile, *, at: int) -> tuple[str, str] | None:
+    """Return what was expected and what is there, where no key of the hub that counts at this leaf signed the attestation."""
+    try:
+        key = load_hub_key(trust.check_key(attestation.entry.keyid, at).spki)
+        verify_entry(attestation.entry, {attestation.entry.keyid: key})
+    except LedgerError as error:
+        return f"{error.what}: {error.expected}", str(error.actual)
     return None
 
 
