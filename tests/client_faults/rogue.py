@@ -48,9 +48,9 @@ def head(status="200 OK", **headers):
     return f"HTTP/1.1 {status}\r\n{lines}\r\n".encode()
 
 
-def answer(body, **headers):
+def answer(body, *, status="200 OK", **headers):
     """A whole answer, after which the connection closes."""
-    return head(content_length=len(body), connection="close", **headers) + body
+    return head(status, content_length=len(body), connection="close", **headers) + body
 
 
 def said(data):
