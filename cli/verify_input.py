@@ -13,6 +13,7 @@ from ledger.errors import InputError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from ledger.client.partial import PartialFiles
     from ledger.client.result import LocalFiles
+    from ledger.verification import Content
 
 
 def given_on(ctx: click.Context, option: str) -> bool:
@@ -50,6 +51,7 @@ def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None
 
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
         found = read_content(model, progress=advance)
+    _look_again(found)
     return LocalFiles(
         manifest_sha256=found.manifest.sha256,
         content_sha256=found.content.sha256,
@@ -77,7 +79,16 @@ def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) ->
         ) from error
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
         found = read_content(model, progress=advance)
+    _look_again(found)
     return PartialFiles(manifest=listed, present=found.manifest.items, single=not model.is_dir())
+
+
+def _look_again(found: "Content") -> None:
+    """Refuse files that changed while others were read. Raises SourceError."""
+    from ledger.verification.second_look import look_again
+
+    if found.seen is not None:
+        look_again(found.seen)
 
 
 def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:

@@ -10,6 +10,8 @@ from ledger.tlog.proof import MAX_PROOF_BYTES
 
 _PAGE = 1000
 """Events of one answer, as many as a service gives."""
+_MAX_PAGES = 4 * MAX_CLAIMS // _PAGE
+"""A server decides what is on a page: pages with nothing that counts need not come to an end."""
 _MAX_PAGE_BYTES = 16 << 20
 
 
@@ -80,9 +82,21 @@ def _at_once(
 
 
 def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> bytes:
-    """Fetch the proof of one leaf, with a consistency proof from the size ``since``. Raises SourceError, LimitError."""
-    query = f"?since={since}" if since else ""
-    proof = fetch(f"v1/entries/{leaf_index}/proof{query}", max_bytes=MAX_PROOF_BYTES)
+    """Fetch the proof of one leaf, with a consistency proof from the size ``since``.
+
+    A service that has not come as far as that (a copy that lags behind, or was restored) has no such link: then the proof comes
+    without, and the check says that it is older than the pin.
+
+    Raises:
+        NotFoundError: no such leaf. SourceError, LimitError.
+    """
+    name = f"v1/entries/{leaf_index}/proof"
+    try:
+        proof = fetch(f"{name}?since={since}" if since else name, max_bytes=MAX_PROOF_BYTES)
+    except NotFoundError:
+        if not since:
+            raise
+        proof = fetch(name, max_bytes=MAX_PROOF_BYTES)
     try:
         proof.decode()
     except UnicodeDecodeError as error:
@@ -102,10 +116,12 @@ def _unknown(what: str, actual: str) -> NotFoundError:
 def _read_claims(fetch: Fetch, name: str) -> tuple[Claim, ...]:
     claims: list[Claim] = []
     after: int | None = None
+    pages = 0
     while True:
         found, following = _read_page(fetch, name, after)
+        pages += 1
         claims += found
-        if len(claims) > MAX_CLAIMS:
+        if len(claims) > MAX_CLAIMS or pages > _MAX_PAGES:
             raise LimitError(
                 f"events of {name}",
                 expected=f"at most {MAX_CLAIMS}",

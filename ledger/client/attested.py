@@ -34,7 +34,7 @@ def check_attested(
             found, Check(step=STEP, passed=None, against="a pointer: the event that it names is not proven")
         )
     pointer = attestation.pointer
-    if pointer.leaf_index < index:
+    if pointer.leaf_index < index and _not_signed(attestation, trust, at=pointer.leaf_index) is None:
         return _fail(
             found,
             expected=f"the latest event of the revision, which is at leaf {index}",
@@ -84,11 +84,8 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
     event, index = found.result.event, found.result.leaf_index
     if event is None or index is None:
         return None
-    try:
-        key = load_hub_key(trust.check_key(attestation.entry.keyid, index).spki)
-        verify_entry(attestation.entry, {attestation.entry.keyid: key})
-    except LedgerError as error:
-        return Difference(expected=f"{error.what}: {error.expected}", actual=str(error.actual))
+    if (unsigned := _not_signed(attestation, trust, at=index)) is not None:
+        return unsigned
     pointer = Pointer(
         hub=trust.hub,
         revision=event.model.revision,
@@ -98,6 +95,16 @@ def _disagrees(found: NamedResult, attestation: Attestation, trust: TrustFile) -
         policy_sha256=event.policy.sha256,
     )
     return first_difference(attestation, event, pointer)
+
+
+def _not_signed(attestation: Attestation, trust: TrustFile, *, at: int) -> Difference | None:
+    """Return what was expected and what is there, where no key of the hub that counts at this leaf signed the attestation."""
+    try:
+        key = load_hub_key(trust.check_key(attestation.entry.keyid, at).spki)
+        verify_entry(attestation.entry, {attestation.entry.keyid: key})
+    except LedgerError as error:
+        return Difference(expected=f"{error.what}: {error.expected}", actual=str(error.actual))
+    return None
 
 
 def _leaf_hash(proof: bytes) -> bytes:

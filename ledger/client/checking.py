@@ -22,12 +22,13 @@ from ledger.client.user_store import default_folder
 from ledger.errors import UsageError, VerificationError
 from ledger.event import escape_name
 from ledger.manifest import parse_manifest
+from ledger.verification.second_look import look_again
 
 if TYPE_CHECKING:
     from ledger.bundle.trust_material import TrustMaterial
     from ledger.client.known_digests import KnownDigests
     from ledger.verification import Findings
-    from ledger.verification.reading import Progress
+    from ledger.verification.reading import Progress, Seen
 
 _P = ParamSpec("_P")
 MAX_MANIFEST_BYTES = 64 << 20
@@ -96,16 +97,21 @@ def answer(
     """Answer a question, whatever the answer is.
 
     Raises:
-        LedgerError: the check did not take place: files that cannot be read, a hub that is away, a damaged store.
+        LedgerError: the check did not take place: files that cannot be read or that changed meanwhile, a hub that is away, a
+            damaged store.
     """
     known = _known_digests(question, folder, now)
-    whole, findings = (None, None) if question.partial else _read(question.path, material, progress, known)
+    whole, findings, seen = (
+        (None, None, None) if question.partial else _read(question.path, material, progress, known)
+    )
     row = None if known is None else known.finish()
     revision = None if question.revision is None else escape_name(question.revision)
     wanted = Wanted(name=escape_name(question.name), revision=revision, files=whole)
     pins = Pins(folder)
     found = _proof(question, wanted, stored, pins=pins, folder=folder, now=now)
-    files = _read_partial(question, wanted, stored, found) if question.partial else whole
+    files: LocalFiles | PartialFiles | None = whole
+    if question.partial:
+        files, seen = _read_partial(question, wanted, stored, found)
     asked = Asked(
         name=wanted.name,
         revision=revision,
@@ -120,6 +126,8 @@ def answer(
     if found.caution is not None:
         cautions = (found.caution, *result.result.cautions)
         result = replace(result, result=replace(result.result, cautions=cautions))
+    if seen is not None and result.result.satisfied:
+        look_again(seen)  # a success is about files that were there from the first byte read until here
     if known is None or row is None:
         return result
     checks = (*result.result.checks, row)
@@ -166,10 +174,10 @@ def _proof(
 
 def _read_partial(
     question: Question, wanted: Wanted, stored: StoredTrust, found: Sourced
-) -> PartialFiles | None:
+) -> "tuple[PartialFiles | None, Seen | None]":
     """Read some of the files of a model, and get the manifest that says what the rest is, which the event names."""
     if question.path is None:
-        return None
+        return None, None
     if question.offline or question.proof_file is not None:
         raise UsageError(
             "some of the files",
@@ -183,7 +191,8 @@ def _read_partial(
     digest = claim.manifest_sha256.hex() if claim else ""
     data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
-    return PartialFiles(manifest=manifest, present=read_content(question.path).manifest.items)
+    present = read_content(question.path)
+    return PartialFiles(manifest=manifest, present=present.manifest.items), present.seen
 
 
 def _read(
@@ -191,9 +200,9 @@ def _read(
     material: "TrustMaterial",
     progress: "Progress | None",
     remembered: "KnownDigests | None",
-) -> "tuple[LocalFiles | None, Findings | None]":
+) -> "tuple[LocalFiles | None, Findings | None, Seen | None]":
     if path is None:
-        return None, None
+        return None, None, None
     from ledger.verification import verify_content
 
     content, findings = verify_content(path, trust=material, progress=progress, remembered=remembered)
@@ -203,7 +212,7 @@ def _read(
         bundles=content.bundles,
         outside=links_outside(content.manifest.items),
     )
-    return files, findings
+    return files, findings, content.seen
 
 
 def check(

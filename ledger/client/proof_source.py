@@ -1,7 +1,7 @@
 """Where the proof of a model comes from: the hub's service, a file that somebody fetched, or what was fetched before.
 
-A copy of each proof is kept for when the hub is away. It is checked as everything else is: whoever changes it can make a
-check fail, and cannot make one succeed.
+A copy of each proof that holds is kept for when the hub is away. It is checked as everything else is: whoever changes it can make a
+check fail, and cannot make one succeed; whoever answers in the place of the hub cannot even change it.
 """
 
 import pathlib
@@ -19,6 +19,7 @@ from ledger.client.result import LocalFiles
 from ledger.client.trust_source import is_address, open_source
 from ledger.client.trust_store import StoredTrust
 from ledger.client.user_store import UserFolder, file_name
+from ledger.client.verify import check_proof
 from ledger.client.vouching import Stated
 from ledger.encoding import Json
 from ledger.errors import CorruptError, InputError, NotFoundError, SourceError, UsageError, WriteError
@@ -174,7 +175,7 @@ def find_proof(
             kept_words = _kept_words(cache, wanted, stored)
             bundle = ask(fetch, wanted, stored, pins, now=now, kept=kept_words)
             return Sourced(
-                bundle=bundle, source=f"{url or stored.source}{_keep(cache, wanted, stored, bundle)}"
+                bundle=bundle, source=f"{url or stored.source}{_keep(cache, wanted, stored, bundle, now=now)}"
             )
         except SourceError as error:
             away = error.finding
@@ -207,8 +208,14 @@ def _kept_words(cache: ProofCache, wanted: Wanted, stored: StoredTrust) -> tuple
     return ()
 
 
-def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> str:
-    """Keep a copy, and say so where that failed: the check goes on without it."""
+def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle, *, now: int) -> str:
+    """Keep a copy, and say so where that failed: the check goes on without it.
+
+    What does not hold must not take the place of what does: the check says what is wrong with it, and the old copy is of use.
+    """
+    found = check_proof(bundle.proof, trust=stored.trust, now=now, log_only=True)
+    if found.event is None or found.event.model.name != wanted.name:
+        return ""
     try:
         cache.put(wanted, stored, bundle)
     except (WriteError, InputError) as error:

@@ -2,14 +2,16 @@
 
 import functools
 import pathlib
+import socket
 import threading
 import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ledger.encoding import parse_decimal
 from ledger.errors import LimitError, MalformedError, NotFoundError, SourceError, UsageError
@@ -72,6 +74,65 @@ class Pace:
             self._pause(turn - now)
 
 
+class _Watch:
+    """Ends one request after ``seconds``, wherever it is: a header that comes byte by byte, or interim answers without an end,
+    would hold a reader for ever, because each read by itself is in time.
+
+    The sockets are all of this address: whoever else waits for the same server tries again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        seconds: float | None,
+        clock: Callable[[], float],
+        sockets: "weakref.WeakSet[socket.socket]",
+    ) -> None:
+        self._url, self._seconds, self._clock, self._sockets = url, seconds, clock, sockets
+        self._cut, self._timer = False, None if seconds is None else threading.Timer(seconds, self._end)
+
+    def __enter__(self) -> Self:
+        self._began = self._clock()
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def note(self, name: str, info: Mapping[str, Any]) -> None:
+        """Remember a connection that was made: httpx's ``trace``."""
+        if name in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._sockets.add(info["return_value"].get_extra_info("socket"))
+
+    def _end(self) -> None:
+        self._cut = True
+        for each in list(self._sockets):
+            with suppress(OSError):  # one that is closed already
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
+
+    def in_time(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield what comes as long as it comes in time. Raises SourceError."""
+        for chunk in chunks:
+            self._cut |= self._seconds is not None and self._clock() - self._began > self._seconds
+            self.check()
+            yield chunk
+        self.check()  # a body without a length ends where the connection does
+
+    def check(self) -> None:
+        """Raise SourceError if the time is over."""
+        if self._cut:
+            raise SourceError(
+                f"GET {self._url}",
+                expected=f"the whole answer within {self._seconds:g} s",
+                actual="more to come",
+                next_step="Try again later, or use another mirror",
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """The last answer for an object that changes in place, and what the server calls that version of it."""
@@ -100,6 +161,7 @@ class _HttpFetch:
         self._pace = Pace(per_second, pause=pause, clock=clock)
         self._conditional = conditional
         self._kept: dict[str, _Kept] = {}
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
@@ -121,10 +183,17 @@ class _HttpFetch:
         url = f"{self._base}/{name}"
         kept = self._kept.get(name)
         self._pace.wait()
+        watch = _Watch(url, seconds=self._seconds, clock=self._clock, sockets=self._sockets)
         try:
-            with self._client.stream(
-                "GET", url, headers={"If-None-Match": kept.tag} if kept else None
-            ) as response:
+            with (
+                watch,
+                self._client.stream(
+                    "GET",
+                    url,
+                    headers={"If-None-Match": kept.tag} if kept else None,
+                    extensions={"trace": watch.note},
+                ) as response,
+            ):
                 status = response.status_code
                 if kept is not None and status == httpx.codes.NOT_MODIFIED and len(kept.body) <= max_bytes:
                     return kept.body  # whoever reads a checkpoint checks its signature each time
@@ -141,11 +210,12 @@ class _HttpFetch:
                         raise refusal
                     raise _Busy(refusal, retry_after=retry_after_of(response.headers.get("retry-after", "")))
                 encoding = response.headers.get("content-encoding", "identity")
-                chunks = self._in_time(url, response.iter_raw())
+                chunks = watch.in_time(response.iter_raw())
                 body = _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
                 self._keep(name, response.headers.get("etag", ""), body)
                 return body
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            watch.check()
             refusal = SourceError(
                 f"GET {url}",
                 expected="an answer",
@@ -162,19 +232,6 @@ class _HttpFetch:
             self._kept[name] = _Kept(tag, body)
         else:
             self._kept.pop(name, None)
-
-    def _in_time(self, url: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield what comes, as long as the whole body comes in time: a byte now and then would keep us for ever."""
-        began = self._clock()
-        for chunk in chunks:
-            if self._seconds is not None and self._clock() - began > self._seconds:
-                raise SourceError(
-                    f"GET {url}",
-                    expected=f"the whole answer within {self._seconds:g} s",
-                    actual="more to come",
-                    next_step="Try again later, or use another mirror",
-                )
-            yield chunk
 
 
 def _next_step(status: int) -> str:
@@ -223,7 +280,7 @@ def fetch_from_url(
     per_second: float = 0.0,
     conditional: frozenset[str] = frozenset(),
 ) -> Fetch:
-    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each read, ``seconds`` for a whole body, by
+    """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each read, ``seconds`` for a whole answer, by
     ``clock``; redirects are not followed. At most ``per_second`` requests are made (0: as many as there are), and a server
     that says Retry-After is asked no sooner. Objects named in ``conditional`` are asked for only if they changed.
 

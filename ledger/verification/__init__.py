@@ -22,7 +22,7 @@ from ledger.event.schemas import IGNORED_PATHS_CAP, MAX_IGNORED_PATHS, MAX_REASO
 from ledger.identity import Overflow, overflow_value
 from ledger.manifest import Manifest, ManifestFile
 from ledger.verification.comparing import Revision, compare, remarks
-from ledger.verification.reading import Files, FoundBundle, Progress, Remembered, read_revision
+from ledger.verification.reading import Files, FoundBundle, Progress, Remembered, Seen, read_revision
 
 _SMALL_BYTES = 64 << 10
 
@@ -243,11 +243,15 @@ def _cap_paths(paths: tuple[str, ...]) -> tuple[str, ...] | Overflow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """The files of a revision: all of them, those that are content, and those that are signature bundles."""
+    """The files of a revision: all of them, those that are content, and those that are signature bundles.
+
+    ``seen`` is for ``ledger.verification.second_look``, once all that takes time is over.
+    """
 
     manifest: Manifest
     content: Manifest
     bundles: tuple[ManifestFile, ...]
+    seen: Seen | None = None
 
 
 def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Content:
@@ -256,12 +260,13 @@ def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Con
     Raises:
         NotFoundError, SourceError: the files cannot be read.
     """
-    manifest, found, _ = read_revision(path, progress=progress)
+    manifest, found, files = read_revision(path, progress=progress)
     bundles = [each.path for each in found if _is_sound(each)]
     return Content(
         manifest=manifest,
         content=manifest.content(set(bundles)),
         bundles=tuple(manifest.files[each] for each in bundles),
+        seen=files.seen,
     )
 
 
@@ -285,5 +290,6 @@ def verify_content(
         manifest=manifest,
         content=manifest.content(set(bundles)),
         bundles=tuple(manifest.files[each] for each in bundles),
+        seen=files.seen,
     )
     return content, judge(manifest, found, files, trust=trust)

@@ -1,8 +1,8 @@
 """Reads one revision from disk: every file hashed once, and the bundles among them found by content.
 
 Links are never followed, special files never opened: neither is content. What cannot be read, or changes while it is read,
-is an error, because a manifest without it would be another revision. Files are read in several threads: hashing releases
-the interpreter lock. Small ones go to them many at a time, large ones one by one; results come back in order, a bounded
+is an error, because a manifest without it would be another revision. What changes after it was read is seen by a second look
+(``ledger.verification.second_look``). Files are read in several threads: hashing releases the interpreter lock. Small ones go to them many at a time, large ones one by one; results come back in order, a bounded
 number ahead, so that memory does not grow with the bytes.
 """
 
@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import stat
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,13 +48,30 @@ class FoundBundle:
     raw: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A path as it was read, for a second look: the digest of its names, the state of each file, in the order of names, and what
+    was in them.
+    """
+
+    path: pathlib.Path
+    names_sha256: bytes
+    states: bytes
+    manifest: Manifest
+
+
 class Files:
     """The bytes of a revision, for hashes that the manifest does not hold. Raises NotVerifiedError without them."""
 
     def __init__(
-        self, manifest: Manifest, folder: pathlib.Path | None, raw_paths: Mapping[str, bytes] | None = None
+        self,
+        manifest: Manifest,
+        folder: pathlib.Path | None,
+        raw_paths: Mapping[str, bytes] | None = None,
+        *,
+        seen: Seen | None = None,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.seen = manifest, seen
         self._folder, self._raw_paths = folder, raw_paths or {}
 
     def digest(self, path: str, algorithm: str, start: int | None, end: int | None) -> bytes:
@@ -90,7 +108,7 @@ def _hasher(algorithm: str) -> Any:
     return hashlib.new(algorithm)
 
 
-_Name = tuple[bytes, int | None]
+Name = tuple[bytes, int | None]
 """A path's bytes and its size as the folder says; None for a symbolic link."""
 _Item = ManifestFile | ManifestLink
 
@@ -107,7 +125,7 @@ class Remembered(Protocol):
         ...
 
 
-class _Meter:
+class Meter:
     """Counts bytes for whoever watches."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
@@ -137,27 +155,31 @@ def read_revision(
     Raises:
         NotFoundError: no such path. SourceError: a file that cannot be read, or that changed meanwhile.
     """
-    folder, names = _walk(path)
-    meter = _Meter(progress, sum(size or 0 for _, size in names))
+    folder, names = walk(path)
+    names_sha256 = digest_names(names)
+    meter = Meter(progress, sum(size or 0 for _, size in names))
+    states = bytearray()
     items: list[_Item] = []
     bundles: list[FoundBundle] = []
     kept = 0
-    read = partial(_read_task, folder, meter=meter, remembered=remembered)
-    for found, candidates in _in_threads(names, read, workers or os.cpu_count() or 1):
+    read = partial(read_some, folder, meter=meter, remembered=remembered)
+    for found, candidates, as_read in _in_threads(names, read, workers or os.cpu_count() or 1):
         items += found
+        states += as_read
         for each in candidates:
             kept += len(each.raw or b"")
             fits = kept <= MAX_BUNDLES_BYTES
             bundles.append(each if fits else FoundBundle(path=each.path, sha256=each.sha256, raw=None))
     manifest = Manifest.of(items)
-    return manifest, bundles, Files(manifest, folder)
+    seen = Seen(path=path, names_sha256=names_sha256, states=bytes(states), manifest=manifest)
+    return manifest, bundles, Files(manifest, folder, seen=seen)
 
 
 # Finding
 
 
-def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[_Name]]:
-    """Return the folder and each file in the order of their bytes."""
+def walk(path: pathlib.Path) -> tuple[pathlib.Path, list[Name]]:
+    """Return the folder and each file in the order of their bytes. Raises NotFoundError, SourceError."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
@@ -181,7 +203,30 @@ def _walk(path: pathlib.Path) -> tuple[pathlib.Path, list[_Name]]:
     )
 
 
-def _scan(root: bytes, prefix: bytes) -> Iterator[_Name]:
+def digest_names(names: Sequence[Name]) -> bytes:
+    """Return the SHA-256 of all names, and of which are links: a name has no NUL."""
+    return hashlib.sha256(
+        b"\0".join(b"l" + name if size is None else b"f" + name for name, size in names)
+    ).digest()
+
+
+STATE_BYTES = 40
+_STATE = struct.Struct("5Q")
+_MASK = 2**64 - 1
+
+
+def state_of(found: os.stat_result) -> bytes:
+    """Return, in ``STATE_BYTES``, what changes with every write to a file, and when another takes its place."""
+    return _STATE.pack(
+        found.st_size & _MASK,
+        found.st_ino & _MASK,
+        found.st_dev & _MASK,
+        found.st_mtime_ns & _MASK,
+        found.st_ctime_ns & _MASK,
+    )
+
+
+def _scan(root: bytes, prefix: bytes) -> Iterator[Name]:
     pending = [prefix]
     while pending:
         folder = pending.pop()
@@ -207,12 +252,10 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[_Name]:
 # Reading
 
 
-_Read = tuple[list[_Item], list[FoundBundle]]
+_Read = tuple[list[_Item], list[FoundBundle], bytes]
 
 
-def _in_threads(
-    names: list[_Name], read: Callable[[Sequence[_Name]], _Read], workers: int
-) -> Iterator[_Read]:
+def _in_threads(names: list[Name], read: Callable[[Sequence[Name]], _Read], workers: int) -> Iterator[_Read]:
     """Yield what was found, task by task in order, a bounded number of tasks ahead. Empties ``names``."""
     names.reverse()
     with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
@@ -227,9 +270,9 @@ def _in_threads(
                 each.cancel()
 
 
-def _take_task(names: list[_Name]) -> list[_Name]:
+def _take_task(names: list[Name]) -> list[Name]:
     """Take the next names off the end: many small files, or one that is large."""
-    task: list[_Name] = []
+    task: list[Name] = []
     size = 0
     while names and len(task) < _FILES_A_TASK and size < _BYTES_A_TASK:
         task.append(names.pop())
@@ -237,41 +280,49 @@ def _take_task(names: list[_Name]) -> list[_Name]:
     return task
 
 
-def _read_task(
-    folder: pathlib.Path, names: Sequence[_Name], *, meter: _Meter, remembered: Remembered | None
+def read_some(
+    folder: pathlib.Path, names: Sequence[Name], *, meter: Meter, remembered: Remembered | None = None
 ) -> _Read:
+    """Read files: what each is, the bundles among them, and the states in which they were read. Raises SourceError."""
     items: list[_Item] = []
     bundles: list[FoundBundle] = []
+    states: list[bytes] = []
     root, small = os.path.join(os.fsencode(folder), b""), 0
     for name, size in names:
         if size is None:
-            items.append(_read_link(root, name))
+            link, state = _read_link(root, name)
+            items.append(link)
+            states.append(state)
             continue
-        raw = _read_small(root, name) if size <= _BLOCK_BYTES else None
-        if raw is None:
-            item, bundle = _read_large(root, name, meter, remembered)
+        read = _read_small(root, name) if size <= _BLOCK_BYTES else None
+        if read is None:
+            item, bundle, state = _read_large(root, name, meter, remembered)
             if bundle is not None:
                 bundles.append(bundle)
         else:
+            raw, state = read
             item = ManifestFile(path=escape_path(name), sha256=hashlib.sha256(raw).digest(), size=len(raw))
             small += len(raw)
             if _may_be_json(raw) and _MEDIA in raw:
                 bundles.append(FoundBundle(path=item.path, sha256=item.sha256, raw=raw))
         items.append(item)
+        states.append(state)
     meter.add(small)
-    return items, bundles
+    return items, bundles, b"".join(states)
 
 
-def _read_link(root: bytes, name: bytes) -> ManifestLink:
+def _read_link(root: bytes, name: bytes) -> tuple[ManifestLink, bytes]:
+    place = os.path.join(root, name)
     try:
-        target = os.readlink(os.path.join(root, name))
+        state = state_of(os.lstat(place))
+        target = os.readlink(place)
     except OSError as error:
         raise _unreadable(name, error) from error
-    return ManifestLink(path=escape_path(name), link=escape_path(target))
+    return ManifestLink(path=escape_path(name), link=escape_path(target)), state
 
 
-def _read_small(root: bytes, name: bytes) -> bytes | None:
-    """Return the bytes of a small file, or None where it is not small any more.
+def _read_small(root: bytes, name: bytes) -> tuple[bytes, bytes] | None:
+    """Return the bytes of a small file and its state, or None where it is not small any more.
 
     Written out, because a million small files are a million of these calls: it must cost little beside its system calls.
     """
@@ -290,24 +341,25 @@ def _read_small(root: bytes, name: bytes) -> bytes | None:
         raise _unreadable(name, error) from error
     if _changed(before, now) or len(raw) != before.st_size:
         raise _changed_meanwhile(name, before, now)
-    return raw
+    return raw, state_of(now)
 
 
 def _read_large(
-    root: bytes, name: bytes, meter: _Meter, remembered: Remembered | None
-) -> tuple[ManifestFile, FoundBundle | None]:
+    root: bytes, name: bytes, meter: Meter, remembered: Remembered | None
+) -> tuple[ManifestFile, FoundBundle | None, bytes]:
     with _OpenFile(root, name) as file:
+        state = state_of(file.found)
         known = None if remembered is None else remembered.digest(name, file.found)
         if known is not None:
             meter.add(file.size)
-            return ManifestFile(path=escape_path(name), sha256=known, size=file.size), None
+            return ManifestFile(path=escape_path(name), sha256=known, size=file.size), None, state
         item, bundle = _hash_large(file, escape_path(name), meter)
     if remembered is not None and bundle is None:  # the bytes of a bundle are needed each time
         remembered.remember(name, file.found, item.sha256)
-    return item, bundle
+    return item, bundle, state
 
 
-def _hash_large(file: "_OpenFile", path: str, meter: _Meter) -> tuple[ManifestFile, FoundBundle | None]:
+def _hash_large(file: "_OpenFile", path: str, meter: Meter) -> tuple[ManifestFile, FoundBundle | None]:
     digest, kept, head, tail = hashlib.sha256(), None, b"", b""
     for block in file.blocks(0, file.size):
         digest.update(block)
