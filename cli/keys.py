@@ -9,7 +9,8 @@ from cli.options import writing_options
 from cli.output import echo_json, json_option, printable
 
 if TYPE_CHECKING:
-    from ledger.embedded.rotating import Opened, Rotation
+    from ledger.embedded.key_statements import Opened
+    from ledger.embedded.rotating import Rotation
 
 
 @click.group()
@@ -49,10 +50,18 @@ def rotate() -> None:
 @rotate.command(name="hub")
 @_DIRECTORY
 @_BEGIN
+@click.option(
+    "--wait-seconds",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="In Rekor: how long to wait until it is logged.",
+)
 @writing_options
 @json_option
 def rotate_hub(
     directory: pathlib.Path,
+    wait_seconds: float,
     not_older_than: tuple[pathlib.Path, ...],
     *,
     begin: bool,
@@ -67,7 +76,8 @@ def rotate_hub(
     from ledger.embedded import rotating
 
     opened = _opened(directory, not_older_than, start_unchecked=start_unchecked)
-    _show(rotating.rotate_hub(directory, begin=begin, opened=opened), as_json=as_json)
+    done = rotating.rotate_hub(directory, begin=begin, opened=opened, wait=wait_seconds)
+    _show(done, as_json=as_json)
 
 
 @rotate.command(name="log")

@@ -8,11 +8,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from cli.demo_world import DemoSigstore
-from ledger.bundle.bodies import Verifier, dsse_v1, hashedrekord_v1, intoto_v1, intoto_v2
+from ledger.bundle.any_key import AnyVerifier
+from ledger.bundle.bodies import dsse_v1, hashedrekord_v1, intoto_v1, intoto_v2
 from ledger.bundle.log_entry import HASHES
 from ledger.encoding import format_base64, parse_base64
 from ledger.entry import PAYLOAD_TYPE, pae
-from tests.sigstore_world import ARTIFACT, ECDSA, TIME, RekorOne, statement, trusted_root
+from tests.sigstore_world import ARTIFACT, TIME, RekorOne, sign, statement, trusted_root
 from tests.world import p256_key
 
 IDENTITY, ISSUER = "alice@example.org", "https://issuer.example"
@@ -59,7 +60,7 @@ class Keyless:
         """A bundle by ``by``; ``kind`` is one of ``KINDS``, and ``time`` when the log says that it took it."""
         private = private or p256_key(key)
         cert = self.sigstore.issue(private, by, ISSUER).public_bytes(serialization.Encoding.DER)
-        content, body = _sign(kind, private, Verifier(cert, is_certificate=True))
+        content, body = _sign(kind, private, AnyVerifier(cert, is_certificate=True))
         log = getattr(self.log, "log_content", None)  # a real one makes the body itself
         if log is None:
             entry = self.log.log(body, KINDS[kind], time=time)
@@ -81,14 +82,18 @@ class Keyless:
 
 def _sign(kind, private, verifier):
     if kind == "hashedrekord":
-        digest, signature = hashlib.sha256(ARTIFACT).digest(), private.sign(ARTIFACT, ECDSA)
+        digest, signature = hashlib.sha256(ARTIFACT).digest(), sign(private, ARTIFACT)
         content = {
             "messageDigest": {"algorithm": "SHA2_256", "digest": format_base64(digest)},
             "signature": format_base64(signature),
         }
         return {"messageSignature": content}, hashedrekord_v1(digest, signature, verifier)
     payload = statement()
-    signature = private.sign(pae(payload), ec.ECDSA(HASHES[private.curve.name], deterministic_signing=True))
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        by_curve = ec.ECDSA(HASHES[private.curve.name], deterministic_signing=True)
+        signature = private.sign(pae(payload), by_curve)
+    else:
+        signature = sign(private, pae(payload))
     envelope = {
         "payload": format_base64(payload),
         "payloadType": PAYLOAD_TYPE,
@@ -108,7 +113,7 @@ def _sign(kind, private, verifier):
             envelope_sha256=sha256,
         ),
         "a digest of a statement": lambda: hashedrekord_v1(
-            hashlib.sha256(pae(payload)).digest(), signature, verifier
+            verifier.digest(pae(payload)), signature, verifier
         ),
     }
     return {"dsseEnvelope": envelope}, bodies[kind]()

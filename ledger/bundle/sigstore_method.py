@@ -16,12 +16,18 @@ from ledger.bundle import Bundle
 from ledger.bundle.any_bundle import AnyBundle, SignedFile
 from ledger.bundle.fulcio import signer_facts
 from ledger.bundle.log_entry import LogKeys
+from ledger.bundle.logged import UnknownKindError
 from ledger.bundle.reasons import NotVerifiedError, refused
 from ledger.bundle.restated import Established, is_read_by_sigstore, restate
 from ledger.bundle.trust_material import TrustMaterial, VerifiedSignature
 from ledger.bundle.upstream import prove_upstream
 from ledger.errors import ConfigError, SignatureError
 from ledger.identity import SigstoreFacts
+
+_CERTIFICATE_CHECK = "_verify_common_signing_cert"
+"""Not public, and the only word of sigstore-python on a certificate (chain, transparency, usage, times) without an ECDSA
+signature. Where it is missing, nothing is said of such a certificate (docs/decisions/0006-any-sigstore-bundle.md).
+"""
 
 
 def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
@@ -50,15 +56,22 @@ def verify_sigstore(bundle: Bundle, trust: TrustMaterial) -> VerifiedSignature:
 
 
 def verify_keyless(
-    bundle: AnyBundle, root: bytes, *, digest: bytes, entries: Sequence[Established]
+    bundle: AnyBundle,
+    root: bytes,
+    *,
+    digest: bytes,
+    entries: Sequence[Established],
+    certificate_alone: bool = False,
 ) -> SigstoreFacts:
     """Return who signed any bundle with a certificate of Fulcio's, by sigstore-python's whole verification.
 
     ``root`` is a trusted root or a client trust config; ``digest`` is that of a signed file, by the hash that the bundle
-    names; ``entries`` are those of the bundle, each proven or promised already.
+    names; ``entries`` are those of the bundle, each proven or promised already. ``certificate_alone``: the signature is
+    by a key that sigstore-python does not verify; the caller has, and asks about the certificate.
 
     Raises:
-        SignatureError: sigstore-python refuses it. ConfigError: the root cannot be used.
+        SignatureError: sigstore-python refuses it. ConfigError: the root cannot be used. UnknownKindError: this version
+        of sigstore-python says nothing about a certificate alone.
     """
     from sigstore.errors import Error
     from sigstore.hashes import Hashed
@@ -68,6 +81,8 @@ def verify_keyless(
 
     material = _material(root)
     verifier, _ = _instance(material)
+    if certificate_alone and not hasattr(verifier, _CERTIFICATE_CHECK):
+        raise _no_certificate_check()
     try:
         raw = bundle.raw
         if not all(is_read_by_sigstore(each, bundle) for each in entries):
@@ -75,7 +90,9 @@ def verify_keyless(
             raw, verifier = restated.raw, _vouching(material, restated.vouched)
         parsed = SigstoreBundle.from_json(raw)
         # No identity policy: whoever signed is named, and held against what is expected afterwards.
-        if isinstance(bundle.content, SignedFile):
+        if certificate_alone:
+            getattr(verifier, _CERTIFICATE_CHECK)(parsed, policy.UnsafeNoOp())
+        elif isinstance(bundle.content, SignedFile):
             hashed = Hashed(digest=digest, algorithm=HashAlgorithm(bundle.content.algorithm or "SHA2_256"))
             verifier.verify_artifact(hashed, parsed, policy.UnsafeNoOp())
         else:
@@ -85,6 +102,15 @@ def verify_keyless(
         raise _refused(str(error)) from error
     except Exception as error:  # a parser of foreign input: whatever it raises is about the input
         raise _refused(type(error).__name__) from error
+
+
+def _no_certificate_check() -> UnknownKindError:
+    return UnknownKindError(
+        "certificate of the signature",
+        expected="a sigstore-python that checks one by itself",
+        actual="a version that does not",
+        next_step="Check the certificate with cosign; the signature and its log entry hold",
+    )
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ledger.bundle.any_bundle import AnyBundle, SignedEnvelope, SignedFile
-from ledger.bundle.any_key import HASHES_BY_NAME, AnyVerifier
+from ledger.bundle.any_key import ED25519_PH, HASHES_BY_NAME, AnyVerifier
 from ledger.bundle.log_entry import ProvenEntry, has_checkpoint
 from ledger.bundle.logged import Promised, UnknownKindError, key_in_entry, prove_entries, verify_promises
 from ledger.bundle.restated import Established
@@ -222,25 +222,36 @@ def _signer_facts(
     """Return who signed, as far as the bundle can say."""
     if bundle.certificate is None:
         return KeyFacts(spki_sha256=_sha256(verifier.der))
-    _check_certified(verifier, bundle.content)
+    _check_certified(verifier)
     # Imported here because a public key needs none of it, and it takes five times as long as all the rest.
     from ledger.bundle.sigstore_method import verify_keyless
 
-    facts = verify_keyless(bundle, root, digest=digest, entries=_established(state))
+    facts = verify_keyless(
+        bundle,
+        root,
+        digest=digest,
+        entries=_established(state),
+        certificate_alone=not _is_verified_by_sigstore(verifier, bundle.content),
+    )
     state.passed("certificate", "sigstore-python, at every time that the log or an authority signed")
     return facts
 
 
-def _check_certified(verifier: AnyVerifier, content: SignedEnvelope | SignedFile) -> None:
-    """Return if sigstore-python can verify the signature of such a certificate; where not, it would blame the signature."""
-    curve = getattr(verifier.key, "curve", None)
-    if curve is None or (isinstance(content, SignedEnvelope) and curve.name != "secp256r1"):
+def _check_certified(verifier: AnyVerifier) -> None:
+    """Return if a certificate of such a key can be checked: sigstore-python would refuse one of Ed25519, whoever issued it."""
+    if verifier.details == ED25519_PH:
         raise UnknownKindError(
             "key of the certificate",
-            expected="one on P-256, or for a file P-384 or P-521: what sigstore-python verifies",
-            actual=verifier.details,
+            expected="one on P-256, P-384 or P-521, or RSA",
+            actual="Ed25519",
             next_step="Check the certificate with cosign; the signature and its log entry hold",
         )
+
+
+def _is_verified_by_sigstore(verifier: AnyVerifier, content: SignedEnvelope | SignedFile) -> bool:
+    """Whether sigstore-python verifies signatures by such a key; where not, it would blame the signature."""
+    curve = getattr(verifier.key, "curve", None)
+    return curve is not None and (isinstance(content, SignedFile) or curve.name == "secp256r1")
 
 
 def _established(state: BundleState) -> list[Established]:

@@ -6,9 +6,8 @@ changes nothing: the same call goes on. What waits for people is always the trus
 its own key is offline.
 """
 
-import contextlib
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -19,18 +18,15 @@ from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, load_config
 from ledger.embedded.directory import Layout, load_trust
 from ledger.embedded.key_files import KeyFiles
+from ledger.embedded.key_statements import WAIT_SECONDS, Announced, Announcing, Opened, announce
 from ledger.embedded.keys import format_key, hub_spki, load_hub_key, load_note_key, spki_of
-from ledger.embedded.opening import OpenLedger
-from ledger.encoding import Json, format_base64
+from ledger.encoding import Json
 from ledger.entry import keyid_of
 from ledger.errors import ConfigError, NotFoundError, UsageError
-from ledger.event.schemas import HUB_KEY
 from ledger.log.local import LocalLog
 from ledger.storage.directory import write_file_durably
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from ledger.tlog.trust_policy import LogKey
-
-Opened = Callable[[], contextlib.AbstractContextManager[OpenLedger]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +45,24 @@ NONE = Rotation(state="none", says=("No rotation is under way; --begin makes the
 # The hub's key
 
 
-def rotate_hub(directory: pathlib.Path, *, begin: bool, opened: Opened) -> Rotation:
-    """Go on with the rotation of the hub's key, or ``begin`` one.
+def rotate_hub(
+    directory: pathlib.Path, *, begin: bool, opened: Opened, wait: float = WAIT_SECONDS
+) -> Rotation:
+    """Go on with the rotation of the hub's key, or ``begin`` one. In Rekor each step waits for its place, ``wait`` seconds.
 
     Raises:
-        UsageError: one is under way already, or the ledger is in Rekor. ConfigError: the trust file has no key of its own.
-        What ``opened`` raises.
+        UsageError: one is under way already, or what it said was dropped from the outbox. ConfigError: the trust file has
+        no key of its own. What ``opened`` raises.
     """
     # 1. The next key is made. If we stop here, nobody knows it: the same call announces it.
     # 2. The log says `added`, signed by the key of now; it counts from the next leaf on.
     # 3. The trust file gets its range. Until it has it, the key of now signs: clients would refuse the other.
     # 4. The next key takes the place of the key of now. If we stop here, both count everywhere.
-    # 5. The log says `retired`, signed by the new key.
+    # 5. The log says `retired`, signed by the new key. In Rekor the outbox submits that, as it does `added`, only when all
+    #    that was accepted before it is logged: nothing by the old key can come to lie behind the end of its range.
     # 6. The trust file ends the old range.
     config, layout, trust = _load(directory)
+    announcing = Announcing(directory=directory, opened=opened, wait=wait)
     if config.hub_signer:
         raise UsageError(
             "hub_signer of the settings",
@@ -78,19 +78,24 @@ def rotate_hub(directory: pathlib.Path, *, begin: bool, opened: Opened) -> Rotat
         files.make_next(lambda: format_key(ec.generate_private_key(ec.SECP256R1())))
     if files.next.exists():
         spki = spki_of(load_hub_key(files.next))
-        with opened() as ledger:
-            leaf_index = _announce(ledger, spki, "added")
-        if not trust.key_counts(keyid_of(spki), (0, leaf_index + 1)):
-            keys = (*trust.hub_keys, HubKey(spki=spki, first=leaf_index + 1))
-            return _waiting_for_new(layout, replace(trust, hub_keys=keys), keyid_of(spki), leaf_index)
+        added = announcing.announce(spki, "added")
+        if added.place is None:
+            return _waiting_for_rekor(added, keyid_of(spki), "added")
+        shard, leaf_index = added.place
+        if not trust.key_counts(keyid_of(spki), (shard, leaf_index + 1)):
+            keys = (*trust.hub_keys, HubKey(spki=spki, first_shard=shard, first=leaf_index + 1))
+            return _waiting_for_new(layout, replace(trust, hub_keys=keys), keyid_of(spki), added)
         files.swap(current)
         old, current = _left(files, trust, keyid_of(spki)), keyid_of(spki)
     if old is None:
         return NONE
-    with opened() as ledger:
-        leaf_index = _announce(ledger, old.spki, "retired")
-    keys = tuple(replace(each, end=leaf_index + 1) if each == old else each for each in trust.hub_keys)
-    return _waiting_for_end(layout, replace(trust, hub_keys=keys), files.kept(old.keyid), old, leaf_index)
+    retired = announcing.announce(old.spki, "retired")
+    if retired.place is None:
+        return _waiting_for_rekor(retired, old.keyid, "retired")
+    shard, leaf_index = retired.place
+    ended = replace(old, end_shard=shard, end=leaf_index + 1)
+    keys = tuple(ended if each == old else each for each in trust.hub_keys)
+    return _waiting_for_end(layout, replace(trust, hub_keys=keys), files.kept(old.keyid), old, retired)
 
 
 def _left(files: KeyFiles, trust: TrustFile, current: str) -> HubKey | None:
@@ -101,54 +106,44 @@ def _left(files: KeyFiles, trust: TrustFile, current: str) -> HubKey | None:
     return None
 
 
-def _announce(ledger: OpenLedger, spki: bytes, state: str, **more: Json) -> int:
-    """Log and publish what becomes of a key; returns the leaf index, of the first time where it was said before."""
-    keyid = keyid_of(spki)
-    # Number 0 of a ledger has the id without a state (``announce_key``).
-    ending = f"-{more['from']}" if "from" in more else ""
-    committed = ledger.recorder.record_statement(
-        HUB_KEY,
-        {
-            "keyid": keyid,
-            "spki": format_base64(spki),
-            "state": state,
-            "holder": ledger.config.hub,
-            "role": "hub",
-            **more,
-        },
-        histories=["hub:"],
-        event_id=f"hub-key-{keyid[:16]}-{state}{ending}",
+def _waiting_for_rekor(said: Announced, keyid: str, state: str) -> Rotation:
+    return Rotation(
+        state="pending",
+        says=(
+            f"Number {said.number} says that key {keyid} is {state}. It is accepted, and not in Rekor yet.",
+            "All that was accepted before goes first: `hubledger outbox status` says what waits, and why.",
+            "Then run this command again; nothing changes before.",
+        ),
+        facts={"keyId": keyid, "number": said.number},
     )
-    ledger.publish()
-    return committed.leaf_index
 
 
-def _waiting_for_new(layout: Layout, trust: TrustFile, keyid: str, leaf_index: int) -> Rotation:
+def _waiting_for_new(layout: Layout, trust: TrustFile, keyid: str, added: Announced) -> Rotation:
     draft = _draft(layout, trust)
     return Rotation(
         state="announced",
         says=(
-            f"The log says at leaf {leaf_index} that key {keyid} is added. The old key still signs.",
+            f"The log says at leaf {added} that key {keyid} is added. The old key still signs.",
             *_hand_out(draft),
             "Then run this command again: the new key signs from then on.",
         ),
-        facts={"newKeyId": keyid, "leafIndex": leaf_index},
+        facts={"newKeyId": keyid, **added.facts},
         draft=draft,
     )
 
 
 def _waiting_for_end(
-    layout: Layout, trust: TrustFile, kept: pathlib.Path, old: HubKey, leaf_index: int
+    layout: Layout, trust: TrustFile, kept: pathlib.Path, old: HubKey, retired: Announced
 ) -> Rotation:
     draft = _draft(layout, trust)
     return Rotation(
         state="retired",
         says=(
-            f"The new key signs. The log says at leaf {leaf_index} that key {old.keyid} is retired.",
+            f"The new key signs. The log says at leaf {retired} that key {old.keyid} is retired.",
             *_hand_out(draft),
             f"Then destroy {kept}: nothing needs it any more.",
         ),
-        facts={"oldKeyId": old.keyid, "leafIndex": leaf_index, "keptKey": str(kept)},
+        facts={"oldKeyId": old.keyid, **retired.facts, "keptKey": str(kept)},
         draft=draft,
     )
 
@@ -163,6 +158,7 @@ def revoke_hub(
         MalformedError: no code. What ``opened`` raises.
     """
     config, layout, trust = _load(directory)
+    _refuse_rekor(config, _REVOKED_BY_HAND)
     spki = next((each.spki for each in trust.hub_keys if each.keyid == keyid), None)
     if spki is None:
         raise NotFoundError(
@@ -187,7 +183,7 @@ def revoke_hub(
                 next_step="A key that shall end later is retired, by `hubledger keys rotate hub`",
             )
         more: dict[str, Json] = {"from": first} | ({} if reason is None else {"reason": reason})
-        leaf_index = _announce(ledger, spki, "revoked", **more)
+        leaf_index = announce(ledger, spki, "revoked", **more)
     keys = tuple(left for each in trust.hub_keys if (left := _cut(each, keyid, first)) is not None)
     draft = _draft(layout, replace(trust, hub_keys=keys))
     return Rotation(
@@ -224,6 +220,7 @@ def rotate_log(directory: pathlib.Path, *, begin: bool, finish: bool, opened: Op
     #    newest checkpoint has both signatures: the same call goes on.
     # 4. The trust file drops the old key.
     config, layout, trust = _load(directory)
+    _refuse_rekor(config, "Rekor has keys of its own for its checkpoints; the trusted root names them")
     files = KeyFiles(directory / config.log_key)
     current = load_note_key(files.current).verifier
     left = (
@@ -295,14 +292,23 @@ def _check_taken(opened: Opened, new: VerifierKey) -> None:
 
 def _load(directory: pathlib.Path) -> tuple[Config, Layout, TrustFile]:
     config, layout = load_config(directory), Layout(root=directory)
+    return config, layout, load_trust(layout)
+
+
+_REVOKED_BY_HAND = (
+    "A revocation names one leaf index, and Rekor has shards: end the key's range in the next trust.toml "
+    "(end, end_shard), and publish that"
+)
+
+
+def _refuse_rekor(config: Config, next_step: str) -> None:
     if config.log != "local":
         raise UsageError(
             f"log of {config.ledger}",
             expected="one in this directory",
             actual=f"one in Rekor ({config.log})",
-            next_step="This version rotates the keys of ledgers with a log of their own",
+            next_step=next_step,
         )
-    return config, layout, load_trust(layout)
 
 
 def _check_may_begin(trust: TrustFile, *, under_way: bool) -> None:

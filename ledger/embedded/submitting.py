@@ -40,13 +40,14 @@ def submit_event(
         accepted = _accepted(open_for_reading(directory))
         fate, prover = accepted.fate(number), accepted.prover
     else:
-        fate, prover = _submit_in_turns(directory, number, wait=wait)
+        fate, prover = submit_in_turns(directory, number, wait=wait)
     if proof_out is not None and fate.receipts:
         write_file_durably(proof_out, format_logged(fate, prover, name=proof_out.name), mode=0o644)
     return fate_facts(fate)
 
 
-def _submit_in_turns(directory: pathlib.Path, number: int, *, wait: float) -> tuple[Fate, Prover]:
+def submit_in_turns(directory: pathlib.Path, number: int, *, wait: float) -> tuple[Fate, Prover]:
+    """Drain the outbox until an entry is logged, for ``wait`` seconds at most; returns what became of it, and its prover."""
     with contextlib.closing(_turns(directory, wait)) as turns:
         for ledger, left in turns:
             outbox, instance = outbox_of(ledger)

@@ -5,6 +5,7 @@ import json
 import httpx
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from sigstore.verify import Verifier
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.bundle.logged import UnknownKindError
@@ -62,6 +63,14 @@ def _no_authority_answers():
     return world.submit(transport=Dead(), tsa_urls=["http://stamps1.example", "http://stamps2.example"])
 
 
+def _with_another_sigstore(scene):
+    """A sigstore-python whose private method is gone."""
+    check = Verifier._verify_common_signing_cert
+    scene.after.callback(lambda: setattr(Verifier, "_verify_common_signing_cert", check))
+    del Verifier._verify_common_signing_cert
+    return _keyless("dsse", private=ec.generate_private_key(ec.SECP384R1()))
+
+
 CASES = (
     turned(
         UnknownKindError,
@@ -81,9 +90,15 @@ CASES = (
     ),
     turned(
         UnknownKindError,
-        "key of the certificate: expected one on P-256, or for a file P-384 or P-521: what sigstore-python verifies, got "
-        "PKIX_ECDSA_P384_SHA_384. Check the certificate with cosign; the signature and its log entry hold",
-        lambda _: _keyless("dsse", private=ec.generate_private_key(ec.SECP384R1())),
+        "key of the certificate: expected one on P-256, P-384 or P-521, or RSA, got Ed25519. "
+        "Check the certificate with cosign; the signature and its log entry hold",
+        lambda _: _keyless("dsse", private=ed25519_key("alice")),
+    ),
+    turned(
+        UnknownKindError,
+        "certificate of the signature: expected a sigstore-python that checks one by itself, got a version that does not. "
+        "Check the certificate with cosign; the signature and its log entry hold",
+        _with_another_sigstore,
     ),
     refused(
         SourceError,

@@ -20,7 +20,8 @@ from ledger.embedded.keys import load_public_key, spki_of
 from ledger.embedded.kms import RemoteSigner
 from ledger.embedded.observers import add_observer, observers_now, retire_observer
 from ledger.embedded.opening import open_for_recording
-from ledger.embedded.rotating import revoke_hub, rotate_hub
+from ledger.embedded.rotating import revoke_hub, rotate_hub, rotate_log
+from ledger.embedded.submitting import drop_event
 from ledger.encoding import format_base64
 from ledger.entry import keyid_of, parse_entry
 from ledger.errors import (
@@ -41,6 +42,7 @@ from ledger.server.metrics import Metrics
 from ledger.server.submitting import parse_entries
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.ledger.server.conftest import facts
+from tests.refusals.of_outbox import _ledger
 from tests.refusals.table import AT, refused
 from tests.world import ed25519_key, p256_key
 
@@ -120,7 +122,23 @@ def _in_rekor(scene):
     ledger = scene.ledger()
     path = ledger / "hubledger.toml"
     path.write_text(path.read_text().replace('log = "local"', 'log = "rekor-v2"'))
-    return _begin(scene, ledger)
+    return ledger
+
+
+def _rotate_the_log_in_rekor(scene):
+    ledger = _in_rekor(scene)
+    return rotate_log(scene.watch(ledger), begin=True, finish=False, opened=_opened(ledger))
+
+
+def _dropped_from_the_outbox(scene):
+    """Nobody waits for Rekor, and what says that the key is added is given up."""
+    ledger = _ledger(scene)
+    path = ledger / "trust.toml"
+    old = parse_trust(path.read_bytes())
+    path.write_bytes(format_trust(dataclasses.replace(old, update_key=OFFLINE.verifier)))
+    began = rotate_hub(ledger, begin=True, opened=_opened(ledger), wait=0)
+    drop_event(ledger, str(began.facts["number"]), reason="typo")
+    return rotate_hub(ledger, begin=False, opened=_opened(ledger), wait=0)
 
 
 def _no_room_for_the_old_key(scene):
@@ -130,6 +148,10 @@ def _no_room_for_the_old_key(scene):
     files.next.mkdir()
     scene.after.callback(files.next.rmdir)
     return files.swap("0" * 64)
+
+
+def _revoke_in(ledger, keyid):
+    return revoke_hub(ledger, keyid, first=0, reason=None, opened=_opened(ledger))
 
 
 def _revoke(scene, keyid=None, first=0):
@@ -166,8 +188,18 @@ ROTATION = (
     ),
     refused(
         UsageError,
-        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). This version rotates the keys of ledgers with a log of their own",
-        _in_rekor,
+        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). Rekor has keys of its own for its checkpoints; the trusted root names them",
+        _rotate_the_log_in_rekor,
+    ),
+    refused(
+        UsageError,
+        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). A revocation names one leaf index, and Rekor has shards: end the key's range in the next trust.toml (end, end_shard), and publish that",
+        lambda scene: _revoke_in(_in_rekor(scene), "0" * 64),
+    ),
+    refused(
+        UsageError,
+        "statement that key <hex> is added: expected one that is logged, or waits for it, got one that was dropped from the outbox (typo). Nobody will read it in the log. Remove the file that ends in .next, and --begin; the trust file alone says which keys count",
+        _dropped_from_the_outbox,
     ),
     refused(
         WriteError,

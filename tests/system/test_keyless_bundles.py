@@ -8,6 +8,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ledger.encoding import format_base64, parse_base64
 from tests.keyless_world import IDENTITY, ISSUER, KINDS, Keyless
@@ -147,6 +148,22 @@ def test_cosign_accepts_them_too(world, tmp_path, kind, proven):
     version = "0.3" if proven else "0.1"
     bundle = world.bundle(kind, version=version, proven=proven, key=f"cosign {kind} {proven}")
     (tmp_path / "x.sigstore.json").write_text(json.dumps(bundle))
+    command = ("verify-blob",) if kind == "hashedrekord" else ("verify-blob-attestation", "--type", PREDICATE)
+    cosign(
+        tmp_path,
+        *(*command, "--bundle", str(tmp_path / "x.sigstore.json")),
+        *("--trusted-root", str(tmp_path / "root.json")),
+        *("--certificate-identity", IDENTITY, "--certificate-oidc-issuer", ISSUER),
+        str(tmp_path / "weights"),
+    )
+
+
+@pytest.mark.parametrize("kind", ["hashedrekord", "dsse", "intoto"])
+def test_certificates_of_rsa_keys_are_verified_by_us_and_by_cosign(world, tmp_path, hubledger, kind):
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    bundle = world.bundle(kind, private=private)
+    code, facts = verify(hubledger, tmp_path, bundle, *ALICE)
+    assert (code, facts["log"], facts["signature"]) == (0, "INCLUDED_ONLY", "ACCEPTED"), facts
     command = ("verify-blob",) if kind == "hashedrekord" else ("verify-blob-attestation", "--type", PREDICATE)
     cosign(
         tmp_path,

@@ -15,6 +15,7 @@ from ledger.client.trust import parse_trust
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import TrustedLog, shard_key
 from ledger.errors import ConfigError
+from tests.cli.test_rotation_in_rekor import publish
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
 from tests.system.rekor_v1 import backend
 
@@ -58,6 +59,16 @@ class Hub:
 
     def audit(self, code=0):
         return self.call("log", "audit", self.directory, code=code)
+
+    def rotate(self, *words):
+        return self.call("keys", "rotate", "hub", self.directory, *words)
+
+    def put_trust(self, logs, authorities=()):
+        """Put a new trusted root and signing config in the place of the ledger's."""
+        folder = pathlib.Path(self.directory, "trust")
+        write_trust(folder, logs, authorities)
+        for name in ("trusted_root", "signing_config"):
+            (folder / f"{name}.json").replace(folder / f"{name.replace('_', '-')}.json")
 
     def add_shard(self, log):
         """Tell readers of a new shard, at the end of the trust file."""
@@ -144,15 +155,58 @@ def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):
         old.freeze()
         assert hub.record("r2", "--wait-seconds", "3")["lastError"]["error"] == "FrozenError"
         # The operator publishes a new trust root, in which the old shard stays: positions count from it.
-        write_trust(pathlib.Path(hub.directory, "trust"), [old.trusted, new.trusted], [authority])
-        for name in ("trusted_root", "signing_config"):
-            path = pathlib.Path(hub.directory, "trust", f"{name}.json")
-            path.replace(path.with_name(f"{name.replace('_', '-')}.json"))
+        hub.put_trust([old.trusted, new.trusted], [authority])
         hub.call("outbox", "retry", hub.directory, "--seconds", "30")
         assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1)]
         hub.audit(code=ConfigError.exit_code)  # readers are still to be told of the new shard
         hub.add_shard(new.trusted)
         assert hub.audit()["logged"] == 3
+
+
+def test_a_hub_key_is_replaced_while_a_shard_is_closed(hub, tmp_path):
+    """The next key is added in the old shard, and the one before retired in the new one."""
+    with (
+        rekor_v2(tmp_path / "old", origin="old.example") as old,
+        rekor_v2(tmp_path / "new", origin="new.example") as new,
+    ):
+        hub.init(*write_trust(tmp_path, [old.trusted]), read_url=old.read_url)
+        publish(hub)
+        hub.record("r1", "-o", str(tmp_path / "r1.json"))
+        added = hub.rotate("--begin")
+        publish(hub, added["trustFile"])
+        old.freeze()
+        hub.record("r2", "--no-wait")
+        assert hub.rotate("--wait-seconds", "3")["state"] == "pending"
+        hub.put_trust([old.trusted, new.trusted])
+        hub.add_shard(new.trusted)
+        retired = hub.rotate()
+        assert (retired["state"], retired["shardOrder"]) == ("retired", 1)
+        publish(hub, retired["trustFile"])
+        hub.record("r3", "-o", str(tmp_path / "r3.json"))
+        before, after = parse_trust(pathlib.Path(hub.directory, "trust.toml").read_bytes()).hub_keys
+        assert before.range == f"0 to {retired['leafIndex']} of shard 1"
+        assert after.range == f"{added['leafIndex'] + 1} to …"
+        assert hub.positions() == [("r1", "logged", 0), ("r2", "logged", 1), ("r3", "logged", 1)]
+        for name in ("r1", "r3"):
+            proof = ("--bundle", str(tmp_path / f"{name}.json"), "--trust", f"{hub.directory}/trust.toml")
+            hub.call("verify", *proof, "--log-only")
+        assert hub.audit()["logged"] == 6
+
+
+def test_a_hub_key_is_replaced_in_a_real_rekor_v1(hub, tmp_path):
+    with backend() as machinery, machinery.server() as server:
+        hub.init(*server.write_trust(tmp_path), kind="rekor-v1")
+        publish(hub)
+        hub.record("r1", "--no-wait")
+        publish(hub, hub.rotate("--begin")["trustFile"])
+        hub.record("r2", "--no-wait")
+        retired = hub.rotate()
+        assert (retired["state"], retired["leafIndex"]) == ("retired", 4)
+        publish(hub, retired["trustFile"])
+        hub.record("r3", "-o", str(tmp_path / "r3.json"))
+        proof = ("--bundle", str(tmp_path / "r3.json"), "--trust", f"{hub.directory}/trust.toml")
+        hub.call("verify", *proof, "--log-only")
+        assert hub.audit()["logged"] == 6
 
 
 def test_a_ledger_in_a_real_rekor_v1_survives_an_outage(hub, tmp_path):

@@ -7,7 +7,8 @@ import re
 
 import pytest
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from sigstore.verify import Verifier as SigstoreVerifier
 
 from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.client.bundle_result import PROMISED_ONLY
@@ -20,8 +21,8 @@ from ledger.errors import InputError
 from tests.bundle_mutations import mutations
 from tests.keyless_world import IDENTITY, ISSUER, KINDS, Keyless
 from tests.ledger.client.test_sigstore_bundle import facts
-from tests.sigstore_world import ARTIFACT, TIME
-from tests.world import p256_key
+from tests.sigstore_world import ARTIFACT, TIME, sign
+from tests.world import ed25519_key, p256_key
 
 ALICE = Expectation(signer=IDENTITY, issuer=ISSUER)
 DIGESTS = {"SHA2_256": hashlib.sha256(ARTIFACT).digest(), "SHA2_512": hashlib.sha512(ARTIFACT).digest()}
@@ -99,6 +100,70 @@ def test_a_certificate_that_does_not_hold_is_refused(name, kind, version, proven
     assert (result.log, result.signature, result.signer) == (LogResult.INVALID, ModelResult.NOT_CHECKED, None)
     assert result.failure.step == "certificate of the signature"
     assert why in result.failure.actual
+
+
+# Keys whose signatures sigstore-python does not verify: ours on the signature, its word on the certificate
+
+
+@functools.cache
+def private_key(kind):
+    if kind.startswith("RSA"):
+        return rsa.generate_private_key(public_exponent=65537, key_size=int(kind[4:]))
+    return ec.generate_private_key({"P-384": ec.SECP384R1(), "P-521": ec.SECP521R1()}[kind])
+
+
+OTHER_KEYS = [
+    *((kind, "RSA 2048") for kind in KINDS),
+    *(("dsse", key) for key in ("RSA 3072", "RSA 4096", "P-384", "P-521")),
+    ("a digest of a statement", "P-384"),
+]
+
+
+@pytest.mark.parametrize(("kind", "key"), OTHER_KEYS)
+def test_a_certificate_of_another_kind_of_key_verifies(kind, key):
+    result = check(make(kind, "0.3", True, private=private_key(key)))
+    assert result.satisfied, result.failure
+    assert (result.signer.facts.san, result.signer.facts.issuer) == (IDENTITY, ISSUER)
+
+
+@pytest.mark.parametrize("name", [*REFUSED, "without any time"])
+@pytest.mark.parametrize(
+    ("kind", "key"), [("dsse", "RSA 2048"), ("hashedrekord", "RSA 2048"), ("dsse", "P-384")]
+)
+def test_such_a_certificate_that_does_not_hold_is_refused(name, kind, key):
+    changed, other, why = REFUSED.get(name, ({}, {}, "must contain an inclusion promise or signed timestamp"))
+    root = _root_of_another(**other) if other else world().root
+    bundle = make(kind, "0.3", True, private=private_key(key), **changed)
+    if name == "without any time":
+        entry = bundle["verificationMaterial"]["tlogEntries"][0]
+        del entry["inclusionPromise"], entry["integratedTime"]
+        entry["logIndex"] = entry["inclusionProof"]["logIndex"]
+    result = check(bundle, root=root)
+    assert (result.log, result.signer) == (LogResult.INVALID, None)
+    assert why in result.failure.actual
+
+
+def test_a_signature_by_another_rsa_key_than_the_certificates_is_refused():
+    bundle = make("dsse", "0.3", True, private=private_key("RSA 2048"))
+    envelope = bundle["dsseEnvelope"]
+    signature = sign(private_key("RSA 4096"), pae(parse_base64(envelope["payload"])))
+    envelope["signatures"][0]["sig"] = format_base64(signature)
+    result = check(bundle)
+    assert (result.log, result.failure.step) == (LogResult.INVALID, "signature of the bundle")
+
+
+def test_a_sigstore_python_without_a_check_of_certificates_alone_is_not_said_to_refuse(monkeypatch):
+    monkeypatch.delattr(SigstoreVerifier, "_verify_common_signing_cert")
+    result = check(make("dsse", "0.3", True, private=private_key("RSA 2048")))
+    assert (result.log, result.satisfied, result.signer) == (LogResult.CANNOT_CHECK, False, None)
+
+
+def test_an_ed25519_certificate_cannot_be_checked():
+    """``cryptography``'s rules for chains, which sigstore-python goes by, have no Ed25519."""
+    bundle = make("dsse", "0.3", True, private=ed25519_key("alice"))
+    # The signature of an envelope that is logged as ``dsse`` is plain Ed25519.
+    result = check(bundle)
+    assert (result.log, result.failure.step) == (LogResult.CANNOT_CHECK, "key of the certificate")
 
 
 def test_a_certificate_without_any_time_is_refused():
@@ -179,3 +244,24 @@ def test_a_proof_that_is_taken_away_leaves_the_promise():
     """Version 0.1 alone may be without; the result says that nothing is proven, and in other versions it is refused."""
     for version, log in (("0.1", LogResult.PROMISED), ("0.2", LogResult.INVALID), ("0.3", LogResult.INVALID)):
         assert check(make("intoto", version, False)).log is log
+
+
+@pytest.mark.parametrize("kind", ["dsse", "hashedrekord", "intoto"])
+def test_every_mutation_of_a_bundle_by_an_rsa_certificate_that_changes_a_fact_is_refused(kind):
+    bundle = make(kind, "0.3", True, private=private_key("RSA 2048"))
+    other = make(kind, "0.3", True, key="bob", by="bob@example.org", time=TIME + 1)
+    whole, refused = facts(check(bundle)), 0
+    for name, bent in mutations(bundle, other, bits=8):
+        try:
+            result = check(bent)
+        except InputError:
+            refused += 1
+            continue
+        if result.satisfied:
+            assert facts(result) == whole, f"{name} of {kind} says something else"
+            rules = (*HARMLESS, "messageSignature/messageDigest removed")  # the artifact has it
+            assert any(re.fullmatch(rule, name) for rule in rules), f"{name} is accepted without a reason"
+        else:
+            refused += 1
+            assert result.signer is None, name
+    assert refused > 200, "the bundle was hardly bent"
