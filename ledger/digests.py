@@ -18,7 +18,6 @@ from ledger.event import parse_statement
 from ledger.event.digests import NamedDigest, Use, named_digests, named_in_event
 from ledger.event.schemas import STATEMENTS, VERIFICATION_EVENT
 from ledger.manifest import ManifestFile, read_items
-from ledger.storage.inserting import insert_rows
 from ledger.storage.mirror import Mirror, MirrorForm
 
 _BATCH = 500
@@ -126,7 +125,7 @@ CREATE TABLE files(
                     manifests = {}
                     self._drop_files(each.sha256)
                 rows.append((each.sha256, leaf_index, each.use.value))
-        insert_rows(self._connection, "INSERT OR IGNORE INTO named", sorted(rows))
+        self._connection.executemany("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", sorted(rows))
         self._add_manifests(manifests, read_manifest)
         return policies
 
@@ -147,7 +146,7 @@ CREATE TABLE files(
         known = {row[0] for row in execute(f"SELECT sha256 FROM manifests WHERE sha256 IN ({marks})", wanted)}  # noqa: S608 - marks only
         new = [sha256 for sha256 in wanted if sha256 not in known]
         (last,) = execute("SELECT coalesce(max(id), 0) FROM manifests").fetchone()
-        insert_rows(self._connection, "INSERT INTO manifests", list(enumerate(new, last + 1)))
+        self._connection.executemany("INSERT INTO manifests VALUES (?, ?)", enumerate(new, last + 1))
         for number, sha256 in enumerate(new, last + 1):
             with contextlib.suppress(LedgerError, StopIteration):
                 chunks = read_manifest(sha256)

@@ -18,7 +18,6 @@ import sqlite_utils
 
 from ledger.errors import CorruptError, WriteError
 from ledger.index.rows import Rows, read_entry
-from ledger.storage.inserting import insert_rows
 from ledger.storage.readonly import read_only_uri
 
 __all__ = ["Index", "Rows", "read_entry"]
@@ -64,6 +63,7 @@ _TRIGRAM = 3
 """Characters below which the search index of SQLite's trigram tokenizer knows nothing."""
 FOLD_AT = 65_536
 """Recent leaves that are folded at once."""
+INSERT_STATEMENT = "INSERT INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FOLD = """
 INSERT INTO folded_histories SELECT * FROM recent_histories ORDER BY history, leaf_index;
 DELETE FROM recent_histories;
@@ -122,12 +122,14 @@ class Index:
                 raise CorruptError(
                     "index position", expected=rows.start, actual=self.position(), next_step=_REBUILD
                 )
-            insert_rows(connection, "INSERT INTO statements", rows.statements)
-            insert_rows(connection, "INSERT INTO recent_histories", sorted(rows.histories))
-            insert_rows(connection, "INSERT INTO recent_signers", sorted(rows.signers))
-            insert_rows(connection, "INSERT OR IGNORE INTO identities", sorted(rows.identities.items()))
-            insert_rows(
-                connection, "INSERT OR IGNORE INTO models(name)", [(name,) for name in sorted(rows.models)]
+            connection.executemany(INSERT_STATEMENT, rows.statements)
+            connection.executemany("INSERT INTO recent_histories VALUES (?, ?, ?)", sorted(rows.histories))
+            connection.executemany("INSERT INTO recent_signers VALUES (?, ?, ?)", sorted(rows.signers))
+            connection.executemany(
+                "INSERT OR IGNORE INTO identities VALUES (?, ?)", sorted(rows.identities.items())
+            )
+            connection.executemany(
+                "INSERT OR IGNORE INTO models(name) VALUES (?)", [(name,) for name in sorted(rows.models)]
             )
             (folded,) = connection.execute("SELECT folded FROM position").fetchone()
             if rows.end - folded >= FOLD_AT:
