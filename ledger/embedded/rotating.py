@@ -104,7 +104,7 @@ def _left(files: KeyFiles, trust: TrustFile, current: str) -> HubKey | None:
 def _announce(ledger: OpenLedger, spki: bytes, state: str, **more: Json) -> int:
     """Log and publish what becomes of a key; returns the leaf index, of the first time where it was said before."""
     keyid = keyid_of(spki)
-    # Number 0 of a ledger has the id without a state (``announce_key``).
+    # Number 0 of a ledger has the id without a state (``Recorder.begin``).
     ending = f"-{more['from']}" if "from" in more else ""
     committed = ledger.recorder.record_statement(
         HUB_KEY,
