@@ -1,10 +1,14 @@
 """`hubledger init`: make a ledger."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import echo_json, json_option
+from cli.output import echo_json, json_option, printable
+
+if TYPE_CHECKING:
+    from ledger.encoding import Json
 
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 
@@ -34,6 +38,9 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 )
 @click.option("--hub-public-key", type=_FILE, help="The public key of --hub-signer, PEM.")
 @click.option("--hub-signer-secret", type=_FILE, help="A file with the PIN of --hub-signer.")
+@click.option("--continues", type=_FILE, help="The last checkpoint of a log that this one continues.")
+@click.option("--continues-trust", type=_FILE, help="The trust file of that log, by which it is checked.")
+@click.option("--reason", help='Why that log ended, as a code such as "disk-lost". It becomes public.')
 @json_option
 def command(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
@@ -47,12 +54,16 @@ def command(  # noqa: PLR0917 - click passes each option
     hub_signer: str | None,
     hub_public_key: pathlib.Path | None,
     hub_signer_secret: pathlib.Path | None,
+    continues: pathlib.Path | None,
+    continues_trust: pathlib.Path | None,
+    reason: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Make a ledger in DIRECTORY: keys (readable by you only), trust file, settings, and a signed log.
 
-    The log begins with one entry, which announces the hub's key.
+    The log begins with one entry, which announces the hub's key. With --continues the one before it says which log it
+    continues, from which checkpoint on; give --origin another name than that log had.
 
     With --log rekor-v2 or rekor-v1 the log is Sigstore's Rekor: there is no log key, and outbox.db, which holds what
     was accepted, must never be lost. The trust files are copied into DIRECTORY.
@@ -92,8 +103,9 @@ def command(  # noqa: PLR0917 - click passes each option
         from ledger.embedded.kms import SignerSource
 
         signer = SignerSource(uri=hub_signer, public_key=hub_public_key, secret=hub_signer_secret)
+    succession = _succession(continues, continues_trust, reason, origin=origin, kind=kind)
     try:
-        init(directory, origin=origin, hub=hub, rekor=rekor, signer=signer)
+        init(directory, origin=origin, hub=hub, rekor=rekor, signer=signer, continues=succession)
     except ConfigError as error:
         # The settings are called by the options that gave them.
         what = {"ledger": "--origin", "hub": "--hub"}.get(error.what, error.what)
@@ -110,6 +122,8 @@ def command(  # noqa: PLR0917 - click passes each option
     for shard in keys.get("shards", ()):
         click.echo(f"  shard     {shard['key']}")
     click.echo(f"  hub key   {keys['hubKeyId']}")
+    if succession is not None:
+        click.echo(f"  continues {printable(str(succession['predecessor']))}, as its last checkpoint says")
     if rekor is None:
         click.echo("  for others  trust.toml, and the folder log/ on any web server")
         click.echo("  for you     keys/: a stolen key can sign in your name, a lost one ends the log")
@@ -117,3 +131,22 @@ def command(  # noqa: PLR0917 - click passes each option
         click.echo("  for others  trust.toml, and the statements in evidence/ by their digests")
         click.echo("  for you     keys/ and outbox.db: what is lost of them, nobody can make again")
     click.echo(f"Next: hubledger record {directory} NAMESPACE/MODEL --revision REV --model PATH")
+
+
+def _succession(
+    checkpoint: pathlib.Path | None, trust: pathlib.Path | None, reason: str | None, *, origin: str, kind: str
+) -> "dict[str, Json] | None":
+    """Return what the new log says of the one that it continues. Raises UsageError: half of what that takes."""
+    from ledger.errors import UsageError
+
+    if checkpoint is None and trust is None and reason is None:
+        return None
+    if checkpoint is None or trust is None or kind != "local":
+        raise UsageError(
+            "--continues, --continues-trust and --reason",
+            expected="the first two, with --log local",
+            actual="some" if kind == "local" else f"--log {kind}",
+        )
+    from ledger.embedded.retiring import succeed
+
+    return succeed(checkpoint, trust, origin=origin, reason=reason)

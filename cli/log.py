@@ -1,4 +1,4 @@
-"""`hubledger log checkpoint|audit|anchor|anchors`: the transparency log itself, and its checkpoints in other logs."""
+"""`hubledger log checkpoint|audit|retire|anchor|anchors`: the transparency log itself, and its checkpoints in other logs."""
 
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.options import writing_options
 from cli.output import columns, echo_json, format_table, json_option, printable, wrap
 from cli.progress import progress_bar
 from ledger.embedded.wording import plural
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Show the signed checkpoint, audit a whole log, or anchor it in another one."""
+    """Show the signed checkpoint, audit or end a whole log, or anchor it in another one."""
 
 
 @command.command()
@@ -94,6 +95,36 @@ def audit(
         )
     for line in report["checked"]:
         click.echo(f"  {line}")
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=pathlib.Path))
+@writing_options
+@json_option
+def retire(
+    directory: pathlib.Path, not_older_than: tuple[pathlib.Path, ...], *, start_unchecked: bool, as_json: bool
+) -> None:
+    """End the log of DIRECTORY: publish what is durable, and record nothing after it.
+
+    Stop the service first. The last checkpoint lies in DIRECTORY as final-checkpoint; the ledger that continues this one
+    is made with `hubledger init --continues`.
+    """
+    from ledger.embedded.opening import open_for_recording
+    from ledger.embedded.retiring import retire as run
+
+    last = run(
+        directory,
+        opened=lambda: open_for_recording(
+            directory, not_older_than=not_older_than, start_unchecked=start_unchecked
+        ),
+    )
+    shown = last.checkpoint
+    if as_json:
+        echo_json({"origin": shown.origin, "size": shown.size, "rootHash": shown.root_hash.hex()})
+        return
+    click.echo(f"Retired {printable(shown.origin)} at size {shown.size}, root {shown.root_hash.hex()}")
+    click.echo(f"  its last checkpoint  {printable(str(directory / 'final-checkpoint'))}")
+    click.echo("Nothing is recorded here any more; serve it with --read-only.")
 
 
 def _log_folder(source: str) -> str:

@@ -27,7 +27,7 @@ COMMANDS: dict[str, str] = {
     "fetch-proof": "Fetch all that a check without network needs, into one file.",
     "trust": "Add, compare, update or sign the trust files that checks rely on.",
     "pins": "Show or forget what checks remember of logs and histories.",
-    "log": "Show the signed checkpoint, audit a whole log, or anchor it in another.",
+    "log": "Show the signed checkpoint, audit or end a log, or anchor it in another.",
     "evidence": "Show, export, withdraw or collect what events name by digest.",
     "identity": "Open or erase identities that were recorded as commitments.",
     "index": "Rebuild or check the local index.",

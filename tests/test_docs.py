@@ -353,6 +353,8 @@ OF_ITS_TEST_ALONE = (
     "`model: NOT_ACCEPTED`; `Failed: signature, checked here",
     "the error: what was asked for",
     "`kept proof …",
+    "`log: INVALID`; `Failed: attestation: expected levels",
+    "`log: CANNOT_CHECK`; `Failed: attestation: ",
 )
 """How rows begin that are no failure, no check, or need a service or a key: the test that they name holds them."""
 

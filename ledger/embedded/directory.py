@@ -6,7 +6,7 @@
     DIR/trust.toml       for clients         DIR/evidence/   bundles, manifests, policies by SHA-256
     DIR/keys/            private, 0600       DIR/ledger.db   commits: the truth
     DIR/anchors/         checkpoints in      DIR/index.db, DIR/digests.db  derived
-                         another log
+                         another log         DIR/final-checkpoint   of a log that is retired
 
 A ledger in Rekor has ``outbox.db`` in the place of ``ledger.db`` and ``log/``; ``ledger.embedded.remote`` is what differs.
 """
@@ -78,6 +78,11 @@ class Layout:
     def anchors(self) -> pathlib.Path:
         """Checkpoints that were anchored in another log."""
         return self.root / "anchors"
+
+    @property
+    def final(self) -> pathlib.Path:
+        """The last checkpoint of a log that is retired: where it is, nothing is recorded."""
+        return self.root / "final-checkpoint"
 
     @property
     def evidence(self) -> pathlib.Path:

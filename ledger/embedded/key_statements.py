@@ -84,7 +84,7 @@ def announce(ledger: OpenLedger, spki: bytes, state: str, **more: Json) -> int:
     said before.
     """
     keyid = keyid_of(spki)
-    # Number 0 of a ledger has the id without a state (``announce_key``).
+    # Number 0 of a ledger has the id without a state (``Recorder.begin``).
     ending = f"-{more['from']}" if "from" in more else ""
     committed = ledger.recorder.record_statement(
         HUB_KEY,

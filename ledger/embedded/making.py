@@ -3,7 +3,7 @@
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ledger.embedded.directory import Layout
 from ledger.embedded.keys import MAX_KEY_BYTES, format_key, hub_spki, load_keys, load_public_key
 from ledger.embedded.kms import SignerSource
 from ledger.embedded.opening import evidence_objects, open_for_recording
+from ledger.encoding import Json
 from ledger.errors import NotEmptyError, WriteError
 from ledger.policy import tofu
 from ledger.storage import LogState
@@ -38,12 +39,14 @@ def init(
     hub: str,
     rekor: "RekorSource | None" = None,
     signer: SignerSource | None = None,
+    continues: Mapping[str, Json] | None = None,
     now: Callable[[], str] = utc_now,
 ) -> TrustFile:
     """Make a new ledger: keys, settings, trust file, a published log whose first entry is the hub's key.
 
     With ``rekor`` its log is there: there is no log key, and the hub's key is the first entry that is accepted for it.
-    With ``signer`` the hub's key is elsewhere already: none is made.
+    With ``signer`` the hub's key is elsewhere already: none is made. With ``continues``, the fields of ``succession/v1``
+    (``ledger.embedded.retiring.succeed``), that statement is the first entry, and the key the second; not with ``rekor``.
     Everything is made beside the directory and moved into place at the end: it is all there, or nothing is.
 
     Raises:
@@ -69,7 +72,7 @@ def init(
         directory.parent.mkdir(parents=True, exist_ok=True)
         building.mkdir(mode=0o755)
         trust = (
-            _build(building, config, signer, now)
+            _build(building, config, signer, continues, now)
             if rekor is None
             else _build_in_rekor(building, config, rekor, signer, now)
         )
@@ -100,7 +103,11 @@ def _make_hub_key(root: pathlib.Path, config: Config, signer: SignerSource | Non
 
 
 def _build(
-    root: pathlib.Path, config: Config, signer: SignerSource | None, now: Callable[[], str]
+    root: pathlib.Path,
+    config: Config,
+    signer: SignerSource | None,
+    continues: Mapping[str, Json] | None,
+    now: Callable[[], str],
 ) -> TrustFile:
     layout = Layout(root=root)
     (root / "keys").mkdir(mode=0o700)
@@ -136,7 +143,7 @@ def _build(
     ).close()
     DirectoryObjects(layout.public).replace("checkpoint", note)
     with open_for_recording(root, now=now) as ledger:
-        ledger.recorder.announce_key(keys.spki)
+        ledger.recorder.begin(keys.spki, succession=continues)
         ledger.publish()
     return trust
 
@@ -163,5 +170,5 @@ def _build_in_rekor(
     Evidence(evidence_objects(layout, config)).put([tofu.POLICY_DOCUMENT])
     OutboxStore.create(layout.outbox).close()
     with open_for_recording(root, now=now) as ledger:
-        ledger.recorder.announce_key(spki)
+        ledger.recorder.begin(spki)
     return trust

@@ -14,7 +14,7 @@ from ledger.embedded.keys import Keys, load_keys
 from ledger.embedded.kms import load_signer
 from ledger.embedded.watching import Watch, WatchedCommits
 from ledger.embedded.withdrawing import finish_withdrawals
-from ledger.errors import WriteError
+from ledger.errors import UsageError, WriteError
 from ledger.index import Index
 from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog
@@ -82,7 +82,7 @@ def open_for_recording(
     Raises:
         WriterLockedError: another process writes it. ConfigError, CorruptError: it cannot be used as it is.
         RestoredError: it is older than what was shown, or an outbox older than the index beside it.
-        UsageError: a way to tell old copies that a ledger in Rekor does not have.
+        UsageError: a way to tell old copies that a ledger in Rekor does not have, or its log was retired.
     """
     config = load_config(directory)
     layout = Layout(root=directory)
@@ -153,6 +153,13 @@ def _open_own(
     if config.public_url:
         sources.append(from_url(config.public_url))
     stack.enter_context(writer_lock(layout.root / "lock"))
+    if layout.final.exists():
+        raise UsageError(
+            f"ledger {config.ledger}",
+            expected="one that goes on",
+            actual="one whose log was retired",
+            next_step=f"Record into its successor; this one is read with --read-only. {layout.final.name} holds its last checkpoint",
+        )
     # Whoever signed before may have shown more than this directory knows, while its key is trusted.
     log_keys = tuple(dict.fromkeys((*(each.verifier for each in keys.signers), *load_trust(layout).log_keys)))
     hints = _hints(layout, config, log_keys, now=now)

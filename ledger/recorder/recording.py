@@ -7,6 +7,7 @@ is the first signer.
 
 import contextlib
 import gc
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from ledger.errors import (
     StorageError,
 )
 from ledger.event import PlainStatement, Statement, VerificationEvent, facts_digest, fit, parse_statement
-from ledger.event.schemas import HUB_KEY
+from ledger.event.schemas import HUB_KEY, SUCCESSION
 from ledger.history import history_keys
 from ledger.index import Index
 from ledger.log import Committed, Journal
@@ -134,11 +135,14 @@ class Recorder(Generic[JournalT]):
         with self._lock:
             return self._mirroring.take_named()
 
-    def announce_key(self, spki: bytes) -> int:
-        """Record ``hub-key/v1`` number 0, which is trusted through trust files only; returns its leaf index.
+    def begin(self, spki: bytes, *, succession: Mapping[str, Json] | None = None) -> int:
+        """Record what a ledger begins with; returns the leaf index of the ``hub-key/v1`` that announces its key.
+
+        Readers trust that key through trust files only. Before it stands ``succession``, the fields of ``succession/v1``,
+        in a log that continues another.
 
         Raises:
-            ConflictError: a key was announced before.
+            ConflictError: a key was announced before. MalformedError: fields that a succession does not have.
         """
         with self._lock:
             _, heads = self._log.lookup([], ["hub:"])
@@ -149,6 +153,11 @@ class Recorder(Generic[JournalT]):
                     actual="a key before it",
                     next_step="Use the ledger as it is: its key was announced when it was made",
                 )
+        if succession is not None:
+            named = hashlib.sha256(str(succession["finalCheckpoint"]).encode()).hexdigest()
+            self.record_statement(
+                SUCCESSION, succession, histories=["hub:"], event_id=f"succession-{named[:16]}"
+            )
         keyid = keyid_of(spki)
         fields = {
             "keyid": keyid,

@@ -1,8 +1,8 @@
 """What a hub sends to be recorded, as it must be: nothing unknown, names escaped, evidence that the event names."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from ledger.embedded.committing import commit_signatures
 from ledger.embedded.opening import OpenLedger
@@ -29,8 +29,39 @@ MAX_LINES = 1000
 MAX_PARENTS = 1000
 _NEVER_KEPT = ("UNSUPPORTED", "ERROR")
 """Outcomes of bundles that may have been too large to keep: only their digest is known."""
-_NEEDED = ("eventId", "model", "manifest", "outcome")
-_OPTIONAL = ("trigger", "uploader", "signatures", "moreSignatures", "reasons", "private", "evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """The names of the fields that an object must have, and of those that it may have."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+    known: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", frozenset((*self.needed, *self.optional)))
+
+    def check(self, value: dict[str, Json], what: str) -> None:
+        """Raise MalformedError where one is missing, or none of them."""
+        for name in self.needed:
+            if name not in value:
+                raise MalformedError(f"{what}.{name}", expected="a value", actual="nothing")
+        if value.keys() <= self.known:
+            return
+        other = next(name for name in value if name not in self.known)
+        raise MalformedError(
+            what,
+            expected=f"the fields {', '.join((*self.needed, *self.optional))}",
+            actual=f"a field {other}",
+        )
+
+
+_EVENT = _Fields(
+    ("eventId", "model", "manifest", "outcome"),
+    ("trigger", "uploader", "signatures", "moreSignatures", "reasons", "private", "evidence"),
+)
+_MODEL = _Fields(("name", "revision"), ("repoId", "ref", "parents", "revisionTime"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +92,7 @@ def parse_upload(data: bytes) -> Upload:
     value = parse_json(data, what="event", max_bytes=MAX_BODY_BYTES)
     if not isinstance(value, dict):
         raise MalformedError("event", expected="an object", actual=type(value).__name__)
-    _check_fields(value, _NEEDED, _OPTIONAL, "event")
+    _EVENT.check(value, "event")
     more = value.get("moreSignatures")
     if more is not None:
         OVERFLOW.check(more, "moreSignatures")
@@ -119,21 +150,10 @@ def _build_at_once(value: dict[str, Json], model: Model) -> Facts | None:
         return None
 
 
-def _check_fields(value: dict[str, Json], needed: Sequence[str], optional: Sequence[str], what: str) -> None:
-    for name in needed:
-        if name not in value:
-            raise MalformedError(f"{what}.{name}", expected="a value", actual="nothing")
-    for name in value:
-        if name not in needed and name not in optional:
-            raise MalformedError(
-                what, expected=f"the fields {', '.join((*needed, *optional))}", actual=f"a field {name}"
-            )
-
-
 def _parse_model(value: Json) -> Model:
     if not isinstance(value, dict):
         raise MalformedError("model", expected="an object", actual=type(value).__name__)
-    _check_fields(value, ("name", "revision"), ("repoId", "ref", "parents", "revisionTime"), "model")
+    _MODEL.check(value, "model")
     parents = _texts(value.get("parents", []), "model.parents")
     if len(parents) > MAX_PARENTS:
         raise LimitError("model.parents", expected=f"at most {MAX_PARENTS}", actual=len(parents))
@@ -171,9 +191,10 @@ def _parse_evidence(value: Json) -> tuple[bytes, ...]:
 
 def _check_evidence(upload: Upload) -> None:
     """Refuse a piece that the event does not name, and a manifest that is another than the event says."""
+    named = upload.named if upload.evidence else {}
     for piece in upload.evidence:
         sha256 = hashlib.sha256(piece).digest()
-        if sha256 not in upload.named:
+        if sha256 not in named:
             raise MalformedError(
                 "evidence",
                 expected="a piece whose SHA-256 the event names",

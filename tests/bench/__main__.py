@@ -18,13 +18,15 @@ from tests.bench.recording import record
 from tests.bench.rekor_v1 import rekor_v1
 from tests.bench.rekor_v2 import rekor_v2
 from tests.bench.serving import serving
+from tests.bench.serving_peer import serving_peer
 from tests.bench.signatures import bundles
 
 BENCHMARKS = {
     each.__name__.replace("_", "-"): each
     for each in (
         *(cold, client, record, proofs, rebuild, chains, hashing, append, remote, files, bundles),
-        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, monitoring, alarms, publishing, growth),
+        *(verify_bundle, rekor_v1, rekor_v2, outbox, serving, serving_peer, monitoring, alarms, publishing),
+        growth,
     )
 }
 

@@ -373,7 +373,8 @@ OUTCOMES = {
         13,
         (
             "log: INVALID   model: NOT_CHECKED\n"
-            "Failed: attestation: expected leaf hash <hex>, as the event says, got leaf hash <hex>\n"
+            "Failed: attestation: expected predicate.https://hubledger/attestation/v1.leafHash <hex>, as the event "
+            "says, got predicate.https://hubledger/attestation/v1.leafHash <hex>\n"
             "  possible: the attestation was changed, or is of another hub\n"
             "  possible: the hub says one thing in the log and another here\n"
             "  next: Ask the hub for a new attestation of the revision that you have\n"

@@ -336,7 +336,7 @@ def _large_listing(scene):
 
 def _second_key(scene):
     opened = _opened(scene, scene.watch(scene.ledger()))
-    return opened.recorder.announce_key(spki_of(p256_key("hub")))
+    return opened.recorder.begin(spki_of(p256_key("hub")))
 
 
 class _Racing:

@@ -14,6 +14,7 @@ FOR_WHO_RUNS_A_LEDGER = (
     "anchor key <folder>/anchor.key",  # a key that the next anchor makes anew
     "public key <folder>/anchor-",
     "file tokens.json",
+    "statement that key <hex> is added",  # a rotation that its own operator dropped
     "monitor.db of the monitor",  # made again from the log, entry by entry
 )
 """How refusals begin that no client meets, and that name what only an operator can decide."""
