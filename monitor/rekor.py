@@ -134,7 +134,11 @@ class RekorLedger:
                 found.setdefault(digest, entry)
         for digest in self._state.logged.known(self._log, found):
             del found[digest]
-        settled = self._settle(list(found.values()))
+        return self.take(list(found.values()))
+
+    def take(self, new: Sequence[LoggedEntry]) -> Folded:
+        """Return what entries give that were never seen before, together with what waited for them."""
+        settled = self._settle(new)
         return Folded(
             ledger=self._log, known=settled.known, findings=settled.findings, logged=settled.entries
         )
