@@ -20,8 +20,9 @@ from monitor.known import Context
 from monitor.log_config import LogConfig
 from monitor.looks import Followable, Looker
 from monitor.past import Past
+from monitor.past_entries import LoggedPast, PastEntries, TilePast
 from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
-from monitor.rekor_v1 import ReceiptFollower
+from monitor.rekor_v1 import ReceiptFollower, ReceivedStatements
 from monitor.state import State
 from monitor.statements import STATEMENT_SECONDS, FetchedStatements, is_address
 from monitor.watch import Routing
@@ -52,17 +53,6 @@ def follower_of(
         return _receipt_follower(
             config, log, context, state, routing=routing, clock=clock, stopping=stopping, progress=progress
         )
-    first = trees[0]
-    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
-    past = Past(
-        context,
-        None if log.is_rekor else published,
-        state,
-        routing=routing,
-        clock=clock,
-        stopping=stopping,
-    )
-    past.begin()
 
     def follower(tree: Followable, **more: Any) -> Follower:
         return Follower(
@@ -76,8 +66,15 @@ def follower_of(
             **more,
         )
 
+    def past_of(entries: PastEntries) -> Past:
+        past = Past(context, entries, state, routing=routing, clock=clock, stopping=stopping)
+        past.begin()
+        return past
+
+    first = trees[0]
     if not log.is_rekor:
-        return follower(first, past=past.catch_up)
+        published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
+        return follower(first, past=past_of(TilePast(log.name, published, state)).catch_up)
     statements: Finder = Statements(log.name, config.base / log.evidence, state.logged)
     if is_address(log.evidence):
         fetch = fetch_from_url(
@@ -85,6 +82,7 @@ def follower_of(
         )
         statements = FetchedStatements(log.name, fetch, ledger=context.trust.ledger)
     ledger = RekorLedger(context, state, statements, clock=clock)
+    past = past_of(LoggedPast(log.name, state.logged, ledger))
     shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
     return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
 
@@ -101,7 +99,17 @@ def _receipt_follower(
     progress: Progress,
 ) -> Looker:
     """Return what follows a ledger in Rekor v1, by the receipts that its hub shows."""
-    past = Past(context, None, state, routing=routing, clock=clock, stopping=stopping)
+    service = fetch_from_url(log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second)
+    statements = ReceivedStatements(FetchedStatements(log.name, service, ledger=context.trust.ledger))
+    ledger = RekorLedger(context, state, statements, clock=clock)
+    past = Past(
+        context,
+        LoggedPast(log.name, state.logged, ledger),
+        state,
+        routing=routing,
+        clock=clock,
+        stopping=stopping,
+    )
     past.begin()
     pace = Pace(log.max_requests_per_second, pause=time.sleep, clock=time.monotonic)
     readers = {
@@ -112,9 +120,9 @@ def _receipt_follower(
     return ReceiptFollower(
         context,
         state,
-        service=fetch_from_url(
-            log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second
-        ),
+        ledger,
+        statements=statements,
+        service=service,
         growth=Growth(log.name, readers, state, trust=context.trust, clock=clock),
         routes=routing,
         evidence=config.evidence,

@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ledger.bundle.log_entry import LogKeys
+from ledger.bundle.log_entry import LogKeys, parse_log_entry
 from ledger.client.event_receipt import load_log_key
-from ledger.client.evidence import Misbehaviour, prefix_by_consistency
+from ledger.client.evidence import Misbehaviour, prefix_by_consistency, prefix_by_inclusion
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError, ProofError, SignatureError
 from ledger.log.fetch import Pace
+from ledger.log.rekor_v1_answers import read_json
 from ledger.log.rekor_v1_reading import RekorV1Log
 from ledger.log.remote import Shard
 from ledger.tlog import merkle
@@ -70,7 +71,7 @@ class Growth:
                 return convict(Misbehaviour(older=other, newer=seen), self._trust)
         newest = self._newest_known(seen)
         older, newer = sorted((seen, newest), key=lambda each: each.checkpoint.size)
-        found = self._contradiction(older, newer)
+        found = self._hold_both(older, newer)
         if found is None:
             self._state.verified_checkpoint(name, size=tree.size, root=tree.root_hash)
         return found
@@ -89,7 +90,7 @@ class Growth:
         self._state.verified_checkpoint(self._name(origin), size=tree.size, root=tree.root_hash)
         return shown
 
-    def _contradiction(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Misbehaviour | None:
+    def _hold_both(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Misbehaviour | None:
         old, new = older.checkpoint, newer.checkpoint
         if old.size == new.size and old.root_hash != new.root_hash:
             return convict(Misbehaviour(older=older, newer=newer), self._trust)
@@ -112,9 +113,31 @@ class Growth:
                 proof=hashes,
             )
         except ProofError:
-            prefix = prefix_by_consistency(old, new, hashes)  # raises where it shows nothing
-            return convict(Misbehaviour(older=older, newer=newer, prefix=prefix), self._trust)
+            # From a power of two a consistency proof begins at the old root, and so can show no other one.
+            found = self._by_inclusion(older) if old.size & (old.size - 1) == 0 else None
+            if found is None:
+                prefix = prefix_by_consistency(old, new, hashes)  # raises where it shows nothing
+                found = Misbehaviour(older=older, newer=newer, prefix=prefix)
+            return convict(found, self._trust)
         return None
+
+    def _by_inclusion(self, older: VerifiedCheckpoint) -> Misbehaviour | None:
+        """Ask for the first leaf: its path in the newest tree has the root of the first 2^k leaves on its way."""
+        old = older.checkpoint
+        order, log = self._trust.log_of(older.note)
+        reader = self._readers[order](old.origin)
+        receipt = reader.entry_at(reader.tree().first)
+        proven = receipt.proven
+        if proven.tree.origin != old.origin or proven.leaf_index != 0 or proven.tree.size <= old.size:
+            return None
+        hashes = parse_log_entry(read_json(receipt.log_entry)).hashes
+        prefix = prefix_by_inclusion(
+            old.size, proven.tree, leaf=merkle.leaf_hash(proven.body), index=0, hashes=hashes
+        )
+        if prefix is None or prefix.root == old.root_hash:
+            return None
+        newer = verify_checkpoint(proven.note, origin=log.origin, keys=log.keys)
+        return Misbehaviour(older=older, newer=newer, prefix=prefix)
 
     def _name(self, origin: str) -> str:
         """How the checkpoints of a tree are remembered: a name of a log has no blank, so this is no other log's."""

@@ -198,6 +198,21 @@ class RekorLedger:
         ]
         return _Settled(entries=changed, known=known, findings=findings)
 
+    def again(self, entries: Sequence[LoggedEntry]) -> tuple[list[tuple[int, Read]], list[Finding]]:
+        """Read statements again that were looked at before, each with its shard, and say which are not there any more.
+
+        Raises SourceError: nobody can say now which there are.
+        """
+        # What a key signed that the trust file dropped since is nobody's word any more.
+        counted = [each for each in entries if each.keyid in self._keys]
+        payloads = self._statements.find([each.digest for each in counted])
+        reads = [
+            (each.shard, self._read(each, payloads[each.digest]))
+            for each in counted
+            if each.digest in payloads
+        ]
+        return reads, [self._finding_of(each) for each in counted if each.digest not in payloads]
+
     def _read(self, entry: LoggedEntry, payload: bytes) -> Read:
         key = load_key(self._keys[entry.keyid][0])
         envelope = Entry(payload=payload, keyid=entry.keyid, signature=b"")

@@ -39,7 +39,7 @@ from monitor.growth import Growth
 from monitor.known import Context
 from monitor.logged import LoggedEntry
 from monitor.looks import Look
-from monitor.rekor import WAITING_SECONDS, Finder, RekorLedger
+from monitor.rekor import WAITING_SECONDS, RekorLedger
 from monitor.state import Received, Routes, State
 from monitor.statements import GONE, FetchedStatements
 
@@ -56,15 +56,15 @@ CLOCK_SLACK = 60
 class ReceivedStatements:
     """A ``Finder`` of statements that came with their receipts; of others, which waited, the hub's service is asked."""
 
-    def __init__(self, service: Finder) -> None:
-        self._service = service
+    def __init__(self, service: FetchedStatements) -> None:
+        self.service = service
         self.fresh: dict[bytes, bytes] = {}
 
     def find(self, digests: Collection[bytes]) -> dict[bytes, bytes]:
         """Return the statements that there are. Raises SourceError."""
         found = {each: self.fresh[each] for each in digests if each in self.fresh}
         others = [each for each in digests if each not in found]
-        return found | (self._service.find(others) if others else {})
+        return found | (self.service.find(others) if others else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,9 @@ class ReceiptFollower:
         self,
         context: Context,
         state: State,
+        ledger: RekorLedger,
         *,
+        statements: ReceivedStatements,
         service: Fetch,
         growth: Growth,
         routes: Routes,
@@ -102,9 +104,7 @@ class ReceiptFollower:
         self._log, self._context, self._state = context.log, context, state
         self._service, self._growth, self._routes, self._evidence = service, growth, routes, evidence
         self._clock, self._stopping, self._progress, self._past = clock, stopping, progress, past
-        self._hub = FetchedStatements(self._log, service, ledger=context.trust.ledger)
-        self._statements = ReceivedStatements(self._hub)
-        self._ledger = RekorLedger(context, state, self._statements, clock=clock)
+        self._ledger, self._statements = ledger, statements
         self._new = 0
 
     def look(self) -> Look:
@@ -174,7 +174,7 @@ class ReceiptFollower:
 
     def _list(self) -> int:
         """Return how many entries the hub says it has. Raises SourceError: it cannot be asked, or is another ledger's."""
-        said = self._hub.said()
+        said = self._statements.service.said()
         try:
             listed = parse_whole(said.get("size"), what="size of the listing")
         except InputError as error:
@@ -236,7 +236,7 @@ class ReceiptFollower:
             except (SourceError, StorageError):
                 raise
             except LedgerError as error:  # of what the hub sent, which is its word alone
-                findings.append(self._refused(number, error.finding))
+                findings.append(self._unproven(number, error.finding))
         for receipt in receipts:
             for place in receipt.places:
                 found = self._growth.hold(place.checkpoint)
@@ -251,7 +251,7 @@ class ReceiptFollower:
         places = prove_places(event, trust)
         return Receipt(number=number, payload=event.content.payload, keyid=event.keyid, places=places)
 
-    def _refused(self, number: int, why: str) -> Finding:
+    def _unproven(self, number: int, why: str) -> Finding:
         return self._finding(
             Kind.RECEIPT_REFUSED,
             number,
@@ -266,7 +266,7 @@ class ReceiptFollower:
         for receipt in receipts:
             # Another number with the same statement: it stands in the place of the one that was accepted under it.
             if receipt.digest in known or receipt.digest in new:
-                findings.append(self._refused(receipt.number, "it is the receipt of another entry"))
+                findings.append(self._unproven(receipt.number, "it is the receipt of another entry"))
             else:
                 new[receipt.digest] = receipt
         self._statements.fresh = {digest: each.payload for digest, each in new.items()}

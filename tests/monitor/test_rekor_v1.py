@@ -27,6 +27,7 @@ from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
 from tests.fakes.rekor_v1 import NAME, FakeRekorV1, FakeV1Tree
 from tests.fakes.web import answering
 from tests.monitor.hub import Hub
+from tests.monitor.test_rekor import SINK, mine
 from tests.world import NOW, key_signer, p256_key, signed_by, spki_of
 
 A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
@@ -46,6 +47,7 @@ class Scene:
     time: int = NOW
     asked: list = field(default_factory=list)
     url: str = ""
+    rules: str = ""
 
     def strangers(self, count):
         for _ in range(count):
@@ -95,12 +97,12 @@ class Scene:
         shard = TrustedLog(origin=NAME, keys=(self.rekor.trees[0].signer.verifier,))
         return self.hub.world.trust(origin="", policy=TrustPolicy(logs=(), witnesses=()), shards=(shard,))
 
-    def configure(self, more=""):
+    def configure(self):
         (self.folder / "trust.toml").write_bytes(format_trust(self.trust))
         path = self.folder / "monitor.toml"
         path.write_text(
             f'[[log]]\nname = "models"\nkind = "rekor-v1"\nshards = ["{self.rekor.url}"]\nevidence = "{self.url}"\n'
-            f'trust = "trust.toml"\n{more}[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "info"\n'
+            f'trust = "trust.toml"\n[[sink]]\nname = "pager"\nhooks = "hooks.d"\n{self.rules or SINK}'
         )
         return load_config(path)
 
@@ -114,7 +116,7 @@ class Scene:
             self.found = [each.facts for each in reversed(monitor.state.record.findings())]
             self.health = assess(config, monitor.state, now=self.time)
             self.proven = monitor.state.receipts.proven("models")
-        assert len(owed) == len(self.found)
+        assert len(owed) == len(self.found) or self.rules
         return [
             (each["kind"], each.get("leafIndex", each.get("facts", {}).get("number"))) for each in self.found
         ]
@@ -321,8 +323,10 @@ def test_a_receipt_from_a_history_that_the_log_does_not_show_convicts_it(scene):
     assert scene.proven == 0
 
 
-def test_a_log_that_was_rewritten_is_convicted_by_its_own_proof(scene):
-    scene.strangers(3)
+@pytest.mark.parametrize("size", [3, 4, 1, 6])
+def test_a_log_that_was_rewritten_is_convicted_by_its_own_proof(scene, size):
+    """Also at a power of two, from which a consistency proof can show no other root than the old one."""
+    scene.strangers(size)
     scene.look()
     rewritten = FakeV1Tree()
     for at in range(7):
@@ -331,12 +335,13 @@ def test_a_log_that_was_rewritten_is_convicted_by_its_own_proof(scene):
     assert scene.look() == [("log-forked", None)]
     (path,) = (scene.folder / "state" / "evidence").iterdir()
     found = verify_evidence(path.read_bytes(), trust=scene.trust)
-    assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (3, 7)
+    assert (found.older.checkpoint.size, found.newer.checkpoint.size) == (size, 7)
     assert found.prefix is not None
 
 
-def test_a_proof_that_shows_nothing_convicts_nobody(scene):
-    scene.strangers(3)
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_proof_that_shows_nothing_convicts_nobody(scene, size):
+    scene.strangers(size)
     scene.look()
     scene.strangers(3)
 
@@ -389,6 +394,17 @@ def test_a_log_with_another_key_is_refused(scene):
         assert scene.look() == [("log-key-refused", None)]
     finally:
         Scene.trust = kept
+
+
+def test_a_new_rule_about_a_signer_finds_what_was_signed_before(scene):
+    for at, signer in enumerate((A, B, A)):
+        scene.hub.record(signer, revision=str(at))
+        scene.log(at)
+    scene.look()
+    scene.rules = mine(A)
+    found = scene.look()
+    assert [at for kind, at in found if kind == "signed-by-watched"] == [0, 2]
+    assert [each["facts"]["count"] for each in scene.found if each["kind"] == "watch-replayed"] == [2]
 
 
 def test_receipts_of_an_earlier_tree_are_held_to_that_tree(scene):
