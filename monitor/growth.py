@@ -60,11 +60,11 @@ class Growth:
         """
         tree = seen.checkpoint
         name = self._name(tree.origin)
-        # Remembered before anything is decided about it: also what contradicts all else was signed.
-        self._saw(seen)
         same = self._state.checkpoints(name, least=tree.size, most=tree.size)
         if any(each.verified and each.root == tree.root_hash for each in same):
             return None
+        # Remembered before anything is decided about it: also what contradicts all else was signed.
+        self._saw(seen)
         for each in same:
             other = self._reopen(each.note) if each.root != tree.root_hash else None
             if other is not None:
