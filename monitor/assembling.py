@@ -1,6 +1,5 @@
 """Puts together what follows one log: its trees, with the keys of each, and the follower of them."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError
-from ledger.log.fetch import Pace, fetch_from_url
+from ledger.log.fetch import fetch_from_url
 from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.compare import Views
@@ -23,6 +22,7 @@ from monitor.past import Past
 from monitor.past_entries import LoggedPast, PastEntries, TilePast
 from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
 from monitor.rekor_v1 import ReceiptFollower, ReceivedStatements
+from monitor.sources import open_address
 from monitor.state import State
 from monitor.statements import STATEMENT_SECONDS, FetchedStatements, is_address
 from monitor.watch import Routing
@@ -111,9 +111,8 @@ def _receipt_follower(
         stopping=stopping,
     )
     past.begin()
-    pace = Pace(log.max_requests_per_second, pause=time.sleep, clock=time.monotonic)
     readers = {
-        order: reader_of(order, shard, url, pace=pace)
+        order: reader_of(order, shard, url, fetch=open_address(url, log))
         for order, (shard, url) in enumerate(zip(context.trust.shards, log.shards, strict=True))
         if shard.keys
     }

@@ -4,7 +4,6 @@ Such a log has no tiles, so its tree is not replayed here. That each checkpoint 
 consistency proofs that the log gives for two sizes: a proof that holds cannot be made for a tree that was rewritten.
 """
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from ledger.client.evidence import Misbehaviour, prefix_by_consistency, prefix_b
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError, ProofError, SignatureError
-from ledger.log.fetch import Pace
+from ledger.log.fetch import Fetch
 from ledger.log.rekor_v1_answers import read_json
 from ledger.log.rekor_v1_reading import RekorV1Log
 from ledger.log.remote import Shard
@@ -162,8 +161,8 @@ class Growth:
             return None
 
 
-def reader_of(order: int, shard: TrustedLog, url: str, *, pace: Pace) -> Reader:
-    """Return what opens the trees of a shard of the trust file at its read address, one request or two at a turn of ``pace``.
+def reader_of(order: int, shard: TrustedLog, url: str, *, fetch: Fetch) -> Reader:
+    """Return what opens the trees of a shard of the trust file; ``fetch`` gets what is below its address.
 
     Raises:
         ConfigError: a shard that is no Rekor v1.
@@ -185,19 +184,19 @@ def reader_of(order: int, shard: TrustedLog, url: str, *, pace: Pace) -> Reader:
         write_url=None,
         read_url=url,
     )
-    return _Trees(template, LogKeys({shard.log_id: load_log_key(shard)}), pace)
+    return _Trees(template, LogKeys({shard.log_id: load_log_key(shard)}), fetch)
 
 
 class _Trees:
     """The trees of one shard, each opened once."""
 
-    def __init__(self, shard: Shard, keys: LogKeys, pace: Pace) -> None:
-        self._shard, self._keys, self._pace = shard, keys, pace
+    def __init__(self, shard: Shard, keys: LogKeys, fetch: Fetch) -> None:
+        self._shard, self._keys, self._fetch = shard, keys, fetch
         self._opened: dict[str, RekorV1Log] = {}
 
     def __call__(self, origin: str) -> RekorV1Log:
-        self._pace.wait()
         if origin not in self._opened:
-            self._opened[origin] = opened = RekorV1Log(replace(self._shard, origin=origin), self._keys)
-            weakref.finalize(self, opened.close)
+            self._opened[origin] = RekorV1Log(
+                replace(self._shard, origin=origin), self._keys, fetch=self._fetch
+            )
         return self._opened[origin]

@@ -339,6 +339,27 @@ def test_a_log_that_was_rewritten_is_convicted_by_its_own_proof(scene, size):
     assert found.prefix is not None
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ((200, b""), "log-unreachable"),
+        ((200, b"<html>"), "log-unreachable"),
+        ((200, b"{}"), "log-malformed"),
+        ((200, b'{"treeID":"1","x":' + b'"' + b"x" * (8 << 20) + b'"}'), "log-malformed"),
+        ((400, b'{"code":400,"message":"no"}'), "log-unreachable"),
+        ((301, b"", {"location": "http://elsewhere.example"}), "log-unreachable"),
+    ],
+)
+def test_a_log_that_answers_something_else_is_told_and_accused_of_nothing(scene, answer, kind):
+    scene.hub.record(A)
+    scene.log(0)
+    scene.rekor.fail = lambda _method, _path: answer
+    assert scene.look() == [(kind, None)]
+    assert scene.last.problem
+    scene.rekor.fail = None
+    assert scene.look()[-1] == ("first-signer", 0)
+
+
 @pytest.mark.parametrize("size", [3, 4])
 def test_a_proof_that_shows_nothing_convicts_nobody(scene, size):
     scene.strangers(size)
