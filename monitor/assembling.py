@@ -14,11 +14,15 @@ from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.compare import Views
 from monitor.config import MonitorConfig
 from monitor.follow import Follower
+from monitor.growth import Growth, reader_of
 from monitor.known import Context
 from monitor.log_config import LogConfig
 from monitor.looks import Followable, Looker
 from monitor.past import Past
+from monitor.past_entries import LoggedPast, PastEntries, TilePast
 from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
+from monitor.rekor_v1 import ReceiptFollower, ReceivedStatements
+from monitor.sources import open_address
 from monitor.state import State
 from monitor.statements import STATEMENT_SECONDS, FetchedStatements, is_address
 from monitor.watch import Routing
@@ -45,17 +49,10 @@ def follower_of(
         revoked=trees[0].revoked,
         watched=trees[0].watched,
     )
-    first = trees[0]
-    published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
-    past = Past(
-        context,
-        None if log.is_rekor else published,
-        state,
-        routing=routing,
-        clock=clock,
-        stopping=stopping,
-    )
-    past.begin()
+    if log.by_receipt:
+        return _receipt_follower(
+            config, log, context, state, routing=routing, clock=clock, stopping=stopping, progress=progress
+        )
 
     def follower(tree: Followable, **more: Any) -> Follower:
         return Follower(
@@ -69,8 +66,15 @@ def follower_of(
             **more,
         )
 
+    def past_of(entries: PastEntries) -> Past:
+        past = Past(context, entries, state, routing=routing, clock=clock, stopping=stopping)
+        past.begin()
+        return past
+
+    first = trees[0]
     if not log.is_rekor:
-        return follower(first, past=past.catch_up)
+        published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
+        return follower(first, past=past_of(TilePast(log.name, published, state)).catch_up)
     statements: Finder = Statements(log.name, config.base / log.evidence, state.logged)
     if is_address(log.evidence):
         fetch = fetch_from_url(
@@ -78,8 +82,54 @@ def follower_of(
         )
         statements = FetchedStatements(log.name, fetch, ledger=context.trust.ledger)
     ledger = RekorLedger(context, state, statements, clock=clock)
+    past = past_of(LoggedPast(log.name, state.logged, ledger))
     shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
     return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
+
+
+def _receipt_follower(
+    config: MonitorConfig,
+    log: LogConfig,
+    context: Context,
+    state: State,
+    *,
+    routing: Routing,
+    clock: Callable[[], float],
+    stopping: Callable[[], bool],
+    progress: Progress,
+) -> Looker:
+    """Return what follows a ledger in Rekor v1, by the receipts that its hub shows."""
+    service = fetch_from_url(log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second)
+    statements = ReceivedStatements(FetchedStatements(log.name, service, ledger=context.trust.ledger))
+    ledger = RekorLedger(context, state, statements, clock=clock)
+    past = Past(
+        context,
+        LoggedPast(log.name, state.logged, ledger),
+        state,
+        routing=routing,
+        clock=clock,
+        stopping=stopping,
+    )
+    past.begin()
+    readers = {
+        order: reader_of(order, shard, url, fetch=open_address(url, log))
+        for order, (shard, url) in enumerate(zip(context.trust.shards, log.shards, strict=True))
+        if shard.keys
+    }
+    return ReceiptFollower(
+        context,
+        state,
+        ledger,
+        statements=statements,
+        service=service,
+        growth=Growth(log.name, readers, state, trust=context.trust, clock=clock),
+        routes=routing,
+        evidence=config.evidence,
+        clock=clock,
+        stopping=stopping,
+        progress=lambda done, size: progress(log.name, done, size),
+        past=past.catch_up,
+    )
 
 
 def trees_of(
@@ -91,7 +141,8 @@ def trees_of(
     patient: bool = False,
 ) -> list[Followable]:
     """Return the trees of a log: itself, or the shards of a ledger in Rekor, each with the keys of that shard."""
-    trust, sources = config.trust(log), config.sources(log)
+    trust = config.trust(log)
+    sources = () if log.by_receipt else config.sources(log)
     revoked, wait = frozenset(log.revoked_signers), log.partial_wait if patient else 0.0
     if trust.is_rekor != log.is_rekor:
         raise ConfigError(
@@ -110,16 +161,19 @@ def trees_of(
                 partial_wait=wait,
             )
         ]
-    if len(sources) != len(trust.shards):
+    if len(log.shards) != len(trust.shards):
         raise ConfigError(
             f"shards of log {log.name}",
             expected=f"{len(trust.shards)}, as in its trust file",
-            actual=len(sources),
+            actual=len(log.shards),
         )
     if pinned:
         raise ConfigError(
             f"log {log.name}", expected="genesis: histories go through all shards", actual="a checkpoint"
         )
+    if log.by_receipt:  # nothing is replayed, so that its shards are one
+        one = _of_shard(trust, trust.shards[0])
+        return [Followable(name=log.name, trust=one, sources=(), revoked=revoked, watched=watched)]
     return [
         Followable(
             name=name,
@@ -141,7 +195,8 @@ def _of_shard(trust: TrustFile, shard: TrustedLog) -> TrustFile:
 
 def open_views(config: MonitorConfig, state: State, *, clock: Callable[[], float]) -> Views:
     """Return what judges the checkpoints of the logs of the settings. Raises ConfigError: a trust file."""
-    trees = [tree for each in config.log for tree in trees_of(config, each)]
+    # A Rekor v1 has no replayed tree to hold a checkpoint against.
+    trees = [tree for each in config.log if not each.by_receipt for tree in trees_of(config, each)]
     return Views(
         {each.name: each.trust for each in trees},
         state,

@@ -27,10 +27,10 @@ from ledger.errors import ConfigError
 from ledger.log.fetch import Fetch, fetch_from_url
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.findings import Finding
-from monitor.forms import parse_host_port
+from monitor.forms import WEB, parse_host_port
 from monitor.log_config import LogConfig
 from monitor.sink_config import SinkConfig
-from monitor.sources import WEB, Folder, open_address
+from monitor.sources import Folder, open_address
 from monitor.tables import CANARY, CROSSCHECK, LOG, PUBLISH, SINK, TOP, WATCH, checked
 from monitor.watch import MAX_RULES, Routing, WatchConfig, rules_of
 

@@ -56,6 +56,8 @@ class Kind(StrEnum):
     SIGNED_BY_WATCHED = "signed-by-watched"
     WATCH_REPLAYED = "watch-replayed"
     STATEMENT_MISSING = "statement-missing"
+    RECEIPT_MISSING = "receipt-missing"
+    RECEIPT_REFUSED = "receipt-refused"
     MALFORMED_ENTRY = "malformed-entry"
     UNKNOWN_ENTRY = "unknown-entry"
     LOG_FORKED = "log-forked"
@@ -96,6 +98,8 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.SIGNED_BY_WATCHED: (Alert.FINDING, Severity.INFO),
     Kind.WATCH_REPLAYED: (Alert.FINDING, Severity.INFO),
     Kind.STATEMENT_MISSING: (Alert.FINDING, Severity.HIGH),
+    Kind.RECEIPT_MISSING: (Alert.FINDING, Severity.HIGH),
+    Kind.RECEIPT_REFUSED: (Alert.MALFORMED, Severity.HIGH),
     Kind.MALFORMED_ENTRY: (Alert.MALFORMED, Severity.MEDIUM),
     Kind.UNKNOWN_ENTRY: (Alert.MALFORMED, Severity.LOW),
     Kind.LOG_FORKED: (Alert.TAMPER, Severity.CRITICAL),

@@ -6,6 +6,8 @@ from ledger.encoding import parse_decimal
 from ledger.errors import ConfigError
 from monitor.findings import Kind, Severity
 
+WEB = ("https://", "http://")
+"""How addresses of the web begin."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 _HOST_PORT = re.compile(r"([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\]):(0|[1-9][0-9]{0,4})")

@@ -35,7 +35,7 @@ class LogHealth:
 
     @property
     def lag(self) -> int:
-        """Entries that the log signed and that are not verified yet."""
+        """Entries that the log signed, or in Rekor v1 the hub lists, and that are not verified yet."""
         return self.seen - self.verified
 
 
@@ -76,7 +76,7 @@ def accuses(kinds: Iterable[str]) -> bool:
 
 def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     """Read the state. Raises NotFoundError: a log of the settings was never begun."""
-    logs = tuple(_log(name, state) for each in config.log for name in each.trees)
+    logs = tuple(_log(name, state, by_receipt=each.by_receipt) for each in config.log for name in each.trees)
     counts, since = state.outbox.sink_counts(), state.outbox.oldest_waiting()
     sinks = tuple(
         SinkHealth(
@@ -103,15 +103,18 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     )
 
 
-def _log(name: str, state: State) -> LogHealth:
+def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
     position = state.position(name)
+    seen, verified = max(state.largest_seen(name), position.size), position.size
+    if by_receipt:  # what the hub lists, and what is proven of that
+        seen, verified = state.receipts.listed(name), state.receipts.proven(name)
     counts = state.record.count_findings()
     return LogHealth(
         log=name,
         origin=position.origin,
         first=position.first,
-        seen=max(state.largest_seen(name), position.size),
-        verified=position.size,
+        seen=seen,
+        verified=verified,
         checked_at=position.checked_at,
         succeeded_at=position.succeeded_at,
         open=counts.get((name, "open"), 0),

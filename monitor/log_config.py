@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from ledger.errors import ConfigError
-from monitor.forms import check_name
+from monitor.forms import WEB, check_name
 
-LOG_KINDS = ("tiles", "rekor-v2")
+LOG_KINDS = ("tiles", "rekor-v2", "rekor-v1")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -19,7 +19,7 @@ class LogConfig:
     name: str
     # The client's own trust file for the ledger; relative to the settings, like every path.
     trust: str
-    # What the log is: "tiles", or "rekor-v2" for a ledger in Rekor.
+    # What the log is: "tiles", or "rekor-v2" or "rekor-v1" for a ledger in Rekor.
     kind: str = "tiles"
     # The address below which `checkpoint` is served.
     url: str = ""
@@ -33,10 +33,12 @@ class LogConfig:
     max_requests_per_second: float = 0.0
     # Seconds that `run` leaves a tile that is not full alone, in the hope that it fills; 0: it is read at once.
     partial_wait: float = 0.0
-    # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order.
+    # With kind "rekor-v2": the read address, or a folder, of each shard of the trust file, in its order. With "rekor-v1": the
+    # address of each log of the trust file.
     shards: tuple[str, ...] = ()
     # With kind "rekor-v2": a folder with the hub's evidence, or a copy of it: statements under their SHA-256. Or the address
-    # of `hubledger serve` for this ledger, "https://…", which is asked for each statement that is new.
+    # of `hubledger serve` for this ledger, "https://…", which is asked for each statement that is new. With "rekor-v1" always
+    # the latter: its receipts are what is followed.
     evidence: str = ""
     # Hex digests of identities that must not sign any more, as `hubledger monitor findings` shows them.
     revoked_signers: tuple[str, ...] = ()
@@ -69,8 +71,15 @@ class LogConfig:
         return self.kind != "tiles"
 
     @property
+    def by_receipt(self) -> bool:
+        """Whether no tree can be replayed, and the hub's receipts are followed in its place."""
+        return self.kind == "rekor-v1"
+
+    @property
     def trees(self) -> tuple[str, ...]:
-        """The names of its trees in the monitor's memory: its own, and in Rekor one for each further shard."""
+        """The names of its trees in the monitor's memory: its own, and in Rekor v2 one for each further shard."""
+        if self.by_receipt:
+            return (self.name,)
         return (self.name, *(f"{self.name}.{order}" for order in range(1, len(self.shards))))
 
     def _check_rekor(self) -> None:
@@ -79,4 +88,18 @@ class LogConfig:
                 f"log {self.name}",
                 expected="shards and evidence, and no address of a log",
                 actual="other settings",
+            )
+        if not self.by_receipt:
+            return
+        for what, values in (("shards", self.shards), ("evidence", (self.evidence,))):
+            for each in values:
+                if not each.startswith(WEB):
+                    raise ConfigError(
+                        f"{what} of log {self.name}", expected="an address, https://…", actual=each
+                    )
+        if self.compare or self.partial_wait:
+            raise ConfigError(
+                f"log {self.name}",
+                expected="neither compare nor partial_wait: a Rekor v1 has no tiles",
+                actual="one of them",
             )

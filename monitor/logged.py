@@ -12,6 +12,7 @@ CREATE TABLE logged(
     state TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (log, digest),
     CHECK (state IN ('missing', 'waiting', 'done'))) STRICT, WITHOUT ROWID;
 CREATE INDEX unsettled ON logged(log, shard, leaf) WHERE state != 'done';
+CREATE INDEX placed ON logged(log, shard, leaf);
 CREATE TABLE pieces(log TEXT NOT NULL, sha256 BLOB NOT NULL, digest BLOB, PRIMARY KEY (log, sha256)) STRICT, WITHOUT ROWID;
 CREATE INDEX statements ON pieces(log, digest) WHERE digest IS NOT NULL;
 """
@@ -58,10 +59,28 @@ class Logged:
             log,
             MAX_UNSETTLED,
         )
-        return [
-            LoggedEntry(digest=digest, shard=shard, leaf=leaf, keyid=keyid, state=state, since=since)
-            for digest, shard, leaf, keyid, state, since in rows
-        ]
+        return [_entry(row) for row in rows]
+
+    def last(self, log: str) -> tuple[int, int] | None:
+        """Return the highest place of an entry: shard and index."""
+        row: tuple[int, int] | None = self._database.row(
+            "SELECT shard, leaf FROM logged WHERE log = ? ORDER BY shard DESC, leaf DESC LIMIT 1", log
+        )
+        return row
+
+    def done(
+        self, log: str, start: tuple[int, int], end: tuple[int, int], *, limit: int
+    ) -> list[LoggedEntry]:
+        """Return entries that are done from one place to before another, in log order."""
+        rows = self._database.rows(
+            "SELECT digest, shard, leaf, keyid, state, since FROM logged WHERE log = ? AND (shard, leaf) >= (?, ?) "
+            "AND (shard, leaf) < (?, ?) AND state = 'done' ORDER BY shard, leaf LIMIT ?",
+            log,
+            *start,
+            *end,
+            limit,
+        )
+        return [_entry(row) for row in rows]
 
     def keep(self, log: str, entries: Iterable[LoggedEntry]) -> None:
         """Remember entries, inside the transaction that the caller has begun."""
@@ -98,3 +117,8 @@ class Logged:
             "SELECT digest, sha256 FROM pieces WHERE log = ? AND digest", log, sorted(digests)
         )
         yield from rows
+
+
+def _entry(row: Any) -> LoggedEntry:
+    digest, shard, leaf, keyid, state, since = row
+    return LoggedEntry(digest=digest, shard=shard, leaf=leaf, keyid=keyid, state=state, since=since)

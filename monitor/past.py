@@ -1,30 +1,25 @@
 """Holds new watch rules against the past: what was found before, and every entry that was verified before.
 
-The entries are fetched again and must have the leaf hashes that were replayed, so no proof is needed. What is found is marked
-as past and told in one finding for each rule and log, not in a thousand.
+The entries are read again (``past_entries``). What is found is marked as past and told in one finding for each rule and log, not in
+a thousand.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.encoding import Json
-from ledger.errors import ProofError
 from ledger.event import VerificationEvent
-from ledger.log.published import PublishedLog
-from ledger.tlog import merkle
-from ledger.tlog.tiles import TILE_WIDTH, EntryBundle
 from monitor.detect import Detector
 from monitor.findings import Finding, Kind, Severity
 from monitor.known import Context
-from monitor.reads import Read, read_entry
+from monitor.past_entries import PastEntries
+from monitor.reads import Read
 from monitor.record import Stored
 from monitor.replays import Replay
 from monitor.state import State
 from monitor.watch import Routing, Rule
 from monitor.watched import signed_by_watched
 
-RUN_ENTRIES = 16 * TILE_WIDTH
-"""Entries that are read before it is remembered that they were."""
 LISTED = 50
 """Numbers of findings that are listed: the rest is counted, and in the record."""
 
@@ -46,27 +41,27 @@ class Past:
     def __init__(
         self,
         context: Context,
-        published: PublishedLog | None,
+        entries: PastEntries,
         state: State,
         *,
         routing: Routing,
         clock: Callable[[], float],
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._context, self._published, self._state, self._routing = context, published, state, routing
+        self._context, self._entries, self._state, self._routing = context, entries, state, routing
         self._clock, self._stopping = clock, stopping
         self._log = context.log
         self._rules: dict[str, Rule] = {rule.config.id(self._log): rule for rule in routing.of_log(self._log)}
 
     def begin(self) -> None:
         """Note which rules are new, before anything new is replayed: what comes from now on is told as it is found."""
-        position = self._state.position(self._log)
+        first, size = self._entries.bounds()
         last = self._state.record.findings(limit=1)
         self._state.replays.begin(
             self._log,
             self._rules,
-            first=position.first,
-            size=position.size,
+            first=first,
+            size=size,
             newest=last[0].number if last else 0,
         )
 
@@ -81,9 +76,8 @@ class Past:
             unread = [
                 each for each in waiting if each.at < each.target and self._rules[each.id].config.watched
             ]
-            # Entries of Rekor are digests: of them, what was found is looked at, and nothing is read again.
-            if unread and self._published is not None:
-                new += self._run(self._published, unread)
+            if unread:
+                new += self._run(unread)
                 continue
             for each in waiting:
                 told = self._state.past_told(
@@ -92,40 +86,22 @@ class Past:
                 new += told
         return new
 
-    def _run(self, published: PublishedLog, unread: Sequence[Replay]) -> int:
+    def _run(self, unread: Sequence[Replay]) -> int:
         """Read some entries for all rules that are at the same place."""
         start = min(each.at for each in unread)
         here = [each for each in unread if each.at == start]
         others = [each.at for each in unread if each.at > start]
-        aligned = (start // RUN_ENTRIES + 1) * RUN_ENTRIES
-        end = min([aligned, *others, *(each.target for each in here)])
+        run = self._entries.read(start, min([*others, *(each.target for each in here)]))
         watched = frozenset().union(*(self._rules[each.id].config.watched for each in here))
-        context = replace(self._context, watched=watched)
         keys = self._state.load(self._log, histories=(), revisions=(), notes=())
-        detector = Detector(context, keys)
-        findings = [
-            replace(found, facts={**found.facts, "past": True})
-            for read in self._reads(published, start, end)
-            for found in _found(context, detector, read)
-        ]
+        findings = list(run.missing)
+        for shard, read in run.reads:
+            context = replace(self._context, watched=watched, shard=shard)
+            findings += _found(context, Detector(context, keys), read)
+        marked = [replace(found, facts={**found.facts, "past": True}) for found in findings]
         return self._state.past_run(
-            findings, rules=[each.id for each in here], to=end, now=int(self._clock())
+            marked, rules=[each.id for each in here], to=run.end, now=int(self._clock())
         )
-
-    def _reads(self, published: PublishedLog, start: int, end: int) -> Iterator[Read]:
-        size = self._state.position(self._log).size
-        for tile in range(start // TILE_WIDTH, -(-end // TILE_WIDTH)):
-            first = tile * TILE_WIDTH
-            bundle = EntryBundle(index=tile, width=min(TILE_WIDTH, size - first))
-            entries = published.bundle(bundle)
-            if b"".join(merkle.leaf_hashes(entries)) != self._state.leaves(self._log, tile):
-                raise ProofError(
-                    f"entries {first} to {first + len(entries)} of {self._log}",
-                    expected="those that were replayed",
-                    actual="others",
-                )
-            for at in range(max(start, first), min(end, first + len(entries))):
-                yield read_entry(entries[at - first], at)
 
     def _summary(self, replay: Replay) -> Finding | None:
         """Return what the past of a rule came to; None where it has none."""

@@ -134,7 +134,11 @@ class RekorLedger:
                 found.setdefault(digest, entry)
         for digest in self._state.logged.known(self._log, found):
             del found[digest]
-        settled = self._settle(list(found.values()))
+        return self.take(list(found.values()))
+
+    def take(self, new: Sequence[LoggedEntry]) -> Folded:
+        """Return what entries give that were never seen before, together with what waited for them."""
+        settled = self._settle(new)
         return Folded(
             ledger=self._log, known=settled.known, findings=settled.findings, logged=settled.entries
         )
@@ -193,6 +197,21 @@ class RekorLedger:
             if each.digest in olds or each.state != states[each.digest]
         ]
         return _Settled(entries=changed, known=known, findings=findings)
+
+    def again(self, entries: Sequence[LoggedEntry]) -> tuple[list[tuple[int, Read]], list[Finding]]:
+        """Read statements again that were looked at before, each with its shard, and say which are not there any more.
+
+        Raises SourceError: nobody can say now which there are.
+        """
+        # What a key signed that the trust file dropped since is nobody's word any more.
+        counted = [each for each in entries if each.keyid in self._keys]
+        payloads = self._statements.find([each.digest for each in counted])
+        reads = [
+            (each.shard, self._read(each, payloads[each.digest]))
+            for each in counted
+            if each.digest in payloads
+        ]
+        return reads, [self._finding_of(each) for each in counted if each.digest not in payloads]
 
     def _read(self, entry: LoggedEntry, payload: bytes) -> Read:
         key = load_key(self._keys[entry.keyid][0])

@@ -9,8 +9,6 @@ from monitor.log_config import LogConfig
 OBJECT_SECONDS = 120.0
 """Seconds within which one object must have come whole: the largest bundle, of 16 MB, at 1 Mbit/s."""
 
-WEB = ("https://", "http://")
-
 
 def open_address(url: str, log: LogConfig) -> Fetch:
     """Return what reads a log at an address of the web, as politely as its settings say. Raises UsageError."""

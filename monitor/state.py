@@ -16,13 +16,14 @@ from ledger.errors import NotFoundError
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts, parse_signer
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import logged, outbox, record, replays
+from monitor import logged, outbox, receipts, record, replays
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.known import Followed, Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
 from monitor.policies import POLICY_NOTE
+from monitor.receipts import Receipts
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
@@ -101,6 +102,18 @@ class Progress:
     logged: Sequence[LoggedEntry] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What became of some numbers of a hub's listing, all of it or nothing: ``asked`` is where the next ones begin."""
+
+    asked: int
+    proven: Sequence[int]
+    missing: Sequence[int]
+    known: Known
+    findings: Sequence[Finding]
+    logged: Sequence[LoggedEntry]
+
+
 class Routes(Protocol):
     """Says which sinks a finding goes to. Pure: the same finding always goes to the same ones."""
 
@@ -118,14 +131,14 @@ class State:
         self.outbox = Outbox(self._database)
         self.replays = Replays(self._database)
         self.logged = Logged(self._database)
+        self.receipts = Receipts(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        Database.create(
-            folder, schema=f"{_SCHEMA}{record.SCHEMA}{outbox.SCHEMA}{replays.SCHEMA}{logged.SCHEMA}{clock}"
-        )
+        parts = (each.SCHEMA for each in (record, outbox, replays, logged, receipts))
+        Database.create(folder, schema="".join((_SCHEMA, *parts, clock)))
 
     def close(self) -> None:
         """Close the file."""
@@ -361,6 +374,16 @@ class State:
             self._learn(execute, ledger, known)
             self.logged.keep(ledger, logged)
             return sum(self._report(execute, each, routes, now) for each in findings)
+
+    def receive(self, log: str, received: Received, *, routes: Routes, now: int) -> int:
+        """Store what receipts say, with how far they were asked for, in one transaction; returns how many findings are new."""
+        with self._database.transaction() as execute:
+            self._learn(execute, log, received.known)
+            self.logged.keep(log, received.logged)
+            self.receipts.keep(
+                execute, log, asked=received.asked, proven=received.proven, missing=received.missing, now=now
+            )
+            return sum(self._report(execute, each, routes, now) for each in received.findings)
 
     def _learn(self, execute: Any, ledger: str, known: Known) -> None:
         many = self._database.execute_many

@@ -7,7 +7,7 @@ hub's, and counts as missing, as in a folder. That the service cannot be asked s
 import hashlib
 from collections.abc import Collection, Iterator
 
-from ledger.encoding import parse_json
+from ledger.encoding import Json, parse_json
 from ledger.entry import MAX_ENTRY_BYTES, Entry, pae, parse_entry
 from ledger.errors import InputError, NotFoundError, SourceError
 from ledger.log.fetch import Fetch, fetch_ahead
@@ -17,7 +17,7 @@ STATEMENT_SECONDS = 60.0
 _AT_ONCE = 256
 """Statements that are on their way or held at a time, at most 50 KB each."""
 _MAX_LOG_BYTES = 1 << 20
-_GONE = "410"
+GONE = "410"
 
 
 def is_address(evidence: str) -> bool:
@@ -38,7 +38,7 @@ class FetchedStatements:
         for at in range(0, len(wanted), _AT_ONCE):
             found.update(self._some(wanted[at : at + _AT_ONCE]))
         if len(found) < len(wanted):
-            self._check_service()
+            self.said()
         return found
 
     def _some(self, digests: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -50,17 +50,20 @@ class FetchedStatements:
             if payload is not None and hashlib.sha256(pae(payload)).digest() == digest:
                 yield digest, payload
 
-    def _check_service(self) -> None:
-        """Refuse to call anything missing because of a wrong address: that must not read as a hub that hides something."""
+    def said(self) -> dict[str, Json]:
+        """Return what the service says of its ledger.
+
+        A wrong address must not read as a hub that hides something. Raises SourceError: it cannot be asked, or is another.
+        """
         try:
             value = parse_json(
                 self._fetch("v1/log", max_bytes=_MAX_LOG_BYTES), what="/v1/log", max_bytes=_MAX_LOG_BYTES
             )
-            said = value.get("ledger") if isinstance(value, dict) else None
         except (NotFoundError, InputError) as error:
             raise self._another(error.finding) from error
-        if said != self._ledger:
+        if not isinstance(value, dict) or value.get("ledger") != self._ledger:
             raise self._another("another ledger, or none")
+        return value
 
     def _another(self, actual: str) -> SourceError:
         return SourceError(
@@ -78,7 +81,7 @@ def _statement(fetch: Fetch, name: str) -> bytes | None:
     except (NotFoundError, InputError):
         return None
     except SourceError as error:
-        if error.actual == _GONE:  # withdrawn: it does not come back
+        if error.actual == GONE:  # withdrawn: it does not come back
             return None
         raise
     return parsed.payload if isinstance(parsed, Entry) else None

@@ -14,20 +14,24 @@ from ledger.bundle.bodies import SignedPayload
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import TrustedLog
 from ledger.entry import pae, parse_entry
+from ledger.identity import signer_digest
 from ledger.log.fetch import fetch_from_url
 from ledger.storage.directory import DirectoryObjects
 from ledger.storage.evidence import Evidence
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import objects_for_growth
 from ledger.tlog.trust_policy import TrustPolicy
+from monitor import past_entries
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
+from monitor.state import State
 from monitor.statements import FetchedStatements
 from tests.fakes.rekor import FakeTree, body_of, signed_payload
 from tests.monitor.hub import Hub
 from tests.world import NOW, key_signer, p256_key, signed_by, spki_of
 
+SINK = 'severity = "info"\n'
 A, B = signed_by(key_signer("a")), signed_by(key_signer("b"))
 
 
@@ -40,6 +44,7 @@ class Scene:
     hub: Hub = field(default_factory=Hub)
     time: int = NOW
     evidence: str = "evidence"
+    rules: str = ""
 
     def log(self, at, *, shard=-1, stored=True, key="hub"):
         """Log a recorded entry, and store its statement beside it."""
@@ -77,7 +82,7 @@ class Scene:
         shards = json.dumps([f"shard-{order}" for order in range(len(self.shards))])
         (self.folder / "monitor.toml").write_text(
             f'[[log]]\nname = "models"\nkind = "rekor-v2"\nshards = {shards}\nevidence = "{self.evidence}"\ntrust = "trust.toml"\n'
-            '[[sink]]\nname = "pager"\nhooks = "hooks.d"\nseverity = "info"\n'
+            f'[[sink]]\nname = "pager"\nhooks = "hooks.d"\n{self.rules or SINK}'
         )
         return load_config(self.folder / "monitor.toml")
 
@@ -89,7 +94,8 @@ class Scene:
             (look,) = monitor.look()
             self.owed = [each.finding.number for each in monitor.state.outbox.due("pager", now=self.time)]
             found = [each.facts for each in reversed(monitor.state.record.findings())]
-        assert len(self.owed) == len(found)
+        assert len(self.owed) == len(found) or self.rules
+        self.found = found
         self.last = look
         return [(each["kind"], each["leafIndex"]) for each in found if "leafIndex" in each]
 
@@ -296,6 +302,95 @@ def test_what_the_settings_and_the_trust_file_say_must_be_the_same_kind(scene, t
     with pytest.raises(ConfigError, match="kind of log models"):
         init(config, pinned={"models": None}, now=NOW)
     assert replace(config.log[0], shards=("a",)).is_rekor
+
+
+def mine(signer):
+    """A rule about whoever signs as this one, and nothing else that was found."""
+    who = signer_digest(signer.signer).hex()
+    return (
+        f'[[watch]]\nname = "mine"\nsinks = ["pager"]\nkinds = ["signed-by-watched"]\nsigners = ["{who}"]\n'
+    )
+
+
+def watched(scene):
+    """Where somebody watched has signed, by shard and index, and what of the past was told."""
+    return [
+        (each["facts"].get("shard", 0), each["leafIndex"], each["facts"].get("past", False))
+        for each in scene.found
+        if each["kind"] == "signed-by-watched"
+    ], [each["facts"]["count"] for each in scene.found if each["kind"] == "watch-replayed"]
+
+
+def test_a_new_rule_about_a_signer_finds_what_was_signed_before_in_every_shard(scene):
+    for at, signer in enumerate((A, B, A)):
+        scene.hub.record(signer, revision=str(at))
+    scene.log(0)
+    scene.log(1)
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.strangers(2)
+    scene.log(2)
+    scene.look()
+    scene.rules = mine(A)
+    scene.look()
+    assert watched(scene) == ([(0, 0, True), (1, 2, True)], [2])
+    assert len(scene.owed) == 3 + 1, "all of the past is told at once"
+    scene.hub.record(A, revision="4")
+    scene.log(3)
+    scene.look()
+    assert watched(scene) == ([(0, 0, True), (1, 2, True), (1, 3, False)], [2])
+
+
+def test_a_past_of_more_than_one_run_is_read_whole_and_goes_on_where_it_stopped(scene, monkeypatch):
+    monkeypatch.setattr(past_entries, "RUN_STATEMENTS", 2)
+    for at in range(5):
+        scene.hub.record(A, revision=str(at))
+        scene.log(at)
+    scene.look()
+    scene.rules = mine(A)
+    real, runs = State.past_run, []
+
+    def stopping(self, findings, **words):
+        if len(runs) == 2:
+            raise KeyboardInterrupt
+        runs.append(words["to"])
+        return real(self, findings, **words)
+
+    monkeypatch.setattr(State, "past_run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        scene.look()
+    monkeypatch.setattr(State, "past_run", real)
+    scene.look()
+    assert runs == [2, 4]
+    assert watched(scene) == ([(0, at, True) for at in range(5)], [5])
+
+
+def test_a_statement_of_the_past_that_is_not_there_any_more_is_missing_and_the_others_are_read(scene):
+    for at in range(3):
+        scene.hub.record(A, revision=str(at))
+        scene.log(at)
+    scene.look()
+    payload = parse_entry(scene.hub.world.entries[1]).payload
+    for path in (scene.folder / "evidence").rglob("*"):
+        if path.is_file() and path.read_bytes() == payload:
+            path.unlink()
+    scene.rules = mine(A)
+    scene.look()
+    assert watched(scene) == ([(0, 0, True), (0, 2, True)], [2])
+    assert [each["leafIndex"] for each in scene.found if each["kind"] == "statement-missing"] == [1]
+
+
+def test_a_rule_waits_for_a_past_that_cannot_be_read_now(scene):
+    scene.hub.record(A)
+    scene.log(0)
+    scene.look()
+    scene.rules = mine(A)
+    scene.folder.joinpath("evidence").rename(scene.folder / "away")
+    scene.look()
+    assert watched(scene) == ([], [])
+    assert "evidence" in scene.last.problem
+    scene.folder.joinpath("away").rename(scene.folder / "evidence")
+    scene.look()
+    assert watched(scene) == ([(0, 0, True)], [1])
 
 
 @contextlib.contextmanager

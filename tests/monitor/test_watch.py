@@ -7,7 +7,7 @@ import pytest
 
 from ledger.encoding import format_canonical_json
 from ledger.identity import canonical_identity, identity_digest
-from monitor import past
+from monitor import past_entries
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.findings import Finding, Kind
@@ -210,7 +210,7 @@ def test_an_entry_by_a_key_that_may_not_sign_there_is_not_by_a_watched_signer(sc
 
 
 def test_a_replay_of_the_past_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(past, "RUN_ENTRIES", 256)
+    monkeypatch.setattr(past_entries, "RUN_ENTRIES", 256)
     made = Scene(tmp_path, Hub())
     for at in range(600):
         made.hub.record(A if at % 100 else B, name=f"acme/model-{at % 7}", revision=str(at))
@@ -219,7 +219,7 @@ def test_a_replay_of_the_past_goes_on_where_it_was_stopped(tmp_path, monkeypatch
     init(made.configured(), pinned={"models": None}, now=NOW)
     made.look()
     stop, reads = [], []
-    real = past.read_entry
+    real = past_entries.read_entry
 
     def counted(entry, at):
         reads.append(at)
@@ -227,7 +227,7 @@ def test_a_replay_of_the_past_goes_on_where_it_was_stopped(tmp_path, monkeypatch
             stop.append(1)
         return real(entry, at)
 
-    monkeypatch.setattr(past, "read_entry", counted)
+    monkeypatch.setattr(past_entries, "read_entry", counted)
     _, _, owed = made.look(watch(signers=[ID_B]), stopping=lambda: bool(stop))
     assert "watch-replayed" not in kinds(owed["mine"])
     assert len(reads) == 512

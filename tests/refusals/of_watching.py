@@ -74,8 +74,8 @@ def _find(scene, *, folder):
 CASES = (
     refused(
         ConfigError,
-        f"kind of log models: expected one of tiles, rekor-v2, got rekor-v1. {AGAIN}",
-        lambda scene: _config(scene, LOG + 'kind = "rekor-v1"\n'),
+        f"kind of log models: expected one of tiles, rekor-v2, rekor-v1, got rekor-v3. {AGAIN}",
+        lambda scene: _config(scene, LOG + 'kind = "rekor-v3"\n'),
     ),
     refused(
         ConfigError,
