@@ -101,6 +101,7 @@ def test_a_monitor_in_the_folder_that_we_are_in_is_not_run(tmp_path, monkeypatch
     for name in ("__init__.py", "checkers.py"):
         (tmp_path / "monitor" / name).write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     hub = Hub()
     hub.record(A, name="acme/model", revision="1")
     with checkers(hub.world.trust()) as some:
