@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
+from ledger import __version__
 from ledger.client.trust import TrustFile
 from ledger.entry import Entry, VerifiedEntry, keyid_of, parse_audited_entry, parse_entry, verify_entry
 from ledger.errors import LedgerError
@@ -30,29 +31,36 @@ FROM = 1024
 PROCESSES = 2
 """More would wait for the one that acts."""
 _STOP_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0
+"""A run takes a process well below a second. One that is stopped must not stop the monitor."""
 _GOOD = 1
 
 
 class Checkers:
-    """Checks entries against the hub's keys of a trust file. One thread at a time; ``close`` ends the processes."""
+    """Checks entries against the hub's keys of a trust file. One thread at a time; ``close`` ends the processes.
+
+    Raises:
+        OSError: no process can be started.
+    """
 
     def __init__(self, trust: TrustFile) -> None:
         self._keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
-        self._processes = [_Process([key.spki for key in trust.hub_keys]) for _ in range(PROCESSES)]
-        self._begun = False
+        self._processes: list[_Process] = []
+        try:
+            for _ in range(PROCESSES):
+                self._processes.append(_Process([key.spki for key in trust.hub_keys]))
+        except OSError:
+            self.close()
+            raise
 
     def begin(self, entries: Sequence[bytes]) -> None:
         """Let entries be checked from now on. What was begun before and never asked for is forgotten."""
-        if self._begun:
-            self.answer()
         share = -(-len(entries) // PROCESSES)
         for at, process in enumerate(self._processes):
             process.begin(entries[at * share : (at + 1) * share])
-        self._begun = True
 
     def answer(self) -> bytes:
-        """Return a byte for each entry that was begun, 1 where form and signature are good. Waits for it."""
-        self._begun = False
+        """Return a byte for each entry that was begun last, 1 where form and signature are good. Waits for it."""
         return b"".join([each.answer() for each in self._processes])
 
     def read(self, entries: Sequence[bytes], first: int, good: bytes) -> list[Read]:
@@ -69,34 +77,40 @@ class Checkers:
 
 
 class _Process:
-    """One process, and what it was given. If it is gone, it has found nothing good."""
+    """One process, and what it was given. If it is gone, silent, or of another version, it has found nothing good."""
 
     def __init__(self, spkis: Sequence[bytes]) -> None:
-        self._waiting, self._gone = 0, False
-        # The entries lie in memory that both have: a pipe would make us wait until they are taken from it.
-        self._shared = _shared_memory()
-        self._ours, theirs = multiprocessing.Pipe()
-        with theirs:
-            # Neither a fork, since a copy would wait for the locks of our other threads, nor what multiprocessing calls
-            # spawn, which runs the main module of whoever uses us once more.
-            fds = [theirs.fileno(), self._shared.fileno()]
-            # -P: not from the folder that we happen to be in, which may have a monitor of its own.
-            command = [sys.executable, "-P", "-m", "monitor.checkers", *map(str, fds)]
-            self._process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
-        self._send(list(spkis))
+        self._number = self._waiting = 0
+        self._gone = False
+        with contextlib.ExitStack() as opened:
+            # The entries lie in memory that both have: a pipe would make us wait until they are taken from it.
+            self._shared = opened.enter_context(_shared_memory())
+            self._ours, theirs = multiprocessing.Pipe()
+            opened.callback(self._ours.close)
+            with theirs:
+                self._process = _start(theirs.fileno(), self._shared.fileno())
+            opened.pop_all()
+        self._send((__version__, list(spkis)))
 
     def begin(self, entries: Sequence[bytes]) -> None:
-        self._waiting = len(entries)
+        if self._waiting:
+            self.answer()  # it still reads what the new entries are about to replace
+        self._number, self._waiting = self._number + 1, len(entries)
         with self._noticing():
             _write(self._shared, b"".join(entries))
-        self._send([len(each) for each in entries])
+        self._send((self._number, [len(each) for each in entries]))
 
     def answer(self) -> bytes:
-        answer = b""
-        if not self._gone:
+        waiting, self._waiting = self._waiting, 0
+        answer: tuple[int, bytes] = (0, b"")
+        if waiting and not self._gone:
             with self._noticing():
-                answer = self._ours.recv_bytes(self._waiting)
-        return answer if len(answer) == self._waiting else bytes(self._waiting)
+                if not self._ours.poll(_ANSWER_SECONDS):
+                    raise TimeoutError("a process that checks entries")
+                answer = self._ours.recv()
+        fits = answer[0] == self._number and len(answer[1]) == waiting
+        self._gone = self._gone or (waiting > 0 and not fits)
+        return answer[1] if fits and waiting else bytes(waiting)
 
     def _send(self, message: object) -> None:
         with self._noticing():
@@ -106,12 +120,14 @@ class _Process:
     def _noticing(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError):
+        except (OSError, EOFError):  # a TimeoutError is an OSError
             self._gone = True
 
     def close(self) -> None:
         self._ours.close()
         self._shared.close()
+        if self._gone:
+            self._process.kill()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -119,12 +135,31 @@ class _Process:
             self._process.wait()
 
 
+_START = "import sys; fds, sys.path[:] = sys.argv[1:3], sys.argv[3:]; from monitor.checkers import work; work(*map(int, fds))"
+
+
+def _start(connection: int, shared: int) -> "subprocess.Popen[bytes]":
+    """Start a process that has our own modules, from where we have them.
+
+    Neither a fork, since a copy would wait for the locks of our other threads, nor what multiprocessing calls spawn, which
+    runs the main module of whoever uses us once more. Isolated (-I): neither the folder that we happen to be in nor the
+    environment says what a module is.
+    """
+    paths = [path for path in sys.path if path]
+    command = [sys.executable, "-I", "-c", _START, str(connection), str(shared), *paths]
+    return subprocess.Popen(command, pass_fds=[connection, shared], stdin=subprocess.DEVNULL)
+
+
 def _read_good(data: bytes, leaf_index: int, keys: Mapping[str, EllipticCurvePublicKey]) -> Read | None:
-    entry = parse_audited_entry(data)
-    if entry is None or entry.keyid not in keys:
+    """Read what was found good; None: look at all of it."""
+    try:
+        entry = parse_audited_entry(data)
+        if entry is None or entry.keyid not in keys:
+            return None
+        verified = VerifiedEntry(entry=entry, key=keys[entry.keyid])
+        return read_of(entry, parse_audited_statement(entry.payload), leaf_index, verified=verified)
+    except (LedgerError, RecursionError):
         return None
-    verified = VerifiedEntry(entry=entry, key=keys[entry.keyid])
-    return read_of(entry, parse_audited_statement(entry.payload), leaf_index, verified=verified)
 
 
 def _shared_memory() -> BinaryIO:
@@ -143,17 +178,25 @@ def _write(file: BinaryIO, data: bytes) -> None:
 # In the process
 
 
-def _work(connection: Connection, shared: int) -> None:
-    """Answer each batch with a byte for each entry, until there is nobody who asks. Before the first come the keys."""
+def work(connection: int, shared: int) -> None:
+    """Answer each batch with a byte for each entry, until there is nobody who asks. Before the first come version and keys.
+
+    Whoever asks from another version, as one that was installed over while it ran, gets no answer.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted closes the pipe when it has ended
+    asked = Connection(connection)
     with contextlib.suppress(EOFError, OSError):
-        keys = {keyid_of(each): load_key(each) for each in connection.recv()}
+        version, spkis = asked.recv()
+        if version != __version__:
+            return
+        keys = {keyid_of(each): load_key(each) for each in spkis}
         while True:
+            number, lengths = asked.recv()
             at, good = 0, bytearray()
-            for length in connection.recv():
+            for length in lengths:
                 good.append(_is_good(os.pread(shared, length, at), keys))
                 at += length
-            connection.send_bytes(good)
+            asked.send((number, bytes(good)))
 
 
 def _is_good(data: bytes, keys: Mapping[str, EllipticCurvePublicKey]) -> bool:
@@ -166,7 +209,3 @@ def _is_good(data: bytes, keys: Mapping[str, EllipticCurvePublicKey]) -> bool:
     except (LedgerError, RecursionError):
         pass
     return False
-
-
-if __name__ == "__main__":
-    _work(Connection(int(sys.argv[1])), int(sys.argv[2]))

@@ -23,6 +23,7 @@ from ledger.errors import (
     InputError,
     LedgerError,
     NotFoundError,
+    ProofError,
     SignatureError,
     StorageError,
     UnavailableError,
@@ -182,6 +183,8 @@ class Follower:
 
     def _replay(self, fetched: VerifiedCheckpoint, position: Position) -> str:
         trust, tree = self._log.trust, fetched.checkpoint
+        held = self._state.newest_verified(self._log.name)
+        since = held.size if held is not None else position.first
         errors: list[LedgerError] = []
         for published in (*self._published[:1], *self._published):  # asked for again, then from each mirror
             try:
@@ -201,8 +204,24 @@ class Follower:
                         return "stopped before its newest checkpoint was reached"
                     return self._stale(fetched, now_at)  # the rest waits for a full tile
                 self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
-                return self._stale(fetched, self._state.position(self._log.name))
+                return self._look_back(fetched, since) or self._stale(fetched, now_at)
         raise errors[0]
+
+    def _look_back(self, fetched: VerifiedCheckpoint, since: int) -> str:
+        """Hold the checkpoints that were handed in while their entries were replayed against what was."""
+        log, trust, position = self._log.name, self._log.trust, self._state.position(self._log.name)
+        for seen in self._state.checkpoints(log, least=since + 1, most=position.size - 1):
+            other = None if seen.verified else reopen(seen, fetched, trust)
+            if other is None:
+                continue
+            try:
+                found = compare_smaller(other, state=self._state, position=position, trust=trust)
+            except ProofError:
+                continue  # before what is known here
+            if found is not None:
+                return self._tamper(found)
+            self._state.verified_checkpoint(log, size=seen.size, root=seen.root)
+        return ""
 
     def _replay_from(self, published: PublishedLog, fetched: VerifiedCheckpoint) -> None:
         size = fetched.checkpoint.size

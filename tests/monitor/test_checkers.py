@@ -2,19 +2,26 @@
 
 import contextlib
 import json
+import pathlib
 import random
+import signal
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from ledger.entry import Entry, MapCommit, format_map_commit, parse_entry, verify_entry
 from ledger.errors import LedgerError
+from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.signed_note import parse_note
+from monitor import checkers as module
 from monitor import follow, runs
 from monitor.checkers import Checkers
+from monitor.compare import Views
 from monitor.reads import load_key, read_entry
 from tests.fuzz import bend_bytes
 from tests.monitor.hub import Hub
-from tests.monitor.test_follow import A, B, Scene
+from tests.monitor.test_follow import A, B, Everybody, Scene
 from tests.world import digest
 
 
@@ -96,18 +103,137 @@ def test_processes_that_are_gone_have_found_nothing_good(when):
     assert reads == [read_entry(each, at) for at, each in enumerate(entries)]
 
 
-def test_a_monitor_in_the_folder_that_we_are_in_is_not_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["the folder that we are in", "PYTHONPATH"])
+def test_another_monitor_is_not_run(tmp_path, monkeypatch, where):
     (tmp_path / "monitor").mkdir()
     for name in ("__init__.py", "checkers.py"):
         (tmp_path / "monitor" / name).write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if where == "PYTHONPATH":
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    else:
+        monkeypatch.chdir(tmp_path)
     hub = Hub()
     hub.record(A, name="acme/model", revision="1")
     with checkers(hub.world.trust()) as some:
         some.begin(hub.world.entries)
         assert list(some.answer()) == [1]
     assert not (tmp_path / "was run").exists()
+
+
+def test_a_process_of_another_version_finds_nothing_good(monkeypatch):
+    monkeypatch.setattr(module, "__version__", "0.0.0")
+    hub = Hub()
+    hub.record(A, name="acme/model", revision="1")
+    with checkers(hub.world.trust()) as some:
+        some.begin(hub.world.entries)
+        assert list(some.answer()) == [0]
+
+
+def test_a_process_that_is_stopped_does_not_stop_us(monkeypatch):
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
+    hub, entries = hostile(30)
+    with checkers(hub.world.trust()) as some:
+        for each in some._processes:
+            each._process.send_signal(signal.SIGSTOP)
+        some.begin(entries)
+        assert set(some.answer()) == {0}
+        some.begin(entries)
+        assert set(some.answer()) == {0}
+
+
+def test_an_answer_that_was_never_taken_is_not_that_of_the_next_batch():
+    hub, entries = hostile(30)
+    other = entries[::-1]
+    with checkers(hub.world.trust()) as some:
+        some.begin(entries)
+        some._processes[0].answer()
+        some.begin(other)
+        assert list(some.answer()) == [is_good(each, hub.world.trust()) for each in other]
+
+
+@pytest.mark.parametrize("which", [1, 2])
+def test_where_no_process_can_be_started_everything_is_looked_at_here(tmp_path, monkeypatch, which):
+    real, asked = subprocess.Popen, []
+
+    def fails(*arguments, **options):
+        asked.append(arguments)
+        if len(asked) >= which:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", fails)
+    before = set(pathlib.Path("/proc/self/fd").iterdir())
+    scene = Scene(tmp_path)
+    scene.hub.world.entries += hostile(1200)[1]
+    scene.publish().begin()
+    try:
+        assert (scene.look().problem, scene.size) == ("", 1200)
+        assert len(scene.kinds()) > 200
+    finally:
+        scene.state.close()
+    assert len(asked) == which, "it is tried once a look"
+    assert len(set(pathlib.Path("/proc/self/fd").iterdir()) - before) <= 1
+
+
+def test_a_fork_that_is_handed_in_while_its_entries_are_read_ahead_is_found(tmp_path, monkeypatch):
+    """A checkpoint of a size inside the run that is on its way: its root is compared all the same."""
+    monkeypatch.setattr(follow, "RUN_ENTRIES", 8)
+    monkeypatch.setattr(runs, "FROM", 1)
+    scene = Scene(tmp_path)
+    scene.publish().begin()
+    scene.grow(9)
+    fork = scene.hub.world.fork(9)
+    for at in range(9, 40):
+        fork.append(b"fork %d" % at)
+    scene.grow(31).publish()
+    views = Views(
+        {"models": scene.trust or scene.followable.trust},
+        scene.state,
+        routes=Everybody(),
+        evidence=tmp_path / "evidence",
+        clock=lambda: scene.time,
+    )
+    handed = []
+
+    def progress(done, _size):
+        if done == 8:
+            handed.append(views.judge(fork.checkpoint(13)))
+
+    try:
+        scene.look(progress=progress)
+        assert [each.judgement for each in handed] == ["pending"]
+        assert scene.kinds().count("log-forked") == 1
+        assert scene.evidence()
+    finally:
+        scene.state.close()
+
+
+@pytest.mark.parametrize("size", [13, 16, 20])
+def test_a_checkpoint_that_is_handed_in_at_the_last_moment_is_held_against_what_was_replayed(
+    tmp_path, monkeypatch, size
+):
+    """While a run is being stored nothing can be cut any more: it is looked at when all is replayed."""
+    monkeypatch.setattr(follow, "RUN_ENTRIES", 32)
+    scene = Scene(tmp_path)
+    scene.publish().begin()
+    scene.grow(9)
+    fork = scene.hub.world.fork(9)
+    for at in range(9, 40):
+        fork.append(b"fork %d" % at)
+    scene.grow(31).publish()
+    note, real = fork.checkpoint(size), follow.prove_run
+
+    def late(state, log, **more):
+        tree = parse_checkpoint(parse_note(note).text)
+        state.saw(log, size=tree.size, root=tree.root_hash, note=note, now=scene.time)
+        return real(state, log, **more)
+
+    monkeypatch.setattr(follow, "prove_run", late)
+    try:
+        scene.look()
+        assert scene.kinds().count("log-forked") == 1
+    finally:
+        scene.state.close()
 
 
 def test_what_was_begun_and_never_asked_for_is_forgotten():
