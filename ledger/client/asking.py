@@ -3,10 +3,13 @@
 from urllib.parse import quote, urlencode
 
 from ledger.client.proof_bundle import MAX_CLAIMS, Claim, ProofBundle, choose
+from ledger.client.proof_extra import parse_extra
 from ledger.encoding import Json, parse_json, parse_whole
-from ledger.errors import LimitError, NotFoundError, SourceError
+from ledger.errors import InputError, LimitError, NotFoundError, SourceError
 from ledger.log.fetch import Fetch
-from ledger.tlog.proof import MAX_PROOF_BYTES
+from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.proof import MAX_PROOF_BYTES, parse_proof
+from ledger.tlog.signed_note import parse_note
 
 _PAGE = 1000
 """Events of one answer, as many as a service gives."""
@@ -30,7 +33,8 @@ def fetch_bundle(
     ``name`` and ``revision`` are as they are recorded; ``since`` is the size of a checkpoint that the caller knows.
 
     Raises:
-        NotFoundError: the hub shows no event of this name, or of this revision. SourceError, LimitError, MalformedError.
+        NotFoundError: the hub shows no event of this name, or of this revision. SourceError: also a tree that is larger than
+            ``since`` and not linked to it. LimitError, MalformedError.
     """
     if (at_once := _at_once(fetch, name, revision=revision, since=since)) is not None:
         claims, leaf_index, proof = at_once
@@ -38,6 +42,7 @@ def fetch_bundle(
         if chosen is not None:
             if chosen.leaf_index != leaf_index:
                 proof = fetch_proof(fetch, chosen.leaf_index, since)
+            _check_linked(proof, since)
             return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
     try:
         claims = _read_claims(fetch, name)
@@ -48,6 +53,7 @@ def fetch_bundle(
         what = name if revision is None else f"{name} at {revision}"
         raise _unknown(what, f"none among {len(claims)} events of this name")
     proof = fetch_proof(fetch, chosen.leaf_index, since)
+    _check_linked(proof, since)
     return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
 
 
@@ -102,6 +108,34 @@ def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> byte
     except UnicodeDecodeError as error:
         raise _strange("a proof", str(error)) from error
     return proof
+
+
+def _check_linked(proof: bytes, since: int | None) -> None:
+    """Refuse a service that shows more than the caller knows, and not that it is more of the same.
+
+    A copy that lags shows less. One that has more has the way there as well: who leaves it out may show another log. Of a proof
+    that cannot be read, the check says what is wrong.
+
+    Raises:
+        SourceError: a larger tree without the link that was asked for.
+    """
+    if not since:
+        return
+    try:
+        parsed = parse_proof(proof)
+        size = parse_checkpoint(parse_note(parsed.checkpoint_note).text).size
+        link = parse_extra(parsed.extra or b"").consistency
+    except InputError:
+        return
+    shown_by_path = since.bit_count() == 1 and parsed.index < since  # see ``evidence.prefix_by_inclusion``
+    if size <= since or shown_by_path or (link is not None and link.size == since):
+        return
+    raise SourceError(
+        f"link from your remembered checkpoint of size {since}",
+        expected=f"a consistency proof to the log of {size} entries that the service shows",
+        actual="none",
+        next_step="Do not use what it shows until it is linked: ask the hub, and a monitor which checkpoint it has seen",
+    )
 
 
 def _unknown(what: str, actual: str) -> NotFoundError:

@@ -122,6 +122,10 @@ def answer(
         openings=question.openings,
         log_only=question.path is None,
     )
+    if seen is not None:
+        look_again(
+            seen
+        )  # before anything is remembered: all is about files that were there from the first byte read until here
     result = check_named(found.bundle, asked, stored=stored, pins=pins, source=found.source, now=now)
     if found.caution is not None:
         cautions = (found.caution, *result.result.cautions)

@@ -314,8 +314,10 @@ def _remember(found: _Found, stored: StoredTrust, pins: Pins, pin: LogPin | None
     """Remember what was proven. Raises MisbehaviourError: see ``Pins.move_log``."""
     result = found.result
     linked = any(each.step == PIN_STEP and each.passed for each in result.checks)
+    if pin is not None and not linked:
+        return  # what is not known to be of the same log must not become what later checks are held against
     try:
-        if result.checkpoint is not None and not stored.trust.is_rekor and (pin is None or linked):
+        if result.checkpoint is not None and not stored.trust.is_rekor:
             pins.move_log(stored.trust, result.checkpoint, linked_to=pin)
         # If we stop here, the log is remembered and the model is not: the next check remembers it.
         for each in _pins_of(result, stored, now=now):

@@ -1,7 +1,8 @@
 """Where the proof of a model comes from: the hub's service, a file that somebody fetched, or what was fetched before.
 
 A copy of each proof that holds is kept for when the hub is away. It is checked as everything else is: whoever changes it can make a
-check fail, and cannot make one succeed; whoever answers in the place of the hub cannot even change it.
+check fail, and cannot make one succeed; whoever answers in the place of the hub can put
+a newer one in its place, and none of a smaller log.
 """
 
 import pathlib
@@ -22,10 +23,20 @@ from ledger.client.user_store import UserFolder, file_name
 from ledger.client.verify import check_proof
 from ledger.client.vouching import Stated
 from ledger.encoding import Json
-from ledger.errors import CorruptError, InputError, NotFoundError, SourceError, UsageError, WriteError
+from ledger.errors import (
+    CorruptError,
+    InputError,
+    LedgerError,
+    NotFoundError,
+    SourceError,
+    UsageError,
+    WriteError,
+)
+from ledger.event import VerificationEvent
 from ledger.log.fetch import Fetch
 from ledger.storage.directory import read_file
 from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import parse_note
 
 
@@ -216,11 +227,39 @@ def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofB
     found = check_proof(bundle.proof, trust=stored.trust, now=now, log_only=True)
     if found.event is None or found.event.model.name != wanted.name:
         return ""
+    # Of another revision or content than was asked for, it is the last of its model all the same.
+    place = wanted if _is_wanted(found.event, wanted) else Wanted(name=wanted.name)
+    if _is_behind(cache, place, stored, bundle):
+        return ""
     try:
-        cache.put(wanted, stored, bundle)
+        cache.put(place, stored, bundle)
     except (WriteError, InputError) as error:
         return f"; no copy was kept ({error.finding})"
     return ""
+
+
+def _is_wanted(event: VerificationEvent, wanted: Wanted) -> bool:
+    """Whether an event is about what was asked for, and no other revision or content of the same model."""
+    files = wanted.files
+    if wanted.revision is not None or files is None:
+        return wanted.revision in (None, event.model.revision)
+    return (
+        event.manifest.sha256 == files.manifest_sha256
+        or event.manifest.content_sha256 == files.content_sha256
+    )
+
+
+def _is_behind(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> bool:
+    """Whether what was kept is of a larger tree: a service that lags, or replays, must not take that away."""
+    try:
+        kept = cache.get(wanted, stored)
+        return kept is not None and _size_of(bundle) < _size_of(kept)
+    except LedgerError:
+        return False  # what is damaged may be replaced
+
+
+def _size_of(bundle: ProofBundle) -> int:
+    return parse_checkpoint(parse_note(parse_proof(bundle.proof).checkpoint_note).text).size
 
 
 def read_bundle(path: pathlib.Path) -> Sourced:

@@ -62,3 +62,30 @@ def test_a_newer_one_takes_its_place(hubledger, hub, service, early, data, tmp_p
     assert (code, json.loads(out)["checkpoint"]["size"]) == (0, 4)
     shutil.rmtree(data / "proofs")
     assert hubledger(*arguments, "--offline")[0] == 34
+
+
+def test_an_older_answer_does_not_take_the_place_of_a_newer_one(hubledger, hub, service, early, tmp_path):
+    """A service that lags, or one that replays what another said before."""
+    trust = tmp_path / "trust.toml"
+    trust.write_bytes(hub.trust)
+    arguments = ("verify", hub.old, "--name", NAME, "--trust", trust)
+    assert hubledger(*arguments, "--url", service)[0] == 0
+    assert hubledger(*arguments, "--url", early)[0] == 0
+    code, out, _ = hubledger(*arguments, "--offline", "--json")
+    assert (code, json.loads(out)["checkpoint"]["size"]) == (0, 4)
+
+
+def test_a_proof_of_other_files_does_not_take_the_place_of_that_of_these(
+    hubledger, hub, service, proxy, tmp_path
+):
+    """The hub's own proof of another revision, answered to who has this one."""
+    trust = tmp_path / "trust.toml"
+    trust.write_bytes(hub.trust)
+    assert verify(hubledger, hub, trust, "--url", proxy.url)[0] == 0
+    value = json.loads(next(each for asked, each in proxy.heard.items() if asked.startswith("/v1/check")))
+    older = {**value, "proof": httpx.get(f"{service}/v1/entries/1/proof").text}
+    assert older != value
+    proxy.bend = lambda _: (200, as_bytes(older))
+    assert verify(hubledger, hub, trust, "--url", proxy.url)[0] == 22
+    code, facts = verify(hubledger, hub, trust, "--offline")
+    assert (code, facts["model"]) == (0, "ACCEPTED")

@@ -254,13 +254,9 @@ def in_extra(proxy):
 
 
 def test_the_envelope_and_the_link_beside_a_proof(ask, proxy, data):
-    """A link to the pin that is none leaves the log without one, which is said; nothing is accused, and the pin does not move."""
+    """A link to the pin that is none, or is missing, is refused: whoever shows more has the way there. Nothing is accused."""
     extra, bend = in_extra(proxy)
-    linked = "consistency" in extra
-    harmless = {
-        "consistency.size": "the proof is then not linked to the pin, and a row says so",
-    }
-    judged(tell(lies_about(extra), bend, ask, data, harmless=harmless if linked else {}))
+    judged(tell(lies_about(extra), bend, ask, data, harmless={}))
 
 
 @pytest.mark.parametrize("ask", ["with a pin"], indirect=True)
