@@ -49,7 +49,10 @@ class _Ordered(click.Command):
         given = list(args)
         rest = super().parse_args(ctx, args)
         values, _, order = self.make_parser(ctx).parse_args(args=given)
-        queues = {name: iter(values.get(name) or ()) for name in _EXPECT}
+        by_name = ctx.params.get("name") is not None or ctx.params.get("attestation_file") is not None
+        # By name, a key is what a signature beside the files is checked with: whom one expects is said by --expect alone.
+        counted = [name for name in _EXPECT if not (by_name and name == "public_key")]
+        queues = {name: iter(values.get(name) or ()) for name in counted}
         ctx.meta["hubledger.expect"] = [
             (f"--{option.name.replace('_', '-')}", next(queues[option.name]))
             for option in order
@@ -120,7 +123,10 @@ Exit codes:
 )
 @click.option("--artifact", type=_FILE, help="The file that the --bundle signs.")
 @click.option(
-    "--public-key", multiple=True, help="The key that you expect to have signed the --bundle: a PEM file."
+    "--public-key",
+    multiple=True,
+    help="The key that you expect to have signed the --bundle: a PEM file. With --name: a PEM key that signatures beside "
+    "the files are checked with; it is no expectation.",
 )
 @click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(

@@ -139,8 +139,8 @@ def _check(ctx: click.Context, options: Options) -> None:
             actual="both" if options.path else "neither",
             next_step="Name the folder of the model's files",
         )
-    if options.log_only and ctx.meta["hubledger.expect"]:
-        raise UsageError("--log-only", expected="no --expect options", actual="both")
+    if options.log_only and (ctx.meta["hubledger.expect"] or options.public_keys):
+        raise UsageError("--log-only", expected="no --expect options and no --public-key", actual="both")
     if options.expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     if sum(map(bool, (options.proof_file, options.offline, options.url))) > 1:

@@ -384,7 +384,7 @@ def _check_signer(
     if all(met) if expect_all else any(met):
         state.passed(SIGNER_STEP, shown)
         return True
-    missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
+    missing = dict.fromkeys(str(one) for one, holds in zip(expected, met, strict=True) if not holds)
     state.failed(
         explain_unexpected(
             signers,

@@ -589,7 +589,7 @@ CASES = (
     ),
     refused(
         UsageError,
-        f"--log-only: expected no --expect options, got both. {HELP}",
+        f"--log-only: expected no --expect options and no --public-key, got both. {HELP}",
         lambda _: _cli("--name", "hub.example/a", "--log-only", "--expect-key", "a" * 64),
     ),
     refused(
