@@ -45,9 +45,10 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     """Check a model by its name. Raises UsageError, and what ``ledger.client.checking.answer`` raises."""
     from cli.progress import progress_bar
     from ledger.bundle.trust_material import TrustMaterial
-    from ledger.client.checking import Question, answer, user_folder
+    from ledger.client.checking import Question, answer, refuse_empty, user_folder
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
 
+    refuse_empty({"--name": options.name, "--revision": options.revision})
     _check(ctx, options)
     folder = user_folder()
     attestation = _read_attestation(options.attestation_file)

@@ -3,7 +3,7 @@
 import os
 import pathlib
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -85,6 +85,21 @@ def posix_now() -> int:
     return int(time.time())  # noqa: TID251 - the edge that asks the clock
 
 
+def refuse_empty(given: Mapping[str, str | None]) -> None:
+    """Refuse a text that is there and empty, as of a variable that is not set: taken for none, it would ask for less.
+
+    ``given`` has each by the word that the caller used for it, as ``--revision``. Raises UsageError.
+    """
+    for word, value in given.items():
+        if value is not None and not value:
+            raise UsageError(
+                word,
+                expected=f"a {word.strip('-').lower()}",
+                actual="an empty one (is the variable set?)",
+                next_step="Set the variable, or leave the option out",
+            )
+
+
 def answer(
     question: Question,
     stored: StoredTrust,
@@ -98,8 +113,9 @@ def answer(
 
     Raises:
         LedgerError: the check did not take place: files that cannot be read or that changed meanwhile, a hub that is away, a
-            damaged store.
+            damaged store. UsageError: an empty name or revision.
     """
+    refuse_empty({"name": question.name, "revision": question.revision})
     known = _known_digests(question, folder, now)
     whole, findings, seen = (
         (None, None, None) if question.partial else _read(question.path, material, progress, known)
@@ -241,6 +257,7 @@ def check(
     """
     from ledger.bundle.trust_material import TrustMaterial
 
+    refuse_empty({"name": name})
     folder = user_folder()
     if trust is None:
         trust, name = TrustStore(folder).find(name)

@@ -150,6 +150,14 @@ def _cli(*arguments):
     group.main(args=["verify", *map(str, arguments)], standalone_mode=False)
 
 
+def _fetched(*arguments):
+    group.main(args=["fetch-proof", *arguments, "-o", "never"], standalone_mode=False)
+
+
+def _stored():
+    return StoredTrust(data=b"", trust=WORLD.trust(), source="a", origin=Origin.CONFIRMED)
+
+
 HISTORY = "/v1/history?model=acme%2Ftiny&as=recorded&limit=1000"
 EVENT = (
     '{"leafIndex":%d,"revision":"r1","contentSha256":"' + "a" * 64 + '","manifestSha256":"' + "b" * 64 + '"}'
@@ -231,10 +239,8 @@ def _check_other_files(scene):
 
 
 def _ask_with_digests(**question):
-    trust = WORLD.trust()
-    stored = StoredTrust(data=b"", trust=trust, source="a", origin=Origin.CONFIRMED)
     asked = Question(name="acme/tiny", digest_cache=True, **question)
-    answer(asked, stored, material=TrustMaterial(), folder=pathlib.Path("none"), now=0)
+    answer(asked, _stored(), material=TrustMaterial(), folder=pathlib.Path("none"), now=0)
 
 
 def _without_library(_):
@@ -581,6 +587,25 @@ CASES = (
         UsageError,
         "remembered digests: expected a check of all files of a model, got the log alone. Leave the digest cache out",
         lambda _: _ask_with_digests(path=None),
+    ),
+    *(
+        refused(
+            UsageError,
+            f"{word}: expected a {word.strip('-').lower()}, got an empty one (is the variable set?). Set the variable, or leave "
+            "the option out",
+            trigger,
+        )
+        for word, trigger in (
+            ("--revision", lambda _: _cli("m", "--name", "hub.example/a", "--revision", "")),
+            ("--revision", lambda _: _cli("m", "--attestation", "a.vsa", "--revision", "")),
+            ("--name", lambda _: _cli("m", "--name", "")),
+            ("--name", lambda _: _cli("m", "--name", "", "--attestation", "a.vsa")),
+            ("--revision", lambda _: _fetched("hub.example/a", "--revision", "")),
+            ("NAME", lambda _: _fetched("")),
+            ("revision", lambda _: check("m", name="hub.example/a", trust=_stored(), revision="")),
+            ("name", lambda _: check("m", name="")),
+            ("name", lambda _: check("m", name="hub.example/", trust=_stored())),
+        )
     ),
     refused(
         UsageError,
