@@ -9,7 +9,7 @@ import click
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, echo_json, json_option, printable, wrap
-from cli.verify_evidence import check_evidence, write_evidence
+from cli.verify_evidence import Kept, check_evidence, keep_evidence
 from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
 from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
@@ -236,10 +236,8 @@ def command(  # noqa: PLR0917 - click passes each option
             log_only=log_only,
         )
         named = verify_named(ctx, options, quiet=as_json)
-        written = (
-            None if named.result.evidence is None else write_evidence(named.result.evidence, evidence_out)
-        )
-        return show_named(named, written, explain=explain, as_json=as_json)
+        kept = keep_evidence(named.result.evidence, evidence_out)
+        return show_named(named, kept, explain=explain, as_json=as_json)
     refuse_without_name(ctx)
     if explain:
         refuse_beside(ctx, "--explain", ("--bundle",))
@@ -288,13 +286,13 @@ def command(  # noqa: PLR0917 - click passes each option
 
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
-    written = None if result.evidence is None else write_evidence(result.evidence, evidence_out)
+    kept = keep_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
         facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
-        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
+        echo_json({**facts, **(kept.as_facts() if kept else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, written, columns=columns()) + (explained_text(data) if explain else ""))
+        click.echo(as_text(result, kept, columns=columns()) + (explained_text(data) if explain else ""))
     return code
 
 
@@ -310,7 +308,7 @@ class _Known(TypedDict):
     openings: "Sequence[Opening]"
 
 
-def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: bool, as_json: bool) -> int:
+def show_named(named: "NamedResult", kept: Kept | None, *, explain: bool, as_json: bool) -> int:
     """Show the result of a check by name; return the exit code."""
     result = named.result
     code = exit_code(result)
@@ -319,9 +317,9 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
         facts["changes"] = list(named.changes)
         facts["rememberedFiles"] = named.remembered
         facts |= explained_facts(named) if explain else {}
-        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
+        echo_json({**facts, **(kept.as_facts() if kept else {}), "exitCode": code})
         return code
-    click.echo(as_text(result, written, columns=columns()))
+    click.echo(as_text(result, kept, columns=columns()))
     for each in named.changes:
         click.echo(wrap(f"Since last time: {printable(each)}.", columns=columns()))
     if explain:

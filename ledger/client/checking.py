@@ -35,20 +35,27 @@ MAX_MANIFEST_BYTES = 64 << 20
 """Of a model of some 500,000 files: a service decides what is read into memory here."""
 
 
+_ASK = "Ask whoever gave you the trust file how what it requires is to be met"
+
+
 class CheckFailedError(VerificationError):
-    """A check took place, and something does not hold or is not enough: ``result`` has both words and every step."""
+    """A check took place, and something does not hold or is not enough: ``result`` has both words and every step.
+
+    Evidence of misbehaviour is in ``result.result.evidence``: whoever catches this keeps it.
+    """
 
     def __init__(self, found: NamedResult) -> None:
         self.result = found
         failure = found.result.failure
+        next_step = failure.next_step if failure else _ASK
+        if found.result.evidence is not None:
+            next_step += ". It is in error.result.result.evidence"
         super().__init__(
             f"model {found.name}: log {found.result.log}, model {found.result.model}"
             + (f": {failure.step}" if failure else ""),
             expected=failure.expected if failure else "what the trust file requires",
             actual=failure.actual if failure else str(found.result.log),
-            next_step=failure.next_step
-            if failure
-            else "Ask whoever gave you the trust file how what it requires is to be met",
+            next_step=next_step,
         )
 
 

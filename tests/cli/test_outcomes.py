@@ -271,7 +271,7 @@ OUTCOMES = {
             "  possible: the log shows different people different histories\n"
             "  possible: the log was put back to an older copy and went on from there\n"
             "  possible: the log's key was stolen\n"
-            "  next: Keep the evidence file and show it in public, and to whoever gave you the trust file, which "
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
             "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
             "Evidence: misbehaviour.json\n"
             "  anybody can check it: hubledger verify --evidence misbehaviour.json --trust FILE\n"
@@ -286,12 +286,29 @@ OUTCOMES = {
             "  possible: the log shows different people different histories\n"
             "  possible: the log was put back to an older copy and went on from there\n"
             "  possible: the log's key was stolen\n"
-            "  next: Keep the evidence file and show it in public, and to whoever gave you the trust file, which "
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
             "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
             "Evidence: misbehaviour.json\n"
             "  anybody can check it: hubledger verify --evidence misbehaviour.json --trust FILE\n"
         ),
         lambda place: place.verify(*LOG, proof=place.log.proof(AT, since=3), pin=fork().checkpoint(3)),
+    ),
+    "evidence that cannot be written": (
+        14,
+        (
+            "log: MISBEHAVIOUR   model: NOT_CHECKED\n"
+            "Failed: two signed checkpoints of size 13: expected root <hex>, signed before, got <hex>\n"
+            "  possible: the log shows different people different histories\n"
+            "  possible: the log was put back to an older copy and went on from there\n"
+            "  possible: the log's key was stolen\n"
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
+            "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
+            "Evidence: could not be written to nowhere/misbehaviour.json (No such file or directory)\n"
+            "  next: The log contradicts itself: run this again with --evidence-out in another folder\n"
+        ),
+        lambda place: place.verify(
+            *LOG, "--evidence-out", "nowhere/misbehaviour.json", pin=fork().checkpoint()
+        ),
     ),
     "no proof that the history is complete": (
         15,

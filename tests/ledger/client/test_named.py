@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from ledger.client.checking import CheckFailedError
 from ledger.client.named import Asked, check_named
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import Claim, ProofBundle, choose, parse_bundle
@@ -158,6 +159,9 @@ def test_another_tree_of_the_same_size_is_misbehaviour_with_evidence(world, pins
     fork = world.fork(6).grow(1, word="fork")
     found = check(fork, pins)
     assert (found.result.log, found.result.evidence is not None) == (LogResult.MISBEHAVIOUR, True)
+    error = CheckFailedError(found)
+    assert error.next_step.endswith("It is in error.result.result.evidence")
+    assert error.result.result.evidence == found.result.evidence
 
 
 def test_another_process_that_saw_another_tree_meanwhile_is_heard(world, pins, monkeypatch):
