@@ -20,6 +20,7 @@ from ledger.client.result import (
     NO_EVENT,
     NO_FILES,
     PIN_STEP,
+    PROVEN,
     CheckResult,
     Failure,
     LocalFiles,
@@ -106,7 +107,7 @@ def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
         state.failed(NO_EVENT)
     return CheckResult(
         log=state.log,
-        model=state.model,
+        model=state.model if state.log in PROVEN else ModelResult.NOT_CHECKED,
         log_satisfied=log_satisfied,
         satisfied=log_satisfied and state.model in allowed,
         checks=tuple(state.checks),

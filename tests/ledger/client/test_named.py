@@ -105,9 +105,9 @@ def test_tls_only_is_said(world, pins):
 @pytest.mark.parametrize(
     ("changes", "log", "model"),
     [
-        ({"name": "acme/other"}, LogResult.INVALID, ModelResult.ACCEPTED),
-        ({"name": "acme/m\u043edel"}, LogResult.INVALID, ModelResult.ACCEPTED),
-        ({"revision": "r1"}, LogResult.INVALID, ModelResult.ACCEPTED),
+        ({"name": "acme/other"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
+        ({"name": "acme/m\u043edel"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
+        ({"revision": "r1"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
         ({"index": 3}, LogResult.INCLUDED_ONLY, ModelResult.CONTENT_DIFFERS),
         ({"files": "changed"}, LogResult.INCLUDED_ONLY, ModelResult.CONTENT_DIFFERS),
         ({"proof": b"<html>"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
@@ -126,6 +126,16 @@ def test_a_hub_that_lies_satisfies_nobody_and_leaves_no_pin_of_the_model(world, 
     assert found.result.failure is not None
     if log is LogResult.INVALID:
         assert pins.known() == []
+
+
+def test_of_several_failures_the_one_is_explained_that_the_exit_code_is_of(world, pins):
+    found = check(world, pins, name="acme/other", files="changed")
+    assert [each.step for each in found.result.checks if each.passed is False] == [
+        "files",
+        "name and revision",
+    ]
+    assert (found.result.log, found.result.model) == (LogResult.INVALID, ModelResult.NOT_CHECKED)
+    assert found.result.failure.step == "name and revision"
 
 
 def test_an_entry_that_is_no_event_is_not_enough_even_for_the_log_alone(world, pins):
