@@ -113,10 +113,14 @@ class Steps:
 
     def failed(self, failure: Failure) -> None:
         """Add a step that failed; the first failure is the one that is explained."""
+        self.show(failure)
+        self.failure = self.failure or failure
+
+    def show(self, failure: Failure) -> None:
+        """Add the row of a step that failed, and leave open whether it is the one that is explained."""
         self.checks.append(
             Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
         )
-        self.failure = self.failure or failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

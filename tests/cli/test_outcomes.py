@@ -141,6 +141,11 @@ def challenged(place):
     return place.verify(*MODEL)
 
 
+def other_files_of_a_refused_revision(place):
+    place.log = place.recorded(make_event(signed_by(sigstore_signer()), decision="challenged"))
+    return place.verify("--model", "trust.toml")
+
+
 DATED = {"witnesses": ("w.example",), "max_age": 60, "require": "complete"}
 OUTCOMES = {
     "an older checkpoint than the pin": (
@@ -479,6 +484,19 @@ OUTCOMES = {
             "and check it\n"
         ),
         lambda place: place.verify("--model", "trust.toml"),
+    ),
+    "other files of a revision that the hub refuses": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected content sha256:<hex>, got sha256:<hex>\n"
+            "  possible: the hub's latest event of this revision is about other files, which it does not accept\n"
+            "  possible: another revision was downloaded\n"
+            "  possible: the download is incomplete\n"
+            "  possible: a file was changed after the hub saw it\n"
+            "  next: Do not load this revision: ask the publisher of acme/model about it, over another channel\n"
+        ),
+        other_files_of_a_refused_revision,
     ),
     "a revision that was taken back": (
         23,

@@ -187,4 +187,5 @@ def test_a_partial_check_is_a_check_like_any_other(present, model, satisfied):
     files = PartialFiles(manifest=WHOLE, present=present)
     result = check_proof(world.proof(index), trust=world.trust(), now=NOW, files=files)
     assert (result.log, result.model, result.satisfied) == (LogResult.INCLUDED_ONLY, model, satisfied)
+    assert result.failure.next_step.startswith("Do not load" if present else "Name the folder")
     assert (len(result.not_checked) == 4) == (model is ModelResult.NOT_ACCEPTED)
