@@ -215,7 +215,8 @@ def _read_partial(
     data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
     present = read_content(question.path)
-    return PartialFiles(manifest=manifest, present=present.manifest.items), present.seen
+    files = PartialFiles(manifest=manifest, present=present.manifest.items, special=present.special)
+    return files, present.seen
 
 
 def _read(
@@ -234,6 +235,7 @@ def _read(
         content_sha256=content.content.sha256,
         bundles=content.bundles,
         outside=links_outside(content.manifest.items),
+        special=content.special,
     )
     return files, findings, content.seen
 

@@ -62,13 +62,15 @@ class ModelResult(StrEnum):
 class LocalFiles:
     """Digests of the files at hand: of the whole manifest, and of its content without signatures.
 
-    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder.
+    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder,
+    ``special`` pipes, sockets and devices, which no digest covers.
     """
 
     manifest_sha256: bytes
     content_sha256: bytes
     bundles: tuple[ManifestFile, ...] = ()
     outside: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

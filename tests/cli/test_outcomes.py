@@ -4,6 +4,7 @@ docs/reference/results.md has one row for each; tests/test_docs.py holds its tex
 """
 
 import dataclasses
+import os
 import re
 import time
 
@@ -144,6 +145,11 @@ def challenged(place):
 def other_files_of_a_refused_revision(place):
     place.log = place.recorded(make_event(signed_by(sigstore_signer()), decision="challenged"))
     return place.verify("--model", "trust.toml")
+
+
+def a_pipe_beside_the_files(place):
+    os.mkfifo(place.folder / "model/pipe")
+    return place.verify(*MODEL)
 
 
 DATED = {"witnesses": ("w.example",), "max_age": 60, "require": "complete"}
@@ -484,6 +490,18 @@ OUTCOMES = {
             "and check it\n"
         ),
         lambda place: place.verify("--model", "trust.toml"),
+    ),
+    "a pipe beside the files": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected files, folders and links alone, got a special file: pipe\n"
+            "  possible: a pipe, a socket or a device was put among the files: what a loader reads from it, nobody signed\n"
+            "  possible: a program that runs in the folder keeps a socket or a pipe there\n"
+            "  next: Download acme/model at 1111111111111111111111111111111111111111 again into an empty folder "
+            "and check it\n"
+        ),
+        a_pipe_beside_the_files,
     ),
     "other files of a revision that the hub refuses": (
         22,

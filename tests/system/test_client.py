@@ -148,6 +148,19 @@ def test_on_another_machine_the_file_and_the_trust_file_are_enough(hubledger, hu
     assert verify(hubledger, hub.model, *trust, "--from", proof, "--revision", "r2")[0] == 13
 
 
+def test_a_pipe_among_the_files_is_refused_by_its_path(hubledger, hub):
+    (hub.model / "code").mkdir()
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 0
+        os.mkfifo(hub.model / "code/pipe")
+        for more in ((), ("--digest-cache",), ("--offline",)):
+            code, facts = verify(hubledger, hub.model, *more)
+            assert (code, facts["failure"]["actual"]) == (22, "a special file: code/pipe")
+        with pytest.raises(CheckFailedError, match="a special file: code/pipe"):
+            check(hub.model, name=NAME)
+
+
 def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
     with serving(hub.ledger, "--read-only") as (url, _):
         hubledger("trust", "add", url)

@@ -35,6 +35,13 @@ def compare(*present, single=False, manifest=WHOLE, event=None):
     )
 
 
+def test_a_special_file_is_refused_beside_files_that_match():
+    files = PartialFiles(manifest=WHOLE, present=(file("weights/1", "one"),), special=("weights/pipe",))
+    found = compare_partial(files, event_of(WHOLE))
+    assert found.content_differs
+    assert found.failure.actual == "a special file: weights/pipe"
+
+
 def test_what_is_there_matches_and_the_rest_is_named():
     found = compare(file("weights/1", "one"), LINK)
     assert found.failure is None
