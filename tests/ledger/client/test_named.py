@@ -298,6 +298,27 @@ def test_a_signature_here_is_held_against_what_the_hub_says(world, pins, finding
     assert found.result.satisfied is (model is ModelResult.ACCEPTED)
 
 
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (make_event(name=NAME), "there is none, and the hub names none"),
+        (
+            make_event(signed_by(key_signer("alice")), name=NAME),
+            "there is none beside the files: that one verified is the hub's word",
+        ),
+        (
+            make_event(signed_by(key_signer("alice"), outcome="INVALID_SIGNATURE"), name=NAME),
+            "there is none beside the files: that none verified is the hub's word",
+        ),
+    ],
+)
+def test_where_no_signature_is_here_the_row_says_what_the_hub_says_of_some(pins, event, said):
+    world = World()
+    world.record(event)
+    here = dataclasses.replace(found_here("VERIFIED"), signatures=())
+    assert step(check(world, pins, 0, findings=here), "signature, checked here").against == said
+
+
 def test_what_the_hub_says_did_not_verify_is_not_made_better_here(pins):
     world = World()
     world.record(make_event(signed_by(key_signer("alice"), outcome="INVALID_SIGNATURE"), name=NAME))
