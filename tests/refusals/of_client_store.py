@@ -568,7 +568,7 @@ CASES = (
     refused(
         CheckFailedError,
         "model acme/tiny: log INCLUDED_ONLY, model CONTENT_DIFFERS: files: expected content sha256:<hex>, got "
-        "sha256:<hex>. Download acme/tiny at r1 again into an empty folder and check it",
+        "sha256:<hex>. Do not load this revision: ask the publisher of acme/tiny about it, over another channel",
         _check_other_files,
     ),
     # the command
@@ -609,8 +609,25 @@ CASES = (
     ),
     refused(
         UsageError,
-        "--name: expected MODEL, the folder of its files, got neither. Name the folder of the model's files",
+        "--name: expected MODEL, the folder of its files, got none. Name the folder of the model's files",
         lambda _: _cli("--name", "hub.example/a"),
+    ),
+    refused(
+        UsageError,
+        "--name with MODEL: expected no --log-only beside it, which checks no files, got both. Check the files: hubledger verify uns "
+        "--name …",
+        lambda _: _cli("./uns", "--name", "hub.example/a", "--log-only"),
+    ),
+    refused(
+        UsageError,
+        "--name: expected no --model beside it, got --model. Give the folder as MODEL: hubledger verify 'my tiny' --name …",
+        lambda _: _cli("--model", "my tiny", "--name", "hub.example/a"),
+    ),
+    refused(
+        UsageError,
+        "--attestation: expected no --model beside it, got --model. Give the folder as MODEL: hubledger verify tiny "
+        "--attestation …",
+        lambda _: _cli("--model", "tiny", "--attestation", "a.vsa"),
     ),
     refused(
         UsageError,
