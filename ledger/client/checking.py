@@ -103,7 +103,7 @@ def refuse_empty(given: Mapping[str, str | None]) -> None:
                 word,
                 expected=f"a {word.strip('-').lower()}",
                 actual="an empty one (is the variable set?)",
-                next_step="Set the variable, or leave the option out",
+                next_step="Give the one that you mean",
             )
 
 

@@ -591,8 +591,7 @@ CASES = (
     *(
         refused(
             UsageError,
-            f"{word}: expected a {word.strip('-').lower()}, got an empty one (is the variable set?). Set the variable, or leave "
-            "the option out",
+            f"{word}: expected a {word.strip('-').lower()}, got an empty one (is the variable set?). Give the one that you mean",
             trigger,
         )
         for word, trigger in (
