@@ -40,13 +40,17 @@ class PartialFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What came out. ``failure`` None and no ``matching``: nothing was there to be checked."""
+    """What came out. ``failure`` None and no ``matching``: nothing was there to be checked.
+
+    ``only_special``: the files are those of the manifest, and a special file is beside them.
+    """
 
     matching: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     content_differs: bool = False
+    only_special: bool = False
 
 
 def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison:
@@ -60,7 +64,9 @@ def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison
     if extra or differing or files.special:
         linked = [path for path in differing if _is_link_for_file(places[path], listed[path])]
         return Comparison(
-            failure=_differs(extra, differing, linked, files.special, event), content_differs=True
+            failure=_differs(extra, differing, linked, files.special, event),
+            content_differs=True,
+            only_special=not (extra or differing),
         )
     if not _content_paths(files.manifest, event) & places.keys():
         return Comparison(failure=_nothing_here(files))

@@ -365,18 +365,19 @@ def _check_files(
         return _check_partial(event, files, problem, state)
     for found in compare_whole(files, event):
         if isinstance(found, Failure):
-            state.failed(_of_refused(found, problem))
+            other = files.content_sha256 != event.manifest.content_sha256
+            state.failed(_of_refused(found, problem, other=other))
             return False
         state.checks.append(found)
     return True
 
 
-def _of_refused(found: Failure, problem: Failure | None) -> Failure:
+def _of_refused(found: Failure, problem: Failure | None, *, other: bool) -> Failure:
     """Never send anybody for files that the hub refuses: where the event does so, its next step stands for that of the files."""
     if problem is None:
         return found
-    why = "the hub's latest event of this revision is about other files, which it does not accept"
-    return replace(found, causes=(why, *found.causes), next_step=problem.next_step)
+    why = ("the hub's latest event of this revision is about other files, which it does not accept",)
+    return replace(found, causes=(*(why if other else ()), *found.causes), next_step=problem.next_step)
 
 
 def _check_partial(
@@ -384,7 +385,7 @@ def _check_partial(
 ) -> bool | None:
     found = compare_partial(files, event)
     if found.failure is not None and found.content_differs:
-        state.failed(_of_refused(found.failure, problem))
+        state.failed(_of_refused(found.failure, problem, other=not found.only_special))
         return False
     if found.failure is not None:
         state.failed(found.failure)

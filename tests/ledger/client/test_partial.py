@@ -39,6 +39,7 @@ def test_a_special_file_is_refused_beside_files_that_match():
     files = PartialFiles(manifest=WHOLE, present=(file("weights/1", "one"),), special=("weights/pipe",))
     found = compare_partial(files, event_of(WHOLE))
     assert found.content_differs
+    assert found.only_special
     assert found.failure.actual == "a special file: weights/pipe"
 
 
@@ -90,6 +91,7 @@ def test_what_differs_or_should_not_be_there_is_refused(story):
     present, said = STORIES[story]
     found = compare(*present)
     assert found.content_differs
+    assert not found.only_special
     assert (found.failure.expected, found.failure.actual) == ("files of the manifest, as it lists them", said)
     assert found.matching == ()
 

@@ -358,6 +358,14 @@ def test_nobody_is_sent_for_files_that_the_hub_refuses(more, linked):
     )
 
 
+def test_a_special_file_beside_what_the_hub_refuses_is_no_word_of_other_files():
+    files = dataclasses.replace(FILES, special=("pipe",))
+    event = make_event(signed_by(key_signer("alice")), decision="challenged")
+    failure = check(make_world(event).proof(AT), files=files).failure
+    assert failure.causes[0].startswith("a pipe, a socket or a device was put among the files")
+    assert failure.next_step.startswith("Do not load this revision")
+
+
 @pytest.mark.parametrize(
     ("expected", "wanted"), [([ALICE, ACME], "ACCEPTED"), ([ALICE, MALLORY], "UNEXPECTED_SIGNER")]
 )
