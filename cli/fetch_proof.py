@@ -40,12 +40,13 @@ def command(
     Nothing is verified here: that is done where the file is used, against the trust file that is there.
     """
     from cli.verify_named import find_trust
-    from ledger.client.checking import user_folder
+    from ledger.client.checking import refuse_empty, user_folder
     from ledger.client.pins import Pins
     from ledger.client.proof_source import Wanted, ask, service_of
     from ledger.event import escape_name
     from ledger.storage.directory import write_file_durably
 
+    refuse_empty({"NAME": name, "--revision": revision})
     folder = user_folder()
     stored, at_hub = find_trust(trust_file, name, folder)
     wanted = Wanted(name=escape_name(at_hub), revision=None if revision is None else escape_name(revision))

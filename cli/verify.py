@@ -9,7 +9,7 @@ import click
 
 from cli.exit_codes import ExitCode
 from cli.output import columns, echo_json, json_option, printable, wrap
-from cli.verify_evidence import check_evidence, write_evidence
+from cli.verify_evidence import Kept, check_evidence, keep_evidence
 from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
 from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
@@ -49,7 +49,10 @@ class _Ordered(click.Command):
         given = list(args)
         rest = super().parse_args(ctx, args)
         values, _, order = self.make_parser(ctx).parse_args(args=given)
-        queues = {name: iter(values.get(name) or ()) for name in _EXPECT}
+        by_name = ctx.params.get("name") is not None or ctx.params.get("attestation_file") is not None
+        # By name, a key is what a signature beside the files is checked with: whom one expects is said by --expect alone.
+        counted = [name for name in _EXPECT if not (by_name and name == "public_key")]
+        queues = {name: iter(values.get(name) or ()) for name in counted}
         ctx.meta["hubledger.expect"] = [
             (f"--{option.name.replace('_', '-')}", next(queues[option.name]))
             for option in order
@@ -120,7 +123,10 @@ Exit codes:
 )
 @click.option("--artifact", type=_FILE, help="The file that the --bundle signs.")
 @click.option(
-    "--public-key", multiple=True, help="The key that you expect to have signed the --bundle: a PEM file."
+    "--public-key",
+    multiple=True,
+    help="The key that you expect to have signed the --bundle: a PEM file. With --name: a PEM key that signatures beside "
+    "the files are checked with; it is no expectation.",
 )
 @click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
@@ -230,10 +236,8 @@ def command(  # noqa: PLR0917 - click passes each option
             log_only=log_only,
         )
         named = verify_named(ctx, options, quiet=as_json)
-        written = (
-            None if named.result.evidence is None else write_evidence(named.result.evidence, evidence_out)
-        )
-        return show_named(named, written, explain=explain, as_json=as_json)
+        kept = keep_evidence(named.result.evidence, evidence_out)
+        return show_named(named, kept, explain=explain, as_json=as_json)
     refuse_without_name(ctx)
     if explain:
         refuse_beside(ctx, "--explain", ("--bundle",))
@@ -282,13 +286,13 @@ def command(  # noqa: PLR0917 - click passes each option
 
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
-    written = None if result.evidence is None else write_evidence(result.evidence, evidence_out)
+    kept = keep_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
         facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
-        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
+        echo_json({**facts, **(kept.as_facts() if kept else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, written, columns=columns()) + (explained_text(data) if explain else ""))
+        click.echo(as_text(result, kept, columns=columns()) + (explained_text(data) if explain else ""))
     return code
 
 
@@ -304,7 +308,7 @@ class _Known(TypedDict):
     openings: "Sequence[Opening]"
 
 
-def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: bool, as_json: bool) -> int:
+def show_named(named: "NamedResult", kept: Kept | None, *, explain: bool, as_json: bool) -> int:
     """Show the result of a check by name; return the exit code."""
     result = named.result
     code = exit_code(result)
@@ -313,9 +317,9 @@ def show_named(named: "NamedResult", written: pathlib.Path | None, *, explain: b
         facts["changes"] = list(named.changes)
         facts["rememberedFiles"] = named.remembered
         facts |= explained_facts(named) if explain else {}
-        echo_json({**facts, **({"evidence": str(written)} if written else {}), "exitCode": code})
+        echo_json({**facts, **(kept.as_facts() if kept else {}), "exitCode": code})
         return code
-    click.echo(as_text(result, written, columns=columns()))
+    click.echo(as_text(result, kept, columns=columns()))
     for each in named.changes:
         click.echo(wrap(f"Since last time: {printable(each)}.", columns=columns()))
     if explain:

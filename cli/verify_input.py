@@ -57,6 +57,7 @@ def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None
         content_sha256=found.content.sha256,
         bundles=found.bundles,
         outside=links_outside(found.manifest.items),
+        special=found.special,
     )
 
 
@@ -80,7 +81,9 @@ def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) ->
     with progress_bar("hashing", quiet=quiet, unit="bytes") as advance:
         found = read_content(model, progress=advance)
     _look_again(found)
-    return PartialFiles(manifest=listed, present=found.manifest.items, single=not model.is_dir())
+    return PartialFiles(
+        manifest=listed, present=found.manifest.items, single=not model.is_dir(), special=found.special
+    )
 
 
 def _look_again(found: "Content") -> None:

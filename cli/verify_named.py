@@ -1,6 +1,7 @@
 """`hubledger verify --name`: from a name to a result."""
 
 import pathlib
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.verify_input import expectations, read_file, refuse_beside
+from cli.verify_input import expectations, given_on, read_file, refuse_beside
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ledger.client.trust_store import StoredTrust
 
 _MAX_PEM_BYTES = 1 << 20
-_REFUSED = ("--model", "--partial", "--manifest", "--artifact", "--pin")
+_REFUSED = ("--partial", "--manifest", "--artifact", "--pin")
 """Options of a check without a name: files are the argument, and what is remembered is kept for the user."""
 
 
@@ -45,9 +46,10 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     """Check a model by its name. Raises UsageError, and what ``ledger.client.checking.answer`` raises."""
     from cli.progress import progress_bar
     from ledger.bundle.trust_material import TrustMaterial
-    from ledger.client.checking import Question, answer, user_folder
+    from ledger.client.checking import Question, answer, refuse_empty, user_folder
     from ledger.client.opening import MAX_OPENING_BYTES, parse_opening
 
+    refuse_empty({"--name": options.name, "--revision": options.revision})
     _check(ctx, options)
     folder = user_folder()
     attestation = _read_attestation(options.attestation_file)
@@ -131,16 +133,31 @@ def find_trust(trust_file: pathlib.Path | None, name: str, folder: pathlib.Path)
 
 
 def _check(ctx: click.Context, options: Options) -> None:
-    refuse_beside(ctx, "--name", _REFUSED)
-    if options.log_only == (options.path is not None):
+    word = "--attestation" if options.name is None else "--name"
+    if given_on(ctx, "--model"):
         raise UsageError(
-            "--name",
+            word,
+            expected="no --model beside it",
+            actual="--model",
+            next_step=f"Give the folder as MODEL: hubledger verify {shlex.quote(str(ctx.params['model']))} {word} …",
+        )
+    refuse_beside(ctx, word, _REFUSED)
+    if options.path is not None and options.log_only:
+        raise UsageError(
+            f"{word} with MODEL",
+            expected="no --log-only beside it, which checks no files",
+            actual="both",
+            next_step=f"Check the files: hubledger verify {shlex.quote(str(options.path))} {word} …",
+        )
+    if options.path is None and not options.log_only:
+        raise UsageError(
+            word,
             expected="MODEL, the folder of its files",
-            actual="both" if options.path else "neither",
+            actual="none",
             next_step="Name the folder of the model's files",
         )
-    if options.log_only and ctx.meta["hubledger.expect"]:
-        raise UsageError("--log-only", expected="no --expect options", actual="both")
+    if options.log_only and (ctx.meta["hubledger.expect"] or options.public_keys):
+        raise UsageError("--log-only", expected="no --expect options and no --public-key", actual="both")
     if options.expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     if sum(map(bool, (options.proof_file, options.offline, options.url))) > 1:

@@ -1,6 +1,5 @@
 """What `hubledger verify` says about a result: the same facts as text and as JSON."""
 
-import pathlib
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from ledger.client.signers import Signer
 from ledger.event import VerificationEvent
 
 if TYPE_CHECKING:
+    from cli.verify_evidence import Kept
     from ledger.client.explaining import Used
     from ledger.client.named import NamedResult
     from ledger.client.reporting import Recipient
@@ -88,7 +88,7 @@ def _signer_facts(signer: Signer) -> Any:
     return facts if signer.opened is None else {**facts, "opened": signer.opened.as_json()}
 
 
-def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int | None = None) -> str:
+def as_text(result: CheckResult, evidence: "Kept | None", *, columns: int | None = None) -> str:
     """Return a short table and one sentence."""
     table = format_table(
         ("CHECK", "RESULT", "AGAINST"),
@@ -103,13 +103,16 @@ def as_text(result: CheckResult, evidence: pathlib.Path | None, *, columns: int 
     if result.failure is not None:
         lines += explain(result.failure)
     if evidence is not None:
-        lines.append(f"Evidence: {evidence}")
-        lines.append(
-            f"  anybody can check it: hubledger verify --evidence {shlex.quote(str(evidence))} --trust FILE"
-        )
+        lines += [f"Evidence: {evidence.said}", _next_of(evidence)]
     if result.satisfied:
         lines.append(_conclude(result))
     return "\n".join([table, "", *(wrap(printable(line), columns=columns) for line in lines)])
+
+
+def _next_of(kept: "Kept") -> str:
+    if kept.problem is not None:
+        return f"  next: {kept.problem.next_step}"
+    return f"  anybody can check it: hubledger verify --evidence {shlex.quote(str(kept.path))} --trust FILE"
 
 
 def _conclude(result: CheckResult) -> str:

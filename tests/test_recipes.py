@@ -31,7 +31,11 @@ def test_the_step_of_a_pipeline_is_a_command_of_ours_with_the_trust_file_of_the_
     assert "\n" not in line
     assert not re.search(r"\|\||;|&", line)
     name, given = parse(shlex.split(line)[1:])
-    assert (name, str(given["trust_file"]), given["revision"]) == ("verify", "trust.toml", "$TINY_REVISION")
+    assert (name, str(given["trust_file"]), given["revision"]) == (
+        "verify",
+        "trust.toml",
+        "${TINY_REVISION:?}",
+    )
 
 
 def test_nothing_of_the_pipeline_is_put_into_a_shell_unquoted():

@@ -11,7 +11,7 @@ from ledger.attestation.comparing import MAX_SKEW, Difference, first_difference
 from ledger.attestation.envelope import Attestation
 from ledger.client.named import NamedResult
 from ledger.client.proof_extra import parse_extra
-from ledger.client.result import Check, Failure, LogResult, ModelResult
+from ledger.client.result import Check, Failure, LogResult, ModelResult, with_failure
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import load_hub_key
 from ledger.entry import verify_entry
@@ -126,10 +126,4 @@ def _fail(
     model: ModelResult | None = None,
 ) -> NamedResult:
     failure = Failure(step=STEP, expected=expected, actual=actual, causes=causes, next_step=_ANOTHER)
-    shown = _add(found, Check(step=STEP, passed=False, against=expected, found=actual))
-    result = replace(shown.result, satisfied=False, failure=shown.result.failure or failure)
-    if log is not None and result.log is LogResult.INCLUDED_ONLY:
-        result = replace(result, log=log, log_satisfied=False)
-    if model is not None and result.model in (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED):
-        result = replace(result, model=model)
-    return replace(shown, result=result)
+    return replace(found, result=with_failure(found.result, failure, log=log, model=model))

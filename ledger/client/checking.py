@@ -3,7 +3,7 @@
 import os
 import pathlib
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -35,20 +35,27 @@ MAX_MANIFEST_BYTES = 64 << 20
 """Of a model of some 500,000 files: a service decides what is read into memory here."""
 
 
+_ASK = "Ask whoever gave you the trust file how what it requires is to be met"
+
+
 class CheckFailedError(VerificationError):
-    """A check took place, and something does not hold or is not enough: ``result`` has both words and every step."""
+    """A check took place, and something does not hold or is not enough: ``result`` has both words and every step.
+
+    Evidence of misbehaviour is in ``result.result.evidence``: whoever catches this keeps it.
+    """
 
     def __init__(self, found: NamedResult) -> None:
         self.result = found
         failure = found.result.failure
+        next_step = failure.next_step if failure else _ASK
+        if found.result.evidence is not None:
+            next_step += ". It is in error.result.result.evidence"
         super().__init__(
             f"model {found.name}: log {found.result.log}, model {found.result.model}"
             + (f": {failure.step}" if failure else ""),
             expected=failure.expected if failure else "what the trust file requires",
             actual=failure.actual if failure else str(found.result.log),
-            next_step=failure.next_step
-            if failure
-            else "Ask whoever gave you the trust file how what it requires is to be met",
+            next_step=next_step,
         )
 
 
@@ -85,6 +92,21 @@ def posix_now() -> int:
     return int(time.time())  # noqa: TID251 - the edge that asks the clock
 
 
+def refuse_empty(given: Mapping[str, str | None]) -> None:
+    """Refuse a text that is there and empty, as of a variable that is not set: taken for none, it would ask for less.
+
+    ``given`` has each by the word that the caller used for it, as ``--revision``. Raises UsageError.
+    """
+    for word, value in given.items():
+        if value is not None and not value:
+            raise UsageError(
+                word,
+                expected=f"a {word.strip('-').lower()}",
+                actual="an empty one (is the variable set?)",
+                next_step="Give the one that you mean",
+            )
+
+
 def answer(
     question: Question,
     stored: StoredTrust,
@@ -98,8 +120,9 @@ def answer(
 
     Raises:
         LedgerError: the check did not take place: files that cannot be read or that changed meanwhile, a hub that is away, a
-            damaged store.
+            damaged store. UsageError: an empty name or revision.
     """
+    refuse_empty({"name": question.name, "revision": question.revision})
     known = _known_digests(question, folder, now)
     whole, findings, seen = (
         (None, None, None) if question.partial else _read(question.path, material, progress, known)
@@ -196,7 +219,8 @@ def _read_partial(
     data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
     manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
     present = read_content(question.path)
-    return PartialFiles(manifest=manifest, present=present.manifest.items), present.seen
+    files = PartialFiles(manifest=manifest, present=present.manifest.items, special=present.special)
+    return files, present.seen
 
 
 def _read(
@@ -215,6 +239,7 @@ def _read(
         content_sha256=content.content.sha256,
         bundles=content.bundles,
         outside=links_outside(content.manifest.items),
+        special=content.special,
     )
     return files, findings, content.seen
 
@@ -245,6 +270,7 @@ def check(
     """
     from ledger.bundle.trust_material import TrustMaterial
 
+    refuse_empty({"name": name})
     folder = user_folder()
     if trust is None:
         trust, name = TrustStore(folder).find(name)

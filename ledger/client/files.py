@@ -18,15 +18,22 @@ _MAX_LINKS = 40
 """Symbolic links that are followed for one path, as Linux does."""
 
 LINKED_CAUSE = "the files here are links, as a download cache makes them; links are never followed"
+SPECIAL_CAUSE = (
+    "a pipe, a socket or a device was put among the files: what a loader reads from it, nobody signed"
+)
 REAL_COPY = "Copy the files themselves into an empty folder (cp -rL FOLDER COPY) and check the copy"
 
 
 def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check | Failure]:
     """Yield what was found: steps that hold or were skipped, or the one failure."""
+    same = event.manifest.content_sha256 == files.content_sha256
+    if files.special and (same or files.manifest_sha256 == event.manifest.sha256):
+        yield _special(files.special, event)
+        return
     if files.manifest_sha256 == event.manifest.sha256:
         digest = event.manifest.sha256.hex()[:16]
         yield _passed(f"manifest sha256:{digest}…, {event.manifest.files} files")
-    elif files.content_sha256 == event.manifest.content_sha256:
+    elif same:
         digest = event.manifest.content_sha256.hex()[:16]
         yield _passed(f"content sha256:{digest}… (signatures and git files differ)")
         yield from _unseen(files, event)
@@ -63,20 +70,41 @@ def outside_row(paths: Iterable[str]) -> Iterator[Check]:
         )
 
 
+def special_files(paths: Iterable[str]) -> str:
+    """Name special files in a sentence about what was found."""
+    return f"a special file: {name_some(paths)}"
+
+
+def _again(event: VerificationEvent) -> str:
+    return f"Download {event.model.name} at {event.model.revision} again into an empty folder and check it"
+
+
+def _special(paths: Iterable[str], event: VerificationEvent) -> Failure:
+    """Refuse what no digest covers: a loader would open it all the same."""
+    return Failure(
+        step=FILES_STEP,
+        expected="files, folders and links alone",
+        actual=special_files(paths),
+        causes=(SPECIAL_CAUSE, "a program that runs in the folder keeps a socket or a pipe there"),
+        next_step=_again(event),
+    )
+
+
 def _other_content(files: LocalFiles, event: VerificationEvent) -> Failure:
     linked = f"; links that lead out of the folder: {name_some(files.outside)}" if files.outside else ""
-    again = f"Download {event.model.name} at {event.model.revision} again into an empty folder and check it"
+    special = f"; {special_files(files.special)}" if files.special else ""
     return Failure(
         step=FILES_STEP,
         expected=f"content sha256:{event.manifest.content_sha256.hex()}",
-        actual=f"sha256:{files.content_sha256.hex()}{linked}",
+        actual=f"sha256:{files.content_sha256.hex()}{linked}{special}",
         causes=(
             *((LINKED_CAUSE,) if linked else ()),
+            *((SPECIAL_CAUSE,) if special else ()),
             "another revision was downloaded",
             "the download is incomplete",
             "a file was changed after the hub saw it",
         ),
-        next_step=REAL_COPY if linked else again,
+        next_step=REAL_COPY if linked and not special else _again(event),
     )
 
 

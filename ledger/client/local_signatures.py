@@ -21,7 +21,7 @@ def compare_signatures(
     """Yield a row for each signature here, and a failure where one contradicts the hub."""
     recorded = {each.bundle_sha256: each for each in event.signatures}
     if not local:
-        yield _skipped("there is none beside the files: that one verified is the hub's word")
+        yield _skipped(_none_here(event))
     for each in local:
         why = next((str(one) for one in explanations if one.bundle_sha256 == each.bundle_sha256), "")
         hub = recorded.get(each.bundle_sha256)
@@ -31,6 +31,13 @@ def compare_signatures(
             )
         else:
             yield _compare(each, hub, why)
+
+
+def _none_here(event: VerificationEvent) -> str:
+    if not event.signatures:
+        return "there is none, and the hub names none"
+    one = "one" if event.outcome == "VERIFIED" else "none"
+    return f"there is none beside the files: that {one} verified is the hub's word"
 
 
 def _compare(here: SignatureFact, hub: SignatureFact, why: str) -> Check | Failure:

@@ -34,6 +34,7 @@ from ledger.client.result import (
     LogResult,
     ModelResult,
     name_some,
+    with_failure,
 )
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.verify import check_proof
@@ -134,14 +135,10 @@ class _Found:
 
     def fail(self, failure: Failure, *, model: ModelResult | None = None) -> None:
         """Add a failure: of the model where one is given and nothing worse is known, else of the log."""
-        self.add(Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual))
-        result = replace(self.result, satisfied=False, failure=self.result.failure or failure)
         if model is None:
             self.holds = False
-            result = replace(result, log=LogResult.INVALID, log_satisfied=False)
-        elif result.model in (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED):
-            result = replace(result, model=model)
-        self.result = result
+        log = LogResult.INVALID if model is None else None
+        self.result = with_failure(self.result, failure, log=log, model=model)
 
 
 def _check_proof(

@@ -7,7 +7,14 @@ and said so; a file that the manifest does not list is refused, also a signature
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ledger.client.files import LINKED_CAUSE, REAL_COPY, links_outside, outside_row
+from ledger.client.files import (
+    LINKED_CAUSE,
+    REAL_COPY,
+    SPECIAL_CAUSE,
+    links_outside,
+    outside_row,
+    special_files,
+)
 from ledger.client.result import MAX_NAMED, Check, Failure, name_some
 from ledger.event import VerificationEvent
 from ledger.manifest import Item, Manifest, ManifestFile, ManifestLink, portability_problems
@@ -22,22 +29,28 @@ class PartialFiles:
     """The manifest of a revision, and every file that is at hand, signatures and git's own files among them.
 
     ``single``: one file was named by itself, so its folder is not known; it may be any file of that name.
+    ``special``: pipes, sockets and devices among them, which are no items.
     """
 
     manifest: Manifest
     present: tuple[Item, ...]
     single: bool = False
+    special: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What came out. ``failure`` None and no ``matching``: nothing was there to be checked."""
+    """What came out. ``failure`` None and no ``matching``: nothing was there to be checked.
+
+    ``only_special``: the files are those of the manifest, and a special file is beside them.
+    """
 
     matching: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     content_differs: bool = False
+    only_special: bool = False
 
 
 def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison:
@@ -48,9 +61,13 @@ def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison
     places = _single_place(files, listed) if files.single else {item.path: item for item in files.present}
     extra = [path for path in places if path not in listed]
     differing = [path for path, item in places.items() if path in listed and listed[path] != item]
-    if extra or differing:
+    if extra or differing or files.special:
         linked = [path for path in differing if _is_link_for_file(places[path], listed[path])]
-        return Comparison(failure=_differs(extra, differing, linked, event), content_differs=True)
+        return Comparison(
+            failure=_differs(extra, differing, linked, files.special, event),
+            content_differs=True,
+            only_special=not (extra or differing),
+        )
     if not _content_paths(files.manifest, event) & places.keys():
         return Comparison(failure=_nothing_here(files))
     left = tuple(path for path in listed if path not in places)
@@ -111,11 +128,18 @@ def _other_manifest(manifest: Manifest, event: VerificationEvent) -> Failure:
     )
 
 
-def _differs(extra: list[str], differing: list[str], linked: list[str], event: VerificationEvent) -> Failure:
+def _differs(
+    extra: list[str],
+    differing: list[str],
+    linked: list[str],
+    special: tuple[str, ...],
+    event: VerificationEvent,
+) -> Failure:
     other = [path for path in differing if path not in linked]
     found = [f"a link in the place of {name_some(linked)}"] if linked else []
     found += [f"other bytes in {name_some(other)}"] if other else []
     found += [f"not in the manifest: {name_some(extra)}"] if extra else []
+    found += [special_files(special)] if special else []
     again = f"Download what you need of {event.model.name} at {event.model.revision} into an empty folder and check it"
     return Failure(
         step=PARTIAL_STEP,
@@ -123,11 +147,12 @@ def _differs(extra: list[str], differing: list[str], linked: list[str], event: V
         actual="; ".join(found),
         causes=(
             *((LINKED_CAUSE,) if linked else ()),
+            *((SPECIAL_CAUSE,) if special else ()),
             "a download was interrupted",
             "files of another revision are in the same folder",
             "a file was changed or added after the hub saw it",
         ),
-        next_step=REAL_COPY if linked and not (other or extra) else again,
+        next_step=REAL_COPY if linked and not (other or extra or special) else again,
     )
 
 

@@ -60,7 +60,7 @@ def _address(url: str | None) -> str | None:
 
 
 _NOBODY = (
-    "Keep the evidence file and show it in public, and to whoever gave you the trust file, which names no monitor and no "
+    "Keep the evidence and show it in public, and to whoever gave you the trust file, which names no monitor and no "
     "witness; not to the hub alone. It convinces anybody who has the log's key"
 )
 
@@ -70,7 +70,7 @@ def where_to_send(recipients: Sequence[Recipient]) -> str:
     if not recipients:
         return _NOBODY
     listed = name_some(map(str, recipients))
-    return f"Keep the evidence file and send it to {listed}: it convinces anybody who has the log's key"
+    return f"Keep the evidence and send it to {listed}: it convinces anybody who has the log's key"
 
 
 def explain_misbehaviour(error: LedgerError, recipients: Sequence[Recipient]) -> Failure:

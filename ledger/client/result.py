@@ -4,7 +4,7 @@ No text here suggests a way around a check; each next step is safe whatever the 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,14 @@ class LogResult(StrEnum):
     MISBEHAVIOUR = "MISBEHAVIOUR"
 
 
+PROVEN = frozenset(
+    (LogResult.COMPLETE, LogResult.COMPLETE_UNAUDITED, LogResult.INCLUDED_ONLY, LogResult.STALE)
+)
+"""Where the event is in the log. Elsewhere nothing is said of the model: what is not proven is not the hub's word."""
+_WORSE = (LogResult.STALE, LogResult.CANNOT_CHECK, LogResult.INVALID, LogResult.MISBEHAVIOUR)
+"""What a later step can make of the log's result, the worst at the end."""
+
+
 class ModelResult(StrEnum):
     """What the model is, as far as it was checked."""
 
@@ -54,13 +62,15 @@ class ModelResult(StrEnum):
 class LocalFiles:
     """Digests of the files at hand: of the whole manifest, and of its content without signatures.
 
-    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder.
+    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder,
+    ``special`` pipes, sockets and devices, which no digest covers.
     """
 
     manifest_sha256: bytes
     content_sha256: bytes
     bundles: tuple[ManifestFile, ...] = ()
     outside: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +115,14 @@ class Steps:
 
     def failed(self, failure: Failure) -> None:
         """Add a step that failed; the first failure is the one that is explained."""
+        self.show(failure)
+        self.failure = self.failure or failure
+
+    def show(self, failure: Failure) -> None:
+        """Add the row of a step that failed, and leave open whether it is the one that is explained."""
         self.checks.append(
             Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
         )
-        self.failure = self.failure or failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +155,30 @@ class CheckResult:
     def skipped(self) -> tuple[Check, ...]:
         """The steps that were not checked, and why."""
         return tuple(each for each in self.checks if each.passed is None)
+
+
+def with_failure(
+    result: CheckResult, failure: Failure, *, log: LogResult | None = None, model: ModelResult | None = None
+) -> CheckResult:
+    """Return a result with one more failed step: of the log where ``log`` says what that makes of it, else of the model.
+
+    What is worse is never made better, and the failure that is explained is the one that the exit code is of: the log's
+    before the model's, the worst of the log's, the first of what is as bad.
+    """
+    row = Check(step=failure.step, passed=False, against=failure.expected, found=failure.actual)
+    result = replace(result, checks=(*result.checks, row), satisfied=False, failure=result.failure or failure)
+    if log is not None:
+        if _WORSE.index(log) <= _rank(result.log):
+            return replace(result, log_satisfied=False)
+        kept = result.model if log in PROVEN else ModelResult.NOT_CHECKED
+        return replace(result, log=log, log_satisfied=False, model=kept, failure=failure)
+    if model is None or result.model not in (ModelResult.ACCEPTED, ModelResult.NOT_CHECKED):
+        return result
+    return replace(result, model=model, failure=failure if result.log_satisfied else result.failure)
+
+
+def _rank(log: LogResult) -> int:
+    return _WORSE.index(log) if log in _WORSE else -1
 
 
 def name_some(paths: Iterable[str]) -> str:

@@ -305,7 +305,7 @@ def _check_signer(
     if all(met) if expect_all else any(met):
         state.passed(SIGNER_STEP, str(signer))
         return True
-    missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
+    missing = dict.fromkeys(str(one) for one, holds in zip(expected, met, strict=True) if not holds)
     joined = (" and " if expect_all else " or ").join(missing)
     state.failed(explain_unexpected([signer], joined, shown=str(signer), openings_given=False))
     return False

@@ -5,7 +5,7 @@ both then come here. Pure.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from ledger.client import cautions
@@ -20,6 +20,7 @@ from ledger.client.result import (
     NO_EVENT,
     NO_FILES,
     PIN_STEP,
+    PROVEN,
     CheckResult,
     Failure,
     LocalFiles,
@@ -73,6 +74,8 @@ class State(Steps):
     not_checked: tuple[str, ...] = ()
     openings: Sequence[Opening] = ()
     vouched: bool = False
+    disowned: Failure | None = None
+    """Why the hub's word does not count. It is of the model, so any failure of the log is explained before it."""
 
 
 def finish(
@@ -102,11 +105,12 @@ def conclude(state: State, trust: TrustFile, *, log_only: bool) -> CheckResult:
     included = state.log in (LogResult.INCLUDED_ONLY, LogResult.STALE)
     vouched = trust.require == "audited" and state.vouched and state.log is LogResult.INCLUDED_ONLY
     log_satisfied = vouched or state.log in _SATISFIES[trust.require]
+    state.failure = state.failure or state.disowned
     if log_satisfied and state.model not in allowed and state.failure is None:
         state.failed(NO_EVENT)
     return CheckResult(
         log=state.log,
-        model=state.model,
+        model=state.model if state.log in PROVEN else ModelResult.NOT_CHECKED,
         log_satisfied=log_satisfied,
         satisfied=log_satisfied and state.model in allowed,
         checks=tuple(state.checks),
@@ -146,7 +150,8 @@ def check_entry(data: bytes, trust: TrustFile, state: State) -> None:
         # Section 4, keys: events of a key that does not count at their index are not accepted; nothing that they say
         # is shown as the hub's word.
         state.model = ModelResult.NOT_ACCEPTED
-        state.failed(explain_key_range(error))
+        state.disowned = explain_key_range(error)
+        state.show(state.disowned)
         return
     state.passed("hub signature", f"key {entry.keyid[:16]}… of {trust.hub}, valid at leaf {index}")
     match statement:
@@ -280,7 +285,7 @@ def _show_word(word: Word, *, decides: bool, state: State) -> None:
     else:
         state.failed(word.failure)
         if word.verdict is Verdict.CONTRADICTS:
-            state.log = LogResult.INVALID
+            state.log, state.failure = LogResult.INVALID, word.failure  # worse than a checkpoint that is old
         elif word.verdict is Verdict.TOO_OLD:
             state.log = LogResult.STALE
 
@@ -332,9 +337,10 @@ def check_model(
     if files is None and log_only:
         state.skipped(MODEL_STEP, "only the log was to be checked")
         return
-    content = _check_files(event, files, state)
+    problem = explain_not_accepted(event)
+    content = _check_files(event, files, problem, state)
     signer = _check_signer(event, expected, expect_all=expect_all, state=state)
-    accepted = _check_acceptance(event, state)
+    accepted = _check_acceptance(event, problem, state)
     if content is None:
         state.model = ModelResult.NOT_CHECKED
     elif not content:
@@ -346,27 +352,44 @@ def check_model(
 
 
 def _check_files(
-    event: VerificationEvent, files: LocalFiles | PartialFiles | None, state: State
+    event: VerificationEvent,
+    files: LocalFiles | PartialFiles | None,
+    problem: Failure | None,
+    state: State,
 ) -> bool | None:
     """Say whether the files are those of the event; None where nothing was checked."""
     if files is None:
         state.failed(NO_FILES)
         return None
     if isinstance(files, PartialFiles):
-        return _check_partial(event, files, state)
+        return _check_partial(event, files, problem, state)
     for found in compare_whole(files, event):
         if isinstance(found, Failure):
-            state.failed(found)
+            other = files.content_sha256 != event.manifest.content_sha256
+            state.failed(_of_refused(found, problem, other=other))
             return False
         state.checks.append(found)
     return True
 
 
-def _check_partial(event: VerificationEvent, files: PartialFiles, state: State) -> bool | None:
+def _of_refused(found: Failure, problem: Failure | None, *, other: bool) -> Failure:
+    """Never send anybody for files that the hub refuses: where the event does so, its next step stands for that of the files."""
+    if problem is None:
+        return found
+    why = ("the hub's latest event of this revision is about other files, which it does not accept",)
+    return replace(found, causes=(*(why if other else ()), *found.causes), next_step=problem.next_step)
+
+
+def _check_partial(
+    event: VerificationEvent, files: PartialFiles, problem: Failure | None, state: State
+) -> bool | None:
     found = compare_partial(files, event)
+    if found.failure is not None and found.content_differs:
+        state.failed(_of_refused(found.failure, problem, other=not found.only_special))
+        return False
     if found.failure is not None:
         state.failed(found.failure)
-        return False if found.content_differs else None
+        return None
     state.checks.extend(found.checks)
     state.not_checked = found.not_checked
     return True
@@ -384,7 +407,7 @@ def _check_signer(
     if all(met) if expect_all else any(met):
         state.passed(SIGNER_STEP, shown)
         return True
-    missing = [str(one) for one, holds in zip(expected, met, strict=True) if not holds]
+    missing = dict.fromkeys(str(one) for one, holds in zip(expected, met, strict=True) if not holds)
     state.failed(
         explain_unexpected(
             signers,
@@ -396,8 +419,7 @@ def _check_signer(
     return False
 
 
-def _check_acceptance(event: VerificationEvent, state: State) -> bool:
-    problem = explain_not_accepted(event)
+def _check_acceptance(event: VerificationEvent, problem: Failure | None, state: State) -> bool:
     if problem is None:
         state.passed("accepted by the hub", f"{event.outcome}, {event.policy.decision}")
         return True

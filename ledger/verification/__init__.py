@@ -253,6 +253,11 @@ class Content:
     bundles: tuple[ManifestFile, ...]
     seen: Seen | None = None
 
+    @property
+    def special(self) -> tuple[str, ...]:
+        """The paths of pipes, sockets and devices among the files, which are no content and have no digest."""
+        return () if self.seen is None else self.seen.special
+
 
 def read_content(path: pathlib.Path, *, progress: Progress | None = None) -> Content:
     """Return what is in a directory or file; verifies no signature.

@@ -1,6 +1,7 @@
 """Reads one revision from disk: every file hashed once, and the bundles among them found by content.
 
-Links are never followed, special files never opened: neither is content. What cannot be read, or changes while it is read,
+Links are never followed, special files never opened: neither is content. A manifest leaves special files out; they are named beside it,
+and a check refuses them, because a loader would read from them what nobody signed. What cannot be read, or changes while it is read,
 is an error, because a manifest without it would be another revision. What changes after it was read is seen by a second look
 (``ledger.verification.second_look``). Files are read in several threads: hashing releases the interpreter lock. Small ones go to them many at a time, large ones one by one; results come back in order, a bounded
 number ahead, so that memory does not grow with the bytes.
@@ -51,13 +52,14 @@ class FoundBundle:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """A path as it was read, for a second look: the digest of its names, the state of each file, in the order of names, and what
-    was in them.
+    was in them. ``special``: the paths of pipes, sockets and devices, which no manifest has.
     """
 
     path: pathlib.Path
     names_sha256: bytes
     states: bytes
     manifest: Manifest
+    special: tuple[str, ...] = ()
 
 
 class Files:
@@ -110,6 +112,8 @@ def _hasher(algorithm: str) -> Any:
 
 Name = tuple[bytes, int | None]
 """A path's bytes and its size as the folder says; None for a symbolic link."""
+_SPECIAL = -1
+"""Stands for the size of what is a pipe, a socket or a device, until the names are taken apart."""
 _Item = ManifestFile | ManifestLink
 
 
@@ -155,7 +159,8 @@ def read_revision(
     Raises:
         NotFoundError: no such path. SourceError: a file that cannot be read, or that changed meanwhile.
     """
-    folder, names = walk(path)
+    walked = walk(path)
+    folder, names = walked.folder, walked.names
     names_sha256 = digest_names(names)
     meter = Meter(progress, sum(size or 0 for _, size in names))
     states = bytearray()
@@ -171,21 +176,36 @@ def read_revision(
             fits = kept <= MAX_BUNDLES_BYTES
             bundles.append(each if fits else FoundBundle(path=each.path, sha256=each.sha256, raw=None))
     manifest = Manifest.of(items)
-    seen = Seen(path=path, names_sha256=names_sha256, states=bytes(states), manifest=manifest)
+    seen = Seen(
+        path=path,
+        names_sha256=names_sha256,
+        states=bytes(states),
+        manifest=manifest,
+        special=walked.special,
+    )
     return manifest, bundles, Files(manifest, folder, seen=seen)
 
 
 # Finding
 
 
-def walk(path: pathlib.Path) -> tuple[pathlib.Path, list[Name]]:
-    """Return the folder and each file in the order of their bytes. Raises NotFoundError, SourceError."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """A folder, each file and link in it in the order of their bytes, and the escaped paths of what is neither."""
+
+    folder: pathlib.Path
+    names: list[Name]
+    special: tuple[str, ...] = ()
+
+
+def walk(path: pathlib.Path) -> Walked:
+    """Return what is in a folder, or the one file. Raises NotFoundError, SourceError."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISREG(mode):
-            return path.parent, [(os.fsencode(path.name), path.stat().st_size)]
+            return Walked(folder=path.parent, names=[(os.fsencode(path.name), path.stat().st_size)])
         if path.is_dir():
-            return path, sorted(_scan(os.fsencode(path), b""))
+            return _apart(path, sorted(_scan(os.fsencode(path), b"")))
     except OSError as error:
         raise NotFoundError(
             f"model {path}",
@@ -201,6 +221,12 @@ def walk(path: pathlib.Path) -> tuple[pathlib.Path, list[Name]]:
         if stat.S_ISLNK(mode)
         else "Name a folder or a regular file",
     )
+
+
+def _apart(folder: pathlib.Path, found: list[Name]) -> Walked:
+    special = tuple(escape_path(name) for name, size in found if size == _SPECIAL)
+    names = [each for each in found if each[1] != _SPECIAL] if special else found
+    return Walked(folder=folder, names=names, special=special)
 
 
 def digest_names(names: Sequence[Name]) -> bytes:
@@ -238,9 +264,10 @@ def _scan(root: bytes, prefix: bytes) -> Iterator[Name]:
                         yield name, each.stat(follow_symlinks=False).st_size
                     elif each.is_symlink():
                         yield name, None
-                    elif each.is_dir(follow_symlinks=False) and name != b".git":
+                    elif not each.is_dir(follow_symlinks=False):
+                        yield name, _SPECIAL
+                    elif name != b".git":
                         pending.append(name)
-                    # Anything else is a pipe, a socket or a device: not content.
         except OSError as error:
             raise SourceError(
                 f"reading folder {escape_path(folder) or '.'}",

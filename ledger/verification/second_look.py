@@ -23,11 +23,14 @@ from ledger.verification.reading import (
 def look_again(seen: Seen) -> None:
     """Return if a path is as it was when it was read. Raises SourceError: it changed meanwhile."""
     try:
-        folder, names = walk(seen.path)
+        walked = walk(seen.path)
     except LedgerError as error:
         raise _other_now(str(seen.path), error.finding) from error
+    folder, names = walked.folder, walked.names
     if digest_names(names) != seen.names_sha256:
         raise _other_now(str(seen.path), "names that were added, removed or made links")
+    if walked.special != seen.special:
+        raise _other_now(str(seen.path), "a pipe, a socket or a device that was added or removed")
     root = os.path.join(os.fsencode(folder), b"")
     moved = [
         each

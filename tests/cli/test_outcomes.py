@@ -4,6 +4,7 @@ docs/reference/results.md has one row for each; tests/test_docs.py holds its tex
 """
 
 import dataclasses
+import os
 import re
 import time
 
@@ -141,6 +142,16 @@ def challenged(place):
     return place.verify(*MODEL)
 
 
+def other_files_of_a_refused_revision(place):
+    place.log = place.recorded(make_event(signed_by(sigstore_signer()), decision="challenged"))
+    return place.verify("--model", "trust.toml")
+
+
+def a_pipe_beside_the_files(place):
+    os.mkfifo(place.folder / "model/pipe")
+    return place.verify(*MODEL)
+
+
 DATED = {"witnesses": ("w.example",), "max_age": 60, "require": "complete"}
 OUTCOMES = {
     "an older checkpoint than the pin": (
@@ -271,7 +282,7 @@ OUTCOMES = {
             "  possible: the log shows different people different histories\n"
             "  possible: the log was put back to an older copy and went on from there\n"
             "  possible: the log's key was stolen\n"
-            "  next: Keep the evidence file and show it in public, and to whoever gave you the trust file, which "
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
             "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
             "Evidence: misbehaviour.json\n"
             "  anybody can check it: hubledger verify --evidence misbehaviour.json --trust FILE\n"
@@ -286,12 +297,29 @@ OUTCOMES = {
             "  possible: the log shows different people different histories\n"
             "  possible: the log was put back to an older copy and went on from there\n"
             "  possible: the log's key was stolen\n"
-            "  next: Keep the evidence file and show it in public, and to whoever gave you the trust file, which "
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
             "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
             "Evidence: misbehaviour.json\n"
             "  anybody can check it: hubledger verify --evidence misbehaviour.json --trust FILE\n"
         ),
         lambda place: place.verify(*LOG, proof=place.log.proof(AT, since=3), pin=fork().checkpoint(3)),
+    ),
+    "evidence that cannot be written": (
+        14,
+        (
+            "log: MISBEHAVIOUR   model: NOT_CHECKED\n"
+            "Failed: two signed checkpoints of size 13: expected root <hex>, signed before, got <hex>\n"
+            "  possible: the log shows different people different histories\n"
+            "  possible: the log was put back to an older copy and went on from there\n"
+            "  possible: the log's key was stolen\n"
+            "  next: Keep the evidence and show it in public, and to whoever gave you the trust file, which "
+            "names no monitor and no witness; not to the hub alone. It convinces anybody who has the log's key\n"
+            "Evidence: could not be written to nowhere/misbehaviour.json (No such file or directory)\n"
+            "  next: The log contradicts itself: run this again with --evidence-out in another folder\n"
+        ),
+        lambda place: place.verify(
+            *LOG, "--evidence-out", "nowhere/misbehaviour.json", pin=fork().checkpoint()
+        ),
     ),
     "no proof that the history is complete": (
         15,
@@ -462,6 +490,31 @@ OUTCOMES = {
             "and check it\n"
         ),
         lambda place: place.verify("--model", "trust.toml"),
+    ),
+    "a pipe beside the files": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected files, folders and links alone, got a special file: pipe\n"
+            "  possible: a pipe, a socket or a device was put among the files: what a loader reads from it, nobody signed\n"
+            "  possible: a program that runs in the folder keeps a socket or a pipe there\n"
+            "  next: Download acme/model at 1111111111111111111111111111111111111111 again into an empty folder "
+            "and check it\n"
+        ),
+        a_pipe_beside_the_files,
+    ),
+    "other files of a revision that the hub refuses": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected content sha256:<hex>, got sha256:<hex>\n"
+            "  possible: the hub's latest event of this revision is about other files, which it does not accept\n"
+            "  possible: another revision was downloaded\n"
+            "  possible: the download is incomplete\n"
+            "  possible: a file was changed after the hub saw it\n"
+            "  next: Do not load this revision: ask the publisher of acme/model about it, over another channel\n"
+        ),
+        other_files_of_a_refused_revision,
     ),
     "a revision that was taken back": (
         23,

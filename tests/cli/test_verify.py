@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cli.exit_codes import ExitCode
 from cli.main import run
+from cli.verify_evidence import _write_whole
 from ledger.client.evidence import verify_evidence
 from ledger.client.trust_writing import format_trust
 from ledger.client.verify import LogResult, ModelResult
@@ -205,10 +207,32 @@ def test_evidence_is_written_verifies_and_is_never_overwritten(verify, folder):
         verify_evidence((folder / name).read_bytes(), trust=World().trust())
 
 
-def test_evidence_that_cannot_be_written_is_an_error_that_says_why(verify):
-    code, _, err = verify("--log-only", "--pin", "forked-pin", "--evidence-out", "missing/evidence.json")
-    assert code == 63
-    assert "The log contradicts itself" in err
+def test_evidence_that_cannot_be_written_never_hides_what_was_found(verify, folder):
+    words = ("--log-only", "--pin", "forked-pin", "--evidence-out", "missing/evidence.json")
+    said = "could not be written to missing/evidence.json (No such file or directory)"
+    code, out, err = verify(*words)
+    assert (code, err) == (ExitCode.MISBEHAVIOUR, "")
+    assert "log: MISBEHAVIOUR   model: NOT_CHECKED" in out
+    assert out.splitlines()[-2:] == [
+        f"Evidence: {said}",
+        "  next: The log contradicts itself: run this again with --evidence-out in another folder",
+    ]
+    code, out, _ = verify(*words, "--json")
+    facts = json.loads(out)
+    assert (code, facts["log"], facts["evidenceProblem"]) == (ExitCode.MISBEHAVIOUR, "MISBEHAVIOUR", said)
+    evidence = format_canonical_json(facts["evidence"])
+    verify_evidence(evidence, trust=World().trust())
+    assert verify("--log-only", "--pin", "forked-pin", "--json")[0] == ExitCode.MISBEHAVIOUR
+    assert (folder / "misbehaviour.json").read_bytes() == evidence
+
+
+def test_no_half_of_evidence_stays_where_the_disk_is_full(tmp_path):
+    """/dev/full cannot be opened as a new file, so the name leads there."""
+    with pathlib.Path("/dev/full").open("wb", buffering=0) as full:
+        (tmp_path / "half").write_bytes(b"")
+        with pytest.raises(OSError, match="No space left"):
+            _write_whole(full, b"evidence", tmp_path / "half")
+    assert list(tmp_path.iterdir()) == []
 
 
 EVIDENCE = {

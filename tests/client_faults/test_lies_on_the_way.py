@@ -406,7 +406,7 @@ def test_an_attestation(proxy, hub, hubledger, tmp_path, form):
             used.add(lie.place)
             if facts_of(found.result) != honest or lie.place not in BUNDLE_HARMLESS:
                 wrong.append(f"{lie}: made no difference")
-        elif found.word not in {"MalformedError", "LimitError", "INVALID ACCEPTED"}:
+        elif found.word not in {"MalformedError", "LimitError", "INVALID NOT_CHECKED"}:
             wrong.append(f"{lie}: {found.word}")
     judged([*wrong, *(each for each in BUNDLE_HARMLESS if each not in used)])
 

@@ -45,8 +45,7 @@ HARMLESS = {
     "predicate.verifier.version": WORD,
 }
 REFUSED = {
-    "INVALID NOT_CHECKED",  # not a statement that anybody may read, of another ledger or hub, or of somebody else
-    "INVALID ACCEPTED",  # of another model
+    "INVALID NOT_CHECKED",  # not a statement that anybody may read, of another ledger or hub, of somebody else, or of another model
     "CANNOT_CHECK NOT_CHECKED",  # of a type or version that nobody knows here
     "INCLUDED_ONLY NOT_CHECKED",
     "INCLUDED_ONLY NOT_ACCEPTED",  # not verified, or contradicted by the signature here

@@ -1,5 +1,6 @@
 """Refusals of a client whom somebody hinders: files that move while they are checked, servers that never come to an end."""
 
+import os
 import shutil
 
 from ledger.client.asking import fetch_bundle
@@ -54,6 +55,12 @@ CASES = (
         "second look at <folder>/model: expected what was there when it was read, got names that were added, removed or made "
         f"links: it changed meanwhile. {_FINISH}",
         _moved(lambda folder: (folder / "more").write_bytes(b"")),
+    ),
+    refused(
+        SourceError,
+        "second look at <folder>/model: expected what was there when it was read, got a pipe, a socket or a device that was "
+        f"added or removed: it changed meanwhile. {_FINISH}",
+        _moved(lambda folder: os.mkfifo(folder / "pipe")),
     ),
     refused(
         SourceError,

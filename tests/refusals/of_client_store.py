@@ -150,6 +150,14 @@ def _cli(*arguments):
     group.main(args=["verify", *map(str, arguments)], standalone_mode=False)
 
 
+def _fetched(*arguments):
+    group.main(args=["fetch-proof", *arguments, "-o", "never"], standalone_mode=False)
+
+
+def _stored():
+    return StoredTrust(data=b"", trust=WORLD.trust(), source="a", origin=Origin.CONFIRMED)
+
+
 HISTORY = "/v1/history?model=acme%2Ftiny&as=recorded&limit=1000"
 EVENT = (
     '{"leafIndex":%d,"revision":"r1","contentSha256":"' + "a" * 64 + '","manifestSha256":"' + "b" * 64 + '"}'
@@ -231,10 +239,8 @@ def _check_other_files(scene):
 
 
 def _ask_with_digests(**question):
-    trust = WORLD.trust()
-    stored = StoredTrust(data=b"", trust=trust, source="a", origin=Origin.CONFIRMED)
     asked = Question(name="acme/tiny", digest_cache=True, **question)
-    answer(asked, stored, material=TrustMaterial(), folder=pathlib.Path("none"), now=0)
+    answer(asked, _stored(), material=TrustMaterial(), folder=pathlib.Path("none"), now=0)
 
 
 def _without_library(_):
@@ -562,7 +568,7 @@ CASES = (
     refused(
         CheckFailedError,
         "model acme/tiny: log INCLUDED_ONLY, model CONTENT_DIFFERS: files: expected content sha256:<hex>, got "
-        "sha256:<hex>. Download acme/tiny at r1 again into an empty folder and check it",
+        "sha256:<hex>. Do not load this revision: ask the publisher of acme/tiny about it, over another channel",
         _check_other_files,
     ),
     # the command
@@ -582,14 +588,49 @@ CASES = (
         "remembered digests: expected a check of all files of a model, got the log alone. Leave the digest cache out",
         lambda _: _ask_with_digests(path=None),
     ),
+    *(
+        refused(
+            UsageError,
+            f"{word}: expected a {word.strip('-').lower()}, got an empty one (is the variable set?). Give the one that you mean",
+            trigger,
+        )
+        for word, trigger in (
+            ("--revision", lambda _: _cli("m", "--name", "hub.example/a", "--revision", "")),
+            ("--revision", lambda _: _cli("m", "--attestation", "a.vsa", "--revision", "")),
+            ("--name", lambda _: _cli("m", "--name", "")),
+            ("--name", lambda _: _cli("m", "--name", "", "--attestation", "a.vsa")),
+            ("--revision", lambda _: _fetched("hub.example/a", "--revision", "")),
+            ("NAME", lambda _: _fetched("")),
+            ("revision", lambda _: check("m", name="hub.example/a", trust=_stored(), revision="")),
+            ("name", lambda _: check("m", name="")),
+            ("name", lambda _: check("m", name="hub.example/", trust=_stored())),
+        )
+    ),
     refused(
         UsageError,
-        "--name: expected MODEL, the folder of its files, got neither. Name the folder of the model's files",
+        "--name: expected MODEL, the folder of its files, got none. Name the folder of the model's files",
         lambda _: _cli("--name", "hub.example/a"),
     ),
     refused(
         UsageError,
-        f"--log-only: expected no --expect options, got both. {HELP}",
+        "--name with MODEL: expected no --log-only beside it, which checks no files, got both. Check the files: hubledger verify uns "
+        "--name …",
+        lambda _: _cli("./uns", "--name", "hub.example/a", "--log-only"),
+    ),
+    refused(
+        UsageError,
+        "--name: expected no --model beside it, got --model. Give the folder as MODEL: hubledger verify 'my tiny' --name …",
+        lambda _: _cli("--model", "my tiny", "--name", "hub.example/a"),
+    ),
+    refused(
+        UsageError,
+        "--attestation: expected no --model beside it, got --model. Give the folder as MODEL: hubledger verify tiny "
+        "--attestation …",
+        lambda _: _cli("--model", "tiny", "--attestation", "a.vsa"),
+    ),
+    refused(
+        UsageError,
+        f"--log-only: expected no --expect options and no --public-key, got both. {HELP}",
         lambda _: _cli("--name", "hub.example/a", "--log-only", "--expect-key", "a" * 64),
     ),
     refused(

@@ -832,7 +832,7 @@ COMMANDS = (
     ),
     refused(
         WriteError,
-        "evidence of misbehaviour: expected a free file name, got <folder>/evidence.json and 999 more. The log contradicts itself: run this again with --evidence-out in another folder",
+        "evidence of misbehaviour for <folder>/evidence.json: expected a free file name, got 1000 files of that name. The log contradicts itself: run this again with --evidence-out in another folder",
         _evidence_taken,
     ),
     refused(

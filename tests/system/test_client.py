@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -11,9 +12,12 @@ from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from cli import demo_world
+from cli.verify import exit_code
 from ledger.client import CheckFailedError, check, check_async, known_digests
+from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
@@ -142,6 +146,19 @@ def test_on_another_machine_the_file_and_the_trust_file_are_enough(hubledger, hu
     code, facts = verify(hubledger, hub.model, *trust, "--from", proof, "--revision", "r1")
     assert (code, facts["trust"]) == (0, "CONFIRMED")
     assert verify(hubledger, hub.model, *trust, "--from", proof, "--revision", "r2")[0] == 13
+
+
+def test_a_pipe_among_the_files_is_refused_by_its_path(hubledger, hub):
+    (hub.model / "code").mkdir()
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 0
+        os.mkfifo(hub.model / "code/pipe")
+        for more in ((), ("--digest-cache",), ("--offline",)):
+            code, facts = verify(hubledger, hub.model, *more)
+            assert (code, facts["failure"]["actual"]) == (22, "a special file: code/pipe")
+        with pytest.raises(CheckFailedError, match="a special file: code/pipe"):
+            check(hub.model, name=NAME)
 
 
 def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
@@ -315,6 +332,66 @@ def test_check_takes_a_trust_file_of_the_caller(hubledger, hub):
         hubledger("trust", "remove", "hub.example")
         assert check(hub.model, name=NAME, trust=stored).result.satisfied
         assert check(hub.model, name="acme/tiny", trust=stored, revision="r1").result.satisfied
+
+
+# Whom one expects, said to the command and in Python
+
+RELEASE, OTHER = "release", "other"
+EXPECTED = {
+    "nobody": ((), (), 0),
+    "a key to check with is nobody expected": ((), (OTHER,), 0),
+    "nor where it is the signer's": ((), (RELEASE,), 0),
+    "the signer": ((RELEASE,), (), 0),
+    "the signer, whose key is here": ((RELEASE,), (RELEASE,), 0),
+    "the signer, whose key is not here": ((RELEASE,), (OTHER,), 0),
+    "somebody else": ((OTHER,), (), 21),
+    "somebody else, while the signer's key is here": ((OTHER,), (RELEASE,), 21),
+    "somebody else, whose key is here": ((OTHER,), (OTHER,), 21),
+    "one of two": ((OTHER, RELEASE), (OTHER,), 0),
+}
+
+
+def test_command_and_python_expect_the_same(hubledger, hub, tmp_path):
+    other = tmp_path / "other.pub"
+    other.write_bytes(public_pem(new_key()))
+    pems = {RELEASE: hub.pem, OTHER: other}
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        assert verify(hubledger, hub.model)[0] == 0
+    for name, (expected, given, code) in EXPECTED.items():
+        words = [word for each in expected for word in ("--expect-key", pems[each])]
+        words += [word for each in given for word in ("--public-key", pems[each])]
+        assert verify(hubledger, hub.model, "--offline", *words)[0] == code, name
+        assert (
+            asked_in_python(hub.model, [pems[each] for each in expected], [pems[each] for each in given])
+            == code
+        )
+
+
+def asked_in_python(model, expected, given):
+    """The exit code that the answer of `check` stands for."""
+    wanted = [Expectation(key_sha256=hashlib.sha256(spki_of_pem(each)).digest()) for each in expected]
+    try:
+        found = check(
+            model, name=NAME, expected=wanted, public_keys=[each.read_bytes() for each in given], offline=True
+        ).result
+    except CheckFailedError as error:
+        found = error.result.result
+    return exit_code(found)
+
+
+def spki_of_pem(path):
+    key = serialization.load_pem_public_key(path.read_bytes())
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_a_key_that_is_expected_twice_is_named_once(hubledger, hub, tmp_path):
+    other = tmp_path / "other.pub"
+    other.write_bytes(public_pem(new_key()))
+    with serving(hub.ledger, "--read-only") as (url, _):
+        hubledger("trust", "add", url)
+        code, facts = verify(hubledger, hub.model, "--expect-key", other, "--expect-key", other)
+    assert (code, " or " in facts["failure"]["expected"]) == (21, False)
 
 
 # What goes over the wire

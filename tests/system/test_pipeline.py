@@ -186,6 +186,12 @@ def test_another_revision_than_the_one_that_the_job_names_stops_it(ledger, runne
     assert (code, ran) == (34, ALL[:-1])
 
 
+def test_a_revision_that_is_not_set_stops_the_job_at_once(runner):
+    code, ran, out = runner.run(revision="")
+    assert (code != 0, ran, out) == (True, ALL[:2], "")
+    assert not runner.deployed.exists()
+
+
 def test_a_revision_is_never_a_command(runner, tmp_path):
     code, ran, _ = runner.run(revision=f"$(touch {tmp_path}/pwned); touch {tmp_path}/pwned #")
     assert (code != 0, ran) == (True, ALL[:-1])

@@ -234,6 +234,7 @@ def test_one_by_another_key_is_refused(world, tmp_path):
         13,
         "key of the entry: a hub key of the trust file",
     )
+    assert (result.model, result.failure.step) == ("NOT_CHECKED", "attestation")
     whole = json.loads(sign(statement(world)))
     whole["dsseEnvelope"]["signatures"] = json.loads(sign(statement(world, form=Form.SVR)))["dsseEnvelope"][
         "signatures"
@@ -262,6 +263,8 @@ def test_where_the_event_is_not_proven_it_is_worth_nothing(world, tmp_path):
 def test_what_else_is_wrong_stays_what_it_was(world, tmp_path):
     result = held(world, tmp_path, sign(statement(world)), files="changed")
     assert (exit_code(result), row(result).passed) == (22, True)
+    lie = held(world, tmp_path, sign(statement(world), key="stranger"), files="changed")
+    assert (exit_code(lie), lie.model, lie.failure.step) == (13, "NOT_CHECKED", "attestation")
 
 
 PLAIN = "HUBLEDGER_SIGNATURE_VERIFIED"

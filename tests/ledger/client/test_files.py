@@ -51,6 +51,25 @@ def test_links_that_lead_outside_are_named(manifest):
     assert rows(result, OUTSIDE) == [(None, "vocab, data/x: what is there is not part of the model")]
 
 
+@pytest.mark.parametrize("manifest", ["manifest files", "other"])
+def test_special_files_beside_the_right_ones_are_refused_by_name(manifest):
+    """No digest covers them, and a loader that opens all files would read from them."""
+    result = check(manifest=manifest, special=("code/pipe", "socket"))
+    assert (result.model, result.satisfied) == (ModelResult.CONTENT_DIFFERS, False)
+    assert result.failure.expected == "files, folders and links alone"
+    assert result.failure.actual == "a special file: code/pipe, socket"
+    assert result.failure.next_step.endswith(" again into an empty folder and check it")
+
+
+def test_special_files_beside_wrong_ones_are_named_too():
+    result = check(content="other", special=("pipe",), outside=("weights",))
+    assert result.model is ModelResult.CONTENT_DIFFERS
+    assert result.failure.actual.endswith(
+        "; links that lead out of the folder: weights; a special file: pipe"
+    )
+    assert "cp -rL" not in result.failure.next_step, "which would wait for the pipe"
+
+
 def test_a_folder_of_links_needs_a_real_copy():
     result = check(content="links", outside=("config.json", "weights"))
     assert result.model is ModelResult.CONTENT_DIFFERS

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from ledger.client.checking import CheckFailedError
 from ledger.client.named import Asked, check_named
 from ledger.client.pins import Pins
 from ledger.client.proof_bundle import Claim, ProofBundle, choose, parse_bundle
@@ -104,9 +105,9 @@ def test_tls_only_is_said(world, pins):
 @pytest.mark.parametrize(
     ("changes", "log", "model"),
     [
-        ({"name": "acme/other"}, LogResult.INVALID, ModelResult.ACCEPTED),
-        ({"name": "acme/m\u043edel"}, LogResult.INVALID, ModelResult.ACCEPTED),
-        ({"revision": "r1"}, LogResult.INVALID, ModelResult.ACCEPTED),
+        ({"name": "acme/other"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
+        ({"name": "acme/m\u043edel"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
+        ({"revision": "r1"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
         ({"index": 3}, LogResult.INCLUDED_ONLY, ModelResult.CONTENT_DIFFERS),
         ({"files": "changed"}, LogResult.INCLUDED_ONLY, ModelResult.CONTENT_DIFFERS),
         ({"proof": b"<html>"}, LogResult.INVALID, ModelResult.NOT_CHECKED),
@@ -125,6 +126,16 @@ def test_a_hub_that_lies_satisfies_nobody_and_leaves_no_pin_of_the_model(world, 
     assert found.result.failure is not None
     if log is LogResult.INVALID:
         assert pins.known() == []
+
+
+def test_of_several_failures_the_one_is_explained_that_the_exit_code_is_of(world, pins):
+    found = check(world, pins, name="acme/other", files="changed")
+    assert [each.step for each in found.result.checks if each.passed is False] == [
+        "files",
+        "name and revision",
+    ]
+    assert (found.result.log, found.result.model) == (LogResult.INVALID, ModelResult.NOT_CHECKED)
+    assert found.result.failure.step == "name and revision"
 
 
 def test_an_entry_that_is_no_event_is_not_enough_even_for_the_log_alone(world, pins):
@@ -158,6 +169,9 @@ def test_another_tree_of_the_same_size_is_misbehaviour_with_evidence(world, pins
     fork = world.fork(6).grow(1, word="fork")
     found = check(fork, pins)
     assert (found.result.log, found.result.evidence is not None) == (LogResult.MISBEHAVIOUR, True)
+    error = CheckFailedError(found)
+    assert error.next_step.endswith("It is in error.result.result.evidence")
+    assert error.result.result.evidence == found.result.evidence
 
 
 def test_another_process_that_saw_another_tree_meanwhile_is_heard(world, pins, monkeypatch):
@@ -282,6 +296,27 @@ def test_a_signature_here_is_held_against_what_the_hub_says(world, pins, finding
     found = check(world, pins, findings=findings)
     assert (step(found, "signature, checked here").passed, found.result.model) == (passed, model)
     assert found.result.satisfied is (model is ModelResult.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (make_event(name=NAME), "there is none, and the hub names none"),
+        (
+            make_event(signed_by(key_signer("alice")), name=NAME),
+            "there is none beside the files: that one verified is the hub's word",
+        ),
+        (
+            make_event(signed_by(key_signer("alice"), outcome="INVALID_SIGNATURE"), name=NAME),
+            "there is none beside the files: that none verified is the hub's word",
+        ),
+    ],
+)
+def test_where_no_signature_is_here_the_row_says_what_the_hub_says_of_some(pins, event, said):
+    world = World()
+    world.record(event)
+    here = dataclasses.replace(found_here("VERIFIED"), signatures=())
+    assert step(check(world, pins, 0, findings=here), "signature, checked here").against == said
 
 
 def test_what_the_hub_says_did_not_verify_is_not_made_better_here(pins):

@@ -35,6 +35,14 @@ def compare(*present, single=False, manifest=WHOLE, event=None):
     )
 
 
+def test_a_special_file_is_refused_beside_files_that_match():
+    files = PartialFiles(manifest=WHOLE, present=(file("weights/1", "one"),), special=("weights/pipe",))
+    found = compare_partial(files, event_of(WHOLE))
+    assert found.content_differs
+    assert found.only_special
+    assert found.failure.actual == "a special file: weights/pipe"
+
+
 def test_what_is_there_matches_and_the_rest_is_named():
     found = compare(file("weights/1", "one"), LINK)
     assert found.failure is None
@@ -83,6 +91,7 @@ def test_what_differs_or_should_not_be_there_is_refused(story):
     present, said = STORIES[story]
     found = compare(*present)
     assert found.content_differs
+    assert not found.only_special
     assert (found.failure.expected, found.failure.actual) == ("files of the manifest, as it lists them", said)
     assert found.matching == ()
 
@@ -187,4 +196,5 @@ def test_a_partial_check_is_a_check_like_any_other(present, model, satisfied):
     files = PartialFiles(manifest=WHOLE, present=present)
     result = check_proof(world.proof(index), trust=world.trust(), now=NOW, files=files)
     assert (result.log, result.model, result.satisfied) == (LogResult.INCLUDED_ONLY, model, satisfied)
+    assert result.failure.next_step.startswith("Do not load" if present else "Name the folder")
     assert (len(result.not_checked) == 4) == (model is ModelResult.NOT_ACCEPTED)

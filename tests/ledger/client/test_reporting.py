@@ -38,7 +38,7 @@ def watched():
 
 
 WATCHED = (
-    "Keep the evidence file and send it to the monitor monitor.example (https://monitor.example/hub.example/statement), "
+    "Keep the evidence and send it to the monitor monitor.example (https://monitor.example/hub.example/statement), "
     "the monitor other.example, the witness w.example (https://w.example/add): it convinces anybody who has the log's key"
 )
 
@@ -49,7 +49,7 @@ def test_monitors_and_witnesses_are_named_with_the_addresses_that_are_known_and_
 
 def test_where_nobody_is_known_the_hub_is_not_the_only_one_to_hear():
     assert said() == (
-        "Keep the evidence file and show it in public, and to whoever gave you the trust file, which names no monitor and no "
+        "Keep the evidence and show it in public, and to whoever gave you the trust file, which names no monitor and no "
         "witness; not to the hub alone. It convinces anybody who has the log's key"
     )
 
@@ -72,7 +72,7 @@ def test_where_nobody_is_known_the_hub_is_not_the_only_one_to_hear():
 )
 def test_an_address_that_is_more_than_one_is_left_out(url):
     text = said(monitors=(monitor(url=url),))
-    assert text.startswith("Keep the evidence file and send it to the monitor monitor.example: ")
+    assert text.startswith("Keep the evidence and send it to the monitor monitor.example: ")
 
 
 def test_a_name_is_shown_so_that_it_is_not_taken_for_another_and_is_never_long():

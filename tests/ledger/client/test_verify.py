@@ -195,6 +195,19 @@ def test_an_event_by_a_key_that_does_not_count_there_is_not_accepted(first, end,
     assert result.failure.actual == str(AT)
 
 
+def test_a_key_that_does_not_count_is_explained_after_what_the_log_lacks():
+    """The exit code is the log's, so the words are, too; the other row stays."""
+    trust = World().trust(hub_keys=(HubKey(spki=spki_of(p256_key("hub")), first=9),), require="complete")
+    result = check(make_world().proof(AT), trust=trust)
+    assert (result.log_satisfied, result.model, result.failure.step) == (
+        False,
+        "NOT_ACCEPTED",
+        "completeness",
+    )
+    failed = [each.step for each in result.checks if each.passed is False]
+    assert (len(failed), failed[0].startswith("leaf index of an entry by key")) == (2, True)
+
+
 def test_a_rotated_key_counts_in_its_own_range():
     keys = (
         HubKey(spki=spki_of(p256_key("hub")), end=AT),
@@ -328,6 +341,29 @@ def test_the_model_result_is_the_first_that_applies(name):
     assert (result.log, result.model) == ("INCLUDED_ONLY", wanted)
     assert result.satisfied is (wanted == "ACCEPTED")
     assert (result.failure is None) is result.satisfied
+
+
+@pytest.mark.parametrize("linked", [(), ("weights",)])
+@pytest.mark.parametrize("more", [{"decision": "challenged"}, {"ref": "refs/pull/7/head"}])
+def test_nobody_is_sent_for_files_that_the_hub_refuses(more, linked):
+    files = dataclasses.replace(OTHER_FILES, outside=linked)
+    event = make_event(signed_by(key_signer("alice")), **more)
+    result = check(make_world(event).proof(AT), files=files)
+    assert (result.model, result.failure.step) == ("CONTENT_DIFFERS", "files")
+    assert result.failure.causes[0] == (
+        "the hub's latest event of this revision is about other files, which it does not accept"
+    )
+    assert result.failure.next_step == (
+        f"Do not load this revision: ask the publisher of {event.model.name} about it, over another channel"
+    )
+
+
+def test_a_special_file_beside_what_the_hub_refuses_is_no_word_of_other_files():
+    files = dataclasses.replace(FILES, special=("pipe",))
+    event = make_event(signed_by(key_signer("alice")), decision="challenged")
+    failure = check(make_world(event).proof(AT), files=files).failure
+    assert failure.causes[0].startswith("a pipe, a socket or a device was put among the files")
+    assert failure.next_step.startswith("Do not load this revision")
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,17 @@ def test_a_root_that_contradicts_our_checkpoint_stops_every_check_and_convicts_n
     assert row.found == f"root {world.tree(size).root_hash.hex()} in the signed tree of 7"
 
 
+def test_a_contradiction_is_explained_also_where_the_checkpoint_is_old():
+    """13, not 10, so the words are of the contradiction."""
+    world, other = make_world(), make_world(5).grow(2, word="fork")
+    result, _ = ask(world, other.stated(), max_age=1)
+    assert [each.step for each in result.checks if each.passed is False] == [
+        "age limit",
+        "monitor monitor.example",
+    ]
+    assert (exit_code(result), result.failure.step) == (13, "monitor monitor.example")
+
+
 def test_the_newest_of_its_statements_counts():
     """An old one that found nothing must not hide that something was found since."""
     world = make_world()

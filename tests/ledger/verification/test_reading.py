@@ -13,7 +13,7 @@ import pytest
 
 from ledger.errors import NotFoundError, SourceError
 from ledger.manifest import ManifestFile, ManifestLink
-from ledger.verification import reading
+from ledger.verification import read_content, reading
 from ledger.verification.reading import read_revision
 
 MEDIA = b'{"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"'
@@ -94,6 +94,8 @@ def test_special_files_are_not_content_and_never_opened(model):
             os.mknod(model / "null", stat.S_IFCHR | 0o600, os.makedev(1, 3))
         (model / "file").write_bytes(b"x")
         assert list(items(model)) == ["file"]
+        found = read_content(model)
+    assert found.special == (("null", "pipe", "socket") if os.geteuid() == 0 else ("pipe", "socket"))
 
 
 def change_while_read(model, change):
