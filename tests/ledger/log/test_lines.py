@@ -147,27 +147,29 @@ def test_an_end_that_we_made_is_none_of_the_answer(pair):
 
 def test_one_request_that_is_too_slow_ends_no_other(monkeypatch):
     """The other answer has no length: cut off, it would look whole."""
-    begun, cut = threading.Event(), threading.Event()
+    begun = {"/slow": threading.Event(), "/good": threading.Event()}
+    cut = threading.Event()
 
     def speak(path, connection, over):
-        connection.sendall(head(connection="close"))
+        connection.sendall(head(connection="close") + b"a" * 10)
+        begun[path].set()
         if path == "/slow":
-            begun.set()
             connection.recv(1)  # nothing comes until the other end hangs up
-            cut.set()
         else:
-            connection.sendall(b"a" * 10)
             assert cut.wait(60)
             connection.sendall(b"a" * 20)
 
-    with rogue(speak) as url, ThreadPoolExecutor(1) as pool:
+    with rogue(speak) as url, ThreadPoolExecutor(2) as pool:
         fetch = soon(url)
         slow = pool.submit(fetch, "slow", max_bytes=100)
-        assert begun.wait(60)
+        assert begun["/slow"].wait(60)
         monkeypatch.setattr(fetch, "_seconds", 60.0)
-        assert fetch("good", max_bytes=100) == b"a" * 30
+        good = pool.submit(fetch, "good", max_bytes=100)
+        assert begun["/good"].wait(60)
         with pytest.raises(SourceError, match=SLOW):
             slow.result()
+        cut.set()
+        assert good.result() == b"a" * 30
 
 
 def test_requests_one_after_another_go_over_one_connection():
