@@ -8,6 +8,7 @@ import click
 from cli.output import echo_json, json_option, printable
 
 if TYPE_CHECKING:
+    from ledger.embedded.retiring import Succession
     from ledger.encoding import Json
 
 _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
@@ -105,7 +106,8 @@ def command(  # noqa: PLR0917 - click passes each option
         signer = SignerSource(uri=hub_signer, public_key=hub_public_key, secret=hub_signer_secret)
     succession = _succession(continues, continues_trust, reason, origin=origin, kind=kind)
     try:
-        init(directory, origin=origin, hub=hub, rekor=rekor, signer=signer, continues=succession)
+        fields = None if succession is None else succession.fields
+        init(directory, origin=origin, hub=hub, rekor=rekor, signer=signer, continues=fields)
     except ConfigError as error:
         # The settings are called by the options that gave them.
         what = {"ledger": "--origin", "hub": "--hub"}.get(error.what, error.what)
@@ -114,7 +116,8 @@ def command(  # noqa: PLR0917 - click passes each option
         ) from error
     keys = describe(directory)
     if as_json:
-        echo_json({"directory": str(directory), **keys})
+        more = {} if succession is None else {"continues": _continued(succession)}
+        echo_json({"directory": str(directory), **keys, **more})
         return
     click.echo(f"Made a ledger in {directory}")
     if rekor is None:
@@ -123,7 +126,12 @@ def command(  # noqa: PLR0917 - click passes each option
         click.echo(f"  shard     {shard['key']}")
     click.echo(f"  hub key   {keys['hubKeyId']}")
     if succession is not None:
-        click.echo(f"  continues {printable(str(succession['predecessor']))}, as its last checkpoint says")
+        said = _continued(succession)
+        when = said["time"] or "a time that nobody signed"
+        click.echo(f"  continues {printable(succession.predecessor)} at size {succession.size}, as of {when}")
+        click.echo(
+            "            nobody stands by what it recorded later: see that nobody has a newer checkpoint"
+        )
     if rekor is None:
         click.echo("  for others  trust.toml, and the folder log/ on any web server")
         click.echo("  for you     keys/: a stolen key can sign in your name, a lost one ends the log")
@@ -135,7 +143,7 @@ def command(  # noqa: PLR0917 - click passes each option
 
 def _succession(
     checkpoint: pathlib.Path | None, trust: pathlib.Path | None, reason: str | None, *, origin: str, kind: str
-) -> "dict[str, Json] | None":
+) -> "Succession | None":
     """Return what the new log says of the one that it continues. Raises UsageError: half of what that takes."""
     from ledger.errors import UsageError
 
@@ -150,3 +158,11 @@ def _succession(
     from ledger.embedded.retiring import succeed
 
     return succeed(checkpoint, trust, origin=origin, reason=reason)
+
+
+def _continued(succession: "Succession") -> "dict[str, Json]":
+    from datetime import UTC, datetime
+
+    time = succession.time
+    said = None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"ledger": succession.predecessor, "size": succession.size, "time": said}

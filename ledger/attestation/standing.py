@@ -58,6 +58,8 @@ def standing_before(
             fold.first_use(first)
             first = None
         if isinstance(statement, UnknownStatement):
+            if statement.common is not None and statement.common.recorded_by.role != "hub":
+                continue  # an observer's word counts for nothing here, whatever it is
             # A later writer knows something here that we do not: who is pinned cannot be said (docs/spec/event.md).
             return Standing(pinned=frozenset(), agreed={})
         fold.apply(statement)

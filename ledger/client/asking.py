@@ -1,5 +1,7 @@
 """Asks a ledger's service for the proof of one event: one request as a rule, more where the history is long or the event not the last."""
 
+import time
+from collections.abc import Callable
 from urllib.parse import quote, urlencode
 
 from ledger.client.proof_bundle import MAX_CLAIMS, Claim, ProofBundle, choose
@@ -16,6 +18,11 @@ _PAGE = 1000
 _MAX_PAGES = 4 * MAX_CLAIMS // _PAGE
 """A server decides what is on a page: pages with nothing that counts need not come to an end."""
 _MAX_PAGE_BYTES = 16 << 20
+_MAX_HISTORY_BYTES = 64 << 20
+"""All pages together: ten thousand events of a hub that is in order take a tenth of it."""
+_MAX_HISTORY_SECONDS = 120
+"""All pages together, looked at before each: one page ends by itself (``log.fetch``)."""
+_BY_PROOF = "Ask the hub for the proof of the event, and check it with hubledger verify --proof"
 
 
 def fetch_bundle(
@@ -27,10 +34,12 @@ def fetch_bundle(
     content: bytes | None = None,
     manifest: bytes | None = None,
     since: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ProofBundle:
     """Fetch the proof of the latest event of a revision, or of the files with this content, and what else there is.
 
-    ``name`` and ``revision`` are as they are recorded; ``since`` is the size of a checkpoint that the caller knows.
+    ``name`` and ``revision`` are as they are recorded; ``since`` is the size of a checkpoint that the caller knows. ``clock``, in
+    seconds, ends a history of many pages.
 
     Raises:
         NotFoundError: the hub shows no event of this name, or of this revision. SourceError: also a tree that is larger than
@@ -45,7 +54,7 @@ def fetch_bundle(
             _check_linked(proof, since)
             return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
     try:
-        claims = _read_claims(fetch, name)
+        claims = _read_claims(fetch, name, clock)
     except NotFoundError as error:
         raise _unknown(name, "no event of this name") from error
     chosen = choose(claims, revision=revision, content=content, manifest=manifest)
@@ -147,33 +156,41 @@ def _unknown(what: str, actual: str) -> NotFoundError:
     )
 
 
-def _read_claims(fetch: Fetch, name: str) -> tuple[Claim, ...]:
+def _read_claims(fetch: Fetch, name: str, clock: Callable[[], float]) -> tuple[Claim, ...]:
     claims: list[Claim] = []
     after: int | None = None
-    pages = 0
+    pages, received, began = 0, 0, clock()
     while True:
-        found, following = _read_page(fetch, name, after)
-        pages += 1
+        data = _fetch_page(fetch, name, after)
+        pages, received = pages + 1, received + len(data)
+        if received > _MAX_HISTORY_BYTES:
+            raise _too_long(f"history of {name}", f"at most {_MAX_HISTORY_BYTES} bytes")
+        found, following = _parse_page(data, name)
         claims += found
         if len(claims) > MAX_CLAIMS or pages > _MAX_PAGES:
-            raise LimitError(
-                f"events of {name}",
-                expected=f"at most {MAX_CLAIMS}",
-                actual="more",
-                next_step="Ask the hub for the proof of the event, and check it with hubledger verify --proof",
-            )
+            raise _too_long(f"events of {name}", f"at most {MAX_CLAIMS}")
         if following is None:
             return tuple(claims)
         if after is not None and following <= after:
             raise _strange("the next page of a history", f"page {following} after {after}")
+        if clock() - began > _MAX_HISTORY_SECONDS:
+            raise SourceError(
+                f"history of {name}",
+                expected=f"all pages within {_MAX_HISTORY_SECONDS} s",
+                actual="more to come",
+                next_step="Try again later, or ask the hub for the proof of the event, and check it with hubledger verify --proof",
+            )
         after = following
 
 
-def _read_page(fetch: Fetch, name: str, after: int | None) -> tuple[list[Claim], int | None]:
+def _fetch_page(fetch: Fetch, name: str, after: int | None) -> bytes:
     query: dict[str, str | int] = {"model": name, "as": "recorded", "limit": _PAGE}
     if after is not None:
         query["after"] = after
-    data = fetch(f"v1/history?{urlencode(query, quote_via=quote)}", max_bytes=_MAX_PAGE_BYTES)
+    return fetch(f"v1/history?{urlencode(query, quote_via=quote)}", max_bytes=_MAX_PAGE_BYTES)
+
+
+def _parse_page(data: bytes, name: str) -> tuple[list[Claim], int | None]:
     value: Json = parse_json(data, what="history", max_bytes=_MAX_PAGE_BYTES)
     match value:
         case {"events": list(rows)} if value.get("model") == name:
@@ -181,6 +198,10 @@ def _read_page(fetch: Fetch, name: str, after: int | None) -> tuple[list[Claim],
             following = value.get("next")
             return found, None if following is None else parse_whole(following, what="next")
     raise _strange(f"the history of {name}", "another answer")
+
+
+def _too_long(what: str, expected: str) -> LimitError:
+    return LimitError(what, expected=expected, actual="more", next_step=_BY_PROOF)
 
 
 def _strange(what: str, actual: str) -> SourceError:

@@ -21,6 +21,7 @@ from ledger.tlog.proof import parse_proof
 
 STEP = "attestation"
 _ANOTHER = "Ask the hub for a new attestation of the revision that you have"
+_NEWER = "Fetch the newer proof, with `hubledger fetch-proof` or from the service, and check again"
 
 
 def check_attested(
@@ -41,6 +42,16 @@ def check_attested(
             actual=f"an attestation about leaf {pointer.leaf_index}",
             causes=("the hub looked at the revision again since",),
             model=ModelResult.SUPERSEDED,
+        )
+    if pointer.leaf_index > index and _not_signed(attestation, trust, at=pointer.leaf_index) is None:
+        # Nobody lied: the proof, a file or a kept one, was fetched before the hub looked at the revision again.
+        return _fail(
+            found,
+            expected=f"the proof of leaf {pointer.leaf_index}, which the attestation is about",
+            actual=f"that of leaf {index}, which came before",
+            causes=("the proof is older than the attestation",),
+            log=LogResult.CANNOT_CHECK,
+            next_step=_NEWER,
         )
     if (wrong := _disagrees(found, attestation, trust)) is not None:
         return _fail(
@@ -124,6 +135,7 @@ def _fail(
     causes: tuple[str, ...],
     log: LogResult | None = None,
     model: ModelResult | None = None,
+    next_step: str = _ANOTHER,
 ) -> NamedResult:
-    failure = Failure(step=STEP, expected=expected, actual=actual, causes=causes, next_step=_ANOTHER)
+    failure = Failure(step=STEP, expected=expected, actual=actual, causes=causes, next_step=next_step)
     return replace(found, result=with_failure(found.result, failure, log=log, model=model))

@@ -8,17 +8,22 @@ that whoever follows the new one knows how much of the old one the hub stands by
 import pathlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
 from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
 from ledger.embedded.directory import Layout, open_for_reading
 from ledger.embedded.opening import OpenLedger
 from ledger.encoding import Json
-from ledger.errors import CorruptError, LedgerError, UsageError
+from ledger.errors import CorruptError, LedgerError, LimitError, UsageError
+from ledger.event.schemas import MAX_FINAL_CHECKPOINT
 from ledger.log.local import LocalLog
 from ledger.storage.directory import read_file, write_file_durably
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from ledger.tlog.cosignature import Cosignature, verify_cosignatures
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, VerifierKey, format_note
 
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999: a cosigner may name any time, and no calendar here goes beyond."""
 _IN_REKOR = "This ledger needs no other log: Rekor's shards follow each other, and its trust file lists them"
 
 
@@ -63,17 +68,33 @@ def _final(layout: Layout) -> VerifiedCheckpoint:
         ) from error
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """How much of which log a new one continues: ``fields`` are those of ``succession/v1``.
+
+    ``time`` is as of when its cosigners say that the checkpoint is the newest, in POSIX seconds; None where they do not. Neither
+    says that the log has no later one.
+    """
+
+    fields: dict[str, Json]
+    predecessor: str
+    size: int
+    time: int | None
+
+
 def succeed(
     checkpoint: pathlib.Path, trust: pathlib.Path, *, origin: str, reason: str | None = None
-) -> dict[str, Json]:
-    """Return the fields of ``succession/v1`` for the log ``origin``, which continues the one that signed ``checkpoint``.
+) -> Succession:
+    """Return what the log ``origin``, which continues the one that signed ``checkpoint``, says of that.
 
     The keys are those of its trust file, which is not the file that the checkpoint came with: of a log that is lost
-    the newest checkpoint is the one that a monitor, a witness or a backup has.
+    the newest checkpoint is the one that a monitor, a witness or a backup has. Lines by anybody else are left out: what
+    nobody can verify would stand in the new log for ever.
 
     Raises:
-        UsageError: the trust file is of a ledger in Rekor, or both logs have one name. SignatureError, MalformedError: no checkpoint of that log.
-        NotFoundError, LimitError, ConfigError: files that cannot be read.
+        UsageError: the trust file is of a ledger in Rekor, or both logs have one name. SignatureError, MalformedError: no checkpoint of that log,
+        or a signature of a known witness that fails. LimitError: more signatures than an entry holds.
+        NotFoundError, ConfigError: files that cannot be read.
     """
     trusted = parse_trust(read_file(trust, max_bytes=MAX_TRUST_BYTES))
     if trusted.is_rekor:
@@ -89,5 +110,35 @@ def succeed(
         )
     note = read_file(checkpoint, max_bytes=MAX_NOTE_BYTES)
     verified = verify_checkpoint(note, origin=trusted.origin, keys=trusted.log_keys)
-    fields: dict[str, Json] = {"predecessor": verified.checkpoint.origin, "finalCheckpoint": note.decode()}
-    return fields if reason is None else fields | {"reason": reason}
+    cosignatures = verify_cosignatures(verified, [each.key for each in trusted.policy.witnesses])
+    time = trusted.policy.time_of(cosignatures)
+    fields: dict[str, Json] = {
+        "predecessor": trusted.origin,
+        "finalCheckpoint": _known_lines(verified, cosignatures),
+    }
+    return Succession(
+        fields=fields if reason is None else fields | {"reason": reason},
+        predecessor=trusted.origin,
+        size=verified.checkpoint.size,
+        time=time if time is not None and time <= _LAST_SECOND else None,
+    )
+
+
+def _known_lines(verified: VerifiedCheckpoint, cosignatures: tuple[Cosignature, ...]) -> str:
+    """Return the note with the signatures that were verified and no others. Raises LimitError."""
+    keys: tuple[VerifierKey, ...] = (*verified.signers, *(each.key for each in cosignatures))
+    wanted = {(key.name, key.key_id) for key in keys}
+    lines = []
+    for line in verified.parsed.signatures:
+        if (line.name, line.key_id) in wanted:
+            wanted.remove((line.name, line.key_id))  # of two lines by one key the first was verified
+            lines.append(line)
+    note = format_note(verified.parsed.text, lines).decode()
+    if len(note) > MAX_FINAL_CHECKPOINT:
+        raise LimitError(
+            f"last checkpoint of {verified.checkpoint.origin}",
+            expected=f"at most {MAX_FINAL_CHECKPOINT} characters, which an entry of a log holds",
+            actual=f"{len(note)} with {len(lines)} signatures of the log and of witnesses",
+            next_step="Take lines of witnesses away until it fits, and keep that of the log; keep the whole note beside it",
+        )
+    return note

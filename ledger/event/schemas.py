@@ -43,6 +43,8 @@ MAX_REASONS = 64
 MAX_HISTORIES = 8
 MAX_PARENTS = 16
 MAX_CLAIMS = 40
+MAX_FINAL_CHECKPOINT = 16_384
+"""Characters of the note in ``succession/v1``."""
 
 ISSUER_CAP = 192
 SAN_CAP = 256
@@ -242,7 +244,9 @@ STATEMENTS: dict[str, Table] = {
     SUCCESSION: _with_common(
         {
             "predecessor": NAME,
-            "finalCheckpoint": Pattern("[\\x0A\\x20-\\uFFFF]{1,16384}", "a signed checkpoint"),
+            "finalCheckpoint": Pattern(
+                f"[\\x0A\\x20-\\uFFFF]{{1,{MAX_FINAL_CHECKPOINT}}}", "a signed checkpoint"
+            ),
         },
         reason=CODE,
     ),

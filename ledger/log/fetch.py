@@ -2,19 +2,18 @@
 
 import functools
 import pathlib
-import socket
 import threading
 import time
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
 from ledger.encoding import parse_decimal
 from ledger.errors import LimitError, MalformedError, NotFoundError, SourceError, UsageError
+from ledger.log.lines import Line, Lines, Watch
 from ledger.storage.directory import DirectoryObjects
 
 if TYPE_CHECKING:
@@ -74,65 +73,6 @@ class Pace:
             self._pause(turn - now)
 
 
-class _Watch:
-    """Ends one request after ``seconds``, wherever it is: a header that comes byte by byte, or interim answers without an end,
-    would hold a reader for ever, because each read by itself is in time.
-
-    The sockets are all of this address: whoever else waits for the same server tries again.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        seconds: float | None,
-        clock: Callable[[], float],
-        sockets: "weakref.WeakSet[socket.socket]",
-    ) -> None:
-        self._url, self._seconds, self._clock, self._sockets = url, seconds, clock, sockets
-        self._cut, self._timer = False, None if seconds is None else threading.Timer(seconds, self._end)
-
-    def __enter__(self) -> Self:
-        self._began = self._clock()
-        if self._timer is not None:
-            self._timer.daemon = True
-            self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def note(self, name: str, info: Mapping[str, Any]) -> None:
-        """Remember a connection that was made: httpx's ``trace``."""
-        if name in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._sockets.add(info["return_value"].get_extra_info("socket"))
-
-    def _end(self) -> None:
-        self._cut = True
-        for each in list(self._sockets):
-            with suppress(OSError):  # one that is closed already
-                socket.socket.shutdown(each, socket.SHUT_RDWR)
-
-    def in_time(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield what comes as long as it comes in time. Raises SourceError."""
-        for chunk in chunks:
-            self._cut |= self._seconds is not None and self._clock() - self._began > self._seconds
-            self.check()
-            yield chunk
-        self.check()  # a body without a length ends where the connection does
-
-    def check(self) -> None:
-        """Raise SourceError if the time is over."""
-        if self._cut:
-            raise SourceError(
-                f"GET {self._url}",
-                expected=f"the whole answer within {self._seconds:g} s",
-                actual="more to come",
-                next_step="Try again later, or use another mirror",
-            )
-
-
 @dataclass(frozen=True, slots=True)
 class _Kept:
     """The last answer for an object that changes in place, and what the server calls that version of it."""
@@ -147,7 +87,7 @@ class _HttpFetch:
     def __init__(
         self,
         base: str,
-        client: "httpx.Client",
+        lines: Lines,
         *,
         pause: Callable[[float], object],
         tries: int,
@@ -156,12 +96,11 @@ class _HttpFetch:
         per_second: float,
         conditional: frozenset[str],
     ) -> None:
-        self._base, self._client, self._pause, self._tries = base, client, pause, tries
+        self._base, self._lines, self._pause, self._tries = base, lines, pause, tries
         self._seconds, self._clock = seconds, clock
         self._pace = Pace(per_second, pause=pause, clock=clock)
         self._conditional = conditional
         self._kept: dict[str, _Kept] = {}
-        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
@@ -178,22 +117,22 @@ class _HttpFetch:
             raise busy.refusal from busy.__cause__
 
     def _once(self, name: str, max_bytes: int) -> bytes:
+        url = f"{self._base}/{name}"
+        self._pace.wait()
+        with self._lines.line() as line, Watch(url, line, seconds=self._seconds, clock=self._clock) as watch:
+            return self._ask(line, watch, name, max_bytes=max_bytes)
+
+    def _ask(self, line: Line, watch: Watch, name: str, *, max_bytes: int) -> bytes:
         import httpx
 
-        url = f"{self._base}/{name}"
-        kept = self._kept.get(name)
-        self._pace.wait()
-        watch = _Watch(url, seconds=self._seconds, clock=self._clock, sockets=self._sockets)
+        url, kept = f"{self._base}/{name}", self._kept.get(name)
         try:
-            with (
-                watch,
-                self._client.stream(
-                    "GET",
-                    url,
-                    headers={"If-None-Match": kept.tag} if kept else None,
-                    extensions={"trace": watch.note},
-                ) as response,
-            ):
+            with line.client.stream(
+                "GET",
+                url,
+                headers={"If-None-Match": kept.tag} if kept else None,
+                extensions={"trace": watch.note},
+            ) as response:
                 status = response.status_code
                 if kept is not None and status == httpx.codes.NOT_MODIFIED and len(kept.body) <= max_bytes:
                     return kept.body  # whoever reads a checkpoint checks its signature each time
@@ -302,16 +241,20 @@ def fetch_from_url(
             actual=url,
             next_step="Give the address below which `checkpoint` is served",
         )
-    client = httpx.Client(
-        timeout=timeout,
-        follow_redirects=False,
-        transport=transport,
-        verify=_tls(),
-        headers={"Accept-Encoding": "gzip, identity"},
+    lines = Lines(
+        functools.partial(
+            httpx.Client,
+            timeout=timeout,
+            follow_redirects=False,
+            transport=transport,
+            verify=_tls(),
+            headers={"Accept-Encoding": "gzip, identity"},
+            limits=httpx.Limits(max_connections=1),
+        )
     )
     fetch = _HttpFetch(
         url.rstrip("/"),
-        client,
+        lines,
         pause=pause,
         tries=tries,
         seconds=seconds,
@@ -319,7 +262,7 @@ def fetch_from_url(
         per_second=per_second,
         conditional=conditional,
     )
-    weakref.finalize(fetch, client.close)
+    weakref.finalize(fetch, lines.close)
     return fetch
 
 

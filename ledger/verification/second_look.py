@@ -3,7 +3,9 @@
 A check takes as long as hashing and the network take, and somebody may write to the folder meanwhile. What is looked at again is
 the list of names, and of each file size, inode, device, ``mtime`` and ``ctime``; a file where one of them moved is read again, since
 a second name for a file (a hard link) moves its ``ctime`` and nothing else. What changes after the second look, nobody sees: a folder
-that others can write to must be copied before it is checked.
+that others can write to must be copied before it is checked. Neither does anybody see
+what comes through a mapping (``mmap``) into pages that were written before the check and are not flushed yet: no time of the file
+moves for that.
 """
 
 import os

@@ -120,6 +120,10 @@ def attestation_of_an_earlier_event(place):
     return place.attested(statement, chain(("r2", "alice", "accepted", "files")), 5)
 
 
+def attestation_of_a_later_event(place):
+    return place.attested(lambda log: bent(statement(log), "predicate", EXTENSION, "leafIndex", value=5))
+
+
 def fork():
     return World().grow(2).grow(11, word="forked")
 
@@ -430,6 +434,17 @@ OUTCOMES = {
             "  next: Ask the hub for a new attestation of the revision that you have\n"
         ),
         attestation_of_an_earlier_event,
+    ),
+    "an attestation of a later event": (
+        12,
+        (
+            "log: CANNOT_CHECK   model: NOT_CHECKED\n"
+            "Failed: attestation: expected the proof of leaf 5, which the attestation is about, got that of leaf 4, "
+            "which came before\n"
+            "  possible: the proof is older than the attestation\n"
+            "  next: Fetch the newer proof, with `hubledger fetch-proof` or from the service, and check again\n"
+        ),
+        attestation_of_a_later_event,
     ),
     "a model without a signature": (
         20,

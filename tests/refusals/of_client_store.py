@@ -226,6 +226,16 @@ def _too_many_events():
         module.MAX_CLAIMS = most
 
 
+def _too_long_a_history():
+    import ledger.client.asking as module
+
+    most, module._MAX_HISTORY_BYTES = module._MAX_HISTORY_BYTES, 10
+    try:
+        _fetch({HISTORY: _history()})
+    finally:
+        module._MAX_HISTORY_BYTES = most
+
+
 def _check_other_files(scene):
     """A sound proof of other files than those that are here."""
     ledger = scene.ledger()
@@ -506,6 +516,18 @@ CASES = (
         "events of acme/tiny: expected at most 1, got more. Ask the hub for the proof of the event, and check it with "
         "hubledger verify --proof",
         lambda _: _too_many_events(),
+    ),
+    refused(
+        LimitError,
+        "history of acme/tiny: expected at most 10 bytes, got more. Ask the hub for the proof of the event, and check it with "
+        "hubledger verify --proof",
+        lambda _: _too_long_a_history(),
+    ),
+    refused(
+        SourceError,
+        "history of acme/tiny: expected all pages within 120 s, got more to come. Try again later, or ask the hub for the proof "
+        "of the event, and check it with hubledger verify --proof",
+        lambda _: _fetch({HISTORY: _history(following=',"next":1')}, clock=iter((0, 121)).__next__),
     ),
     refused(
         SourceError,

@@ -1,12 +1,21 @@
 """Refusals of a log that ended, and of one that would continue another."""
 
+import dataclasses
+
 import cli.init
+from ledger.client.trust_writing import format_trust
+from ledger.embedded.directory import Layout, load_trust
 from ledger.embedded.opening import open_for_recording
 from ledger.embedded.recording import record_revision
 from ledger.embedded.retiring import retire, succeed
-from ledger.errors import CorruptError, UsageError
+from ledger.errors import CorruptError, LimitError, UsageError
+from ledger.tlog.checkpoint import parse_checkpoint
+from ledger.tlog.cosignature import Cosigner, add_cosignatures
+from ledger.tlog.signed_note import parse_note
+from ledger.tlog.trust_policy import Witness
 from tests.refusals.of_outbox import _ledger
 from tests.refusals.table import LEDGER, refused, request
+from tests.world import ed25519_key
 
 
 def _retired(scene):
@@ -39,6 +48,24 @@ def _continue(scene, *, origin="log.example/next"):
 def _continue_rekor(scene):
     directory = _ledger(scene)
     return succeed(directory / "trust.toml", directory / "trust.toml", origin="log.example/next")
+
+
+def _continue_witnessed(scene):
+    """More witnesses than an entry has room for, each of them known."""
+    directory = scene.ledger()
+    trust, note = load_trust(Layout(root=directory)), parse_note((directory / "log/checkpoint").read_bytes())
+    cosigners = [
+        Cosigner(name=f"{at}.{'w' * 60}.example", key=ed25519_key(str(at)))
+        for at in range(98 - len(note.signatures))
+    ]
+    known = (Witness(name=f"w{at}", key=each.verifier) for at, each in enumerate(cosigners))
+    policy = dataclasses.replace(trust.policy, witnesses=(*trust.policy.witnesses, *known))
+    lines = [each.cosign(parse_checkpoint(note.text), timestamp=1) for each in cosigners]
+    return succeed(
+        scene.write("checkpoint", add_cosignatures(note, lines)),
+        scene.write("old.toml", format_trust(dataclasses.replace(trust, policy=policy))),
+        origin="log.example/next",
+    )
 
 
 def _init(scene, *more):
@@ -76,6 +103,13 @@ CASES = (
         f"origin of the new log: expected another than that of the log that it continues, got {LEDGER}. "
         "Two logs of one name are a fork, for everybody who knows the first",
         lambda scene: _continue(scene, origin=LEDGER),
+    ),
+    refused(
+        LimitError,
+        f"last checkpoint of {LEDGER}: expected at most 16384 characters, which an entry of a log holds, got <number> with 98 "
+        "signatures of the log and of witnesses. Take lines of witnesses away until it fits, and keep that of the log; keep "
+        "the whole note beside it",
+        _continue_witnessed,
     ),
     refused(
         UsageError,

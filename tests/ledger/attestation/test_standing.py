@@ -1,6 +1,7 @@
 """Who is pinned, and how a change was challenged: stories of policies and challenges, read as a hub that attests reads them."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -259,6 +260,9 @@ def test_a_statement_that_cannot_be_understood_leaves_nothing_to_say():
     known = parse_statement(parse_entry(hub.world.entries[1]).payload)
     unknown = UnknownStatement(predicate_type="https://hubledger/new/v1", reason="type", common=known.common)
     assert levels(hub, swap={1: unknown}) == []
+    assert levels(hub, swap={1: replace(unknown, common=None)}) == [], "nor one of which nothing reads"
+    observer = replace(known.common, recorded_by=replace(known.common.recorded_by, role="observer"))
+    assert levels(hub, swap={1: replace(unknown, common=observer)}) == ["SIGNER_PINNED"]
 
 
 STEPS = {
