@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from ledger.client.checking import Question, answer, posix_now, require, user_folder
 from ledger.client.download_cache import named_if_checked
-from ledger.client.download_files import files_of, real_files
+from ledger.client.download_files import real_files
 from ledger.client.expect import Expectation
 from ledger.client.named import NamedResult
 from ledger.client.trust_store import StoredTrust, TrustStore
@@ -89,8 +89,7 @@ def snapshot_download(
     with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
         folder = download(**given)
         root = pathlib.Path(folder)
-        names = files_of(root, in_cache=local_dir is None)
-        found = _check(root, names, given, verify, stored, partial=partial)
+        found = _check(root, None, given, verify, stored, partial=partial)
     _tell(verify, found)
     return str(folder)
 
@@ -234,7 +233,7 @@ def _commit(root: pathlib.Path, given: Mapping[str, Any]) -> str | None:
 
 def _check(
     root: pathlib.Path,
-    names: Sequence[pathlib.Path],
+    names: Sequence[pathlib.Path] | None,
     given: Mapping[str, Any],
     verify: Verify,
     stored: StoredTrust,
