@@ -6,6 +6,7 @@ import importlib
 import os
 import pathlib
 import shutil
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -171,21 +172,23 @@ def test_a_download_that_somebody_interrupts_leaves_no_name(world):
 
 
 def test_a_cache_that_cannot_be_changed_is_said_beside_the_refusal(world, monkeypatch):
-    true = pathlib.Path.unlink
+    true = os.unlink
 
-    def unlink(path, missing_ok=False):
-        if "snapshots" in path.parts:
+    def unlink(path, *, dir_fd=None):
+        if stat.S_ISLNK(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        true(path, missing_ok)
+        true(path, dir_fd=dir_fd)
 
     world.change(**{"weights.bin": POISON})
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "unlink", unlink)
+        patch.setattr(os, "unlink", unlink)
         with pytest.raises(CheckFailedError) as refused:
             snapshot_download(REPO, verify=VERIFY, **world.options)
     home = world.cache / "models--acme--tiny"
     assert refused.value.__notes__ == [f"What was not checked is still in {home}: Read-only file system"]
-    assert offline(world) is not None
+    assert f"models--acme--tiny/snapshots/{world.commit}/weights.bin" in names(world)
+    assert POISON not in blobs(world), "what can go goes"
+    assert offline(world) is None
 
 
 def test_one_process_does_not_take_away_what_another_has_just_checked(world):
@@ -220,11 +223,13 @@ def test_one_process_does_not_take_away_what_another_has_just_checked(world):
 
 
 def test_a_cache_without_room_for_a_lock_is_checked_all_the_same(world):
-    """As one that cannot be written, which somebody else has filled."""
+    """It is said what that may lead to."""
     importlib.import_module("huggingface_hub").snapshot_download(REPO, **world.options)
     shutil.rmtree(world.cache / ".locks")
     (world.cache / ".locks").write_bytes(b"no folder")
-    path = snapshot_download(REPO, local_files_only=True, verify=VERIFY, **world.options)
+    with pytest.warns(RuntimeWarning, match="No lock in .*: Not a directory. Of several ") as said:
+        path = snapshot_download(REPO, local_files_only=True, verify=VERIFY, **world.options)
+    assert [each.filename for each in said] == [__file__]
     assert path == offline(world)
 
 
