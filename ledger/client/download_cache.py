@@ -21,8 +21,9 @@ import pathlib
 import secrets
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ledger.client.checking import CheckFailedError
 from ledger.client.result import ModelResult
@@ -136,21 +137,15 @@ def _take_back(
     """Take away what this call brought; returns whether that was anything. Raises OSError: not all of it could be."""
     now = _names(home)
     brought = _brought(before, now, wanted, commit)
-    behind = {(home / path).resolve() for path in brought} - {
-        (home / path).resolve() for path in now.keys() - brought
-    }
+    behind = _blobs(home, brought) - _blobs(home, now.keys() - brought)
+    steps = [partial(_put_back, home, path, now[path], before.get(path)) for path in brought]
+    if with_bytes:
+        steps += [partial(_remove, home, path) for path in behind]
     failures = []
-    for path in brought:
+    for step in steps:
         try:
-            _put_back(home, path, now[path], before.get(path))
+            step()
         except OSError as error:  # the others must go all the same
-            failures.append(error)
-    blobs = (home / _BLOBS).resolve()
-    for path in behind if with_bytes else ():
-        try:
-            if path.parent == blobs:
-                _remove(home, pathlib.Path(_BLOBS, path.name))
-        except OSError as error:
             failures.append(error)
     if failures:
         raise failures[0]
@@ -183,13 +178,21 @@ def _brought(
     return set() if names else refs & {ref}
 
 
+def _blobs(home: pathlib.Path, names: Iterable[pathlib.Path]) -> set[pathlib.Path]:
+    """Return the bytes under digests that names lead to."""
+    blobs = os.path.realpath(home / _BLOBS)
+    found = {os.path.split(os.path.realpath(home / name)) for name in names}
+    return {pathlib.Path(_BLOBS, name) for folder, name in found if folder == blobs}
+
+
 def _names(home: pathlib.Path) -> dict[pathlib.Path, _Named]:
     """Return every name in a model's part of the cache, below its children, which may be links to a larger disk."""
     found: dict[pathlib.Path, _Named] = {}
-    for child in home.iterdir() if home.is_dir() else ():
-        if child.name == _BLOBS or child.name.startswith(_OURS):
+    _, children, _ = next(os.walk(home), ("", [], []))
+    for child in children:
+        if child == _BLOBS or child.startswith(_OURS):
             continue
-        for base, folders, files in os.walk(child):
+        for base, folders, files in os.walk(home / child):
             here = pathlib.Path(base)
             linked = [each for each in folders if (here / each).is_symlink()]
             for each in (*files, *linked):

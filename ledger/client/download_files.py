@@ -104,7 +104,7 @@ def _target(path: pathlib.Path, home: pathlib.Path, *, in_cache: bool) -> pathli
     """Return the file behind a link of the cache; everything else stands for itself."""
     if not in_cache or not path.is_symlink():
         return path
-    found = path.resolve()
+    found = pathlib.Path(os.path.realpath(path))  # which a link that leads to itself does not trouble
     if found.parent != (home / "blobs").resolve() or not found.is_file():
         raise SourceError(
             f"link {path}",

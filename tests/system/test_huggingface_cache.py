@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from ledger.client import CheckFailedError, download_cache
+from ledger.client import CheckFailedError, download_cache, huggingface
 from ledger.client.expect import Expectation
 from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
 from ledger.errors import NotFoundError, SourceError
@@ -220,6 +220,52 @@ def test_one_process_does_not_take_away_what_another_has_just_checked(world):
     assert {each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()} == set(
         world.files
     )
+
+
+def while_checked(monkeypatch, change):
+    """Have another program, which checks nothing, do something with the cache when the check is almost over."""
+
+    def then(*arguments, **more):
+        try:
+            return answer(*arguments, **more)
+        finally:
+            change(importlib.import_module("huggingface_hub"))
+
+    answer = huggingface.answer
+    monkeypatch.setattr(huggingface, "answer", then)
+
+
+def test_other_bytes_that_another_program_puts_under_the_name_are_not_returned(world, monkeypatch):
+    def again(library):
+        world.repository.instead["weights.bin"] = spoil(world.files["weights.bin"])
+        library.snapshot_download(REPO, force_download=True, **world.options)
+
+    while_checked(monkeypatch, again)
+    with pytest.raises(SourceError, match=r"second look at .*/weights\.bin: .* got another file"):
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert offline(world) is None
+
+
+def test_the_same_bytes_that_another_program_fetches_again_are(world, monkeypatch):
+    while_checked(
+        monkeypatch, lambda library: library.snapshot_download(REPO, force_download=True, **world.options)
+    )
+    assert snapshot_download(REPO, verify=VERIFY, **world.options) == offline(world)
+
+
+def test_a_revision_that_another_program_brings_meanwhile_is_theirs(world, monkeypatch):
+    theirs = []
+
+    def newer(library):
+        world.repository.commit(REPO, world.files | {"weights.bin": b"newer"})
+        theirs.append(library.snapshot_download(REPO, **world.options))
+
+    while_checked(monkeypatch, newer)
+    with pytest.raises(SourceError):
+        snapshot_download(REPO, verify=Verify(hub="hub.example", url="http://127.0.0.1:9"), **world.options)
+    assert offline(world) == theirs[0]
+    assert (pathlib.Path(theirs[0]) / "weights.bin").read_bytes() == b"newer"
+    assert offline(world, revision=world.commit) is None
 
 
 def test_a_cache_without_room_for_a_lock_is_checked_all_the_same(world):

@@ -218,3 +218,12 @@ def test_where_this_user_brings_nothing_no_lock_is_missed(home, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
     with named_if_checked(home, MAIN):
         pass
+
+
+def test_a_link_that_leads_to_itself_goes_with_the_others(home):
+    def both():
+        bring(home, C2)
+        (home / "snapshots" / C2 / "loop").symlink_to("loop")
+
+    assert fail(home, both, came=C2) == []
+    assert not (home / "snapshots" / C2).exists()

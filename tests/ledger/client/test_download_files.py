@@ -121,3 +121,11 @@ def test_a_refusal_is_not_replaced_by_what_changed_meanwhile(place):
 
     with pytest.raises(RuntimeError):
         checked(place, refuse)
+
+
+def test_a_link_that_leads_to_itself_is_a_link_that_leads_elsewhere(tmp_path):
+    folder = tmp_path / "models--acme--tiny/snapshots/c1"
+    folder.mkdir(parents=True)
+    (folder / "weights").symlink_to("weights")
+    with pytest.raises(SourceError, match="expected a file in "), real_files(folder, None, in_cache=True):
+        pass
