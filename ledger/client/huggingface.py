@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ledger.client.checking import Question, answer, posix_now, require, user_folder
-from ledger.client.download_cache import named_if_checked
-from ledger.client.download_files import files_of, real_files
+from ledger.client.download_cache import Wanted, named_if_checked
+from ledger.client.download_files import real_files
 from ledger.client.expect import Expectation
 from ledger.client.named import NamedResult
 from ledger.client.trust_store import StoredTrust, TrustStore
@@ -86,11 +86,11 @@ def snapshot_download(
     verify = verify or Verify()
     stored = _trusted(given, verify, partial=partial)
     download = _function("snapshot_download", given)
-    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
+    with named_if_checked(_home(repo_id, cache_dir), _wanted(given)) as came:
         folder = download(**given)
         root = pathlib.Path(folder)
-        names = files_of(root, in_cache=local_dir is None)
-        found = _check(root, names, given, verify, stored, partial=partial)
+        _say_commit(came, root, given)
+        found = _check(root, None, given, verify, stored, partial=partial)
     _tell(verify, found)
     return str(folder)
 
@@ -126,9 +126,10 @@ def hf_hub_download(
     verify = verify or Verify()
     stored = _trusted(given, verify, partial=True)
     download = _function("hf_hub_download", given)
-    with named_if_checked(_home(repo_id, cache_dir), _own(local_dir)):
+    with named_if_checked(_home(repo_id, cache_dir), _wanted(given)) as came:
         path = download(**given)
         root = pathlib.Path(path).parents[len(relative.parts) - 1]
+        _say_commit(came, root, given)
         found = _check(root, [pathlib.Path(relative)], given, verify, stored, partial=True)
     _tell(verify, found)
     return str(path)
@@ -217,14 +218,28 @@ def _home(repo_id: str, cache_dir: str | pathlib.Path | None) -> pathlib.Path:
     return cache.expanduser().resolve() / "--".join(("models", *repo_id.split("/")))
 
 
-def _own(local_dir: str | pathlib.Path | None) -> pathlib.Path | None:
-    return None if local_dir is None else pathlib.Path(local_dir)
+def _wanted(given: Mapping[str, Any]) -> Wanted:
+    own = given.get("local_dir")
+    return Wanted(
+        revision=str(given.get("revision") or "main"),
+        commit=_asked_commit(given),
+        own=None if own is None else pathlib.Path(own),
+    )
+
+
+def _say_commit(came: Callable[[str], object], root: pathlib.Path, given: Mapping[str, Any]) -> None:
+    commit = _commit(root, given)
+    if commit is not None:
+        came(commit)
 
 
 def _commit(root: pathlib.Path, given: Mapping[str, Any]) -> str | None:
     """Return the commit that was downloaded; in a folder of one's own the files alone say which event is a branch's."""
-    if given.get("local_dir") is None:
-        return root.name
+    return root.name if given.get("local_dir") is None else _asked_commit(given)
+
+
+def _asked_commit(given: Mapping[str, Any]) -> str | None:
+    """Return the commit that is asked for, if it is one and no branch."""
     revision = given.get("revision")
     commit = getattr(
         revision, "resolved", revision
@@ -234,7 +249,7 @@ def _commit(root: pathlib.Path, given: Mapping[str, Any]) -> str | None:
 
 def _check(
     root: pathlib.Path,
-    names: Sequence[pathlib.Path],
+    names: Sequence[pathlib.Path] | None,
     given: Mapping[str, Any],
     verify: Verify,
     stored: StoredTrust,

@@ -27,12 +27,12 @@ def look_again(seen: Seen) -> None:
     try:
         walked = walk(seen.path)
     except LedgerError as error:
-        raise _other_now(str(seen.path), error.finding) from error
+        raise other_now(str(seen.path), error.finding) from error
     folder, names = walked.folder, walked.names
     if digest_names(names) != seen.names_sha256:
-        raise _other_now(str(seen.path), "names that were added, removed or made links")
+        raise other_now(str(seen.path), "names that were added, removed or made links")
     if walked.special != seen.special:
-        raise _other_now(str(seen.path), "a pipe, a socket or a device that was added or removed")
+        raise other_now(str(seen.path), "a pipe, a socket or a device that was added or removed")
     root = os.path.join(os.fsencode(folder), b"")
     moved = [
         each
@@ -45,7 +45,7 @@ def look_again(seen: Seen) -> None:
     items, _, _ = read_some(folder, moved, meter=Meter(None, 0))
     for item in items:
         if before[item.path] != item:
-            raise _other_now(item.path, "other bytes")
+            raise other_now(item.path, "other bytes")
 
 
 def _state(root: bytes, name: bytes) -> bytes | None:
@@ -56,7 +56,8 @@ def _state(root: bytes, name: bytes) -> bytes | None:
         return None
 
 
-def _other_now(what: str, actual: str) -> SourceError:
+def other_now(what: str, actual: str) -> SourceError:
+    """Return the error of a second look, for whoever takes one elsewhere."""
     return SourceError(
         f"second look at {what}",
         expected="what was there when it was read",

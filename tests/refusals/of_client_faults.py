@@ -4,6 +4,7 @@ import os
 import shutil
 
 from ledger.client.asking import fetch_bundle
+from ledger.client.download_files import real_files
 from ledger.client.proof_bundle import Claim
 from ledger.encoding import format_canonical_json
 from ledger.errors import SourceError
@@ -43,6 +44,17 @@ def _unlinked(_):
     fetch_bundle(lambda *_, **__: format_canonical_json(value), "acme/tiny", now=NOW, since=3)
 
 
+def _downloaded(change):
+    def case(scene):
+        folder = scene.folder / "model"
+        folder.mkdir()
+        (folder / "weights").write_bytes(b"weights")
+        with real_files(folder, None, in_cache=False):
+            change(folder)
+
+    return case
+
+
 CASES = (
     refused(
         SourceError,
@@ -73,5 +85,17 @@ CASES = (
         "second look at <folder>/model: expected what was there when it was read, got model <folder>/model: expected a folder "
         f"or a file, got No such file or directory: it changed meanwhile. {_FINISH}",
         _moved(shutil.rmtree),
+    ),
+    refused(
+        SourceError,
+        "second look at <folder>/model: expected what was there when it was read, got names that were added or removed: "
+        f"it changed meanwhile. {_FINISH}",
+        _downloaded(lambda folder: (folder / "more").write_bytes(b"")),
+    ),
+    refused(
+        SourceError,
+        "second look at <folder>/model/weights: expected what was there when it was read, got another file: "
+        f"it changed meanwhile. {_FINISH}",
+        _downloaded(lambda folder: (folder / "weights").write_bytes(b"other")),
     ),
 )

@@ -6,13 +6,14 @@ import importlib
 import os
 import pathlib
 import shutil
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from ledger.client import CheckFailedError, download_cache
+from ledger.client import CheckFailedError, download_cache, huggingface
 from ledger.client.expect import Expectation
 from ledger.client.huggingface import Verify, hf_hub_download, snapshot_download
 from ledger.errors import NotFoundError, SourceError
@@ -171,21 +172,23 @@ def test_a_download_that_somebody_interrupts_leaves_no_name(world):
 
 
 def test_a_cache_that_cannot_be_changed_is_said_beside_the_refusal(world, monkeypatch):
-    true = pathlib.Path.unlink
+    true = os.unlink
 
-    def unlink(path, missing_ok=False):
-        if "snapshots" in path.parts:
+    def unlink(path, *, dir_fd=None):
+        if stat.S_ISLNK(os.stat(path, dir_fd=dir_fd, follow_symlinks=False).st_mode):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-        true(path, missing_ok)
+        true(path, dir_fd=dir_fd)
 
     world.change(**{"weights.bin": POISON})
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "unlink", unlink)
+        patch.setattr(os, "unlink", unlink)
         with pytest.raises(CheckFailedError) as refused:
             snapshot_download(REPO, verify=VERIFY, **world.options)
     home = world.cache / "models--acme--tiny"
     assert refused.value.__notes__ == [f"What was not checked is still in {home}: Read-only file system"]
-    assert offline(world) is not None
+    assert f"models--acme--tiny/snapshots/{world.commit}/weights.bin" in names(world)
+    assert POISON not in blobs(world), "what can go goes"
+    assert offline(world) is None
 
 
 def test_one_process_does_not_take_away_what_another_has_just_checked(world):
@@ -219,12 +222,60 @@ def test_one_process_does_not_take_away_what_another_has_just_checked(world):
     )
 
 
+def while_checked(monkeypatch, change):
+    """Have another program, which checks nothing, do something with the cache when the check is almost over."""
+
+    def then(*arguments, **more):
+        try:
+            return answer(*arguments, **more)
+        finally:
+            change(importlib.import_module("huggingface_hub"))
+
+    answer = huggingface.answer
+    monkeypatch.setattr(huggingface, "answer", then)
+
+
+def test_other_bytes_that_another_program_puts_under_the_name_are_not_returned(world, monkeypatch):
+    def again(library):
+        world.repository.instead["weights.bin"] = spoil(world.files["weights.bin"])
+        library.snapshot_download(REPO, force_download=True, **world.options)
+
+    while_checked(monkeypatch, again)
+    with pytest.raises(SourceError, match=r"second look at .*/weights\.bin: .* got another file"):
+        snapshot_download(REPO, verify=VERIFY, **world.options)
+    assert offline(world) is None
+
+
+def test_the_same_bytes_that_another_program_fetches_again_are(world, monkeypatch):
+    while_checked(
+        monkeypatch, lambda library: library.snapshot_download(REPO, force_download=True, **world.options)
+    )
+    assert snapshot_download(REPO, verify=VERIFY, **world.options) == offline(world)
+
+
+def test_a_revision_that_another_program_brings_meanwhile_is_theirs(world, monkeypatch):
+    theirs = []
+
+    def newer(library):
+        world.repository.commit(REPO, world.files | {"weights.bin": b"newer"})
+        theirs.append(library.snapshot_download(REPO, **world.options))
+
+    while_checked(monkeypatch, newer)
+    with pytest.raises(SourceError):
+        snapshot_download(REPO, verify=Verify(hub="hub.example", url="http://127.0.0.1:9"), **world.options)
+    assert offline(world) == theirs[0]
+    assert (pathlib.Path(theirs[0]) / "weights.bin").read_bytes() == b"newer"
+    assert offline(world, revision=world.commit) is None
+
+
 def test_a_cache_without_room_for_a_lock_is_checked_all_the_same(world):
-    """As one that cannot be written, which somebody else has filled."""
+    """It is said what that may lead to."""
     importlib.import_module("huggingface_hub").snapshot_download(REPO, **world.options)
     shutil.rmtree(world.cache / ".locks")
     (world.cache / ".locks").write_bytes(b"no folder")
-    path = snapshot_download(REPO, local_files_only=True, verify=VERIFY, **world.options)
+    with pytest.warns(RuntimeWarning, match="No lock in .*: Not a directory. Of several ") as said:
+        path = snapshot_download(REPO, local_files_only=True, verify=VERIFY, **world.options)
+    assert [each.filename for each in said] == [__file__]
     assert path == offline(world)
 
 
