@@ -347,7 +347,7 @@ class _Shards:
         while True:
             shard = self.current(first=first)
             # Also where nothing takes entries now: what is logged already need not wait for that.
-            elsewhere = taken.tried - {None if shard is None else shard.order}
+            elsewhere = taken.tried if shard is None else taken.tried - {shard.order}
             if (found := await self._find(signed, elsewhere)) is not None:
                 return found
             if shard is None:

@@ -1,8 +1,8 @@
 """Which shard takes entries at a time, and why none does: by the dates that the trusted root and signing config give.
 
 The time is this machine's, and may be wrong. A clock that is behind finds that no shard has begun, one that is ahead that
-all have ended: then nothing is submitted, and what waits says by which clock and dates. Which log may answer is never a question
-of time: a shard that has not begun, or has another key, proves nothing under the name of another.
+all have ended: then nothing is submitted, and what waits says by which clock and dates. What a receipt proves never rests on it:
+whichever shard took an entry, its own key signed the tree.
 """
 
 from collections.abc import Iterable, Sequence
