@@ -158,6 +158,10 @@ class TrustFile:
         shard, index = position
         return any(key.keyid == keyid and key.covers(index, shard=shard) for key in self.hub_keys)
 
+    def first_shard(self, keyid: str) -> int:
+        """Return the first shard in which a hub key of this id counts; 0 for one that is not known."""
+        return min((key.first_shard for key in self.hub_keys if key.keyid == keyid), default=0)
+
     def entry_key(self, keyid: str, leaf_index: int) -> ec.EllipticCurvePublicKey:
         """Load the key that ``check_key`` allows. Raises SignatureError."""
         return load_hub_key(self.check_key(keyid, leaf_index).spki)

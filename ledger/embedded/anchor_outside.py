@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ledger.bundle.log_entry import LogKeys
 from ledger.config import AnchorConfig, Config
 from ledger.errors import ConfigError, LedgerError, SourceError
+from ledger.log import shard_choice
 from ledger.log.anchoring import Stamper
 from ledger.log.authentic import AuthenticLog
 from ledger.log.fetch import Fetch, fetch_from_url
@@ -102,10 +103,9 @@ async def open_configured(
 
 def newest_shard(instance: Instance, kind: str, *, now: int) -> Shard:
     """Return the shard that takes entries now. Raises ConfigError: there is none."""
-    for shard in reversed(instance.shards):
-        current = shard.valid_from <= now and (shard.valid_until is None or now <= shard.valid_until)
-        if shard.kind == kind and shard.write_url is not None and current:
-            return shard
+    shard = shard_choice.newest_shard(instance.shards, kind, now=now)
+    if shard is not None:
+        return shard
     raise ConfigError(
         "log of the anchors",
         expected=f"a shard of {kind} that takes entries now, in the signing config",

@@ -135,8 +135,16 @@ def add_observer(ledger: OpenLedger, observer: str, spki: bytes) -> tuple[str, i
     """Announce a key of an observer; returns its id and the leaf index. Repeated, the first.
 
     Raises:
-        ConflictError: it is a key of the hub, of another observer, or one that ended. UsageError: the hub is no observer.
+        ConflictError: it is a key of the hub, of another observer, or one that ended. UsageError: the hub is no observer,
+            or the ledger is in Rekor, where all that reads, scans and proves goes by the keys of the hub.
     """
+    if ledger.config.log != "local":
+        raise UsageError(
+            f"log of {ledger.config.ledger}",
+            expected="one in this directory",
+            actual=f"one in Rekor ({ledger.config.log})",
+            next_step="A ledger in Rekor has no observers: let whoever observes keep a ledger of their own",
+        )
     load_hub_key(spki)
     keyid, name = keyid_of(spki), escape_name(observer)
     if name == ledger.config.hub:

@@ -230,6 +230,7 @@ def _prover(instance: Instance, trust: TrustFile) -> Prover:
         hub_keys={each.keyid: each.spki for each in trust.hub_keys},
         authorities=instance.authorities,
         key_counts=trust.key_counts,
+        first_shard=trust.first_shard,
     )
 
 

@@ -28,6 +28,7 @@ from ledger.bundle.bodies import SignedPayload
 from ledger.errors import FrozenError, LedgerError, RejectedError, StorageError
 from ledger.log.outbox import Outbox, Taken
 from ledger.log.remote import LogReceipt, RemoteLog, Shard
+from ledger.log.shard_choice import newest_shard, no_shard
 from ledger.storage.outbox import Failure
 
 _logger = logging.getLogger(__name__)
@@ -337,19 +338,31 @@ class _Shards:
         """Submit to the newest shard that takes entries, unless it is found where it was tried before.
 
         Raises:
-            FrozenError: no shard takes entries. SourceError: a shard in which it was tried does not answer; else it might
+            FrozenError: no shard takes entries now. SourceError: a shard in which it was tried does not answer; else it might
                 be logged twice.
         """
         signed, noted = outbox.signed(taken.entry), taken.noted
+        # In a shard before the one where the hub's key begins, the entry would never count.
+        first = outbox.prover.first_shard(signed.keyid)
         while True:
-            shard = self.current()
+            shard = self.current(first=first)
+            # Also where nothing takes entries now: what is logged already need not wait for that.
+            elsewhere = taken.tried if shard is None else taken.tried - {shard.order}
+            if (found := await self._find(signed, elsewhere)) is not None:
+                return found
             if shard is None:
-                raise FrozenError(
-                    f"shards of {self._config.kind}", expected="one that takes entries", actual="none now"
+                if (
+                    noted is not None and noted not in taken.tried
+                ):  # it was taken for a shard that it is not sent to
+                    await asyncio.to_thread(outbox.forget_try, taken.number, noted)
+                raise no_shard(
+                    self._config.shards,
+                    self._config.kind,
+                    now=self._config.clock(),
+                    first=first,
+                    frozen=self._frozen,
                 )
             log = self._connected(shard)
-            if (found := await self._find(signed, taken.tried - {shard.order})) is not None:
-                return found
             if shard.order != noted:  # the one that it was taken for takes nothing any more
                 await asyncio.to_thread(outbox.note_tries, [taken.number], shard.order)
                 noted = shard.order
@@ -373,19 +386,11 @@ class _Shards:
                     return found
         return None
 
-    def current(self) -> Shard | None:
-        """Return the newest shard that takes entries, or None."""
-        now = self._config.clock()
-        fitting = [
-            shard
-            for shard in self._config.shards
-            if shard.kind == self._config.kind
-            and shard.write_url is not None
-            and shard.order not in self._frozen
-            and shard.valid_from <= now
-            and (shard.valid_until is None or now <= shard.valid_until)
-        ]
-        return max(fitting, key=lambda each: each.order, default=None)
+    def current(self, *, first: int = 0) -> Shard | None:
+        """Return the newest shard that takes entries, the shard ``first`` or a later one, or None."""
+        return newest_shard(
+            self._config.shards, self._config.kind, now=self._config.clock(), first=first, frozen=self._frozen
+        )
 
     def _connected(self, shard: Shard) -> RemoteLog:
         if shard.order not in self._open:

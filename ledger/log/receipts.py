@@ -30,7 +30,8 @@ _DSSE = ("dsse", "0.0.1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prover:
     """What receipts are proven with: the shards and their keys, the hub's keys (SubjectPublicKeyInfo by key id), and the
-    authorities whose timestamps count. ``key_counts`` says whether the key of a key id counts at a position.
+    authorities whose timestamps count. ``key_counts`` says whether the key of a key id counts at a position, ``first_shard``
+    which shard is the first in which it does.
     """
 
     shards: Sequence[Shard]
@@ -38,6 +39,7 @@ class Prover:
     hub_keys: Mapping[str, bytes]
     authorities: Sequence[Authority] = ()
     key_counts: Callable[[str, tuple[int, int]], bool] = lambda _keyid, _position: True
+    first_shard: Callable[[str], int] = lambda _keyid: 0
 
     def counting_first(self, keyid: str, receipts: Iterable[LogReceipt]) -> list[LogReceipt]:
         """Return the places of an entry, those at which its key counts before the others, else in their order.

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from cli.exit_codes import ExitCode
 from ledger.client.trust import parse_trust
@@ -18,7 +19,7 @@ from ledger.errors import UsageError
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.cli.test_outbox import Hub, mirror, scanned
 from tests.fakes.rekor import problem
-from tests.world import ed25519_key
+from tests.world import ed25519_key, p256_key
 
 OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
 
@@ -157,8 +158,43 @@ def test_a_copy_by_a_stranger_moves_no_range(hub):
     assert (new.first, old.end) == (added["leafIndex"] + 1, retired["leafIndex"] + 1)
 
 
-@pytest.mark.parametrize("words", [("rotate", "log"), ("revoke", "hub", "0" * 64, "--from", "1")])
-def test_what_rekor_cannot_say_is_refused(hub, words):
-    command, *more = words[1:]
-    failed = hub.call("keys", words[0], command, hub.directory, *more, code=UsageError.exit_code)
-    assert failed["actual"] == "one in Rekor (rekor-v2)"
+REFUSED = {
+    ("rotate", "log"): "Rekor has keys of its own for its checkpoints; the trusted root names them",
+    ("revoke", "hub", "0" * 64, "--from", "1"): (
+        "A revocation names one leaf index, and Rekor has shards: end the key's range in the next trust.toml "
+        "(end, end_shard), and publish that"
+    ),
+    ("observer", "add", "watcher.example", "--public-key", "watcher.pem"): (
+        "A ledger in Rekor has no observers: let whoever observes keep a ledger of their own"
+    ),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED, ids=lambda words: " ".join(words[:2]))
+def test_what_rekor_cannot_say_is_refused(hub, tmp_path, monkeypatch, words):
+    """With the way that there is, and nothing is accepted: the audit after it finds what there was before."""
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("watcher.pem").write_bytes(
+        p256_key("watcher")
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    before = hub.status()
+    group, command, *more = words
+    failed = hub.call("keys", group, command, hub.directory, *more, code=UsageError.exit_code)
+    assert failed == {
+        "error": "UsageError",
+        "message": (
+            "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). "
+            f"{REFUSED[words]}"
+        ),
+        "what": "log of log.example/models",
+        "expected": "one in this directory",
+        "actual": "one in Rekor (rekor-v2)",
+        "nextStep": REFUSED[words],
+        "exitCode": UsageError.exit_code,
+    }
+    assert hub.status() == before
+    assert hub.call("keys", "observer", "list", hub.directory) == {"observers": []}
+    assert hub.record("r1")["logged"]
+    assert hub.audit()["logged"] == 2

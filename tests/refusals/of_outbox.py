@@ -9,6 +9,7 @@ from ledger.bundle.export import format_sigstore_bundle
 from ledger.embedded.auditing import audit_ledger
 from ledger.embedded.directory import open_for_reading
 from ledger.embedded.making import init
+from ledger.embedded.observers import add_observer
 from ledger.embedded.opening import open_for_recording
 from ledger.embedded.reading import write_proof
 from ledger.embedded.recording import record_revision
@@ -37,6 +38,7 @@ from tests.ledger.log.test_outbox import Scene as Outbox
 from tests.refusals.table import AT, refused, turned
 from tests.refusals.table import request as request_for
 from tests.system.rekor import TrustedLog, write_trust
+from tests.world import p256_key, spki_of
 
 LEDGER = "log.example/models"
 HUB = "hub.example"
@@ -135,9 +137,15 @@ def _interrupted(scene):
     outbox.record(1, start=7)
 
 
+def _observer(scene):
+    with open_for_recording(_ledger(scene)) as ledger:
+        add_observer(ledger, "watch.example", spki_of(p256_key("watcher")))
+
+
 def _no_shard(scene):
     """The answer of every attempt, kept with the entry."""
     outbox = _outbox(scene, drain=False)
+    outbox.ticking = False
     with outbox.dispatching(shards=[]):
         outbox.outbox.wait_for([0], timeout=0.2)
 
@@ -284,9 +292,14 @@ CASES = (
             reason="code",
         ),
     ),
+    refused(
+        UsageError,
+        "log of log.example/models: expected one in this directory, got one in Rekor (rekor-v2). A ledger in Rekor has no observers: let whoever observes keep a ledger of their own",
+        _observer,
+    ),
     turned(
         FrozenError,
-        "shards of rekor-v2: expected one that takes entries, got none now. Get the newest signing configuration: the log goes on in another shard",
+        "shards of rekor-v2: expected one that takes entries at 2026-01-02T03:04:05Z, by this machine's clock, got none in the signing config. Get the newest signing configuration: the log goes on in another shard",
         _no_shard,
     ),
     refused(

@@ -162,16 +162,16 @@ def test_a_process_killed_100_times_between_submission_and_answer_of_a_real_reko
     assert unanswered > 0, "nobody died between submission and answer"
 
 
-def test_kills_and_changes_of_trees_of_a_real_rekor_v1_lose_nothing_and_log_nothing_twice(
+def test_100_kills_and_changes_of_trees_of_a_real_rekor_v1_lose_nothing_and_log_nothing_twice(
     tmp_path, rekor_v1_backend
 ):
     """Each time the server goes on with another tree, under the same key, before anybody asks what became of entries."""
     key_, port, trees, unanswered = rekor_v1_backend.new_key(), free_port(), [], 0
-    for start in range(0, 30, 10):
+    for start in range(0, KILLS, 25):
         with rekor_v1_backend.server(key=key_, port=port, inactive=trees) as server:
             if not trees:
                 folder = made(tmp_path / "ledger", server.write_trust(tmp_path), kind="rekor-v1")
-            lines = kill(folder, start, kills=10, longest=0.3)
+            lines = kill(folder, start, kills=25, longest=0.3)
             trees.append(server.tree)
         with rekor_v1_backend.server(key=key_, port=port, inactive=trees) as server:
             log = RekorV1Log(replace(server.shard(), origin=NAME), server.keys)

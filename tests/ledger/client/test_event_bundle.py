@@ -111,6 +111,16 @@ def test_a_hub_key_counts_at_positions(first, end, first_shard, end_shard, count
     assert result.log is LogResult.INCLUDED_ONLY
 
 
+def test_the_first_shard_of_a_key_is_that_of_its_first_range():
+    """An outbox submits what it signs to none before; a key of which nothing is known may go anywhere."""
+    ranges = (
+        HubKey(spki=HUB_SPKI, first_shard=2),
+        HubKey(spki=HUB_SPKI, first=5, first_shard=1, end=9, end_shard=1),
+    )
+    trust = trust_of(RekorTwo("old.example"), RekorTwo(), hub_keys=ranges)
+    assert (trust.first_shard(ranges[0].keyid), trust.first_shard("0" * 64)) == (1, 0)
+
+
 @pytest.mark.parametrize(("first", "counts"), [(FIRST_INDEX + 1, True), (FIRST_INDEX + 2, False)])
 @pytest.mark.parametrize("listed", ["rekor-one.example - 7", "rekor-one.example"])
 def test_positions_in_rekor_v1_are_global_indices(listed, first, counts):

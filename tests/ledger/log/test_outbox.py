@@ -576,6 +576,54 @@ def test_a_shard_counts_between_its_dates(tmp_path):
     assert (len(old.bodies), len(new.bodies)) == (1, 1)
 
 
+def test_what_is_logged_is_found_although_no_shard_takes_entries_now(tmp_path):
+    """Its answer was lost, and then the clock went wrong, or the shard's time was over."""
+    shard = FakeShard(0, valid_until=2000)
+    scene = Scene(tmp_path, shards=[shard], now=1000.0, ticking=False)
+    with scene.stack:
+        scene.open()
+        shard.loses = 1
+        scene.record(1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        scene.now = 3000.0
+        scene.outbox.retry(None)
+        scene.record(1, start=1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            assert scene.outbox.wait_for([0], timeout=TIMEOUT)[0].receipts
+            until_true(lambda: scene.outbox.pending([1])[1].attempts)
+        assert scene.places() == [[(0, 0)], []]
+        assert (len(shard.bodies), shard.looked) == (1, 1), "what was never sent is looked for nowhere"
+        assert scene.outbox.pending([1])[1].text == (
+            "shards of rekor-v2: expected one that takes entries at 1970-01-01T00:50:00Z, by this machine's clock, "
+            "got shard0.example ended at 1970-01-01T00:33:20Z"
+        )
+
+
+def test_an_entry_goes_to_no_shard_before_the_one_in_which_its_key_begins(tmp_path):
+    """A clock that was ahead had the key announced in the next shard; set right, it names the one before again."""
+    old, new = FakeShard(0), FakeShard(1, valid_from=1000)
+    scene = Scene(tmp_path, shards=[old, new], now=500.0, ticking=False)
+    with scene.stack:
+        scene.open()
+        prover = replace(scene.outbox.prover, first_shard={keyid_of(HUB_SPKI): 1}.__getitem__)
+        scene.outbox.prover = prover
+        scene.record(1)
+        with scene.dispatching(backoff=Backoff(first=3600.0, most=3600.0)):
+            until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        assert scene.outbox.pending([0])[0].text == (
+            "shards of rekor-v2: expected one that takes entries at 1970-01-01T00:08:20Z, by this machine's clock, got "
+            "shard1.example begins at 1970-01-01T00:16:40Z; shard0.example comes before the hub's key begins, which is in "
+            "shard 1"
+        )
+        assert scene.store.tries([0]) == {0: frozenset()}, "nobody has to look for it in the old one"
+        scene.now = 1000.0
+        scene.outbox.retry(None)
+        scene.drain()
+        assert scene.places() == [[(1, 0)]]
+        assert (old.sent, old.looked) == ([], 0)
+
+
 def test_shards_keep_their_order_for_ever(tmp_path):
     scene = Scene(tmp_path, shards=[FakeShard(0)])
     with scene.stack:
