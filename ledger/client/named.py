@@ -169,7 +169,7 @@ def _trust_row(stored: StoredTrust) -> Check:
             step=TRUST_STEP,
             passed=None,
             against=f"TLS_ONLY: {what} came from {stored.source} and was compared with nothing; "
-            f"hubledger trust confirm {trust.hub}",
+            f"see `hubledger trust show {trust.hub}`",
         )
     return Check(step=TRUST_STEP, passed=True, against=f"{what}, confirmed by you")
 

@@ -117,8 +117,12 @@ class TrustStore:
             self._write(new)
         return new
 
-    def confirm(self, hub: str, *, sha256: bytes | None = None) -> StoredTrust:
-        """Note that the user compared the digest. Raises NotFoundError, SignatureError, WriteError, CorruptError."""
+    def confirm(self, hub: str, *, sha256: bytes | None) -> StoredTrust:
+        """Compare the digest with the publisher's, and note that; None: the user says that they compared it themselves.
+
+        Raises:
+            NotFoundError, WriteError, CorruptError. SignatureError: another digest.
+        """
         with self._folder.changing():
             found = replace(_compared(self.get(hub), sha256), origin=Origin.CONFIRMED)
             self._write(found)
