@@ -9,6 +9,7 @@ from cli.output import echo_json, format_table, json_option, printable
 from cli.trust import data_folder
 
 if TYPE_CHECKING:
+    from ledger.client.contradictions import Contradiction
     from ledger.client.pins import HistoryPin, LogPin, Pins
 
 
@@ -21,11 +22,26 @@ def command() -> None:
 @json_option
 def list_pins(*, as_json: bool) -> None:
     """List what is remembered."""
-    found = open_pins().known()
+    from ledger.client.contradictions import Contradictions
+
+    found, contradictions = open_pins().known(), Contradictions(data_folder()).known()
     if as_json:
-        echo_json({"pins": [_facts(each) for each in found]})
+        echo_json(
+            {
+                "pins": [_facts(each) for each in found],
+                "misbehaviour": [_contradiction_facts(each) for each in contradictions],
+            }
+        )
         return
-    click.echo(format_table(("LEDGER", "OF", "REMEMBERED"), [_row(each) for each in found]))
+    rows = [
+        (
+            each.ledger,
+            f"log {each.origin}",
+            f"contradicted itself, seen on {each.day}; evidence: {each.evidence}",
+        )
+        for each in contradictions
+    ]
+    click.echo(format_table(("LEDGER", "OF", "REMEMBERED"), [*rows, *(_row(each) for each in found)]))
 
 
 @command.command()
@@ -81,6 +97,15 @@ def _row(pin: "LogPin | HistoryPin") -> tuple[str, str, str]:
         facts["key"],
         f"event {facts['sequence']} at leaf {facts['leafIndex']}, {facts['revision']}, {facts['level']}",
     )
+
+
+def _contradiction_facts(found: "Contradiction") -> dict[str, Any]:
+    return {
+        "ledger": found.ledger,
+        "origin": found.origin,
+        "seen": found.day,
+        "evidence": str(found.evidence),
+    }
 
 
 def _facts(pin: "LogPin | HistoryPin") -> dict[str, Any]:

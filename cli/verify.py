@@ -282,6 +282,10 @@ def command(  # noqa: PLR0917 - click passes each option
 
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
+    from cli.trust import data_folder
+    from ledger.client.contradictions import with_memory
+
+    result = with_memory(result, known["trust"], data_folder(), now=known["now"])
     written = None if result.evidence is None else write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:

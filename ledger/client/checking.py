@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from ledger.client.contradictions import with_memory
 from ledger.client.expect import Expectation
 from ledger.client.files import links_outside
 from ledger.client.named import Asked, NamedResult, check_named
@@ -126,6 +127,7 @@ def answer(
     if found.caution is not None:
         cautions = (found.caution, *result.result.cautions)
         result = replace(result, result=replace(result.result, cautions=cautions))
+    result = replace(result, result=with_memory(result.result, stored.trust, folder, now=now))
     if seen is not None and result.result.satisfied:
         look_again(seen)  # a success is about files that were there from the first byte read until here
     if known is None or row is None:

@@ -5,7 +5,8 @@ import os
 from unittest import mock
 
 from cli.main import group
-from ledger.errors import UsageError
+from ledger.client.contradictions import Contradictions
+from ledger.errors import CorruptError, UsageError
 from tests.refusals.table import refused
 
 
@@ -18,7 +19,21 @@ def _command(*words):
     return trigger
 
 
+def _damaged_memory(scene):
+    seen = Contradictions(scene.folder / "data")
+    seen.keep("log.example/models", "log.example/models", b"{}", now=0)
+    (record,) = (scene.folder / "data/misbehaviour").glob("*.json")
+    record.write_bytes(b"{}")
+    seen.known()
+
+
 CASES = (
+    refused(
+        CorruptError,
+        "memory of misbehaviour <folder>/data/misbehaviour/<hex>.json: expected what hubledger wrote, got another object. "
+        "The evidence is in the file of the same name that ends with .evidence: check it with `hubledger verify --evidence`",
+        _damaged_memory,
+    ),
     refused(
         UsageError,
         "hubledger trust confirm: expected --sha256 with the digest that the publisher shows elsewhere, or "
