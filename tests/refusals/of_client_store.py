@@ -351,13 +351,14 @@ CASES = (
     refused(
         NotFoundError,
         "trust file: expected one of a hub that you have added (hub.example), got 'hub.ex\\u0430mple/a/b', which has "
-        "letters that are not ASCII. Add the hub's trust file: hubledger trust add https://…",
+        "letters that are not ASCII. Check the name: HUB/NAMESPACE/MODEL, with a hub you trust (hub.example); add a trust "
+        "file only for a hub that you know by another channel",
         lambda scene: _store(scene, _version(1)).find("hub.ex\u0430mple/a/b"),
     ),
     refused(
         NotFoundError,
         "trust file: expected one of a hub that you have added (none yet), got hub.example. Add the hub's trust "
-        "file: hubledger trust add https://…",
+        "file: hubledger trust add https://…, at an address that you know by another channel",
         lambda scene: _store(scene).get("hub.example"),
     ),
     refused(
