@@ -95,6 +95,9 @@ Exit codes:
 )
 @click.option("--offline", is_flag=True, help="With --name: only what was fetched before.")
 @click.option(
+    "--live", is_flag=True, help="With --name: the service must answer now; what was kept of it does not do."
+)
+@click.option(
     "--digest-cache",
     is_flag=True,
     help="With --name: do not read files again that did not change since they were hashed; the result says which.",
@@ -190,6 +193,7 @@ def command(  # noqa: PLR0917 - click passes each option
     expect_all: bool,
     log_only: bool,
     offline: bool,
+    live: bool,
     digest_cache: bool,
     explain: bool,
     as_json: bool,
@@ -221,6 +225,7 @@ def command(  # noqa: PLR0917 - click passes each option
             attestation_file=attestation_file,
             url=url,
             offline=offline,
+            live=live,
             digest_cache=digest_cache,
             trust_file=trust_file,
             trusted_root=trusted_root,

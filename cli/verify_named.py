@@ -32,6 +32,7 @@ class Options:
     attestation_file: pathlib.Path | None
     url: str | None
     offline: bool
+    live: bool
     digest_cache: bool
     trust_file: pathlib.Path | None
     trusted_root: pathlib.Path | None
@@ -63,6 +64,7 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
         proof_file=options.proof_file,
         url=options.url,
         offline=options.offline,
+        live=options.live,
         digest_cache=options.digest_cache,
     )
     material = TrustMaterial(
@@ -145,3 +147,5 @@ def _check(ctx: click.Context, options: Options) -> None:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     if sum(map(bool, (options.proof_file, options.offline, options.url))) > 1:
         raise UsageError("--name", expected="one of --from, --offline and --url", actual="more")
+    if options.live:
+        refuse_beside(ctx, "--live", ("--offline", "--from"))

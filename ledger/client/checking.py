@@ -58,7 +58,7 @@ class Question:
     """What is asked of one model. ``name`` and ``revision`` are as the hub calls them, without the hub's id.
 
     ``path`` None: the log alone. ``proof_file`` is of `hubledger fetch-proof`; ``url`` is the service, where it is not the
-    address that the trust file came from. ``partial``: some of the files are enough, and the service says what the rest is;
+    address that the trust file came from, and ``live`` demands its answer: what was kept of it does not do. ``partial``: some of the files are enough, and the service says what the rest is;
     the signatures are over all files, and are not checked here then. ``digest_cache``: larger files that did not change since they
     were hashed are not read again (``ledger.client.known_digests``), and the result says so.
     """
@@ -72,6 +72,7 @@ class Question:
     proof_file: pathlib.Path | None = None
     url: str | None = None
     offline: bool = False
+    live: bool = False
     partial: bool = False
     digest_cache: bool = False
 
@@ -162,6 +163,13 @@ def _proof(
     question: Question, wanted: Wanted, stored: StoredTrust, *, pins: Pins, folder: pathlib.Path, now: int
 ) -> Sourced:
     if question.proof_file is not None:
+        if question.live:
+            raise UsageError(
+                "a live answer",
+                expected="a service that may be asked",
+                actual="a file with the proof",
+                next_step="Leave one of the two out",
+            )
         return read_bundle(question.proof_file)
     return find_proof(
         wanted,
@@ -171,6 +179,7 @@ def _proof(
         now=now,
         url=question.url,
         offline=question.offline,
+        live=question.live,
     )
 
 
@@ -230,13 +239,14 @@ def check(
     proof_file: pathlib.Path | None = None,
     url: str | None = None,
     offline: bool = False,
+    live: bool = False,
     digest_cache: bool = False,
 ) -> NamedResult:
     """Check a model against the hub's ledger, and return what was found if all of it holds.
 
     ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own; with ``trust`` it is the name at that
     hub. ``public_keys`` (PEM) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
-    ``digest_cache``: see ``Question``.
+    ``live`` and ``digest_cache``: see ``Question``.
 
     Raises:
         CheckFailedError: something does not hold, or is not enough. LedgerError: the check did not take place.
@@ -257,6 +267,7 @@ def check(
         proof_file=proof_file,
         url=url,
         offline=offline,
+        live=live,
         digest_cache=digest_cache,
     )
     material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)

@@ -42,6 +42,7 @@ class Verify:
     trusted_root: bytes | None = None
     url: str | None = None
     offline: bool = False
+    live: bool = False
     tell: Callable[[NamedResult], object] | None = None
 
 
@@ -252,6 +253,7 @@ def _check(
             expect_all=verify.expect_all,
             url=verify.url,
             offline=verify.offline,
+            live=verify.live,
             partial=partial,
         )
         material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)

@@ -503,24 +503,24 @@ CASES = (
         lambda _: _too_many_events(),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the events of acme/tiny, got another answer. {SERVICE}",
         lambda _: _fetch({"/v1/check?model=acme%2Ftiny&as=recorded": b'{"model":"acme/other"}'}),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the history of acme/tiny, got another answer. {SERVICE}",
         lambda _: _fetch({HISTORY: _history(name="acme/other")}),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the next page of a history, got page 1 after 1. {SERVICE}",
         lambda _: _fetch(
             {HISTORY: _history(following=',"next":1'), f"{HISTORY}&after=1": _history(following=',"next":1')}
         ),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected a proof, got <any>. {SERVICE}",
         lambda _: _fetch({HISTORY: _history(events=EVENT % 1), "/v1/entries/1/proof": b"\xff"}),
     ),
@@ -569,7 +569,7 @@ CASES = (
     # the command
     refused(
         UsageError,
-        "hubledger verify: expected --name with MODEL, --revision, --from, --offline, --url and --digest-cache; else "
+        "hubledger verify: expected --name with MODEL, --revision, --from, --offline, --live, --url and --digest-cache; else "
         f"--model names the files, got --offline without --name. {HELP}",
         lambda _: _cli("--proof", "p", "--offline"),
     ),

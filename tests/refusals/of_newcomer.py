@@ -5,9 +5,13 @@ import os
 from unittest import mock
 
 from cli.main import group
+from ledger.client.asking import fetch_bundle
+from ledger.client.checking import check
 from ledger.client.contradictions import Contradictions
-from ledger.errors import CorruptError, UsageError
+from ledger.client.trust_store import Origin, StoredTrust
+from ledger.errors import CorruptError, MalformedError, UsageError
 from tests.refusals.table import refused
+from tests.world import World
 
 
 def _command(*words):
@@ -27,7 +31,29 @@ def _damaged_memory(scene):
     seen.known()
 
 
+def _check_live(scene, **more):
+    check(scene.folder, name="hub.example/acme/tiny", trust=STORED, live=True, **more)
+
+
+LIVE = "a live answer: expected a service that may be asked, got"
+STORED = StoredTrust(data=b"", trust=World().trust(), source="https://hub.example", origin=Origin.CONFIRMED)
 CASES = (
+    refused(
+        UsageError,
+        f"{LIVE} offline beside it. Leave one of the two out",
+        lambda scene: _check_live(scene, offline=True),
+    ),
+    refused(
+        UsageError,
+        f"{LIVE} a file with the proof. Leave one of the two out",
+        lambda scene: _check_live(scene, proof_file=scene.folder),
+    ),
+    refused(
+        MalformedError,
+        "answer of the ledger's service: expected the events of acme/tiny, got no JSON. Check that the address is that of a "
+        "hubledger service; else tell whoever runs it",
+        lambda _: fetch_bundle(lambda name, /, *, max_bytes: b"<html>", "acme/tiny", now=0),
+    ),
     refused(
         CorruptError,
         "memory of misbehaviour <folder>/data/misbehaviour/<hex>.json: expected what hubledger wrote, got another object. "
