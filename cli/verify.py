@@ -271,7 +271,7 @@ def command(  # noqa: PLR0917 - click passes each option
         "now": int(time.time()),  # noqa: TID251 - the edge that asks the clock
         "files": read_partial(model, manifest or checked.with_name("manifest.json"), quiet=as_json)
         if partial and model
-        else hash_files(model, quiet=as_json),
+        else hash_files(model, beside=checked.with_name("manifest.json"), quiet=as_json),
         "expected": expectations(ctx.meta["hubledger.expect"]),
         "expect_all": expect_all,
         "log_only": log_only,

@@ -4,6 +4,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -20,9 +21,9 @@ from ledger.client.proof_source import ProofCache, Sourced, Wanted, find_proof, 
 from ledger.client.result import LocalFiles
 from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.client.user_store import default_folder
-from ledger.errors import UsageError, VerificationError
+from ledger.errors import LedgerError, UsageError, VerificationError
 from ledger.event import escape_name
-from ledger.manifest import parse_manifest
+from ledger.manifest import Manifest, parse_manifest
 from ledger.verification.second_look import look_again
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def answer(
     wanted = Wanted(name=escape_name(question.name), revision=revision, files=whole)
     pins = Pins(folder)
     found = _proof(question, wanted, stored, pins=pins, folder=folder, now=now)
-    files: LocalFiles | PartialFiles | None = whole
+    files: LocalFiles | PartialFiles | None = whole and _with_manifest(question, stored, found, whole)
     if question.partial:
         files, seen = _read_partial(question, wanted, stored, found)
     asked = Asked(
@@ -199,11 +200,34 @@ def _read_partial(
     from ledger.verification import read_content
 
     claim = choose(found.bundle.claims, revision=wanted.revision, content=None)
-    digest = claim.manifest_sha256.hex() if claim else ""
-    data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
-    manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
+    manifest = _fetch_manifest(question, stored, claim.manifest_sha256 if claim else b"")
     present = read_content(question.path)
     return PartialFiles(manifest=manifest, present=present.manifest.items), present.seen
+
+
+def _with_manifest(question: Question, stored: StoredTrust, found: Sourced, files: LocalFiles) -> LocalFiles:
+    """Get the manifest where these are not the files, to say which are not; a check does not fail for want of it."""
+    if question.proof_file is not None or found.caution is not None:
+        return files
+    revision = None if question.revision is None else escape_name(question.revision)
+    claim = choose(
+        found.bundle.claims,
+        revision=revision,
+        content=files.content_sha256,
+        manifest=files.manifest_sha256,
+    )
+    if claim is None or claim.content_sha256 == files.content_sha256:
+        return files
+    with suppress(LedgerError):
+        return replace(files, listed=_fetch_manifest(question, stored, claim.manifest_sha256))
+    return files
+
+
+def _fetch_manifest(question: Question, stored: StoredTrust, digest: bytes) -> Manifest:
+    fetch = service_of(stored, question.url)
+    return parse_manifest(
+        fetch(f"v1/evidence/{digest.hex()}", max_bytes=MAX_MANIFEST_BYTES), max_bytes=MAX_MANIFEST_BYTES
+    )
 
 
 def _read(
@@ -222,6 +246,7 @@ def _read(
         content_sha256=content.content.sha256,
         bundles=content.bundles,
         outside=links_outside(content.manifest.items),
+        items=content.content.items,
     )
     return files, findings, content.seen
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InputError, LedgerError, SignatureError
 from ledger.event import VerificationEvent
-from ledger.manifest import ManifestFile
+from ledger.manifest import Item, Manifest, ManifestFile
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
@@ -54,13 +54,16 @@ class ModelResult(StrEnum):
 class LocalFiles:
     """Digests of the files at hand: of the whole manifest, and of its content without signatures.
 
-    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder.
+    ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder. ``items`` is the
+    content, and ``listed`` a manifest that may be the event's, from anywhere: only to say which files differ.
     """
 
     manifest_sha256: bytes
     content_sha256: bytes
     bundles: tuple[ManifestFile, ...] = ()
     outside: tuple[str, ...] = ()
+    items: tuple[Item, ...] = ()
+    listed: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,11 @@ def name_some(paths: Iterable[str]) -> str:
     listed = list(paths)
     more = f" and {len(listed) - MAX_NAMED} more" if len(listed) > MAX_NAMED else ""
     return ", ".join(listed[:MAX_NAMED]) + more
+
+
+def count(number: int, what: str) -> str:
+    """Say how many of something there are."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def explain_invalid(error: LedgerError) -> Failure:

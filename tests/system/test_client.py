@@ -435,6 +435,17 @@ def test_only_a_service_that_is_away_is_answered_for_by_what_was_kept(
         assert f"the service was not heard (answered {status})" in caution
 
 
+def test_files_that_differ_are_named_by_the_manifest_of_the_service(hubledger, hub):
+    with serving(hub.ledger, "--read-only") as (url, _), between(url, lambda _: None) as (proxy, seen):
+        assert hubledger("trust", "add", proxy)[0] == 0
+        (hub.model / "notes.txt").write_bytes(b"")
+        code, facts = verify(hubledger, hub.model)
+        assert (code, facts["failure"]["actual"].partition("; ")[2]) == (22, "not the model's: notes.txt")
+        assert [path for path in seen if path.startswith("/v1/evidence/")]
+    code, facts = verify(hubledger, hub.model, "--offline")
+    assert (code, facts["failure"]["actual"].partition("; ")[2]) == (22, "")
+
+
 def test_last_months_truth_is_seen_by_its_pin(hubledger, hub, tmp_path):
     """The service shows an older checkpoint, rightly signed: the file is old, and nobody is accused."""
     with serving(hub.ledger, "--read-only") as (url, _):
