@@ -283,8 +283,10 @@ def command(  # noqa: PLR0917 - click passes each option
         refuse_beside(ctx, "--bundle", ("--pin",))
         result = check_event(data, **known)
     else:
+        from ledger.client.proof_bundle import refuse_bundle
         from ledger.client.verify import check_proof
 
+        refuse_bundle(data, checked)
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
     from cli.trust import data_folder

@@ -54,6 +54,8 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     attestation = _read_attestation(options.attestation_file)
     wanted, revision = _asked(options, attestation)
     stored, name = find_trust(options.trust_file, wanted, folder)
+    if attestation is not None:
+        _check_about(attestation, stored.trust.hub, name, options.revision)
     question = Question(
         path=options.path,
         name=name,
@@ -111,6 +113,21 @@ def _asked(options: Options, attestation: "Attestation | None") -> tuple[str, st
         )
     revision = options.revision if options.revision or "%" in at.revision else at.revision
     return options.name or f"{at.hub}/{attestation.model}", revision
+
+
+def _check_about(attestation: "Attestation", hub: str, name: str, revision: str | None) -> None:
+    """Refuse an attestation about something else than what was asked for, before anybody is asked. Raises UsageError."""
+    from ledger.event import escape_name
+
+    at = attestation.pointer
+    asked = hub, escape_name(name), at.revision if revision is None else escape_name(revision)
+    if asked != (at.hub, attestation.model, at.revision):
+        raise UsageError(
+            "--attestation",
+            expected=f"one about {asked[0]}/{asked[1]} at {asked[2]}, which you asked for",
+            actual=f"one about {at.hub}/{attestation.model} at {at.revision}",
+            next_step="Name the attestation of the revision that you have",
+        )
 
 
 def find_trust(trust_file: pathlib.Path | None, name: str, folder: pathlib.Path) -> "tuple[StoredTrust, str]":

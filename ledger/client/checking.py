@@ -24,6 +24,7 @@ from ledger.client.user_store import default_folder
 from ledger.errors import LedgerError, UsageError, VerificationError
 from ledger.event import escape_name
 from ledger.manifest import Manifest, parse_manifest
+from ledger.storage.directory import read_file
 from ledger.verification.second_look import look_again
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from ledger.verification.reading import Progress, Seen
 
 _P = ParamSpec("_P")
+Pem = bytes | str | pathlib.Path
+"""A public key: its PEM, or the path of the file."""
+_MAX_PEM_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 64 << 20
 """Of a model of some 500,000 files: a service decides what is read into memory here."""
 
@@ -251,6 +255,21 @@ def _read(
     return files, findings, content.seen
 
 
+def read_keys(keys: Sequence[Pem]) -> list[bytes]:
+    """Return public keys as PEM: each is that, or the path of a file with it. Raises UsageError, NotFoundError, LimitError."""
+    if isinstance(keys, str | bytes | pathlib.Path):
+        raise UsageError(
+            "public_keys",
+            expected="a list of keys: PEM as bytes, or paths",
+            actual=type(keys).__name__,
+            next_step="Put it into a list",
+        )
+    return [
+        each if isinstance(each, bytes) else read_file(pathlib.Path(each), max_bytes=_MAX_PEM_BYTES)
+        for each in keys
+    ]
+
+
 def check(
     path: str | pathlib.Path,
     *,
@@ -259,9 +278,9 @@ def check(
     trust: StoredTrust | None = None,
     expected: Sequence[Expectation] = (),
     expect_all: bool = False,
-    public_keys: Sequence[bytes] = (),
+    public_keys: Sequence[Pem] = (),
     trusted_root: bytes | None = None,
-    proof_file: pathlib.Path | None = None,
+    proof_file: str | pathlib.Path | None = None,
     url: str | None = None,
     offline: bool = False,
     live: bool = False,
@@ -270,7 +289,7 @@ def check(
     """Check a model against the hub's ledger, and return what was found if all of it holds.
 
     ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own; with ``trust`` it is the name at that
-    hub. ``public_keys`` (PEM) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
+    hub. ``public_keys`` (PEM, or paths of such files) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
     ``live`` and ``digest_cache``: see ``Question``.
 
     Raises:
@@ -289,13 +308,13 @@ def check(
         revision=revision,
         expected=expected,
         expect_all=expect_all,
-        proof_file=proof_file,
+        proof_file=None if proof_file is None else pathlib.Path(proof_file),
         url=url,
         offline=offline,
         live=live,
         digest_cache=digest_cache,
     )
-    material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)
+    material = TrustMaterial(public_keys=read_keys(public_keys), sigstore_json=trusted_root)
     return require(answer(question, trust, material=material, folder=folder, now=posix_now()))
 
 

@@ -16,6 +16,7 @@ from ledger.client.trust_signature import verify_update
 from ledger.client.user_store import UserFolder, file_name
 from ledger.encoding import Json
 from ledger.errors import ConfigError, ConflictError, InputError, NotFoundError, SignatureError
+from ledger.storage.directory import read_file
 
 MAX_UPDATES = 1000
 """Versions that one update goes through: each is one signature, and a server decides how many there are."""
@@ -207,6 +208,12 @@ def _which_name(name: str, known: Sequence[str]) -> str:
         )
     trusted = ", ".join(known)
     return f"Check the name: HUB/NAMESPACE/MODEL, with a hub you trust ({trusted}); {_ADD}"
+
+
+def trust_from_file(path: str | pathlib.Path) -> StoredTrust:
+    """Return a trust file that somebody handed over, which counts as confirmed. Raises NotFoundError, ConfigError, LimitError."""
+    data = read_file(pathlib.Path(path), max_bytes=MAX_TRUST_BYTES)
+    return StoredTrust(data=data, trust=parse_trust(data), source=str(path), origin=Origin.CONFIRMED)
 
 
 _ORDER = (Origin.TLS_ONLY, Origin.CONFIRMED)

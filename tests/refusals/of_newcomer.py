@@ -6,12 +6,16 @@ from unittest import mock
 
 from cli.main import group
 from ledger.client.asking import fetch_bundle
-from ledger.client.checking import check
+from ledger.client.checking import check, read_keys
 from ledger.client.contradictions import Contradictions
+from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.trust_store import Origin, StoredTrust
+from ledger.client.trust_writing import format_trust
 from ledger.errors import CorruptError, MalformedError, UsageError
+from tests.refusals.of_attestation import _bundle as bundle
+from tests.refusals.of_attestation import _format as format_vsa
 from tests.refusals.table import refused
-from tests.world import World
+from tests.world import World, key_signer, make_event, signed_by
 
 
 def _command(*words):
@@ -37,7 +41,70 @@ def _check_live(scene, **more):
 
 LIVE = "a live answer: expected a service that may be asked, got"
 STORED = StoredTrust(data=b"", trust=World().trust(), source="https://hub.example", origin=Origin.CONFIRMED)
+
+
+def _attested(*more):
+    def trigger(scene):
+        event = make_event(signed_by(key_signer("alice")))
+        path = scene.write("a.vsa", bundle(format_vsa(event)))
+        trust = scene.write("trust.toml", format_trust(World().trust()))
+        _command("verify", "model", "--attestation", path, "--trust", trust, *more)(scene)
+
+    return trigger
+
+
+def _proof_file(data):
+    def trigger(scene):
+        path = scene.write("a", data)
+        trust = scene.write("trust.toml", format_trust(World().trust()))
+        _command("verify", "--proof", path, "--trust", trust, "--log-only")(scene)
+
+    return trigger
+
+
+TINY = "r"
 CASES = (
+    refused(
+        UsageError,
+        f"--attestation: expected one about hub.example/acme/uns at {TINY}, which you asked for, got one about "
+        f"hub.example/acme/model at {TINY}. Name the attestation of the revision that you have",
+        _attested("--name", "hub.example/acme/uns"),
+    ),
+    refused(
+        UsageError,
+        "--attestation: expected one about hub.example/acme/model at v1, which you asked for, got one about "
+        f"hub.example/acme/model at {TINY}. Name the attestation of the revision that you have",
+        _attested("--revision", "v1"),
+    ),
+    refused(
+        MalformedError,
+        "proof bundle: expected a file of hubledger fetch-proof (hubledger-proof-bundle/v1), got a .tlog-proof file. "
+        "Check it with --proof in the place of --name and --from",
+        lambda _: parse_bundle(World().grow(3).proof(1)),
+    ),
+    refused(
+        MalformedError,
+        "proof bundle: expected a file of hubledger fetch-proof (hubledger-proof-bundle/v1), got another. Fetch it again "
+        "with hubledger fetch-proof",
+        lambda _: parse_bundle(b"<html>"),
+    ),
+    refused(
+        MalformedError,
+        "proof file <folder>/a: expected a .tlog-proof file (c2sp.org/tlog-proof@v1), got a file of hubledger fetch-proof. "
+        "Check it with --name and --from in the place of --proof",
+        _proof_file(ProofBundle(name="acme/tiny", proof=b"\xc3\xa9", claims=(), fetched_at=0).format()),
+    ),
+    refused(
+        MalformedError,
+        "proof file <folder>/a: expected a .tlog-proof file (c2sp.org/tlog-proof@v1), got a Sigstore bundle. Check it with "
+        "--bundle in the place of --proof",
+        _proof_file(b'{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}'),
+    ),
+    refused(
+        UsageError,
+        "public_keys: expected a list of keys: PEM as bytes, or paths, got str. Put it into a list",
+        lambda _: read_keys("publisher.pub"),
+    ),
     refused(
         UsageError,
         f"{LIVE} offline beside it. Leave one of the two out",

@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from cli import demo_world
-from ledger.client import CheckFailedError, check, check_async, known_digests
+from ledger.client import CheckFailedError, check, check_async, known_digests, trust_from_file
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
-from ledger.errors import NotFoundError, SourceError
+from ledger.errors import NotFoundError, SourceError, UsageError
 from ledger.log import fetch
 from ledger.monitor_statement import (
     MonitorStatement,
@@ -433,6 +433,22 @@ def test_only_a_service_that_is_away_is_answered_for_by_what_was_kept(
     if code == 0:
         (caution,) = facts["cautions"]
         assert f"the service was not heard (answered {status})" in caution
+
+
+def test_python_takes_paths_as_people_write_them(hubledger, hub, tmp_path, monkeypatch):
+    """In Python a path is a str as a rule, and a key is in a file; what is no list of keys is said to be none."""
+    proof, trust = tmp_path / "proof.json", hub.ledger / "trust.toml"
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("fetch-proof", NAME, "--trust", trust, "--url", url, "-o", proof)[0] == 0
+    given = {"name": NAME, "trust": trust_from_file(str(trust)), "proof_file": str(proof)}
+    for keys in ([str(hub.pem)], [hub.pem], [hub.pem.read_bytes()]):
+        found = check(str(hub.model), public_keys=keys, **given)
+        rows = {each.step: each.passed for each in found.result.checks}
+        assert rows["signature, checked here"]
+    with pytest.raises(UsageError):
+        check(str(hub.model), public_keys=str(hub.pem), **given)
+    with pytest.raises(NotFoundError):
+        check(str(hub.model), public_keys=["nowhere.pub"], **given)
 
 
 def test_files_that_differ_are_named_by_the_manifest_of_the_service(hubledger, hub):
