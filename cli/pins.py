@@ -48,11 +48,14 @@ def list_pins(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show what is remembered of NAME: a ledger, a log's origin, or a history such as name:acme/tiny."""
+    """Show what is remembered of NAME: a ledger, a log's origin, a model such as acme/tiny, or a history such as name:acme/tiny."""
     from ledger.client.pins import unknown_pin
+    from ledger.event import escape_name
 
+    model = f"name:{escape_name(name)}"
     facts = [_facts(each) for each in open_pins().known()]
     found = [each for each in facts if name in (each["ledger"], each.get("origin"), each.get("key"))]
+    found = found or [each for each in facts if each.get("key") == model]
     if not found:
         raise unknown_pin(name)
     if as_json:
@@ -60,7 +63,7 @@ def show(name: str, *, as_json: bool) -> None:
         return
     for each in found:
         for key, value in each.items():
-            shown = ", ".join(value) if isinstance(value, list) else str(value)
+            shown = _shown(value)
             for line in shown.rstrip("\n").split("\n"):
                 click.echo(f"{key:<10}  {printable(line)}")
         click.echo("")
@@ -86,6 +89,15 @@ def open_pins() -> "Pins":
     from ledger.client.pins import Pins
 
     return Pins(data_folder())
+
+
+def _shown(value: object) -> str:
+    match value:
+        case list():
+            return ", ".join(value)
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
 
 
 def _row(pin: "LogPin | HistoryPin") -> tuple[str, str, str]:

@@ -171,6 +171,13 @@ def _load_key(data: bytes, value: str, option: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    if b"PRIVATE KEY-----" in data:
+        raise UsageError(
+            option,
+            expected="the public key",
+            actual=f"a private one in {value}",
+            next_step="Name the file of the public half; a private key is nobody's business but the signer's",
+        )
     refused: tuple[type[Exception], ...] = (ValueError, UnsupportedAlgorithm)
     try:
         if b"BEGIN CERTIFICATE" in data:

@@ -3,6 +3,7 @@
 from urllib.parse import quote, urlencode
 
 from ledger.client.proof_bundle import MAX_CLAIMS, Claim, ProofBundle, choose
+from ledger.client.result import count
 from ledger.encoding import Json, parse_json, parse_whole
 from ledger.errors import LimitError, MalformedError, NotFoundError
 from ledger.log.fetch import Fetch
@@ -46,7 +47,7 @@ def fetch_bundle(
     chosen = choose(claims, revision=revision, content=content, manifest=manifest)
     if chosen is None:
         what = name if revision is None else f"{name} at {revision}"
-        raise _unknown(what, f"none among {len(claims)} events of this name")
+        raise _unknown(what, f"none among {count(len(claims), 'event')} of this name")
     proof = fetch_proof(fetch, chosen.leaf_index, since)
     return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
 

@@ -202,6 +202,22 @@ def explain_stale(step: str, *, expected: str, actual: str) -> Failure:
     )
 
 
+def explain_old(step: str, *, expected: str, actual: str) -> Failure:
+    """Return what to say about a checkpoint whose date is older than the trust file allows: a new proof may be no newer."""
+    return Failure(
+        step=step,
+        expected=expected,
+        actual=actual,
+        causes=(
+            "nothing was recorded since: the log does not date itself anew without witnesses",
+            "the proof was fetched a while ago",
+            "the log has stopped publishing",
+        ),
+        next_step="Fetch a new proof of the same event; if that is as old, ask whoever runs the log who dates its checkpoints, "
+        "and how often",
+    )
+
+
 def explain_key_range(error: LedgerError) -> Failure:
     """Return what to say about an entry by a hub key that does not count at its leaf index."""
     return Failure(

@@ -190,9 +190,11 @@ OUTCOMES = {
         (
             "log: STALE   model: NOT_CHECKED\n"
             "Failed: age limit: expected at most 60 s, got 3600 s old by its newest counted cosignature\n"
+            "  possible: nothing was recorded since: the log does not date itself anew without witnesses\n"
             "  possible: the proof was fetched a while ago\n"
             "  possible: the log has stopped publishing\n"
-            "  next: Fetch a new proof of the same event\n"
+            "  next: Fetch a new proof of the same event; if that is as old, ask whoever runs the log who dates its "
+            "checkpoints, and how often\n"
         ),
         lambda place: place.verify(
             *LOG, proof=place.log.proof(AT, cosigned={"w.example": NOW - 3600}), **DATED

@@ -493,7 +493,7 @@ CASES = (
     ),
     refused(
         NotFoundError,
-        f"event of acme/tiny at r9: expected one that the hub shows, got none among 1 events of this name. {SOON}",
+        f"event of acme/tiny at r9: expected one that the hub shows, got none among 1 event of this name. {SOON}",
         lambda _: _fetch({HISTORY: _history(events=EVENT % 1)}, revision="r9"),
     ),
     refused(

@@ -5,6 +5,7 @@ import os
 from unittest import mock
 
 from cli.main import group
+from cli.verify_input import expectations
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import check, read_keys
 from ledger.client.contradictions import Contradictions
@@ -63,7 +64,14 @@ def _proof_file(data):
 
 
 TINY = "r"
+PRIVATE = b"-----BEGIN EC PRIVATE KEY-----\n"
 CASES = (
+    refused(
+        UsageError,
+        "--expect-key: expected the public key, got a private one in <folder>/release.key. Name the file of the public "
+        "half; a private key is nobody's business but the signer's",
+        lambda scene: expectations([("--expect-key", str(scene.write("release.key", PRIVATE)))]),
+    ),
     refused(
         UsageError,
         f"--attestation: expected one about hub.example/acme/uns at {TINY}, which you asked for, got one about "

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -94,6 +95,7 @@ def test_a_model_is_checked_over_the_network_from_a_file_and_with_the_hub_away(h
         assert (code, facts["log"], facts["model"]) == (0, "INCLUDED_ONLY", "ACCEPTED")
         assert (facts["source"], facts["trust"]) == (url, "TLS_ONLY")
         assert row(facts, "signature, checked here")["result"] == "ok"
+        assert row(facts, "link to your pin")["against"] == "nothing is remembered of this log yet"
         assert hubledger("fetch-proof", NAME, "-o", proof)[0] == 0
     code, facts = verify(hubledger, hub.model)
     assert (code, "the service was not heard" in facts["source"]) == (0, True)
@@ -153,13 +155,15 @@ def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
         code, facts = verify(hubledger, tmp_path / "second", "--revision", "r2")
         assert (code, facts["changes"]) == (
             0,
-            ["events since last time: 1", "the latest revision that you had seen was r1"],
+            ["1 new event", "the latest revision that you had seen was r1"],
         )
         assert row(facts, "link to your pin")["result"] == "ok"
         code, out, _ = hubledger("verify", hub.model, "--name", NAME)
         assert (code, "you have seen a later event of this model: r2" in " ".join(out.split())) == (0, True)
     assert "name:acme/tiny" in hubledger("pins", "list")[1]
-    assert "r2" in hubledger("pins", "show", "name:acme/tiny")[1]
+    code, out, _ = hubledger("pins", "show", "name:acme/tiny")
+    assert (code, "r2" in out, re.search("^accepted +yes$", out, re.MULTILINE) is not None) == (0, True, True)
+    assert hubledger("pins", "show", "acme/tiny")[1] == out
     assert hubledger("pins", "forget", "log.example/models")[0] == 0
     assert json.loads(hubledger("pins", "list", "--json")[1])["pins"] == []
 
