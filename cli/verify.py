@@ -289,10 +289,7 @@ def command(  # noqa: PLR0917 - click passes each option
         refuse_bundle(data, checked)
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
-    from cli.trust import data_folder
-    from ledger.client.contradictions import with_memory
-
-    result = with_memory(result, known["trust"], data_folder(), now=known["now"])
+    result = _remember(result, known["trust"], now=known["now"])
     written = None if result.evidence is None else write_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
@@ -301,6 +298,18 @@ def command(  # noqa: PLR0917 - click passes each option
     else:
         click.echo(as_text(result, written, columns=columns()) + (explained_text(data) if explain else ""))
     return code
+
+
+def _remember(result: CheckResult, trust: "TrustFile", *, now: int) -> CheckResult:
+    """Say what was seen of this log before. A check of a proof needs no folder: a user without a home has no memory."""
+    from cli.trust import data_folder
+    from ledger.client.contradictions import with_memory
+
+    try:
+        folder = data_folder()
+    except RuntimeError:
+        return result
+    return with_memory(result, trust, folder, now=now)
 
 
 class _Known(TypedDict):

@@ -1,5 +1,6 @@
 """What a user runs before a model is loaded: ``check`` in Python, ``hubledger verify`` on the command line."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,5 @@ def __getattr__(name: str) -> object:
     """Import what is asked for: whoever needs one module of this package does not pay for all of them (PEP 562)."""
     if name not in __all__:
         raise AttributeError(name)
-    from ledger.client import checking, expect, trust_store
-
-    homes = {"Expectation": expect, "trust_from_file": trust_store}
-    return getattr(homes.get(name, checking), name)
+    home = {"Expectation": "expect", "trust_from_file": "trust_store"}.get(name, "checking")
+    return getattr(importlib.import_module(f"ledger.client.{home}"), name)

@@ -57,6 +57,14 @@ def contradicted(day: str, evidence: str) -> str:
     )
 
 
+def memory_damaged(what: str) -> str:
+    """Say that something is remembered of this log's misbehaviour, and cannot be read."""
+    return (
+        f"this log was seen to contradict itself, and what was kept of that is damaged ({what}): nothing that it shows can be relied "
+        "on until that is explained"
+    )
+
+
 def _long(seconds: int) -> str:
     """Say a duration as a person would, rounded down; seconds where it is short."""
     for unit, name in _UNITS:

@@ -15,7 +15,7 @@ from ledger.client.result import Check, CheckResult, LogResult
 from ledger.client.trust import TrustFile
 from ledger.client.user_store import UserFolder, file_name
 from ledger.encoding import Json, parse_whole
-from ledger.errors import CorruptError, InputError, WriteError
+from ledger.errors import CorruptError, InputError, SourceError, WriteError
 from ledger.storage.directory import write_file_durably
 
 _MAX_RECORD_BYTES = 1 << 16
@@ -104,7 +104,9 @@ def with_memory(result: CheckResult, trust: TrustFile, folder: pathlib.Path, *, 
         before = seen.of(trust.ledger, origin)
         said = None if before is None else cautions.contradicted(before.day, str(before.evidence))
     except CorruptError as error:
-        said = cautions.contradicted("a day that cannot be read any more", error.what)
+        # Damage is no reason to say nothing. Where this user may not look at all, a check by name has failed for its pins.
+        unseen = isinstance(error.__cause__, SourceError)
+        said = None if unseen else cautions.memory_damaged(error.what)
     if said is not None and result.log is not LogResult.MISBEHAVIOUR:  # which says it better
         return replace(result, cautions=(said, *result.cautions))
     if result.evidence is None or said is not None:

@@ -1,6 +1,7 @@
 """A log that contradicted itself once is named at every later check, whatever it shows then."""
 
 import json
+import pathlib
 import time
 
 import pytest
@@ -72,9 +73,23 @@ def test_a_damaged_memory_is_still_a_caution_and_no_list(place, capsys):
     record.write_bytes(b'{"ledger":"","origin":"","seen":99999999999999}')
     capsys.readouterr()
     assert place.verify("--log-only") == 0
-    assert "a day that cannot be read any more" in " ".join(capsys.readouterr().out.split())
+    assert "this log was seen to contradict itself, and what was kept of that is damaged" in " ".join(
+        capsys.readouterr().out.split()
+    )
     with pytest.raises(CorruptError, match="another object"):
         Contradictions(place.folder / "data").known()
+
+
+def test_a_proof_is_checked_by_a_user_without_a_home(place, monkeypatch):
+    """As in a container with a number for a user: nothing is remembered, and nothing fails for that."""
+    monkeypatch.delenv("HUBLEDGER_DATA")
+
+    def none(cls):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(pathlib.Path, "home", classmethod(none))
+    assert place.verify("--log-only") == 0
+    assert place.verify("--log-only", pin=fork().checkpoint()) == 14
 
 
 def test_a_folder_that_cannot_be_written_does_not_hide_the_misbehaviour(place, capsys):
