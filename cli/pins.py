@@ -9,6 +9,7 @@ from cli.output import echo_json, format_table, json_option, printable
 from cli.trust import data_folder
 
 if TYPE_CHECKING:
+    from ledger.client.contradictions import Contradiction
     from ledger.client.pins import HistoryPin, LogPin, Pins
 
 
@@ -21,22 +22,40 @@ def command() -> None:
 @json_option
 def list_pins(*, as_json: bool) -> None:
     """List what is remembered."""
-    found = open_pins().known()
+    from ledger.client.contradictions import Contradictions
+
+    found, contradictions = open_pins().known(), Contradictions(data_folder()).known()
     if as_json:
-        echo_json({"pins": [_facts(each) for each in found]})
+        echo_json(
+            {
+                "pins": [_facts(each) for each in found],
+                "misbehaviour": [_contradiction_facts(each) for each in contradictions],
+            }
+        )
         return
-    click.echo(format_table(("LEDGER", "OF", "REMEMBERED"), [_row(each) for each in found]))
+    rows = [
+        (
+            each.ledger,
+            f"log {each.origin}",
+            f"contradicted itself, seen on {each.day}; evidence: {each.evidence}",
+        )
+        for each in contradictions
+    ]
+    click.echo(format_table(("LEDGER", "OF", "REMEMBERED"), [*rows, *(_row(each) for each in found)]))
 
 
 @command.command()
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show what is remembered of NAME: a ledger, a log's origin, or a history such as name:acme/tiny."""
+    """Show what is remembered of NAME: a ledger, a log's origin, a model such as acme/tiny, or a history such as name:acme/tiny."""
     from ledger.client.pins import unknown_pin
+    from ledger.event import escape_name
 
+    model = f"name:{escape_name(name)}"
     facts = [_facts(each) for each in open_pins().known()]
     found = [each for each in facts if name in (each["ledger"], each.get("origin"), each.get("key"))]
+    found = found or [each for each in facts if each.get("key") == model]
     if not found:
         raise unknown_pin(name)
     if as_json:
@@ -44,7 +63,7 @@ def show(name: str, *, as_json: bool) -> None:
         return
     for each in found:
         for key, value in each.items():
-            shown = ", ".join(value) if isinstance(value, list) else str(value)
+            shown = _shown(value)
             for line in shown.rstrip("\n").split("\n"):
                 click.echo(f"{key:<10}  {printable(line)}")
         click.echo("")
@@ -72,6 +91,15 @@ def open_pins() -> "Pins":
     return Pins(data_folder())
 
 
+def _shown(value: object) -> str:
+    match value:
+        case list():
+            return ", ".join(value)
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
 def _row(pin: "LogPin | HistoryPin") -> tuple[str, str, str]:
     facts = _facts(pin)
     if "origin" in facts:
@@ -81,6 +109,15 @@ def _row(pin: "LogPin | HistoryPin") -> tuple[str, str, str]:
         facts["key"],
         f"event {facts['sequence']} at leaf {facts['leafIndex']}, {facts['revision']}, {facts['level']}",
     )
+
+
+def _contradiction_facts(found: "Contradiction") -> dict[str, Any]:
+    return {
+        "ledger": found.ledger,
+        "origin": found.origin,
+        "seen": found.day,
+        "evidence": str(found.evidence),
+    }
 
 
 def _facts(pin: "LogPin | HistoryPin") -> dict[str, Any]:

@@ -55,8 +55,13 @@ def add(source: str, sha256: str | None, *, as_json: bool) -> None:
     click.echo(f"Added the trust file of {printable(stored.trust.hub)}")
     _show(stored)
     if stored.origin is Origin.TLS_ONLY:
-        click.echo("Next: compare the sha256 with what the publisher shows elsewhere, then")
-        click.echo(f"  hubledger trust confirm {printable(stored.trust.hub)} --sha256 {stored.sha256.hex()}")
+        # Never our own digest: it was computed of what came, so it would match whoever sent that.
+        click.echo(
+            "Next: get the sha256 that the publisher shows elsewhere, and have it compared with this one:"
+        )
+        click.echo(
+            f"  hubledger trust confirm {printable(stored.trust.hub)} --sha256 DIGEST-FROM-THE-PUBLISHER"
+        )
 
 
 @command.command(name="list")
@@ -102,12 +107,24 @@ def remove(hub: str, *, as_json: bool) -> None:
 @command.command()
 @_HUB
 @_SHA256
+@click.option(
+    "--compared-by-hand",
+    is_flag=True,
+    help="You compared the digest, or every key, yourself: nothing is compared here.",
+)
 @json_option
-def confirm(hub: str, sha256: str | None, *, as_json: bool) -> None:
-    """Say that you compared the trust file of HUB with what its publisher shows over another channel.
+def confirm(hub: str, sha256: str | None, *, compared_by_hand: bool, as_json: bool) -> None:
+    """Compare the trust file of HUB with the digest that its publisher shows over another channel, and note that it is theirs.
 
-    With --sha256 the comparison is made here.
+    The digest is that of --sha256. It must come from elsewhere: one that was computed of the file itself says nothing.
     """
+    if (sha256 is None) != compared_by_hand:
+        raise UsageError(
+            "hubledger trust confirm",
+            expected="--sha256 with the digest that the publisher shows elsewhere, or --compared-by-hand",
+            actual="both" if compared_by_hand else "neither",
+            next_step=f"Look at `hubledger trust show {hub}`, and get the digest from the publisher over another channel",
+        )
     found = open_store().confirm(hub, sha256=_digest(sha256))
     if as_json:
         echo_json(_facts(found))

@@ -98,6 +98,9 @@ Exit codes:
 )
 @click.option("--offline", is_flag=True, help="With --name: only what was fetched before.")
 @click.option(
+    "--live", is_flag=True, help="With --name: the service must answer now; what was kept of it does not do."
+)
+@click.option(
     "--digest-cache",
     is_flag=True,
     help="With --name: do not read files again that did not change since they were hashed; the result says which.",
@@ -196,6 +199,7 @@ def command(  # noqa: PLR0917 - click passes each option
     expect_all: bool,
     log_only: bool,
     offline: bool,
+    live: bool,
     digest_cache: bool,
     explain: bool,
     as_json: bool,
@@ -227,6 +231,7 @@ def command(  # noqa: PLR0917 - click passes each option
             attestation_file=attestation_file,
             url=url,
             offline=offline,
+            live=live,
             digest_cache=digest_cache,
             trust_file=trust_file,
             trusted_root=trusted_root,
@@ -270,7 +275,7 @@ def command(  # noqa: PLR0917 - click passes each option
         "now": int(time.time()),  # noqa: TID251 - the edge that asks the clock
         "files": read_partial(model, manifest or checked.with_name("manifest.json"), quiet=as_json)
         if partial and model
-        else hash_files(model, quiet=as_json),
+        else hash_files(model, beside=checked.with_name("manifest.json"), quiet=as_json),
         "expected": expectations(ctx.meta["hubledger.expect"]),
         "expect_all": expect_all,
         "log_only": log_only,
@@ -282,10 +287,13 @@ def command(  # noqa: PLR0917 - click passes each option
         refuse_beside(ctx, "--bundle", ("--pin",))
         result = check_event(data, **known)
     else:
+        from ledger.client.proof_bundle import refuse_bundle
         from ledger.client.verify import check_proof
 
+        refuse_bundle(data, checked)
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
         result = check_proof(data, pin=pinned, **known)
+    result = _remember(result, known["trust"], now=known["now"])
     kept = keep_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
@@ -294,6 +302,18 @@ def command(  # noqa: PLR0917 - click passes each option
     else:
         click.echo(as_text(result, kept, columns=columns()) + (explained_text(data) if explain else ""))
     return code
+
+
+def _remember(result: CheckResult, trust: "TrustFile", *, now: int) -> CheckResult:
+    """Say what was seen of this log before. A check of a proof needs no folder: a user without a home has no memory."""
+    from cli.trust import data_folder
+    from ledger.client.contradictions import with_memory
+
+    try:
+        folder = data_folder()
+    except RuntimeError:
+        return result
+    return with_memory(result, trust, folder, now=now)
 
 
 class _Known(TypedDict):

@@ -8,14 +8,14 @@ from ledger.errors import UsageError
 
 def refuse_without_name(ctx: click.Context) -> None:
     """Options that only a check by name has would be ignored without one. Raises UsageError."""
-    named = ("--revision", "--from", "--offline", "--url", "--digest-cache")
+    named = ("--revision", "--from", "--offline", "--live", "--url", "--digest-cache")
     beside = [each for each in named if given_on(ctx, each)]
     if ctx.params["path"] is not None:
         beside.insert(0, "MODEL")
     if beside:
         raise UsageError(
             "hubledger verify",
-            expected="--name with MODEL, --revision, --from, --offline, --url and --digest-cache; else --model names the files",
+            expected="--name with MODEL, --revision, --from, --offline, --live, --url and --digest-cache; else --model names the files",
             actual=f"{beside[0]} without --name",
         )
 

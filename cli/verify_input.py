@@ -2,17 +2,19 @@
 
 import pathlib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.client.expect import Expectation
 from ledger.encoding import parse_base64
-from ledger.errors import InputError, NotFoundError, UsageError
+from ledger.errors import InputError, LedgerError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from ledger.client.partial import PartialFiles
     from ledger.client.result import LocalFiles
+    from ledger.manifest import Manifest
     from ledger.verification import Content
 
 
@@ -40,8 +42,12 @@ def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
         ) from error
 
 
-def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None":
-    """Hash all files of a model."""
+_MAX_LISTED_BYTES = 8 << 20
+"""Of a manifest that is read only to say which files differ: of a model of some 60,000 files."""
+
+
+def hash_files(model: pathlib.Path | None, *, beside: pathlib.Path, quiet: bool) -> "LocalFiles | None":
+    """Hash all files of a model. ``beside`` may be its manifest, to say which files differ."""
     if model is None:
         return None
     from cli.progress import progress_bar
@@ -58,7 +64,17 @@ def hash_files(model: pathlib.Path | None, *, quiet: bool) -> "LocalFiles | None
         bundles=found.bundles,
         outside=links_outside(found.manifest.items),
         special=found.special,
+        items=found.content.items,
+        listed=_read_listed(beside),
     )
+
+
+def _read_listed(path: pathlib.Path) -> "Manifest | None":
+    from ledger.manifest import parse_manifest
+
+    with suppress(LedgerError):
+        return parse_manifest(read_file(path, _MAX_LISTED_BYTES), max_bytes=_MAX_LISTED_BYTES)
+    return None
 
 
 def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) -> "PartialFiles":
@@ -158,6 +174,13 @@ def _load_key(data: bytes, value: str, option: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
+    if b"PRIVATE KEY-----" in data:
+        raise UsageError(
+            option,
+            expected="the public key",
+            actual=f"a private one in {value}",
+            next_step="Name the file of the public half; a private key is nobody's business but the signer's",
+        )
     refused: tuple[type[Exception], ...] = (ValueError, UnsupportedAlgorithm)
     try:
         if b"BEGIN CERTIFICATE" in data:

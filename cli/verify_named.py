@@ -33,6 +33,7 @@ class Options:
     attestation_file: pathlib.Path | None
     url: str | None
     offline: bool
+    live: bool
     digest_cache: bool
     trust_file: pathlib.Path | None
     trusted_root: pathlib.Path | None
@@ -55,6 +56,8 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
     attestation = _read_attestation(options.attestation_file)
     wanted, revision = _asked(options, attestation)
     stored, name = find_trust(options.trust_file, wanted, folder)
+    if attestation is not None:
+        _check_about(attestation, stored.trust.hub, name, options.revision)
     question = Question(
         path=options.path,
         name=name,
@@ -65,6 +68,7 @@ def verify_named(ctx: click.Context, options: Options, *, quiet: bool) -> "Named
         proof_file=options.proof_file,
         url=options.url,
         offline=options.offline,
+        live=options.live,
         digest_cache=options.digest_cache,
     )
     material = TrustMaterial(
@@ -111,6 +115,21 @@ def _asked(options: Options, attestation: "Attestation | None") -> tuple[str, st
         )
     revision = options.revision if options.revision or "%" in at.revision else at.revision
     return options.name or f"{at.hub}/{attestation.model}", revision
+
+
+def _check_about(attestation: "Attestation", hub: str, name: str, revision: str | None) -> None:
+    """Refuse an attestation about something else than what was asked for, before anybody is asked. Raises UsageError."""
+    from ledger.event import escape_name
+
+    at = attestation.pointer
+    asked = hub, escape_name(name), at.revision if revision is None else escape_name(revision)
+    if asked != (at.hub, attestation.model, at.revision):
+        raise UsageError(
+            "--attestation",
+            expected=f"one about {asked[0]}/{asked[1]} at {asked[2]}, which you asked for",
+            actual=f"one about {at.hub}/{attestation.model} at {at.revision}",
+            next_step="Name the attestation of the revision that you have",
+        )
 
 
 def find_trust(trust_file: pathlib.Path | None, name: str, folder: pathlib.Path) -> "tuple[StoredTrust, str]":
@@ -162,3 +181,5 @@ def _check(ctx: click.Context, options: Options) -> None:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")
     if sum(map(bool, (options.proof_file, options.offline, options.url))) > 1:
         raise UsageError("--name", expected="one of --from, --offline and --url", actual="more")
+    if options.live:
+        refuse_beside(ctx, "--live", ("--offline", "--from"))

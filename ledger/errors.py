@@ -211,9 +211,10 @@ class UnavailableError(LedgerError):
 
 
 class SourceError(UnavailableError):
-    """An outside source did not answer, or not in its protocol."""
+    """An outside source did not answer, or not in its protocol. ``status`` is what it answered over HTTP in the place of 200."""
 
     exit_code = 51
+    status: int | None = None
     default_next_step = "Make it reachable and readable, and try again"
 
 

@@ -59,6 +59,9 @@ def test_the_check_of_the_pod_comes_last_before_the_model_is_loaded():
     assert verify["command"] == ["hubledger"]
     name, given = parse(verify["args"])
     assert (name, str(given["path"]), given["name"]) == ("verify", "/model", "hub.example/acme/tiny")
+    download = POD["spec"]["initContainers"][0]
+    assert given["revision"] in download["args"], "one revision is fetched and checked"
+    assert POD["spec"]["restartPolicy"] == "Never", "a refusal is no crash"
 
 
 def test_the_check_of_the_pod_has_no_rights_and_writes_in_one_place():

@@ -6,8 +6,9 @@ from urllib.parse import quote, urlencode
 
 from ledger.client.proof_bundle import MAX_CLAIMS, Claim, ProofBundle, choose
 from ledger.client.proof_extra import parse_extra
+from ledger.client.result import count
 from ledger.encoding import Json, parse_json, parse_whole
-from ledger.errors import InputError, LimitError, NotFoundError, SourceError
+from ledger.errors import InputError, LimitError, MalformedError, NotFoundError, SourceError
 from ledger.log.fetch import Fetch
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.proof import MAX_PROOF_BYTES, parse_proof
@@ -60,7 +61,7 @@ def fetch_bundle(
     chosen = choose(claims, revision=revision, content=content, manifest=manifest)
     if chosen is None:
         what = name if revision is None else f"{name} at {revision}"
-        raise _unknown(what, f"none among {len(claims)} events of this name")
+        raise _unknown(what, f"none among {count(len(claims), 'event')} of this name")
     proof = fetch_proof(fetch, chosen.leaf_index, since)
     _check_linked(proof, since)
     return ProofBundle(name=name, proof=proof, claims=claims, fetched_at=now)
@@ -80,7 +81,7 @@ def _at_once(
         data = fetch(f"v1/check?{urlencode(query, quote_via=quote)}", max_bytes=MAX_PROOF_BYTES)
     except NotFoundError:
         return None
-    match parse_json(data, what="check", max_bytes=MAX_PROOF_BYTES):
+    match _parse(data, f"the events of {name}", max_bytes=MAX_PROOF_BYTES):
         case {
             "claims": list(rows),
             "count": count,
@@ -103,7 +104,7 @@ def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> byte
     without, and the check says that it is older than the pin.
 
     Raises:
-        NotFoundError: no such leaf. SourceError, LimitError.
+        NotFoundError: no such leaf. SourceError, LimitError. MalformedError: no proof.
     """
     name = f"v1/entries/{leaf_index}/proof"
     try:
@@ -115,7 +116,7 @@ def fetch_proof(fetch: Fetch, leaf_index: int, since: int | None = None) -> byte
     try:
         proof.decode()
     except UnicodeDecodeError as error:
-        raise _strange("a proof", str(error)) from error
+        raise _strange("a proof", "bytes that are not UTF-8") from error
     return proof
 
 
@@ -191,11 +192,10 @@ def _fetch_page(fetch: Fetch, name: str, after: int | None) -> bytes:
 
 
 def _parse_page(data: bytes, name: str) -> tuple[list[Claim], int | None]:
-    value: Json = parse_json(data, what="history", max_bytes=_MAX_PAGE_BYTES)
-    match value:
-        case {"events": list(rows)} if value.get("model") == name:
+    match _parse(data, f"the history of {name}", max_bytes=_MAX_PAGE_BYTES):
+        case {"events": list(rows), "model": str(model), **rest} if model == name:
             found = [claim for row in rows if (claim := Claim.of(row)) is not None]
-            following = value.get("next")
+            following = rest.get("next")
             return found, None if following is None else parse_whole(following, what="next")
     raise _strange(f"the history of {name}", "another answer")
 
@@ -204,8 +204,16 @@ def _too_long(what: str, expected: str) -> LimitError:
     return LimitError(what, expected=expected, actual="more", next_step=_BY_PROOF)
 
 
-def _strange(what: str, actual: str) -> SourceError:
-    return SourceError(
+def _parse(data: bytes, what: str, *, max_bytes: int) -> Json:
+    try:
+        return parse_json(data, what="answer of the ledger's service", max_bytes=max_bytes)
+    except MalformedError as error:
+        raise _strange(what, "no JSON") from error
+
+
+def _strange(what: str, actual: str) -> MalformedError:
+    """Return what to raise about an answer that is none of ours, whatever else it is: a page of HTML, or JSON of another form."""
+    return MalformedError(
         "answer of the ledger's service",
         expected=what,
         actual=actual,

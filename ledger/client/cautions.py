@@ -1,7 +1,7 @@
-"""What a check that succeeds leaves open because the proof may be old: plain sentences beside the result. Pure.
+"""What a check that succeeds leaves open, because the proof may be old or the log was convicted before: plain sentences. Pure.
 
 Being in the log does not expire, so none of these is a failure unless the trust file asks for more than inclusion; but whoever
-reads only "ACCEPTED" must not take last month's truth for today's.
+reads only "ACCEPTED" must not take last month's truth, or one of two, for today's.
 """
 
 from ledger.tlog.checkpoint import Checkpoint
@@ -47,6 +47,22 @@ def age_unknown(max_age: int) -> str:
 def kept(at: str, away: str) -> str:
     """Say that the service was not heard and what was kept counted."""
     return f"the service was not heard ({away}); what it said on {at} was checked, and {_UNSEEN}"
+
+
+def contradicted(day: str, evidence: str) -> str:
+    """Say that the log was convicted before: what it shows now holds, and is one of two histories."""
+    return (
+        f"this log was seen to contradict itself on {day} (evidence: {evidence}), and nothing that it shows can be relied on until "
+        "that is explained"
+    )
+
+
+def memory_damaged(what: str) -> str:
+    """Say that something is remembered of this log's misbehaviour, and cannot be read."""
+    return (
+        f"this log was seen to contradict itself, and what was kept of that is damaged ({what}): nothing that it shows can be relied "
+        "on until that is explained"
+    )
 
 
 def _long(seconds: int) -> str:

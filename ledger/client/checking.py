@@ -4,10 +4,12 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from ledger.client.contradictions import with_memory
 from ledger.client.expect import Expectation
 from ledger.client.files import links_outside
 from ledger.client.named import Asked, NamedResult, check_named
@@ -19,9 +21,10 @@ from ledger.client.proof_source import ProofCache, Sourced, Wanted, find_proof, 
 from ledger.client.result import LocalFiles
 from ledger.client.trust_store import StoredTrust, TrustStore
 from ledger.client.user_store import default_folder
-from ledger.errors import UsageError, VerificationError
+from ledger.errors import LedgerError, UsageError, VerificationError
 from ledger.event import escape_name
-from ledger.manifest import parse_manifest
+from ledger.manifest import Manifest, parse_manifest
+from ledger.storage.directory import read_file
 from ledger.verification.second_look import look_again
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
     from ledger.verification.reading import Progress, Seen
 
 _P = ParamSpec("_P")
+Pem = bytes | str | pathlib.Path
+"""A public key: its PEM, or the path of the file."""
+_MAX_PEM_BYTES = 1 << 20
 MAX_MANIFEST_BYTES = 64 << 20
 """Of a model of some 500,000 files: a service decides what is read into memory here."""
 
@@ -64,7 +70,7 @@ class Question:
     """What is asked of one model. ``name`` and ``revision`` are as the hub calls them, without the hub's id.
 
     ``path`` None: the log alone. ``proof_file`` is of `hubledger fetch-proof`; ``url`` is the service, where it is not the
-    address that the trust file came from. ``partial``: some of the files are enough, and the service says what the rest is;
+    address that the trust file came from, and ``live`` demands its answer: what was kept of it does not do. ``partial``: some of the files are enough, and the service says what the rest is;
     the signatures are over all files, and are not checked here then. ``digest_cache``: larger files that did not change since they
     were hashed are not read again (``ledger.client.known_digests``), and the result says so.
     """
@@ -78,6 +84,7 @@ class Question:
     proof_file: pathlib.Path | None = None
     url: str | None = None
     offline: bool = False
+    live: bool = False
     partial: bool = False
     digest_cache: bool = False
 
@@ -132,7 +139,7 @@ def answer(
     wanted = Wanted(name=escape_name(question.name), revision=revision, files=whole)
     pins = Pins(folder)
     found = _proof(question, wanted, stored, pins=pins, folder=folder, now=now)
-    files: LocalFiles | PartialFiles | None = whole
+    files: LocalFiles | PartialFiles | None = whole and _with_manifest(question, stored, found, whole)
     if question.partial:
         files, seen = _read_partial(question, wanted, stored, found)
     asked = Asked(
@@ -153,6 +160,7 @@ def answer(
     if found.caution is not None:
         cautions = (found.caution, *result.result.cautions)
         result = replace(result, result=replace(result.result, cautions=cautions))
+    result = replace(result, result=with_memory(result.result, stored.trust, folder, now=now))
     if seen is not None and result.result.satisfied:
         look_again(seen)  # a success is about files that were there from the first byte read until here
     if known is None or row is None:
@@ -187,6 +195,13 @@ def _proof(
     question: Question, wanted: Wanted, stored: StoredTrust, *, pins: Pins, folder: pathlib.Path, now: int
 ) -> Sourced:
     if question.proof_file is not None:
+        if question.live:
+            raise UsageError(
+                "a live answer",
+                expected="a service that may be asked",
+                actual="a file with the proof",
+                next_step="Leave one of the two out",
+            )
         return read_bundle(question.proof_file)
     return find_proof(
         wanted,
@@ -196,6 +211,7 @@ def _proof(
         now=now,
         url=question.url,
         offline=question.offline,
+        live=question.live,
     )
 
 
@@ -215,12 +231,35 @@ def _read_partial(
     from ledger.verification import read_content
 
     claim = choose(found.bundle.claims, revision=wanted.revision, content=None)
-    digest = claim.manifest_sha256.hex() if claim else ""
-    data = service_of(stored, question.url)(f"v1/evidence/{digest}", max_bytes=MAX_MANIFEST_BYTES)
-    manifest = parse_manifest(data, max_bytes=MAX_MANIFEST_BYTES)
+    manifest = _fetch_manifest(question, stored, claim.manifest_sha256 if claim else b"")
     present = read_content(question.path)
     files = PartialFiles(manifest=manifest, present=present.manifest.items, special=present.special)
     return files, present.seen
+
+
+def _with_manifest(question: Question, stored: StoredTrust, found: Sourced, files: LocalFiles) -> LocalFiles:
+    """Get the manifest where these are not the files, to say which are not; a check does not fail for want of it."""
+    if question.proof_file is not None or found.caution is not None:
+        return files
+    revision = None if question.revision is None else escape_name(question.revision)
+    claim = choose(
+        found.bundle.claims,
+        revision=revision,
+        content=files.content_sha256,
+        manifest=files.manifest_sha256,
+    )
+    if claim is None or claim.content_sha256 == files.content_sha256:
+        return files
+    with suppress(LedgerError):
+        return replace(files, listed=_fetch_manifest(question, stored, claim.manifest_sha256))
+    return files
+
+
+def _fetch_manifest(question: Question, stored: StoredTrust, digest: bytes) -> Manifest:
+    fetch = service_of(stored, question.url)
+    return parse_manifest(
+        fetch(f"v1/evidence/{digest.hex()}", max_bytes=MAX_MANIFEST_BYTES), max_bytes=MAX_MANIFEST_BYTES
+    )
 
 
 def _read(
@@ -240,8 +279,24 @@ def _read(
         bundles=content.bundles,
         outside=links_outside(content.manifest.items),
         special=content.special,
+        items=content.content.items,
     )
     return files, findings, content.seen
+
+
+def read_keys(keys: Sequence[Pem]) -> list[bytes]:
+    """Return public keys as PEM: each is that, or the path of a file with it. Raises UsageError, NotFoundError, LimitError."""
+    if isinstance(keys, str | bytes | pathlib.Path):
+        raise UsageError(
+            "public_keys",
+            expected="a list of keys: PEM as bytes, or paths",
+            actual=type(keys).__name__,
+            next_step="Put it into a list",
+        )
+    return [
+        each if isinstance(each, bytes) else read_file(pathlib.Path(each), max_bytes=_MAX_PEM_BYTES)
+        for each in keys
+    ]
 
 
 def check(
@@ -252,18 +307,19 @@ def check(
     trust: StoredTrust | None = None,
     expected: Sequence[Expectation] = (),
     expect_all: bool = False,
-    public_keys: Sequence[bytes] = (),
+    public_keys: Sequence[Pem] = (),
     trusted_root: bytes | None = None,
-    proof_file: pathlib.Path | None = None,
+    proof_file: str | pathlib.Path | None = None,
     url: str | None = None,
     offline: bool = False,
+    live: bool = False,
     digest_cache: bool = False,
 ) -> NamedResult:
     """Check a model against the hub's ledger, and return what was found if all of it holds.
 
     ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own; with ``trust`` it is the name at that
-    hub. ``public_keys`` (PEM) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
-    ``digest_cache``: see ``Question``.
+    hub. ``public_keys`` (PEM, or paths of such files) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
+    ``live`` and ``digest_cache``: see ``Question``.
 
     Raises:
         CheckFailedError: something does not hold, or is not enough. LedgerError: the check did not take place.
@@ -282,12 +338,13 @@ def check(
         revision=revision,
         expected=expected,
         expect_all=expect_all,
-        proof_file=proof_file,
+        proof_file=None if proof_file is None else pathlib.Path(proof_file),
         url=url,
         offline=offline,
+        live=live,
         digest_cache=digest_cache,
     )
-    material = TrustMaterial(public_keys=public_keys, sigstore_json=trusted_root)
+    material = TrustMaterial(public_keys=read_keys(public_keys), sigstore_json=trusted_root)
     return require(answer(question, trust, material=material, folder=folder, now=posix_now()))
 
 

@@ -7,7 +7,8 @@ lead out of the folder lead to.
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
-from ledger.client.result import Check, Failure, LocalFiles, name_some
+from ledger.client.differing import NOT_OURS, Differing, find_differing
+from ledger.client.result import Check, Failure, LocalFiles, count, name_some
 from ledger.event import VerificationEvent
 from ledger.manifest import Item, ManifestLink
 
@@ -32,7 +33,7 @@ def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check
         return
     if files.manifest_sha256 == event.manifest.sha256:
         digest = event.manifest.sha256.hex()[:16]
-        yield _passed(f"manifest sha256:{digest}…, {event.manifest.files} files")
+        yield _passed(f"manifest sha256:{digest}…, {count(event.manifest.files, 'file')}")
     elif same:
         digest = event.manifest.content_sha256.hex()[:16]
         yield _passed(f"content sha256:{digest}… (signatures and git files differ)")
@@ -92,20 +93,38 @@ def _special(paths: Iterable[str], event: VerificationEvent) -> Failure:
 
 def _other_content(files: LocalFiles, event: VerificationEvent) -> Failure:
     linked = f"; links that lead out of the folder: {name_some(files.outside)}" if files.outside else ""
+    found = find_differing(files, event)
     special = f"; {special_files(files.special)}" if files.special else ""
+    causes, next_step = _why(found, event)
     return Failure(
         step=FILES_STEP,
         expected=f"content sha256:{event.manifest.content_sha256.hex()}",
-        actual=f"sha256:{files.content_sha256.hex()}{linked}{special}",
+        actual=f"sha256:{files.content_sha256.hex()}{found}{linked}{special}",
         causes=(
             *((LINKED_CAUSE,) if linked else ()),
             *((SPECIAL_CAUSE,) if special else ()),
-            "another revision was downloaded",
-            "the download is incomplete",
-            "a file was changed after the hub saw it",
+            *causes,
         ),
-        next_step=REAL_COPY if linked and not special else _again(event),
+        next_step=REAL_COPY if linked and not special else next_step,
     )
+
+
+def _why(found: Differing, event: VerificationEvent) -> tuple[tuple[str, ...], str]:
+    """Return likely causes and what to do, by what is known of the files."""
+    again = f"ownload {event.model.name} at {event.model.revision} again into an empty folder and check it"
+    out = "Move what is not the model's out of the folder, and check it again"
+    if found.only_additional:
+        return (NOT_OURS,), out
+    causes = (
+        "another revision was downloaded",
+        "the download is incomplete",
+        "a file was changed after the hub saw it",
+    )
+    if found.guessed:
+        return (NOT_OURS, *causes), f"{out}; if it differs still, d{again}"
+    if found.changed or found.missing:
+        return causes, f"D{again}"
+    return (*causes, NOT_OURS), f"D{again}"
 
 
 def links_outside(items: Iterable[Item]) -> tuple[str, ...]:

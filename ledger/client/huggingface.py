@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ledger.client.checking import Question, answer, posix_now, require, user_folder
+from ledger.client.checking import Pem, Question, answer, posix_now, read_keys, require, user_folder
 from ledger.client.download_cache import Wanted, named_if_checked
 from ledger.client.download_files import real_files
 from ledger.client.expect import Expectation
@@ -38,10 +38,11 @@ class Verify:
     trust: StoredTrust | None = None
     expected: Sequence[Expectation] = ()
     expect_all: bool = False
-    public_keys: Sequence[bytes] = ()
+    public_keys: Sequence[Pem] = ()
     trusted_root: bytes | None = None
     url: str | None = None
     offline: bool = False
+    live: bool = False
     tell: Callable[[NamedResult], object] | None = None
 
 
@@ -267,9 +268,10 @@ def _check(
             expect_all=verify.expect_all,
             url=verify.url,
             offline=verify.offline,
+            live=verify.live,
             partial=partial,
         )
-        material = TrustMaterial(public_keys=verify.public_keys, sigstore_json=verify.trusted_root)
+        material = TrustMaterial(public_keys=read_keys(verify.public_keys), sigstore_json=verify.trusted_root)
         return require(answer(question, stored, material=material, folder=user_folder(), now=posix_now()))
 
 

@@ -33,6 +33,7 @@ from ledger.client.result import (
     LocalFiles,
     LogResult,
     ModelResult,
+    count,
     name_some,
     with_failure,
 )
@@ -101,6 +102,8 @@ def check_named(
     if pin is not None:
         verify_pin(pin, trust)
     found = _Found(_check_proof(bundle, asked, stored, pin, now))
+    if pin is None:
+        found.explain_no_pin(is_rekor=trust.is_rekor)
     found.rows = [_trust_row(stored), Check(step="source", passed=True, against=source), _claims_row(bundle)]
     if found.result.log in LEVELS or found.result.log is LogResult.STALE:
         _check_event(found, asked, stored, pins)
@@ -132,6 +135,14 @@ class _Found:
 
     def add(self, check: Check) -> None:
         self.result = replace(self.result, checks=(*self.result.checks, check))
+
+    def explain_no_pin(self, *, is_rekor: bool) -> None:
+        """Say why there is no pin: nobody can give one here."""
+        why = "no checkpoint of Rekor is remembered" if is_rekor else "nothing is remembered of this log yet"
+        checks = (
+            replace(each, against=why) if each.step == PIN_STEP else each for each in self.result.checks
+        )
+        self.result = replace(self.result, checks=tuple(checks))
 
     def fail(self, failure: Failure, *, model: ModelResult | None = None) -> None:
         """Add a failure: of the model where one is given and nothing worse is known, else of the log."""
@@ -166,7 +177,7 @@ def _trust_row(stored: StoredTrust) -> Check:
             step=TRUST_STEP,
             passed=None,
             against=f"TLS_ONLY: {what} came from {stored.source} and was compared with nothing; "
-            f"hubledger trust confirm {trust.hub}",
+            f"see `hubledger trust show {trust.hub}`",
         )
     return Check(step=TRUST_STEP, passed=True, against=f"{what}, confirmed by you")
 
@@ -256,7 +267,7 @@ def _compare_with_last_time(
             f"you have seen a later event of this model: {old.revision} at leaf {old.leaf_index}"
         )
     elif behind < 0:
-        found.changes.append(f"events since last time: {-behind}")
+        found.changes.append(count(-behind, "new event"))
         if old.revision != new.revision:
             found.changes.append(f"the latest revision that you had seen was {old.revision}")
         if old.signers != new.signers:

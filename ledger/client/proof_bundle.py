@@ -18,7 +18,7 @@ from ledger.encoding import (
 )
 from ledger.errors import LimitError, MalformedError
 from ledger.event.schemas import VERIFICATION_EVENT
-from ledger.tlog.proof import MAX_PROOF_BYTES
+from ledger.tlog.proof import HEADER, MAX_PROOF_BYTES
 
 FORMAT = "hubledger-proof-bundle/v1"
 MAX_BUNDLE_BYTES = 4 << 20
@@ -105,7 +105,17 @@ class ProofBundle:
 
 def parse_bundle(data: bytes) -> ProofBundle:
     """Parse the file. Raises MalformedError, LimitError."""
-    value = parse_canonical_json(data, what="proof bundle", max_bytes=MAX_BUNDLE_BYTES)
+    if data.startswith(HEADER.encode()):
+        raise MalformedError(
+            "proof bundle",
+            expected=f"a file of hubledger fetch-proof ({FORMAT})",
+            actual="a .tlog-proof file",
+            next_step="Check it with --proof in the place of --name and --from",
+        )
+    try:
+        value = parse_canonical_json(data, what="proof bundle", max_bytes=MAX_BUNDLE_BYTES)
+    except MalformedError:
+        value = None  # of which no parser's words help: it is another file, or what is left of one
     match value:
         case {
             "format": "hubledger-proof-bundle/v1",
@@ -132,6 +142,22 @@ def parse_bundle(data: bytes) -> ProofBundle:
         expected=f"a file of hubledger fetch-proof ({FORMAT})",
         actual="another",
         next_step="Fetch it again with hubledger fetch-proof",
+    )
+
+
+def refuse_bundle(data: bytes, path: object) -> None:
+    """Refuse other files with proofs where a ``.tlog-proof`` is wanted, by how they begin. Raises MalformedError."""
+    if data.startswith(b'{"claims":['):
+        actual, option = "a file of hubledger fetch-proof", "--name and --from"
+    elif data.lstrip().startswith(b"{") and b"application/vnd.dev.sigstore.bundle" in data:
+        actual, option = "a Sigstore bundle", "--bundle"
+    else:
+        return
+    raise MalformedError(
+        f"proof file {path}",
+        expected=f"a .tlog-proof file ({HEADER})",
+        actual=actual,
+        next_step=f"Check it with {option} in the place of --proof",
     )
 
 

@@ -39,6 +39,9 @@ from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import parse_note
 
+_TOO_MANY, _FAILS = 429, 500
+"""HTTP: too many requests; from here on, it is the server that fails."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -171,14 +174,23 @@ def find_proof(
     now: int,
     url: str | None = None,
     offline: bool = False,
+    live: bool = False,
 ) -> Sourced:
-    """Get a proof from the service, and from what was kept if that is away or ``offline`` says so.
+    """Get a proof from the service, and from what was kept if that is away or ``offline`` says so; never that with ``live``.
 
-    A service that answers, and has no such event, is not away: that is raised.
+    One that does not answer, or answers that it cannot now (429, 5xx), is away. One that answers anything else is not: that it has no such
+    event, that it does not want to be asked (4xx), or what is none of ours. That is raised.
 
     Raises:
         SourceError: it is away and nothing was kept. NotFoundError, UsageError, LimitError, MalformedError, CorruptError.
     """
+    if live and offline:
+        raise UsageError(
+            "a live answer",
+            expected="a service that may be asked",
+            actual="offline beside it",
+            next_step="Leave one of the two out",
+        )
     away = "asked not to"
     if not offline:
         try:
@@ -189,10 +201,10 @@ def find_proof(
                 bundle=bundle, source=f"{url or stored.source}{_keep(cache, wanted, stored, bundle, now=now)}"
             )
         except SourceError as error:
-            away = error.finding
-            kept = cache.get(wanted, stored)
+            kept = None if live or not _is_away(error) else cache.get(wanted, stored)
             if kept is None:
                 raise
+            away = error.finding if error.status is None else f"answered {error.status}"
     else:
         kept = cache.get(wanted, stored)
     if kept is None:
@@ -208,6 +220,10 @@ def find_proof(
         source=f"kept on this machine since {at}; the service was not heard ({away})",
         caution=cautions.kept(at, away),
     )
+
+
+def _is_away(error: SourceError) -> bool:
+    return error.status is None or error.status == _TOO_MANY or error.status >= _FAILS
 
 
 def _kept_words(cache: ProofCache, wanted: Wanted, stored: StoredTrust) -> tuple[Stated, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ledger.errors import InputError, LedgerError, SignatureError
 from ledger.event import VerificationEvent
-from ledger.manifest import ManifestFile
+from ledger.manifest import Item, Manifest, ManifestFile
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 from ledger.tlog.cosignature import Cosignature
 
@@ -63,7 +63,8 @@ class LocalFiles:
     """Digests of the files at hand: of the whole manifest, and of its content without signatures.
 
     ``bundles`` are the signature files, which the content leaves out; ``outside`` are links that lead out of the folder,
-    ``special`` pipes, sockets and devices, which no digest covers.
+    ``special`` pipes, sockets and devices, which no digest covers. ``items`` is the content, and ``listed`` a manifest that may be
+    the event's, from anywhere: only to say which files differ.
     """
 
     manifest_sha256: bytes
@@ -71,6 +72,8 @@ class LocalFiles:
     bundles: tuple[ManifestFile, ...] = ()
     outside: tuple[str, ...] = ()
     special: tuple[str, ...] = ()
+    items: tuple[Item, ...] = ()
+    listed: Manifest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +191,11 @@ def name_some(paths: Iterable[str]) -> str:
     return ", ".join(listed[:MAX_NAMED]) + more
 
 
+def count(number: int, what: str) -> str:
+    """Say how many of something there are."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def explain_invalid(error: LedgerError) -> Failure:
     """Return what to say about a proof, a checkpoint or an entry that does not hold."""
     causes: tuple[str, ...] = (
@@ -229,6 +237,22 @@ def explain_stale(step: str, *, expected: str, actual: str) -> Failure:
         actual=actual,
         causes=("the proof was fetched a while ago", "the log has stopped publishing"),
         next_step="Fetch a new proof of the same event",
+    )
+
+
+def explain_old(step: str, *, expected: str, actual: str) -> Failure:
+    """Return what to say about a checkpoint whose date is older than the trust file allows: a new proof may be no newer."""
+    return Failure(
+        step=step,
+        expected=expected,
+        actual=actual,
+        causes=(
+            "nothing was recorded since: the log does not date itself anew without witnesses",
+            "the proof was fetched a while ago",
+            "the log has stopped publishing",
+        ),
+        next_step="Fetch a new proof of the same event; if that is as old, ask whoever runs the log who dates its checkpoints, "
+        "and how often",
     )
 
 

@@ -29,6 +29,7 @@ from ledger.client.result import (
     Steps,
     explain_key_range,
     explain_not_accepted,
+    explain_old,
     explain_stale,
 )
 from ledger.client.signers import signers_of
@@ -215,7 +216,7 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         state.cautions.append(cautions.too_old(age, trust.max_age))
     else:
         state.log = LogResult.STALE
-        state.failed(explain_stale(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
+        state.failed(explain_old(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
 
 
 def _judge_unknown_age(trust: TrustFile, state: State) -> None:

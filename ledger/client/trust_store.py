@@ -7,7 +7,7 @@ over TLS alone is ``TLS_ONLY`` until somebody compared its digest; an update nev
 import hashlib
 import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -16,6 +16,7 @@ from ledger.client.trust_signature import verify_update
 from ledger.client.user_store import UserFolder, file_name
 from ledger.encoding import Json
 from ledger.errors import ConfigError, ConflictError, InputError, NotFoundError, SignatureError
+from ledger.storage.directory import read_file
 
 MAX_UPDATES = 1000
 """Versions that one update goes through: each is one signature, and a server decides how many there are."""
@@ -72,7 +73,8 @@ class TrustStore:
         for each in self.list():
             if each.trust.hub == hub:
                 return each
-        raise self._unknown(hub)
+        known = [each.trust.hub for each in self.list()]
+        raise _unknown(hub, known, "Name one that `hubledger trust list` shows; " + _ADD if known else _FIRST)
 
     def find(self, name: str) -> tuple[StoredTrust, str]:
         """Return the trust file for ``hub/namespace/model``, and the model's name at that hub.
@@ -84,19 +86,10 @@ class TrustStore:
         """
         fits = [each for each in self.list() if name.startswith(each.trust.hub + "/")]
         if not fits:
-            raise self._unknown(name)
+            known = [each.trust.hub for each in self.list()]
+            raise _unknown(name, known, _which_name(name, known) if known else _FIRST)
         best = max(fits, key=lambda each: len(each.trust.hub))
         return best, name.removeprefix(best.trust.hub + "/")
-
-    def _unknown(self, name: str) -> NotFoundError:
-        known = ", ".join(each.trust.hub for each in self.list()) or "none yet"
-        shown = name if name.isascii() else f"{name!a}, which has letters that are not ASCII"
-        return NotFoundError(
-            "trust file",
-            expected=f"one of a hub that you have added ({known})",
-            actual=shown,
-            next_step="Add the hub's trust file: hubledger trust add https://…",
-        )
 
     def add(self, data: bytes, *, source: str, origin: Origin, sha256: bytes | None = None) -> StoredTrust:
         """Store a first trust file of a ledger; with the digest that the publisher shows elsewhere it is confirmed.
@@ -117,8 +110,12 @@ class TrustStore:
             self._write(new)
         return new
 
-    def confirm(self, hub: str, *, sha256: bytes | None = None) -> StoredTrust:
-        """Note that the user compared the digest. Raises NotFoundError, SignatureError, WriteError, CorruptError."""
+    def confirm(self, hub: str, *, sha256: bytes | None) -> StoredTrust:
+        """Compare the digest with the publisher's, and note that; None: the user says that they compared it themselves.
+
+        Raises:
+            NotFoundError, WriteError, CorruptError. SignatureError: another digest.
+        """
         with self._folder.changing():
             found = replace(_compared(self.get(hub), sha256), origin=Origin.CONFIRMED)
             self._write(found)
@@ -180,6 +177,43 @@ class TrustStore:
         except InputError as error:
             raise self._folder.damaged(name, str(error)) from error
         return StoredTrust(data=data, trust=trust, source=source, origin=Origin(origin))
+
+
+_FIRST = (
+    "Add the hub's trust file: hubledger trust add https://…, at an address that you know by another channel"
+)
+_ADD = "add a trust file only for a hub that you know by another channel"
+_MAX_HINT = 100
+"""Characters of a name that a hint repeats: a longer one is no slip of the pen."""
+
+
+def _unknown(name: str, known: Sequence[str], next_step: str) -> NotFoundError:
+    """Return what to raise about a hub that is not in the store. A name that only looks like one must not make anybody add it."""
+    shown = name if name.isascii() else f"{name!a}, which has letters that are not ASCII"
+    return NotFoundError(
+        "trust file",
+        expected=f"one of a hub that you have added ({', '.join(known) or 'none yet'})",
+        actual=shown,
+        next_step=next_step,
+    )
+
+
+def _which_name(name: str, known: Sequence[str]) -> str:
+    """Say what is wrong with a name where that can be seen, and never that the hub in it should be trusted."""
+    first, _, rest = name.partition("/")
+    if rest.count("/") == 0 and "." not in first and first.isascii() and 0 < len(name) <= _MAX_HINT:
+        hub = known[0] if len(known) == 1 else "HUB"
+        return f"The hub is missing: write {hub}/{name}" + (
+            "" if len(known) == 1 else ", with the hub that you mean"
+        )
+    trusted = ", ".join(known)
+    return f"Check the name: HUB/NAMESPACE/MODEL, with a hub you trust ({trusted}); {_ADD}"
+
+
+def trust_from_file(path: str | pathlib.Path) -> StoredTrust:
+    """Return a trust file that somebody handed over, which counts as confirmed. Raises NotFoundError, ConfigError, LimitError."""
+    data = read_file(pathlib.Path(path), max_bytes=MAX_TRUST_BYTES)
+    return StoredTrust(data=data, trust=parse_trust(data), source=str(path), origin=Origin.CONFIRMED)
 
 
 _ORDER = (Origin.TLS_ONLY, Origin.CONFIRMED)

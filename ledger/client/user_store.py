@@ -5,6 +5,7 @@
     $HUBLEDGER_DATA, else $XDG_DATA_HOME/hubledger, else ~/.local/share/hubledger
         trust/    trust files, and where they came from        pins/      what logs and histories had shown
         proofs/   proofs, for when the hub is away             digests/   of files, for who asks not to read them again
+        misbehaviour/   evidence against logs that contradicted themselves
 
 Every file is replaced as a whole; who changes one holds the folder's lock from reading it to writing it.
 """

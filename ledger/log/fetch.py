@@ -145,6 +145,7 @@ class _HttpFetch:
                         actual=str(status),
                         next_step=_next_step(status),
                     )
+                    refusal.status = status
                     if status not in _TRY_AGAIN:
                         raise refusal
                     raise _Busy(refusal, retry_after=retry_after_of(response.headers.get("retry-after", "")))

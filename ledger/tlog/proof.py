@@ -67,7 +67,7 @@ def parse_proof(data: bytes) -> TlogProof:
         lines = head.decode("ascii").split("\n")
     except UnicodeDecodeError as error:
         raise MalformedError(
-            "proof file", expected="ASCII before the checkpoint", actual=str(error)
+            "proof file", expected="ASCII before the checkpoint", actual="other bytes"
         ) from error
     if not blank or lines[0] != HEADER:
         raise MalformedError(

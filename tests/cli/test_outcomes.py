@@ -17,6 +17,7 @@ from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.vouching import Stated
+from ledger.manifest import format_items
 from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
 from ledger.verification import read_content
 from tests.ledger.attestation.test_attestation import bent, sign, statement
@@ -36,8 +37,7 @@ class Place:
         self.folder, self.now = folder, NOW
         (folder / "model").mkdir()
         (folder / "model/weights").write_bytes(bytes(64))
-        found = read_content(folder / "model")
-        self.digests = {"sha256": found.manifest.sha256, "content_sha256": found.content.sha256}
+        self.digests = digests(folder / "model")
         self.log = self.recorded(make_event(signed_by(sigstore_signer())))
 
     def recorded(self, event):
@@ -156,6 +156,33 @@ def a_pipe_beside_the_files(place):
     return place.verify(*MODEL)
 
 
+def downloaded(place):
+    (place.folder / "model/.cache").mkdir()
+    for name in "abcd":
+        (place.folder / "model/.cache" / name).write_bytes(b"")
+    return place.verify(*MODEL)
+
+
+def listed(place):
+    manifest = read_content(place.folder / "model").manifest
+    (place.folder / "manifest.json").write_bytes(b"".join(format_items(manifest.items)))
+
+
+def damaged(place):
+    (place.folder / "model/more").write_bytes(b"")
+    place.digests = digests(place.folder / "model")
+    place.log = place.recorded(make_event(signed_by(sigstore_signer())))
+    listed(place)
+    (place.folder / "model/more").unlink()
+    (place.folder / "model/weights").write_bytes(b"x")
+    return place.verify(*MODEL)
+
+
+def digests(folder):
+    found = read_content(folder)
+    return {"sha256": found.manifest.sha256, "content_sha256": found.content.sha256}
+
+
 DATED = {"witnesses": ("w.example",), "max_age": 60, "require": "complete"}
 OUTCOMES = {
     "an older checkpoint than the pin": (
@@ -178,9 +205,11 @@ OUTCOMES = {
         (
             "log: STALE   model: NOT_CHECKED\n"
             "Failed: age limit: expected at most 60 s, got 3600 s old by its newest counted cosignature\n"
+            "  possible: nothing was recorded since: the log does not date itself anew without witnesses\n"
             "  possible: the proof was fetched a while ago\n"
             "  possible: the log has stopped publishing\n"
-            "  next: Fetch a new proof of the same event\n"
+            "  next: Fetch a new proof of the same event; if that is as old, ask whoever runs the log who dates its "
+            "checkpoints, and how often\n"
         ),
         lambda place: place.verify(
             *LOG, proof=place.log.proof(AT, cosigned={"w.example": NOW - 3600}), **DATED
@@ -501,6 +530,7 @@ OUTCOMES = {
             "  possible: another revision was downloaded\n"
             "  possible: the download is incomplete\n"
             "  possible: a file was changed after the hub saw it\n"
+            "  possible: a file that is not the model's, such as .cache of hf download --local-dir\n"
             "  next: Download acme/model at 1111111111111111111111111111111111111111 again into an empty folder "
             "and check it\n"
         ),
@@ -530,6 +560,45 @@ OUTCOMES = {
             "  next: Do not load this revision: ask the publisher of acme/model about it, over another channel\n"
         ),
         other_files_of_a_refused_revision,
+    ),
+    "a downloader's notes among the files": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected content sha256:<hex>, got sha256:<hex>; perhaps not the model's: .cache/a, .cache/b, "
+            ".cache/c and 1 more\n"
+            "  possible: a file that is not the model's, such as .cache of hf download --local-dir\n"
+            "  possible: another revision was downloaded\n"
+            "  possible: the download is incomplete\n"
+            "  possible: a file was changed after the hub saw it\n"
+            "  next: Move what is not the model's out of the folder, and check it again; if it differs still, download "
+            "acme/model at 1111111111111111111111111111111111111111 again into an empty folder and check it\n"
+        ),
+        downloaded,
+    ),
+    "a downloader's notes among the files, with the manifest beside the proof": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected content sha256:<hex>, got sha256:<hex>; not the model's: .cache/a, .cache/b, "
+            ".cache/c and 1 more\n"
+            "  possible: a file that is not the model's, such as .cache of hf download --local-dir\n"
+            "  next: Move what is not the model's out of the folder, and check it again\n"
+        ),
+        lambda place: listed(place) or downloaded(place),
+    ),
+    "a changed and a missing file, with the manifest beside the proof": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected content sha256:<hex>, got sha256:<hex>; other bytes: weights; missing: more\n"
+            "  possible: another revision was downloaded\n"
+            "  possible: the download is incomplete\n"
+            "  possible: a file was changed after the hub saw it\n"
+            "  next: Download acme/model at 1111111111111111111111111111111111111111 again into an empty folder "
+            "and check it\n"
+        ),
+        damaged,
     ),
     "a revision that was taken back": (
         23,

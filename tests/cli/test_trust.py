@@ -57,6 +57,23 @@ def test_a_trust_file_is_added_confirmed_and_updated_over_the_service(hubledger,
     assert hubledger("trust", "show", "hub.example")[0] == 34
 
 
+def test_no_command_that_can_be_pasted_confirms_what_came_over_tls(hubledger, ledger):
+    """What is printed to be run next must compare with something: our own digest of what came compares with itself."""
+    with serving(ledger, "--read-only") as (url, _):
+        _, out, _ = hubledger("trust", "add", url)
+    digest = json.loads(hubledger("trust", "show", "hub.example", "--json")[1])["sha256"]
+    assert digest in out, "the fingerprint is shown"
+    commands = [line.split()[1:] for line in out.splitlines() if line.startswith("  hubledger ")]
+    assert commands == [["trust", "confirm", "hub.example", "--sha256", "DIGEST-FROM-THE-PUBLISHER"]]
+    assert hubledger(*commands[0])[0] == 31
+    for words in ([], ["--sha256", digest, "--compared-by-hand"]):
+        code, _, err = hubledger("trust", "confirm", "hub.example", *words)
+        assert (code, "--compared-by-hand" in err) == (2, True)
+    assert "TLS_ONLY" in hubledger("trust", "list")[1]
+    assert hubledger("trust", "confirm", "hub.example", "--compared-by-hand")[0] == 0
+    assert "CONFIRMED" in hubledger("trust", "list")[1]
+
+
 def test_a_hub_that_shows_an_older_version_is_refused(hubledger, ledger, tmp_path):
     with serving(ledger, "--read-only") as (url, _):
         _, line, _ = hubledger("trust", "key", tmp_path / "a.key", "--name", "hub.example/trust")

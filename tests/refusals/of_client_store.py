@@ -367,13 +367,14 @@ CASES = (
     refused(
         NotFoundError,
         "trust file: expected one of a hub that you have added (hub.example), got 'hub.ex\\u0430mple/a/b', which has "
-        "letters that are not ASCII. Add the hub's trust file: hubledger trust add https://…",
+        "letters that are not ASCII. Check the name: HUB/NAMESPACE/MODEL, with a hub you trust (hub.example); add a trust "
+        "file only for a hub that you know by another channel",
         lambda scene: _store(scene, _version(1)).find("hub.ex\u0430mple/a/b"),
     ),
     refused(
         NotFoundError,
         "trust file: expected one of a hub that you have added (none yet), got hub.example. Add the hub's trust "
-        "file: hubledger trust add https://…",
+        "file: hubledger trust add https://…, at an address that you know by another channel",
         lambda scene: _store(scene).get("hub.example"),
     ),
     refused(
@@ -508,7 +509,7 @@ CASES = (
     ),
     refused(
         NotFoundError,
-        f"event of acme/tiny at r9: expected one that the hub shows, got none among 1 events of this name. {SOON}",
+        f"event of acme/tiny at r9: expected one that the hub shows, got none among 1 event of this name. {SOON}",
         lambda _: _fetch({HISTORY: _history(events=EVENT % 1)}, revision="r9"),
     ),
     refused(
@@ -530,24 +531,24 @@ CASES = (
         lambda _: _fetch({HISTORY: _history(following=',"next":1')}, clock=iter((0, 121)).__next__),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the events of acme/tiny, got another answer. {SERVICE}",
         lambda _: _fetch({"/v1/check?model=acme%2Ftiny&as=recorded": b'{"model":"acme/other"}'}),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the history of acme/tiny, got another answer. {SERVICE}",
         lambda _: _fetch({HISTORY: _history(name="acme/other")}),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected the next page of a history, got page 1 after 1. {SERVICE}",
         lambda _: _fetch(
             {HISTORY: _history(following=',"next":1'), f"{HISTORY}&after=1": _history(following=',"next":1')}
         ),
     ),
     refused(
-        SourceError,
+        MalformedError,
         f"answer of the ledger's service: expected a proof, got <any>. {SERVICE}",
         lambda _: _fetch({HISTORY: _history(events=EVENT % 1), "/v1/entries/1/proof": b"\xff"}),
     ),
@@ -596,7 +597,7 @@ CASES = (
     # the command
     refused(
         UsageError,
-        "hubledger verify: expected --name with MODEL, --revision, --from, --offline, --url and --digest-cache; else "
+        "hubledger verify: expected --name with MODEL, --revision, --from, --offline, --live, --url and --digest-cache; else "
         f"--model names the files, got --offline without --name. {HELP}",
         lambda _: _cli("--proof", "p", "--offline"),
     ),

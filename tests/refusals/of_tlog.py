@@ -434,7 +434,7 @@ PROOFS = (
     ),
     refused(
         MalformedError,
-        "proof file: expected ASCII before the checkpoint, got 'ascii' codec can't decode byte 0xff in position 0: ordinal not in range(128). Get it again from where it came; if it stays the same, tell whoever wrote it",
+        "proof file: expected ASCII before the checkpoint, got other bytes. Get it again from where it came; if it stays the same, tell whoever wrote it",
         lambda _: parse_proof(b"\xff\n\n"),
     ),
     refused(

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,12 +17,13 @@ from cryptography.hazmat.primitives import serialization
 
 from cli import demo_world
 from cli.verify import exit_code
-from ledger.client import CheckFailedError, check, check_async, known_digests
+from ledger.client import CheckFailedError, check, check_async, known_digests, trust_from_file
 from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
-from ledger.errors import NotFoundError, SourceError
+from ledger.errors import NotFoundError, SourceError, UsageError
+from ledger.log import fetch
 from ledger.monitor_statement import (
     MonitorStatement,
     OpenClass,
@@ -97,6 +99,7 @@ def test_a_model_is_checked_over_the_network_from_a_file_and_with_the_hub_away(h
         assert (code, facts["log"], facts["model"]) == (0, "INCLUDED_ONLY", "ACCEPTED")
         assert (facts["source"], facts["trust"]) == (url, "TLS_ONLY")
         assert row(facts, "signature, checked here")["result"] == "ok"
+        assert row(facts, "link to your pin")["against"] == "nothing is remembered of this log yet"
         assert hubledger("fetch-proof", NAME, "-o", proof)[0] == 0
     code, facts = verify(hubledger, hub.model)
     assert (code, "the service was not heard" in facts["source"]) == (0, True)
@@ -169,15 +172,17 @@ def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
         code, facts = verify(hubledger, tmp_path / "second", "--revision", "r2")
         assert (code, facts["changes"]) == (
             0,
-            ["events since last time: 1", "the latest revision that you had seen was r1"],
+            ["1 new event", "the latest revision that you had seen was r1"],
         )
         assert row(facts, "link to your pin")["result"] == "ok"
         code, out, _ = hubledger("verify", hub.model, "--name", NAME)
         assert (code, "you have seen a later event of this model: r2" in " ".join(out.split())) == (0, True)
     assert "name:acme/tiny" in hubledger("pins", "list")[1]
-    assert "r2" in hubledger("pins", "show", "name:acme/tiny")[1]
+    code, out, _ = hubledger("pins", "show", "name:acme/tiny")
+    assert (code, "r2" in out, re.search("^accepted +yes$", out, re.MULTILINE) is not None) == (0, True, True)
+    assert hubledger("pins", "show", "acme/tiny")[1] == out
     assert hubledger("pins", "forget", "log.example/models")[0] == 0
-    assert json.loads(hubledger("pins", "list", "--json")[1]) == {"pins": []}
+    assert json.loads(hubledger("pins", "list", "--json")[1])["pins"] == []
 
 
 def test_an_unsigned_model_is_not_accepted_and_a_stranger_is_not_expected(hubledger, hub, tmp_path):
@@ -448,7 +453,7 @@ def lying(asked, path, status, body):
     ("path", "status", "body", "code"),
     [
         (CHECK, 200, b"<html>busy</html>", 31),
-        (CHECK, 200, b'{"model":"acme/other","claims":[],"count":0,"leafIndex":1,"proof":""}', 51),
+        (CHECK, 200, b'{"model":"acme/other","claims":[],"count":0,"leafIndex":1,"proof":""}', 31),
         (CHECK, 200, b'{"model":"acme/tiny","claims":[{}],"count":1,"leafIndex":1,"proof":""}', 31),
         (CHECK, 301, b"", 51),
         (CHECK, 500, b"", 51),
@@ -459,14 +464,14 @@ def lying(asked, path, status, body):
             13,
         ),
         (HISTORY, 200, b"<html>busy</html>", 31),
-        (HISTORY, 200, b'{"model":"acme/other","events":[]}', 51),
+        (HISTORY, 200, b'{"model":"acme/other","events":[]}', 31),
         (HISTORY, 200, b'{"model":"acme/tiny","events":[]}', 34),
         (HISTORY, 200, b'{"model":"acme/tiny","events":[{"leafIndex":1}]}', 31),
-        (HISTORY, 200, b'{"model":"acme/tiny","events":[],"next":1}', 51),
+        (HISTORY, 200, b'{"model":"acme/tiny","events":[],"next":1}', 31),
         (HISTORY, 301, b"", 51),
         (HISTORY, 500, b"", 51),
         ("/v1/entries/1/proof", 200, b"<html>", 13),
-        ("/v1/entries/1/proof", 200, b"\xff", 51),
+        ("/v1/entries/1/proof", 200, b"\xff", 31),
         ("/v1/entries/1/proof", 404, b"", 34),
     ],
 )
@@ -477,7 +482,65 @@ def test_a_service_that_answers_something_else_is_no_success(hubledger, hub, pat
     ):
         assert hubledger("trust", "add", proxy)[0] == 0
         assert verify(hubledger, hub.model)[0] == code
-    assert json.loads(hubledger("pins", "list", "--json")[1]) == {"pins": []}
+    assert json.loads(hubledger("pins", "list", "--json")[1])["pins"] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (429, b"", 0),
+        (500, b"", 0),
+        (503, b"", 0),
+        (400, b"", 51),
+        (403, b"", 51),
+        (404, b"", 34),
+        (200, b"{}", 31),
+        (200, b"<html>busy</html>", 31),
+        (302, b"", 51),
+    ],
+)
+def test_only_a_service_that_is_away_is_answered_for_by_what_was_kept(
+    hubledger, hub, monkeypatch, status, body, code
+):
+    monkeypatch.setattr(fetch, "_FIRST_PAUSE", 0.0)
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("trust", "add", url)[0] == 0
+        assert verify(hubledger, hub.model)[0] == 0
+        with between(url, lambda _: (status, body)) as (proxy, _):
+            found, facts = verify(hubledger, hub.model, "--url", proxy)
+            live, _ = verify(hubledger, hub.model, "--url", proxy, "--live")
+        assert verify(hubledger, hub.model, "--live")[0] == 0
+    assert (found, live) == (code, code or 51)
+    if code == 0:
+        (caution,) = facts["cautions"]
+        assert f"the service was not heard (answered {status})" in caution
+
+
+def test_python_takes_paths_as_people_write_them(hubledger, hub, tmp_path, monkeypatch):
+    """In Python a path is a str as a rule, and a key is in a file; what is no list of keys is said to be none."""
+    proof, trust = tmp_path / "proof.json", hub.ledger / "trust.toml"
+    with serving(hub.ledger, "--read-only") as (url, _):
+        assert hubledger("fetch-proof", NAME, "--trust", trust, "--url", url, "-o", proof)[0] == 0
+    given = {"name": NAME, "trust": trust_from_file(str(trust)), "proof_file": str(proof)}
+    for keys in ([str(hub.pem)], [hub.pem], [hub.pem.read_bytes()]):
+        found = check(str(hub.model), public_keys=keys, **given)
+        rows = {each.step: each.passed for each in found.result.checks}
+        assert rows["signature, checked here"]
+    with pytest.raises(UsageError):
+        check(str(hub.model), public_keys=str(hub.pem), **given)
+    with pytest.raises(NotFoundError):
+        check(str(hub.model), public_keys=["nowhere.pub"], **given)
+
+
+def test_files_that_differ_are_named_by_the_manifest_of_the_service(hubledger, hub):
+    with serving(hub.ledger, "--read-only") as (url, _), between(url, lambda _: None) as (proxy, seen):
+        assert hubledger("trust", "add", proxy)[0] == 0
+        (hub.model / "notes.txt").write_bytes(b"")
+        code, facts = verify(hubledger, hub.model)
+        assert (code, facts["failure"]["actual"].partition("; ")[2]) == (22, "not the model's: notes.txt")
+        assert [path for path in seen if path.startswith("/v1/evidence/")]
+    code, facts = verify(hubledger, hub.model, "--offline")
+    assert (code, facts["failure"]["actual"].partition("; ")[2]) == (22, "")
 
 
 def test_last_months_truth_is_seen_by_its_pin(hubledger, hub, tmp_path):

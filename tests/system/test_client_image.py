@@ -142,7 +142,8 @@ def test_the_image_has_what_the_client_needs_and_checks_a_model_in_a_pod(image, 
     url, volumes = hub
     for mount in VERIFY["volumeMounts"]:
         (root / mount["mountPath"].lstrip("/")).mkdir(exist_ok=True)
-    arguments = [url if each == "https://ledger.hub.example" else each for each in VERIFY["args"]]
+    places = {"https://ledger.hub.example": url, "REVISION": "r1"}
+    arguments = [places.get(each, each) for each in VERIFY["args"]]
     assert url in arguments
     command = [*VERIFY["command"], *arguments]
     done = run(image, VERIFY, volumes, *command, "--json")

@@ -218,6 +218,7 @@ def test_the_arguments_of_the_pod_check_what_is_in_its_volume(runner, hubledger,
         "/model": runner.hub,
         "/trust/trust.toml": tmp_path / "trust/trust.toml",
         "https://ledger.hub.example": runner.url,
+        "REVISION": REVISION,
     }
     assert places.keys() <= set(verify["args"])
     arguments = [places.get(each, each) for each in verify["args"]]

@@ -200,7 +200,7 @@ def test_new_events_and_a_new_signer_are_told(pins):
     check(world, pins, 1)
     found = check(later, pins, 2, since=2, files="new")
     assert found.result.satisfied
-    assert found.changes[:2] == ("events since last time: 1", "the latest revision that you had seen was r2")
+    assert found.changes[:2] == ("1 new event", "the latest revision that you had seen was r2")
     assert found.changes[2].startswith("the signer changed: key SHA256:")
     back = check(later, pins, 1)
     assert back.result.satisfied, "an older revision is no less in the log"

@@ -169,6 +169,45 @@ def test_what_came_over_tls_is_tls_only_until_its_digest_was_compared(store):
     assert again.origin is Origin.CONFIRMED, "adding it again does not take the confirmation back"
 
 
+CHECK = "Check the name: HUB/NAMESPACE/MODEL, with a hub you trust (hub.example); add a trust file only for a hub that you know by another channel"
+NAMES = {
+    "hub.examp1e/acme/tiny": CHECK,
+    "hub.ex\u0430mple/acme/tiny": CHECK,
+    "HUB.example/acme/tiny": CHECK,
+    "https://hub.example/acme/tiny": CHECK,
+    "hub.example": CHECK,
+    "": CHECK,
+    "acme/tiny": "The hub is missing: write hub.example/acme/tiny",
+    "tiny": "The hub is missing: write hub.example/tiny",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_only_looks_like_one_makes_nobody_add_a_trust_file(store, name):
+    store.add(version(1), source="a", origin=Origin.CONFIRMED)
+    with pytest.raises(NotFoundError) as refused:
+        store.find(name)
+    assert refused.value.next_step == NAMES[name]
+
+
+def test_of_several_hubs_none_is_guessed(store):
+    with pytest.raises(NotFoundError, match="Add the hub's trust file: hubledger trust add"):
+        store.find("acme/tiny")
+    store.add(version(1), source="a", origin=Origin.CONFIRMED)
+    store.add(version(1, hub="other.example", ledger="other"), source="a", origin=Origin.CONFIRMED)
+    with pytest.raises(NotFoundError, match="write HUB/acme/tiny, with the hub that you mean"):
+        store.find("acme/tiny")
+
+
+@pytest.mark.parametrize("act", ["get", "remove"])
+def test_a_hub_that_is_not_there_is_looked_up_in_the_list(store, act):
+    store.add(version(1), source="a", origin=Origin.CONFIRMED)
+    with pytest.raises(
+        NotFoundError, match="Name one that `hubledger trust list` shows; add a trust file only"
+    ):
+        getattr(store, act)("hub.examp1e")
+
+
 def test_a_digest_that_differs_stores_nothing(store):
     with pytest.raises(SignatureError):
         store.add(version(1), source="https://hub.example", origin=Origin.TLS_ONLY, sha256=bytes(32))

@@ -1,0 +1,145 @@
+"""Refusals that a newcomer meets first: a mistyped name, the wrong file, a command that would compare with nothing."""
+
+import contextlib
+import os
+from unittest import mock
+
+from cli.main import group
+from cli.verify_input import expectations
+from ledger.client.asking import fetch_bundle
+from ledger.client.checking import check, read_keys
+from ledger.client.contradictions import Contradictions
+from ledger.client.proof_bundle import ProofBundle, parse_bundle
+from ledger.client.trust_store import Origin, StoredTrust
+from ledger.client.trust_writing import format_trust
+from ledger.errors import CorruptError, MalformedError, UsageError
+from tests.refusals.of_attestation import _bundle as bundle
+from tests.refusals.of_attestation import _format as format_vsa
+from tests.refusals.table import refused
+from tests.world import World, key_signer, make_event, signed_by
+
+
+def _command(*words):
+    def trigger(scene):
+        data = {"HUBLEDGER_DATA": str(scene.folder / "data")}
+        with contextlib.chdir(scene.folder), mock.patch.dict(os.environ, data):
+            group.main([str(each) for each in words], standalone_mode=False)
+
+    return trigger
+
+
+def _damaged_memory(scene):
+    seen = Contradictions(scene.folder / "data")
+    seen.keep("log.example/models", "log.example/models", b"{}", now=0)
+    (record,) = (scene.folder / "data/misbehaviour").glob("*.json")
+    record.write_bytes(b"{}")
+    seen.known()
+
+
+def _check_live(scene, **more):
+    check(scene.folder, name="hub.example/acme/tiny", trust=STORED, live=True, **more)
+
+
+LIVE = "a live answer: expected a service that may be asked, got"
+STORED = StoredTrust(data=b"", trust=World().trust(), source="https://hub.example", origin=Origin.CONFIRMED)
+
+
+def _attested(*more):
+    def trigger(scene):
+        event = make_event(signed_by(key_signer("alice")))
+        path = scene.write("a.vsa", bundle(format_vsa(event)))
+        trust = scene.write("trust.toml", format_trust(World().trust()))
+        _command("verify", "model", "--attestation", path, "--trust", trust, *more)(scene)
+
+    return trigger
+
+
+def _proof_file(data):
+    def trigger(scene):
+        path = scene.write("a", data)
+        trust = scene.write("trust.toml", format_trust(World().trust()))
+        _command("verify", "--proof", path, "--trust", trust, "--log-only")(scene)
+
+    return trigger
+
+
+TINY = "r"
+PRIVATE = b"-----BEGIN EC PRIVATE KEY-----\n"
+CASES = (
+    refused(
+        UsageError,
+        "--expect-key: expected the public key, got a private one in <folder>/release.key. Name the file of the public "
+        "half; a private key is nobody's business but the signer's",
+        lambda scene: expectations([("--expect-key", str(scene.write("release.key", PRIVATE)))]),
+    ),
+    refused(
+        UsageError,
+        f"--attestation: expected one about hub.example/acme/uns at {TINY}, which you asked for, got one about "
+        f"hub.example/acme/model at {TINY}. Name the attestation of the revision that you have",
+        _attested("--name", "hub.example/acme/uns"),
+    ),
+    refused(
+        UsageError,
+        "--attestation: expected one about hub.example/acme/model at v1, which you asked for, got one about "
+        f"hub.example/acme/model at {TINY}. Name the attestation of the revision that you have",
+        _attested("--revision", "v1"),
+    ),
+    refused(
+        MalformedError,
+        "proof bundle: expected a file of hubledger fetch-proof (hubledger-proof-bundle/v1), got a .tlog-proof file. "
+        "Check it with --proof in the place of --name and --from",
+        lambda _: parse_bundle(World().grow(3).proof(1)),
+    ),
+    refused(
+        MalformedError,
+        "proof bundle: expected a file of hubledger fetch-proof (hubledger-proof-bundle/v1), got another. Fetch it again "
+        "with hubledger fetch-proof",
+        lambda _: parse_bundle(b"<html>"),
+    ),
+    refused(
+        MalformedError,
+        "proof file <folder>/a: expected a .tlog-proof file (c2sp.org/tlog-proof@v1), got a file of hubledger fetch-proof. "
+        "Check it with --name and --from in the place of --proof",
+        _proof_file(ProofBundle(name="acme/tiny", proof=b"\xc3\xa9", claims=(), fetched_at=0).format()),
+    ),
+    refused(
+        MalformedError,
+        "proof file <folder>/a: expected a .tlog-proof file (c2sp.org/tlog-proof@v1), got a Sigstore bundle. Check it with "
+        "--bundle in the place of --proof",
+        _proof_file(b'{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}'),
+    ),
+    refused(
+        UsageError,
+        "public_keys: expected a list of keys: PEM as bytes, or paths, got str. Put it into a list",
+        lambda _: read_keys("publisher.pub"),
+    ),
+    refused(
+        UsageError,
+        f"{LIVE} offline beside it. Leave one of the two out",
+        lambda scene: _check_live(scene, offline=True),
+    ),
+    refused(
+        UsageError,
+        f"{LIVE} a file with the proof. Leave one of the two out",
+        lambda scene: _check_live(scene, proof_file=scene.folder),
+    ),
+    refused(
+        MalformedError,
+        "answer of the ledger's service: expected the events of acme/tiny, got no JSON. Check that the address is that of a "
+        "hubledger service; else tell whoever runs it",
+        lambda _: fetch_bundle(lambda name, /, *, max_bytes: b"<html>", "acme/tiny", now=0),
+    ),
+    refused(
+        CorruptError,
+        "memory of misbehaviour <folder>/data/misbehaviour/<hex>.json: expected what hubledger wrote, got another object. "
+        "The evidence is in the file of the same name that ends with .evidence: check it with `hubledger verify --evidence`",
+        _damaged_memory,
+    ),
+    refused(
+        UsageError,
+        "hubledger trust confirm: expected --sha256 with the digest that the publisher shows elsewhere, or "
+        "--compared-by-hand, got neither. Look at `hubledger trust show hub.example`, and get the digest from the "
+        "publisher over another channel",
+        _command("trust", "confirm", "hub.example"),
+    ),
+)
