@@ -35,8 +35,9 @@ class Piece:
 def in_order(pieces: Sequence[Piece], heads: dict[str, int], *, gaps: bool) -> list[Piece]:
     """Return those whose predecessors are published or among them, and move ``heads`` to where that takes the chains.
 
-    With ``gaps`` all: those that nothing precedes come last, each with what follows it. Two that claim one place keep their order.
+    With ``gaps`` all: those that nothing precedes come last, each with what follows it. Two that claim one place are in log order.
     """
+    pieces = sorted(pieces, key=lambda each: each.place)
     by_link: dict[tuple[str, int], list[Piece]] = {}
     for piece in pieces:
         for link in piece.links:

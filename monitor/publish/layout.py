@@ -49,9 +49,17 @@ def of_proofs(log: str, leaf_index: int) -> str:
     return of_log(log, pack(leaf_index))
 
 
+def bundle(number: int) -> str:
+    """Return the Sigstore bundle of an entry in Rekor v1, in the folder of its log.
+
+    A file for each, because a hub makes them as large as it likes, and none is written again.
+    """
+    return f"bundles/{_thousands(number)}/{number}.sigstore.json"
+
+
 def of_bundle(log: str, number: int) -> str:
-    """Return the Sigstore bundle of an entry in Rekor v1: a file for each, because a hub makes them as large as it likes."""
-    return of_log(log, f"bundles/{_thousands(number)}/{number}.sigstore.json")
+    """Return the Sigstore bundle of an entry in Rekor v1."""
+    return of_log(log, bundle(number))
 
 
 def of_shard(log: str, order: int, rest: str) -> str:

@@ -101,5 +101,6 @@ def _absent(leaf_index: int, pack: str) -> NotFoundError:
         f"proof of entry {leaf_index}",
         expected=f"a line of {pack}",
         actual="none",
-        next_step="Check the number; a monitor that began later in the log has no earlier ones",
+        next_step="Check the number; a monitor that began later in the log has no earlier ones, and of a ledger in Rekor v1 take "
+        f"{layout.bundle(leaf_index)}",
     )

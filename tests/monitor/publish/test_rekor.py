@@ -18,7 +18,7 @@ from monitor.daemon import init, open_monitor
 from monitor.publish import layout
 from monitor.publish.packs import fetch_proof, open_published
 from monitor.publish.publishing import make_key, publish
-from monitor.rekor import MISSING_SECONDS
+from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
 from tests.fakes.rekor import FakeTree
 from tests.monitor.test_rekor import A, B, Scene
 from tests.world import NOW, p256_key, spki_of
@@ -58,6 +58,9 @@ class Published(Scene):
 
     def statement(self, path="models/statement"):
         return verify_monitor_statement(self.read(path), vkeys=[self.vkey])
+
+    def statement_or_none(self):
+        return self.statement() if (self.folder / "public" / "models" / "statement").exists() else None
 
     def proof(self, number):
         return fetch_proof(open_published(str(self.folder / "public" / "models")), number)[0]
@@ -233,3 +236,54 @@ def test_what_a_key_signed_that_may_not_sign_there_is_in_no_history(scene):
     page = scene.read("models/events/000/000/000/0.html").decode()
     assert "Not accepted. It is not signed by a key that may sign there" in page
     assert "index 1 in shard 0" in page
+
+
+def test_what_stopped_in_the_middle_is_done_again_and_nothing_has_two_numbers(scene):
+    record(scene, A, A, B)
+    for at in range(3):
+        scene.log(at)
+    scene.publish()
+    config = scene.config
+    init(config, pinned={"models": None}, now=scene.time)
+    with open_monitor(config, clock=lambda: scene.time) as monitor:
+        monitor.look()
+        assert publish(config, monitor.state, stopping=lambda: True).sizes == {"models": 3}
+        # Of what was not looked through to its end nothing is signed.
+        assert not (scene.folder / "public" / "models" / "statement").exists()
+        assert publish(config, monitor.state).sizes == {"models": 3}
+    assert [each["number"] for each in scene.history()["rows"]] == [0, 1, 2]
+    assert scene.statement().size == 3
+
+
+def test_a_gap_that_lasts_for_a_day_is_shown_with_what_follows_it(scene):
+    record(scene, A, A, B)
+    scene.log(0)
+    scene.log(2)
+    scene.step()
+    assert [each["revision"] for each in scene.history()["rows"]] == ["0"]
+    assert scene.statement_or_none() is None
+    scene.time += WAITING_SECONDS
+    scene.step()
+    assert [each["revision"] for each in scene.history()["rows"]] == ["0", "2"]
+    assert "chain-broken" in {
+        each["kind"] for each in json.loads(scene.read("findings/findings.json"))["findings"]
+    }
+    assert scene.statement().open_for(["name:acme/model"]).kind == "finding"
+
+
+def test_another_leaf_than_was_verified_publishes_nothing(scene):
+    record(scene, A)
+    scene.log(0)
+    scene.publish()
+    config = scene.config
+    init(config, pinned={"models": None}, now=scene.time)
+    with open_monitor(config, clock=lambda: scene.time) as monitor:
+        monitor.look()
+        scene.strangers(1)
+        path = scene.folder / "shard-0" / "tile" / "entries" / "000.p" / "1"
+        other = bytearray(path.read_bytes())
+        other[-1] ^= 1
+        path.write_bytes(other)
+        came = publish(config, monitor.state)
+    assert "the entries that were verified" in came.problems["models"]
+    assert came.sizes == {"models": 0}

@@ -8,9 +8,11 @@ from ledger.bundle.any_bundle import parse_any_bundle
 from ledger.client.event_bundle import check_event_bundle
 from ledger.client.result import LogResult
 from ledger.client.trust import parse_trust
+from ledger.errors import NotFoundError
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.publish import layout
+from monitor.publish.packs import fetch_proof, open_published
 from monitor.publish.publishing import make_key, publish
 from tests.fakes.rekor_v1 import FakeRekorV1
 from tests.fakes.web import answering
@@ -94,6 +96,17 @@ def test_no_statement_is_signed_of_what_nobody_replayed(scene):
     assert (log["kind"], log["entries"], "statement" in log) == ("rekor-v1", 1, False)
     assert not list((scene.folder / "public").rglob("statement"))
     assert "signs no statement" in scene.read("models/index.html").decode()
+
+
+def test_who_looks_for_a_proof_in_a_pack_is_told_where_the_bundle_is(scene):
+    record(scene, A)
+    scene.log(0)
+    scene.step()
+    public = scene.folder / "public" / "models"
+    with pytest.raises(NotFoundError, match="proof of entry 0") as caught:
+        fetch_proof(open_published(str(public)), 0)
+    assert caught.value.next_step.endswith(" bundles/000/000/000/0.sigstore.json")
+    assert scene.check((public / caught.value.next_step.split()[-1]).read_bytes()) == "0"
 
 
 def test_an_entry_whose_receipt_came_late_is_published_when_it_is_there(scene):
