@@ -4,5 +4,5 @@
 each says, ``store`` remembers what is published and what is due, ``proofs`` proves entries, ``packs`` are the files of proofs,
 ``covering`` does that for a log, ``ledgers`` for a ledger in Rekor, from its ``shards`` or by its ``receipts`` and in the order of its
 ``chains``, ``pages``, ``timeline``, ``names`` and ``listings`` show them to people, ``accounts`` says what is open, ``writing`` puts
-files in their place, ``logs`` gathers what is said of each log and signed, ``publishing`` does it all in order.
+files in their place, ``logs`` gathers of each log what is said and signed (``covered``), ``publishing`` does it all in order.
 """

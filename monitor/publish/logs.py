@@ -1,14 +1,10 @@
-"""Covers each log of the settings, and gathers what is said of it: facts for pages, its checkpoints, what the monitor signs."""
+"""Covers each log of the settings, by its kind, and gathers what is said of it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.errors import LedgerError, StorageError
-from ledger.monitor_statement import MonitorStatement
-from ledger.tlog.checkpoint import Checkpoint
 from monitor.assembling import finder_of, open_service, trees_of
 from monitor.config import MonitorConfig
 from monitor.findings import CLASSES, Kind
@@ -16,6 +12,7 @@ from monitor.log_config import LogConfig
 from monitor.logged import MAX_UNSETTLED, LoggedEntry
 from monitor.publish import layout
 from monitor.publish.accounts import Account, account, is_told, place_of
+from monitor.publish.covered import CoveredLog, common_index, shard_facts, shard_index, statement_of
 from monitor.publish.covering import ALL_FINDINGS, Coverage
 from monitor.publish.ledgers import LedgerCoverage, Pieces
 from monitor.publish.listings import LogFacts, ShardFacts
@@ -24,32 +21,10 @@ from monitor.publish.shards import Shard, ShardPieces
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
 from monitor.record import Stored
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.state import SeenCheckpoint, State
 
 _TOLD = tuple(kind for kind, (alert, severity) in CLASSES.items() if is_told(alert, severity))
 """Not what is for the record: a log of a million models has as many of those, and no page shows them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoveredLog:
-    """One log that is covered. ``checkpoints`` and ``statements`` go by the files that they are written to."""
-
-    facts: LogFacts
-    account: Account
-    findings: Sequence[Stored]
-    index: Mapping[str, Any]
-    checkpoints: Mapping[str, bytes]
-    statements: Mapping[str, MonitorStatement]
-
-    @property
-    def name(self) -> str:
-        """Its name in the settings."""
-        return self.facts.name
-
-    @property
-    def in_rekor(self) -> bool:
-        """Whether its entries are in shards, where an index alone says not which entry is meant."""
-        return self.facts.kind != "tiles"
 
 
 class LogCovering:
@@ -147,7 +122,7 @@ class LogCovering:
             statement=stated,
         )
         index = {
-            **_common(facts),
+            **common_index(facts),
             "origin": position.origin,
             "firstLeaf": position.first,
             "size": seen.size,
@@ -159,7 +134,7 @@ class LogCovering:
             findings=findings,
             index=index,
             checkpoints={layout.of_log(name, layout.CHECKPOINT): seen.note},
-            statements={statement: _statement(trust, position, seen, summed)} if stated else {},
+            statements={statement: statement_of(trust, position, seen, summed)} if stated else {},
         )
 
     # A ledger in Rekor v2
@@ -194,7 +169,7 @@ class LogCovering:
             if (tree := self._stated(each, name, unsettled, findings)) is not None
         }
         statements = {
-            layout.of_shard(name, each.order, layout.STATEMENT): _statement(
+            layout.of_shard(name, each.order, layout.STATEMENT): statement_of(
                 trust, each.position, stated[each.order], summed
             )
             for each in shards
@@ -207,7 +182,7 @@ class LogCovering:
             trust,
             summed,
             shards=tuple(
-                _shard_facts(each, stated[each.order].size if each.order in stated else None)
+                shard_facts(each, stated[each.order].size if each.order in stated else None)
                 for each in shards
             ),
         )
@@ -216,9 +191,9 @@ class LogCovering:
             account=summed,
             findings=findings,
             index={
-                **_common(facts),
+                **common_index(facts),
                 "entries": facts.size,
-                "shards": [_shard_index(name, s) for s in facts.shards],
+                "shards": [shard_index(name, s) for s in facts.shards],
             },
             checkpoints={
                 layout.of_shard(name, each.order, layout.CHECKPOINT): each.checkpoint.note for each in shards
@@ -273,7 +248,7 @@ class LogCovering:
             facts=facts,
             account=summed,
             findings=findings,
-            index={**_common(facts), "entries": facts.size},
+            index={**common_index(facts), "entries": facts.size},
             checkpoints={},
             statements={},
         )
@@ -313,48 +288,3 @@ class LogCovering:
             kind=settings.kind,
             shards=shards,
         )
-
-
-def _statement(
-    trust: TrustFile, position: Position, seen: SeenCheckpoint, summed: Account
-) -> MonitorStatement:
-    return MonitorStatement.of(
-        Checkpoint(origin=position.origin, size=seen.size, root_hash=seen.root),
-        ledger=trust.ledger,
-        checked_at=position.succeeded_at or 0,
-        findings=summed.histories,
-        log=summed.log,
-    )
-
-
-def _common(facts: LogFacts) -> dict[str, Any]:
-    return {
-        "log": facts.name,
-        "kind": facts.kind,
-        "ledger": facts.ledger,
-        "models": facts.models,
-        "openFindings": facts.open,
-    }
-
-
-def _shard_facts(shard: Shard, stated: int | None) -> ShardFacts:
-    return ShardFacts(
-        order=shard.order,
-        origin=shard.position.origin,
-        size=shard.checkpoint.size,
-        root=format_base64(shard.checkpoint.root),
-        checked_at=shard.position.succeeded_at,
-        stated=stated,
-    )
-
-
-def _shard_index(log: str, shard: ShardFacts) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "shard": shard.order,
-        "origin": shard.origin,
-        "size": shard.size,
-        "checkpoint": layout.of_shard(log, shard.order, layout.CHECKPOINT),
-    }
-    if shard.stated is not None:
-        facts |= {"statement": layout.of_shard(log, shard.order, layout.STATEMENT)}
-    return facts

@@ -24,9 +24,10 @@ from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from monitor.config import MonitorConfig
 from monitor.publish import layout
 from monitor.publish.accounts import evidence_of, is_public, public_facts
+from monitor.publish.covered import CoveredLog
 from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
-from monitor.publish.logs import CoveredLog, LogCovering
+from monitor.publish.logs import LogCovering
 from monitor.publish.pages import Pages
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer

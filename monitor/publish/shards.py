@@ -11,6 +11,7 @@ from itertools import groupby
 from ledger.client.proof_leaf import HASHEDREKORD
 from ledger.client.trust import TrustFile
 from ledger.entry import format_entry
+from ledger.errors import ProofError
 from ledger.log.hashedrekord import signature_by
 from ledger.tlog.tiles import TILE_WIDTH
 from monitor.logged import MAX_UNSETTLED, LoggedEntry
@@ -133,7 +134,11 @@ class ShardPieces:
         for each in entries:
             signed = signature_by(self._keys[each.keyid], leaves[each.leaf - first])
             if signed is None or signed[0] != each.digest:
-                continue  # not reachable: the leaf is the one from which this was taken
+                raise ProofError(
+                    f"leaf {each.leaf} of {shard.tree.name}",
+                    expected=f"the hub's signature of {each.digest.hex()}, as remembered",
+                    actual="another leaf",
+                )
             data = format_entry(payloads[each.digest], keyid=each.keyid, signature=signed[1])
             proof = prover.prove(each.leaf, data, kind=HASHEDREKORD)
             yield Piece(shard=shard.order, at=each.leaf, read=read_entry(data, each.leaf), proof=proof)

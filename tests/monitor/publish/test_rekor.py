@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from ledger.bundle.bodies import SignedPayload
 from ledger.client.result import LogResult
 from ledger.client.trust import parse_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof
 from ledger.client.vouching import Stated
+from ledger.log.receipts import twin
 from ledger.monitor_statement import verify_monitor_statement
 from ledger.tlog.merkle import tree_root
 from monitor.config import load_config
@@ -19,7 +21,7 @@ from monitor.publish import layout
 from monitor.publish.packs import fetch_proof, open_published
 from monitor.publish.publishing import make_key, publish
 from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
-from tests.fakes.rekor import FakeTree
+from tests.fakes.rekor import FakeTree, body_of
 from tests.monitor.test_rekor import A, B, Scene
 from tests.world import NOW, p256_key, spki_of
 
@@ -287,3 +289,14 @@ def test_another_leaf_than_was_verified_publishes_nothing(scene):
         came = publish(config, monitor.state)
     assert "the entries that were verified" in came.problems["models"]
     assert came.sizes == {"models": 0}
+
+
+def test_a_copy_of_an_entry_with_the_other_signature_of_it_is_proven_as_it_was_logged(scene):
+    record(scene, A)
+    scene.store(0)
+    signed = SignedPayload.of_entry(json.loads(scene.hub.world.entries[0]), spki_of(p256_key("hub")))
+    scene.shards[0].append(body_of(replace(signed, signature=twin(signed.signature))))
+    scene.log(0)
+    scene.step()
+    assert [each["leafIndex"] for each in scene.history()["rows"]] == [0]
+    assert scene.check(scene.proof(0)) == "0"
