@@ -8,7 +8,7 @@ from typing import Any
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import TrustedLog
 from ledger.errors import ConfigError
-from ledger.log.fetch import fetch_from_url
+from ledger.log.fetch import Fetch, fetch_from_url
 from ledger.log.published import PublishedLog
 from ledger.tlog.trust_policy import LogKey, TrustPolicy
 from monitor.compare import Views
@@ -75,16 +75,24 @@ def follower_of(
     if not log.is_rekor:
         published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
         return follower(first, past=past_of(TilePast(log.name, published, state)).catch_up)
-    statements: Finder = Statements(log.name, config.base / log.evidence, state.logged)
-    if is_address(log.evidence):
-        fetch = fetch_from_url(
-            log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second
-        )
-        statements = FetchedStatements(log.name, fetch, ledger=context.trust.ledger)
-    ledger = RekorLedger(context, state, statements, clock=clock)
+    ledger = RekorLedger(
+        context, state, finder_of(config, log, state, ledger=context.trust.ledger), clock=clock
+    )
     past = past_of(LoggedPast(log.name, state.logged, ledger))
     shards = [follower(tree, folding=partial(ledger.fold, order)) for order, tree in enumerate(trees)]
     return RekorFollower(log.name, shards, lambda: ledger.settle(routing) + past.catch_up())
+
+
+def finder_of(config: MonitorConfig, log: LogConfig, state: State, *, ledger: str) -> Finder:
+    """Return what finds the statements of a ledger in Rekor v2: a folder of evidence, or the hub's service."""
+    if is_address(log.evidence):
+        return FetchedStatements(log.name, open_service(log), ledger=ledger)
+    return Statements(log.name, config.base / log.evidence, state.logged)
+
+
+def open_service(log: LogConfig) -> Fetch:
+    """Return what asks the service of a hub's ledger, as politely as the settings say. Raises UsageError: no web address."""
+    return fetch_from_url(log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second)
 
 
 def _receipt_follower(
@@ -99,7 +107,7 @@ def _receipt_follower(
     progress: Progress,
 ) -> Looker:
     """Return what follows a ledger in Rekor v1, by the receipts that its hub shows."""
-    service = fetch_from_url(log.evidence, seconds=STATEMENT_SECONDS, per_second=log.max_requests_per_second)
+    service = open_service(log)
     statements = ReceivedStatements(FetchedStatements(log.name, service, ledger=context.trust.ledger))
     ledger = RekorLedger(context, state, statements, clock=clock)
     past = Past(

@@ -230,7 +230,7 @@ class ReceiptFollower:
         findings: list[Finding] = []
         for number, name in names.items():
             try:
-                data = _bundle(fetch, name)
+                data = fetch_receipt(fetch, name)
                 if data is not None:
                     receipts.append(self._prove(number, data))
             except (SourceError, StorageError):
@@ -346,7 +346,7 @@ def _logged(receipt: Receipt, now: int) -> LoggedEntry:
     )
 
 
-def _bundle(fetch: Fetch, name: str) -> bytes | None:
+def fetch_receipt(fetch: Fetch, name: str) -> bytes | None:
     """Return a receipt; None where the hub has none. Raises SourceError, LimitError."""
     try:
         return fetch(name, max_bytes=MAX_RECEIPT_BYTES)

@@ -277,11 +277,12 @@ class State:
         row = self._database.row("SELECT min(seen_at) FROM checkpoints WHERE log = ?", log)
         return int(row[0] or 0)
 
-    def newest_verified(self, log: str) -> SeenCheckpoint | None:
-        """Return the largest signed checkpoint whose root is that of the replayed entries."""
+    def newest_verified(self, log: str, *, most: int = MAX_TREE_SIZE) -> SeenCheckpoint | None:
+        """Return the largest signed checkpoint, of at most some size, whose root is that of the replayed entries."""
         row = self._database.row(
-            "SELECT size, root, note, seen_at FROM checkpoints WHERE log = ? AND verified = 1 ORDER BY size DESC LIMIT 1",
+            "SELECT size, root, note, seen_at FROM checkpoints WHERE log = ? AND verified = 1 AND size <= ? ORDER BY size DESC LIMIT 1",
             log,
+            most,
         )
         return row and SeenCheckpoint(size=row[0], root=row[1], note=row[2], seen_at=row[3], verified=True)
 

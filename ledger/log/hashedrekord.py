@@ -125,7 +125,13 @@ def _check_beside(value: Any, tree: Checkpoint) -> None:
 
 
 def signed_by(spki: bytes, entry: bytes) -> bytes | None:
-    """Return the digest that an entry says the key signed, None where the key did not.
+    """Return the digest that an entry says the key signed, None where the key did not."""
+    found = signature_by(spki, entry)
+    return None if found is None else found[0]
+
+
+def signature_by(spki: bytes, entry: bytes) -> tuple[bytes, bytes] | None:
+    """Return the digest that an entry says the key signed, and the signature; None where the key did not.
 
     A log that is not honest could name our key over anything; and (r, n-s) of a signature of ours has its digest.
     """
@@ -149,4 +155,4 @@ def signed_by(spki: bytes, entry: bytes) -> bytes | None:
         verifier.key.verify(signature, digest, ec.ECDSA(Prehashed(verifier.algorithm)))
     except (InputError, InvalidSignature, ValueError):
         return None
-    return digest
+    return digest, signature

@@ -2,6 +2,7 @@
 
 ``layout`` says what lies where, ``source`` reads entries again and holds them against what was verified, ``rows`` says what
 each says, ``store`` remembers what is published and what is due, ``proofs`` proves entries, ``packs`` are the files of proofs,
-``covering`` does that for a log, ``pages``, ``timeline``, ``names`` and ``listings`` show them to people, ``accounts`` says what is open and signs it, ``writing`` puts files in their
-place, ``publishing`` does it all in order.
+``covering`` does that for a log, ``ledgers`` for a ledger in Rekor, from its ``shards`` or by its ``receipts`` and in the order of its
+``chains``, ``pages``, ``timeline``, ``names`` and ``listings`` show them to people, ``accounts`` says what is open, ``writing`` puts
+files in their place, ``logs`` gathers of each log what is said and signed (``covered``), ``publishing`` does it all in order.
 """

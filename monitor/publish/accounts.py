@@ -46,8 +46,8 @@ def is_public(stored: Stored) -> bool:
     return is_told(Alert(str(stored.facts["class"])), Severity(str(stored.facts["severity"])))
 
 
-def account(findings: Iterable[Stored], histories: Callable[[int], Sequence[str]]) -> Account:
-    """Sum up the open findings of a log; ``histories`` are the keys that an entry belongs to."""
+def account(findings: Iterable[Stored], histories: Callable[[int, int], Sequence[str]]) -> Account:
+    """Sum up the open findings of a log; ``histories`` are the keys that the entry at a shard and index belongs to."""
     by_key: dict[str, OpenFindings] = {}
     of_log: list[OpenFindings] = []
     shown = []
@@ -69,13 +69,20 @@ def account(findings: Iterable[Stored], histories: Callable[[int], Sequence[str]
     return Account(histories=by_key, log=reduce(operator.add, of_log) if of_log else None, shown=tuple(shown))
 
 
-def _keys(stored: Stored, histories: Callable[[int], Sequence[str]]) -> tuple[str, ...]:
-    leaf, model = stored.facts.get("leafIndex"), stored.facts.get("model")
-    keys = set(histories(leaf)) if isinstance(leaf, int) else set()
+def place_of(stored: Stored) -> tuple[int, int] | None:
+    """Return the shard and index that a finding is about, None where it is about no entry."""
+    leaf, more = stored.facts.get("leafIndex"), stored.facts.get("facts")
+    shard = more.get("shard", 0) if isinstance(more, dict) else 0
+    return (shard, leaf) if isinstance(leaf, int) and isinstance(shard, int) else None
+
+
+def _keys(stored: Stored, histories: Callable[[int, int], Sequence[str]]) -> tuple[str, ...]:
+    place, model = place_of(stored), stored.facts.get("model")
+    keys = set(histories(*place)) if place is not None else set()
     return tuple(sorted(keys | ({f"name:{model}"} if model is not None else set())))
 
 
-def public_facts(stored: Stored) -> dict[str, Any]:
+def public_facts(stored: Stored, *, in_rekor: bool = False) -> dict[str, Any]:
     """Return a finding as strangers may read it: no notes of the operator, no paths, no addresses."""
     facts = stored.facts
     kept: dict[str, Any] = {
@@ -84,6 +91,8 @@ def public_facts(stored: Stored) -> dict[str, Any]:
         if name in facts
     }
     kept |= {"number": stored.number, "id": stored.id, "state": stored.state, "foundAt": stored.found_at}
+    if in_rekor and (place := place_of(stored)) is not None:
+        kept["shard"] = place[0]
     about_entries = "leafIndex" in facts or "model" in facts or facts["kind"] == Kind.LOG_FORKED
     kept["text"] = (
         facts["text"]

@@ -7,7 +7,7 @@ from ledger.client.trust import TrustFile
 from ledger.log.fetch import Fetch
 from monitor.findings import Kind
 from monitor.publish import layout
-from monitor.publish.packs import format_pack, parse_pack
+from monitor.publish.packs import LEAF, format_pack, parse_pack
 from monitor.publish.proofs import Prover
 from monitor.publish.rows import Fold
 from monitor.publish.source import Source
@@ -53,7 +53,9 @@ class Coverage:
     def _cover(self, entries: Sequence[bytes], first: int, refused: frozenset[int]) -> None:
         prover = Prover(self._state, self._position, self._checkpoint)
         reads = [read_entry(entry, at) for at, entry in enumerate(entries, first)]
-        self._pack({at: prover.prove(at, entry) for at, entry in enumerate(entries, first)})
+        put_proofs(
+            self._writer, self._name, {at: prover.prove(at, entry) for at, entry in enumerate(entries, first)}
+        )
         self._writer.commit()
         # If we stop here, these proofs are there and nothing speaks of them yet; they are made again.
         keys = [key for read in reads for key in read.histories]
@@ -61,19 +63,20 @@ class Coverage:
         published = [fold.apply(read) for read in reads]
         self._store.add(self._name, published, {key: fold.states[key] for key in sorted(fold.changed)})
 
-    def _pack(self, proofs: Mapping[int, bytes]) -> None:
-        """Write proofs, in order: the first pack may hold older ones, which stay as they are."""
-        for _, run in groupby(proofs, key=lambda at: at // layout.PACK):
-            some = {at: proofs[at] for at in run}
-            first = min(some)
-            name = layout.of_proofs(self._name, first)
-            if first % layout.PACK and self._writer.has(name):
-                known = parse_pack(self._writer.read(name))
-                some |= {at: proof for at, proof in known.items() if at < first}
-            self._writer.put(name, format_pack(some))
-
     def _not_accepted(self) -> frozenset[int]:
         """Return the entries that the monitor found not to be signed by a key that may sign there."""
         kinds = (Kind.HUB_KEY_REFUSED,)
         found = self._state.record.findings(log=self._name, kinds=kinds, limit=ALL_FINDINGS)
         return frozenset(leaf for each in found if isinstance(leaf := each.facts.get("leafIndex"), int))
+
+
+def put_proofs(writer: Writer, log: str, proofs: Mapping[int, bytes], *, by: str = LEAF) -> None:
+    """Write proofs, in order: the first pack may hold older ones, which stay as they are."""
+    for _, run in groupby(proofs, key=lambda at: at // layout.PACK):
+        some = {at: proofs[at] for at in run}
+        first = min(some)
+        name = layout.of_proofs(log, first)
+        if first % layout.PACK and writer.has(name):
+            known = parse_pack(writer.read(name))
+            some |= {at: proof for at, proof in known.items() if at < first}
+        writer.put(name, format_pack(some, by=by))

@@ -14,6 +14,8 @@ PAGE = "index.html"
 STYLE = "style.css"
 FINDINGS = "findings"
 EVIDENCE = "evidence"
+STATEMENT, CHECKPOINT = "statement", "checkpoint"
+LATEST_PROOF, LATEST_BUNDLE = "latest.tlog-proof", "latest.sigstore.json"
 CHUNK = 128
 """Events of one page; older ones of a model lie in pages of their own that are not written again."""
 PACK = 64
@@ -45,6 +47,24 @@ def pack(leaf_index: int) -> str:
 def of_proofs(log: str, leaf_index: int) -> str:
     """Return the pack that holds the proof of an entry."""
     return of_log(log, pack(leaf_index))
+
+
+def bundle(number: int) -> str:
+    """Return the Sigstore bundle of an entry in Rekor v1, in the folder of its log.
+
+    A file for each, because a hub makes them as large as it likes, and none is written again.
+    """
+    return f"bundles/{_thousands(number)}/{number}.sigstore.json"
+
+
+def of_bundle(log: str, number: int) -> str:
+    """Return the Sigstore bundle of an entry in Rekor v1."""
+    return of_log(log, bundle(number))
+
+
+def of_shard(log: str, order: int, rest: str) -> str:
+    """Return what is about one shard of a ledger in Rekor."""
+    return of_log(log, f"shards/{order}/{rest}")
 
 
 def of_events(log: str, page: int) -> str:

@@ -24,8 +24,20 @@ _NEVER = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShardFacts:
+    """What pages say about one shard of a ledger in Rekor. ``stated`` is the size that the monitor's statement speaks of."""
+
+    order: int
+    origin: str
+    size: int
+    root: str
+    checked_at: int | None
+    stated: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogFacts:
-    """What pages say about a log. ``checked_at`` is in POSIX seconds; ``root`` base64."""
+    """What pages say about a log. ``checked_at`` is in POSIX seconds; ``root`` base64. A ledger in Rekor has no root of its own."""
 
     name: str
     origin: str
@@ -37,6 +49,8 @@ class LogFacts:
     open: int
     models: int
     statement: bool
+    kind: str = "tiles"
+    shards: tuple[ShardFacts, ...] = ()
 
 
 class Listings:
@@ -93,7 +107,7 @@ class Listings:
             "entries": count,
             "first": archived * CHUNK,
             "rows": [self._linked(each) for each in rows],
-            "changes": [each["leafIndex"] for each in rows if "change" in each],
+            "changes": [number_of(each) for each in rows if "change" in each],
             "openFindings": [each["number"] for each in findings],
         }
         if archived:
@@ -119,7 +133,11 @@ class Listings:
             f"model:{name}",
             rows[::-1][:FEED_ENTRIES],
         )
-        self._put(layout.of_model(log, name, "latest.tlog-proof"), self._proof(rows[-1]["leafIndex"]))
+        if self._log.kind == "rekor-v1":
+            bundle = layout.of_bundle(log, number_of(rows[-1]))
+            self._put(layout.of_model(log, name, layout.LATEST_BUNDLE), self._writer.read(bundle))
+        else:
+            self._put(layout.of_model(log, name, layout.LATEST_PROOF), self._proof(number_of(rows[-1])))
 
     def _proof(self, leaf_index: int) -> bytes:
         """Return a proof that is in its place. The last pack is remembered: models come by their newest entries."""
@@ -143,7 +161,7 @@ class Listings:
             "name": name,
             "first": chunk * CHUNK,
             "rows": [self._linked(each) for each in rows],
-            "changes": [each["leafIndex"] for each in rows if "change" in each],
+            "changes": [number_of(each) for each in rows if "change" in each],
         }
         if chunk:
             facts["older"] = f"history-{chunk - 1}.json"
@@ -160,7 +178,7 @@ class Listings:
         self._put(path, page)
 
     def _linked(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {**row, "proof": layout.of_proofs(self._log.name, row["leafIndex"])}
+        return {"proof": layout.of_proofs(self._log.name, row["leafIndex"]), **row}
 
     # Signers, entries, names
 
@@ -210,12 +228,17 @@ class Listings:
         self._writer.put(path, data)
 
 
+def number_of(row: Mapping[str, Any]) -> int:
+    """Return what an entry goes by in addresses: its leaf index, in Rekor the number under which it is published."""
+    return int(row["number"] if "number" in row else row["leafIndex"])
+
+
 def _speaks(row: Mapping[str, Any]) -> bool:
     return "word" in row and "proposal" not in row and "observer" not in row
 
 
 def _item(log: str, base: str, row: Mapping[str, Any]) -> Item:
-    leaf, standing = row["leafIndex"], str(row["standing"])
+    leaf, standing = number_of(row), str(row["standing"])
     about = f"{row['name']} {row['revision']}" if "name" in row else f"Entry {leaf}"
     at = layout.of_model(log, row["name"]) if "name" in row else layout.of_events(log, leaf // CHUNK)
     return Item(

@@ -1,12 +1,13 @@
 """Packs of proofs: those of ``layout.PACK`` entries in one file, a line of JSON for each, so that a million entries are not a
 million files.
 
-A line is ``{"leafIndex":N,"proof":"…"}``, and the text in it is a whole proof file (docs/spec/proof.md). Who has the log's key
+A line is ``{"leafIndex":N,"proof":"…"}``, and the text in it is a whole proof file (docs/spec/proof.md). Of a ledger in Rekor it
+is ``{"number":N,"proof":"…"}``: the leaves of several shards go by the number under which they are published. Who has the log's key
 checks it, so a pack needs no trust: whoever serves it can only fail to prove.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ledger.encoding import format_canonical_json, parse_json
@@ -23,47 +24,58 @@ _MAX_LINE_BYTES = 2 * MAX_PROOF_BYTES
 """A newline of the proof has two characters in JSON."""
 
 
-def format_pack(proofs: Mapping[int, bytes]) -> bytes:
-    """Format the proofs of some entries, by leaf index."""
+LEAF, NUMBER = "leafIndex", "number"
+"""What entries go by in a pack."""
+
+
+def format_pack(proofs: Mapping[int, bytes], *, by: str = LEAF) -> bytes:
+    """Format the proofs of some entries, by leaf index or number."""
     return b"".join(
-        format_canonical_json({"leafIndex": at, "proof": proofs[at].decode()}) + b"\n"
-        for at in sorted(proofs)
+        format_canonical_json({by: at, "proof": proofs[at].decode()}) + b"\n" for at in sorted(proofs)
     )
 
 
 def parse_pack(data: bytes) -> dict[int, bytes]:
-    """Return the proofs of a pack, by leaf index. Nothing is verified, nor do they have to be proofs."""
-    found = {}
+    """Return the proofs of a pack, by what they go by. Nothing is verified, nor do they have to be proofs."""
+    return {at: proof for _, at, proof in _lines(data)}
+
+
+def _lines(data: bytes) -> Iterator[tuple[str, int, bytes]]:
     for line in data.splitlines():
         value = parse_json(line, what="line of a pack", max_bytes=_MAX_LINE_BYTES)
         match value:
             case {"leafIndex": int(at), "proof": str(proof)}:
-                found[at] = proof.encode("utf-8", "replace")
+                yield LEAF, at, proof.encode("utf-8", "replace")
+            case {"number": int(at), "proof": str(proof)}:
+                yield NUMBER, at, proof.encode("utf-8", "replace")
             case _:
                 raise MalformedError(
                     "line of a pack",
                     expected="leafIndex and proof",
                     actual=line[:60].decode("utf-8", "replace"),
                 )
-    return found
 
 
 def fetch_proof(fetch: "Fetch", leaf_index: int) -> tuple[bytes, TlogProof]:
     """Fetch the proof of an entry from what a monitor publishes of a log: the file, and what it says.
 
+    In a ledger in Rekor ``leaf_index`` is the number of the entry: where that is logged, the proof alone says.
+
     Raises:
         NotFoundError: it is not published. MalformedError: it is no proof of that entry. LimitError, SourceError.
     """
     try:
-        proofs = parse_pack(fetch(layout.pack(leaf_index), max_bytes=MAX_PACK_BYTES))
+        lines = list(_lines(fetch(layout.pack(leaf_index), max_bytes=MAX_PACK_BYTES)))
     except NotFoundError as error:
         raise _absent(leaf_index, layout.pack(leaf_index)) from error
-    if leaf_index not in proofs:
+    found = next(((by, data) for by, at, data in lines if at == leaf_index), None)
+    if found is None:
         raise _absent(leaf_index, layout.pack(leaf_index))
-    proof = parse_proof(proofs[leaf_index])
-    if proof.index != leaf_index:
+    by, data = found
+    proof = parse_proof(data)
+    if by == LEAF and proof.index != leaf_index:
         raise MalformedError("proof in a pack", expected=f"entry {leaf_index}", actual=f"entry {proof.index}")
-    return proofs[leaf_index], proof
+    return data, proof
 
 
 def open_published(where: str) -> "Fetch":
@@ -89,5 +101,6 @@ def _absent(leaf_index: int, pack: str) -> NotFoundError:
         f"proof of entry {leaf_index}",
         expected=f"a line of {pack}",
         actual="none",
-        next_step="Check the number; a monitor that began later in the log has no earlier ones",
+        next_step="Check the number; a monitor that began later in the log has no earlier ones, and of a ledger in Rekor v1 take "
+        f"{layout.bundle(leaf_index)}",
     )

@@ -24,10 +24,13 @@ class Prover:
         self._nodes = CachedNodes(self._read)
         self._tile: tuple[int, bytes] = (-1, b"")
 
-    def prove(self, leaf_index: int, entry: bytes) -> bytes:
-        """Return the proof file of an entry. An entry that no ``extra`` can hold is proven without it."""
+    def prove(self, leaf_index: int, entry: bytes, *, kind: str | None = None) -> bytes:
+        """Return the proof file of an entry, in Rekor with the ``kind`` of its leaf.
+
+        An entry that no ``extra`` can hold is proven without it.
+        """
         try:
-            extra = format_extra(ProofExtra(entry=entry))
+            extra = format_extra(ProofExtra(entry=entry, kind=kind))
             return self._format(leaf_index, extra)
         except LimitError:
             return self._format(leaf_index, None)

@@ -15,27 +15,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ledger.client.trust import TrustFile
 from ledger.embedded.keys import load_note_key
-from ledger.encoding import format_base64, format_canonical_json
-from ledger.errors import LedgerError, StorageError
+from ledger.encoding import format_canonical_json
 from ledger.log.lock import writer_lock
-from ledger.monitor_statement import MonitorStatement, format_monitor_statement
+from ledger.monitor_statement import format_monitor_statement
 from ledger.storage.directory import read_file, write_file_durably
-from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from monitor.config import MonitorConfig
-from monitor.findings import CLASSES
 from monitor.publish import layout
-from monitor.publish.accounts import Account, account, evidence_of, is_public, is_told, public_facts
-from monitor.publish.covering import ALL_FINDINGS, Coverage
+from monitor.publish.accounts import evidence_of, is_public, public_facts
+from monitor.publish.covered import CoveredLog
 from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
+from monitor.publish.logs import LogCovering
 from monitor.publish.pages import Pages
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
 from monitor.record import Stored
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.state import State
 
 INDEX_FORMAT = "https://hubledger/published/v1"
 MAX_FINDINGS_SHOWN = 1000
@@ -51,24 +48,6 @@ class PublishedLogs:
     sizes: Mapping[str, int]
     problems: Mapping[str, str]
     files: int
-
-
-@dataclass(slots=True, kw_only=True)
-class _Log:
-    """One log while it is published."""
-
-    name: str
-    trust: TrustFile
-    position: Position
-    checkpoint: SeenCheckpoint
-    account: Account
-    findings: Sequence[Stored]
-
-    @property
-    def tree(self) -> Checkpoint:
-        """The tree that is covered whole."""
-        seen = self.checkpoint
-        return Checkpoint(origin=self.position.origin, size=seen.size, root_hash=seen.root)
 
 
 def make_key(path: pathlib.Path, name: str, private: bytes) -> VerifierKey:
@@ -102,7 +81,7 @@ class _Publication:
     def __init__(
         self, config: MonitorConfig, state: State, store: Store, stopping: Callable[[], bool]
     ) -> None:
-        self._config, self._state, self._store, self._stopping = config, state, store, stopping
+        self._config, self._store = config, store
         self._key = load_note_key(config.base / config.publish.key) if config.publish.key else None
         self._url = config.publish.url.rstrip("/")
         self._pages = Pages(name=self._key.verifier.name if self._key else "", url=self._url)
@@ -112,19 +91,20 @@ class _Publication:
             # If we stop here, the folder has no token of this store, and the next run clears it once more.
             self._writer.put(layout.OWNER, store.token.encode())
             self._writer.commit()
-        self._problems: dict[str, str] = {}
+        self._covering = LogCovering(
+            config, state, store, writer=self._writer, signs=self._key is not None, stopping=stopping
+        )
 
     def run(self) -> PublishedLogs:
         """Publish, in the order of this module's first lines."""
         self._store.set_look(self._pages.look)
-        logs = [log for each in self._config.log if (log := self._cover(each.name)) is not None]
+        logs = [log for each in self._config.log if (log := self._covering.cover(each)) is not None]
         findings = [each for log in logs for each in log.findings if is_public(each)]
         self._evidence(findings)
         self._writer.put(layout.STYLE, self._pages.style)
-        facts = [self._facts(log) for log in logs]
-        for log, each in zip(logs, facts, strict=True):
-            self._listings(log, each).write()
-        self._overviews(findings, facts)
+        for log in logs:
+            self._listings(log).write()
+        self._overviews(findings, logs)
         self._writer.commit()
         # If we stop here, all that the statements speak of is there, and the old ones still stand.
         for log in logs:
@@ -136,55 +116,9 @@ class _Publication:
         for log in logs:
             self._store.done(log.name)
         return PublishedLogs(
-            sizes={log.name: log.checkpoint.size for log in logs},
-            problems=self._problems,
+            sizes={log.name: log.facts.size for log in logs},
+            problems=self._covering.problems,
             files=self._writer.written,
-        )
-
-    # 1. What was verified since
-
-    def _cover(self, name: str) -> _Log | None:
-        """Cover a log up to its newest verified checkpoint; None where no signed tree was ever covered."""
-        # The position first: what was checked last is then never later than the tree that it is said of.
-        position = self._state.position(name)
-        settings = next(each for each in self._config.log if each.name == name)
-        trust = self._config.trust(settings)
-        newest = self._state.newest_verified(name)
-        # The leaves of a Rekor hold no statements: what is published of a tile log cannot be made of them.
-        if newest is None or trust.is_rekor:
-            return None
-        coverage = Coverage(
-            state=self._state,
-            store=self._store,
-            writer=self._writer,
-            trust=trust,
-            sources=self._config.sources(settings),
-            position=position,
-            checkpoint=newest,
-        )
-        try:
-            coverage.run(stopping=self._stopping)
-        except StorageError:
-            raise
-        except LedgerError as error:
-            # What is known is published all the same: that entries are not served again must not hide a finding.
-            self._problems[name] = error.finding
-        covered = self._store.covered(name)
-        seen = next(
-            (
-                each
-                for each in self._state.checkpoints(name, least=covered)
-                if each.verified and each.size == covered
-            ),
-            None,
-        )
-        if seen is None:
-            return None
-        findings = self._state.record.findings(log=name, kinds=_TOLD, limit=ALL_FINDINGS)
-        summed = account(findings, lambda leaf: self._store.histories(name, leaf))
-        self._store.show(name, summed.shown)
-        return _Log(
-            name=name, trust=trust, position=position, checkpoint=seen, account=summed, findings=findings
         )
 
     # 2. Evidence, and what is due
@@ -197,14 +131,16 @@ class _Publication:
             data = read_file(self._config.evidence / path.name, max_bytes=MAX_EVIDENCE_BYTES)
             self._writer.put(f"{layout.EVIDENCE}/{path.name}", data)
 
-    def _listings(self, log: _Log, facts: LogFacts) -> Listings:
+    def _listings(self, log: CoveredLog) -> Listings:
         by_number = {each.number: each for each in log.findings}
         by_model: dict[str, list[dict[str, Any]]] = {}
         for shown in log.account.shown:
             for model in shown.models:
-                by_model.setdefault(model, []).append(public_facts(by_number[shown.number]))
+                by_model.setdefault(model, []).append(
+                    public_facts(by_number[shown.number], in_rekor=log.in_rekor)
+                )
         return Listings(
-            facts,
+            log.facts,
             store=self._store,
             writer=self._writer,
             pages=self._pages,
@@ -212,25 +148,13 @@ class _Publication:
             findings=by_model,
         )
 
-    def _facts(self, log: _Log) -> LogFacts:
-        return LogFacts(
-            name=log.name,
-            origin=log.position.origin,
-            ledger=log.trust.ledger,
-            first=log.position.first,
-            size=log.checkpoint.size,
-            root=format_base64(log.checkpoint.root),
-            checked_at=log.position.succeeded_at,
-            open=log.account.count,
-            models=self._store.count_models(log.name),
-            statement=self._is_stated(log),
-        )
-
     # 3. Overviews
 
-    def _overviews(self, findings: Sequence[Stored], logs: Sequence[LogFacts]) -> None:
+    def _overviews(self, findings: Sequence[Stored], covered: Sequence[CoveredLog]) -> None:
+        logs = [each.facts for each in covered]
+        in_rekor = {each.name for each in covered if each.in_rekor}
         shown = [
-            public_facts(each)
+            public_facts(each, in_rekor=each.facts["log"] in in_rekor)
             for each in sorted(findings, key=lambda each: -each.number)
             if each.state != "expected"
         ][:MAX_FINDINGS_SHOWN]
@@ -269,49 +193,24 @@ class _Publication:
 
     # 4. What is signed
 
-    def _is_stated(self, log: _Log) -> bool:
-        """Whether a statement is signed: not about entries that nobody looked at here, and not before a first check."""
-        return self._key is not None and not log.position.first and log.position.succeeded_at is not None
-
-    def _statement(self, log: _Log) -> None:
-        self._writer.put(layout.of_log(log.name, "checkpoint"), log.checkpoint.note)
-        if self._key is None or not self._is_stated(log):
+    def _statement(self, log: CoveredLog) -> None:
+        for path, note in log.checkpoints.items():
+            self._writer.put(path, note)
+        if self._key is None:
             return
-        statement = MonitorStatement.of(
-            log.tree,
-            ledger=log.trust.ledger,
-            checked_at=log.position.succeeded_at or 0,
-            findings=log.account.histories,
-            log=log.account.log,
-        )
-        self._writer.put(layout.of_log(log.name, "statement"), format_monitor_statement(statement, self._key))
+        for path, statement in log.statements.items():
+            self._writer.put(path, format_monitor_statement(statement, self._key))
 
     # 5. The index
 
-    def _index(self, logs: Sequence[_Log]) -> bytes:
+    def _index(self, logs: Sequence[CoveredLog]) -> bytes:
         return format_canonical_json(
             {
                 "format": INDEX_FORMAT,
                 **({"monitor": self._key.verifier.format()} if self._key else {}),
-                "logs": [
-                    {
-                        "log": log.name,
-                        "ledger": log.trust.ledger,
-                        "origin": log.position.origin,
-                        "firstLeaf": log.position.first,
-                        "size": log.checkpoint.size,
-                        "models": self._store.count_models(log.name),
-                        "openFindings": log.account.count,
-                        **({"statement": f"{log.name}/statement"} if self._is_stated(log) else {}),
-                    }
-                    for log in logs
-                ],
+                "logs": [dict(log.index) for log in logs],
             }
         )
-
-
-_TOLD = tuple(kind for kind, (alert, severity) in CLASSES.items() if is_told(alert, severity))
-"""Not what is for the record: a log of a million models has as many of those, and no page shows them."""
 
 
 def _with_recent(log: LogFacts, recent: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 2
+VERSION = 3
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
@@ -39,6 +39,14 @@ CREATE TABLE signed(log TEXT NOT NULL, signer TEXT NOT NULL, leaf INTEGER NOT NU
     STRICT, WITHOUT ROWID;
 CREATE TABLE due(log TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (log, kind, what))
     STRICT, WITHOUT ROWID;
+CREATE TABLE places(log TEXT NOT NULL, shard INTEGER NOT NULL, at INTEGER NOT NULL, leaf INTEGER NOT NULL,
+    PRIMARY KEY (log, shard, at)) STRICT, WITHOUT ROWID;
+CREATE TABLE heads(log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER NOT NULL, PRIMARY KEY (log, key))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE reached(log TEXT NOT NULL, shard INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (log, shard))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE awaited(log TEXT NOT NULL, shard INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (log, shard, at))
+    STRICT, WITHOUT ROWID;
 CREATE TABLE shown(number INTEGER PRIMARY KEY, log TEXT NOT NULL, state TEXT NOT NULL, models TEXT NOT NULL) STRICT;
 """
 _EVERYTHING = """
@@ -48,6 +56,10 @@ INSERT OR IGNORE INTO due SELECT log, 'signer', signer FROM signers;
 INSERT OR IGNORE INTO due SELECT DISTINCT log, 'events', leaf / {chunk} FROM entries;
 INSERT OR IGNORE INTO due SELECT log, 'all', '' FROM logs;
 """
+_TABLES = (
+    *("logs", "entries", "models", "rows", "states", "signers", "signed", "due", "shown"),
+    *("places", "heads", "reached", "awaited"),
+)
 _CHUNK = 500
 MODEL, NAME, SIGNER, EVENTS, ALL = "model", "name", "signer", "events", "all"
 
@@ -60,6 +72,14 @@ class Shown:
     log: str
     state: str
     models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where entries of a ledger in Rekor are logged, by number: shard and index; and how far that takes their histories."""
+
+    places: Mapping[int, tuple[int, int]]
+    heads: Mapping[str, int]
 
 
 class Store:
@@ -106,7 +126,7 @@ class Store:
     def clear(self, *, token: str) -> None:
         """Forget everything, because the published folder is gone or is another one."""
         with self._transaction() as execute:
-            for table in ("logs", "entries", "models", "rows", "states", "signers", "signed", "due", "shown"):
+            for table in _TABLES:
                 execute(f"DELETE FROM {table}")  # noqa: S608  # our own tables
             execute("DELETE FROM made")
             execute("INSERT INTO made VALUES (?, '')", (token,))
@@ -156,9 +176,25 @@ class Store:
                 found[key] = KeyState(pins=parse_state(pins), standing=_parse_standing(standing))
         return found
 
-    def add(self, log: str, published: Sequence[Published], states: Mapping[str, KeyState]) -> None:
-        """Store what a run of entries says, and what has to be written because of it."""
+    def add(
+        self,
+        log: str,
+        published: Sequence[Published],
+        states: Mapping[str, KeyState],
+        *,
+        placed: Placed | None = None,
+    ) -> None:
+        """Store what a run of entries says, and what has to be written because of it; in Rekor, where they are logged."""
         with self._transaction() as execute:
+            if placed is not None:
+                self._connection.executemany(
+                    "INSERT INTO places VALUES (?, ?, ?, ?)",
+                    [(log, *place, number) for number, place in placed.places.items()],
+                )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO heads VALUES (?, ?, ?)",
+                    [(log, key, sequence) for key, sequence in placed.heads.items()],
+                )
             due = {(log, *each): None for entry in published for each in self._add(execute, log, entry)}
             self._connection.executemany("INSERT OR IGNORE INTO due VALUES (?, ?, ?)", list(due))
             self._connection.executemany(
@@ -194,6 +230,44 @@ class Store:
             execute("INSERT OR IGNORE INTO signed VALUES (?, ?, ?)", (log, signer, leaf))
             due.append((SIGNER, signer))
         return due
+
+    # Ledgers in Rekor, whose entries are logged in any order and in several shards
+
+    def number(self, log: str, shard: int, at: int) -> int | None:
+        """Return the number under which what is logged at a place is published, None where it is not."""
+        row = self._row("SELECT leaf FROM places WHERE log = ? AND shard = ? AND at = ?", log, shard, at)
+        return None if row is None else int(row[0])
+
+    def heads(self, log: str, keys: Iterable[str]) -> dict[str, int]:
+        """Return the highest sequence that is published of each of these histories, where there is one."""
+        found: dict[str, int] = {}
+        for key in sorted(set(keys)):
+            row = self._row("SELECT sequence FROM heads WHERE log = ? AND key = ?", log, key)
+            if row is not None:
+                found[key] = int(row[0])
+        return found
+
+    def reached(self, log: str, shard: int) -> int:
+        """Return up to where a shard was looked through."""
+        row = self._row("SELECT size FROM reached WHERE log = ? AND shard = ?", log, shard)
+        return 0 if row is None else int(row[0])
+
+    def awaited(self, log: str) -> list[tuple[int, int]]:
+        """Return the places before that whose entries could not be published yet."""
+        rows = self._rows("SELECT shard, at FROM awaited WHERE log = ? ORDER BY shard, at", log)
+        return [(shard, at) for shard, at in rows]
+
+    def reach(self, log: str, sizes: Mapping[int, int], awaited: Iterable[tuple[int, int]]) -> None:
+        """Note up to where each shard was looked through, and what is awaited of it."""
+        with self._transaction() as execute:
+            execute("DELETE FROM awaited WHERE log = ?", (log,))
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO awaited VALUES (?, ?, ?)", [(log, *each) for each in awaited]
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO reached VALUES (?, ?, ?)",
+                [(log, *each) for each in sizes.items()],
+            )
 
     # What pages show
 

@@ -34,7 +34,7 @@ def _taken(scene, *, by_id):
 
 _ABSENT = (
     "proof of entry 7: expected a line of proofs/000/000/000/0.jsonl, got none. Check the number; a monitor that began later in "
-    "the log has no earlier ones"
+    "the log has no earlier ones, and of a ledger in Rekor v1 take bundles/000/000/000/7.sigstore.json"
 )
 
 CASES = (

@@ -1,0 +1,87 @@
+"""What is said of one log that is covered: facts for pages and for ``index.json``, its checkpoints, what the monitor signs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.client.trust import TrustFile
+from ledger.encoding import format_base64
+from ledger.monitor_statement import MonitorStatement
+from ledger.tlog.checkpoint import Checkpoint
+from monitor.publish import layout
+from monitor.publish.accounts import Account
+from monitor.publish.listings import LogFacts, ShardFacts
+from monitor.publish.shards import Shard
+from monitor.record import Stored
+from monitor.state import Position, SeenCheckpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredLog:
+    """One log that is covered. ``checkpoints`` and ``statements`` go by the files that they are written to."""
+
+    facts: LogFacts
+    account: Account
+    findings: Sequence[Stored]
+    index: Mapping[str, Any]
+    checkpoints: Mapping[str, bytes]
+    statements: Mapping[str, MonitorStatement]
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        return self.facts.name
+
+    @property
+    def in_rekor(self) -> bool:
+        """Whether its entries are in shards, where an index alone says not which entry is meant."""
+        return self.facts.kind != "tiles"
+
+
+def statement_of(
+    trust: TrustFile, position: Position, seen: SeenCheckpoint, summed: Account
+) -> MonitorStatement:
+    """Return what the monitor says of a tree that it has verified."""
+    return MonitorStatement.of(
+        Checkpoint(origin=position.origin, size=seen.size, root_hash=seen.root),
+        ledger=trust.ledger,
+        checked_at=position.succeeded_at or 0,
+        findings=summed.histories,
+        log=summed.log,
+    )
+
+
+def common_index(facts: LogFacts) -> dict[str, Any]:
+    """Return what ``index.json`` has of a log of whatever kind."""
+    return {
+        "log": facts.name,
+        "kind": facts.kind,
+        "ledger": facts.ledger,
+        "models": facts.models,
+        "openFindings": facts.open,
+    }
+
+
+def shard_facts(shard: Shard, stated: int | None) -> ShardFacts:
+    """Return what pages say of a shard; ``stated`` is the size of its statement, if one is signed."""
+    return ShardFacts(
+        order=shard.order,
+        origin=shard.position.origin,
+        size=shard.checkpoint.size,
+        root=format_base64(shard.checkpoint.root),
+        checked_at=shard.position.succeeded_at,
+        stated=stated,
+    )
+
+
+def shard_index(log: str, shard: ShardFacts) -> dict[str, Any]:
+    """Return what ``index.json`` has of a shard."""
+    facts: dict[str, Any] = {
+        "shard": shard.order,
+        "origin": shard.origin,
+        "size": shard.size,
+        "checkpoint": layout.of_shard(log, shard.order, layout.CHECKPOINT),
+    }
+    if shard.stated is not None:
+        facts |= {"statement": layout.of_shard(log, shard.order, layout.STATEMENT)}
+    return facts

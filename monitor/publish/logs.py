@@ -1,0 +1,290 @@
+"""Covers each log of the settings, by its kind, and gathers what is said of it."""
+
+from collections.abc import Callable, Sequence
+
+from ledger.client.trust import TrustFile
+from ledger.encoding import format_base64
+from ledger.errors import LedgerError, StorageError
+from monitor.assembling import finder_of, open_service, trees_of
+from monitor.config import MonitorConfig
+from monitor.findings import CLASSES, Kind
+from monitor.log_config import LogConfig
+from monitor.logged import MAX_UNSETTLED, LoggedEntry
+from monitor.publish import layout
+from monitor.publish.accounts import Account, account, is_told, place_of
+from monitor.publish.covered import CoveredLog, common_index, shard_facts, shard_index, statement_of
+from monitor.publish.covering import ALL_FINDINGS, Coverage
+from monitor.publish.ledgers import LedgerCoverage, Pieces
+from monitor.publish.listings import LogFacts, ShardFacts
+from monitor.publish.receipts import ReceiptPieces
+from monitor.publish.shards import Shard, ShardPieces
+from monitor.publish.store import Store
+from monitor.publish.writing import Writer
+from monitor.record import Stored
+from monitor.state import SeenCheckpoint, State
+
+_TOLD = tuple(kind for kind, (alert, severity) in CLASSES.items() if is_told(alert, severity))
+"""Not what is for the record: a log of a million models has as many of those, and no page shows them."""
+
+
+class LogCovering:
+    """Covers the logs of one publication. ``signs``: whether the monitor has a key; ``problems`` says why one came no further."""
+
+    def __init__(
+        self,
+        config: MonitorConfig,
+        state: State,
+        store: Store,
+        *,
+        writer: Writer,
+        signs: bool,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._config, self._state, self._store, self._writer = config, state, store, writer
+        self._signs, self._stopping = signs, stopping
+        self.problems: dict[str, str] = {}
+
+    def cover(self, settings: LogConfig) -> CoveredLog | None:
+        """Cover a log up to what was verified of it; None where nothing ever was. Raises ConfigError, StorageError."""
+        trust = self._config.trust(settings)
+        if settings.by_receipt:
+            return self._receipts(settings, trust)
+        if settings.is_rekor:
+            return self._shards(settings, trust)
+        return self._tiles(settings, trust)
+
+    def _run(self, name: str, coverage: Coverage | LedgerCoverage) -> None:
+        try:
+            coverage.run(stopping=self._stopping)
+        except StorageError:
+            raise
+        except LedgerError as error:
+            # What is known is published all the same: that entries are not served again must not hide a finding.
+            self.problems[name] = error.finding
+
+    def _findings(self, names: Sequence[str]) -> list[Stored]:
+        return [
+            each
+            for name in names
+            for each in self._state.record.findings(log=name, kinds=_TOLD, limit=ALL_FINDINGS)
+        ]
+
+    def _account(
+        self, name: str, findings: Sequence[Stored], number: Callable[[int, int], int | None]
+    ) -> Account:
+        def histories(shard: int, at: int) -> Sequence[str]:
+            found = number(shard, at)
+            return () if found is None else self._store.histories(name, found)
+
+        summed = account(findings, histories)
+        self._store.show(name, summed.shown)
+        return summed
+
+    # A tile log
+
+    def _tiles(self, settings: LogConfig, trust: TrustFile) -> CoveredLog | None:
+        name = settings.name
+        # The position first: what was checked last is then never later than the tree that it is said of.
+        position = self._state.position(name)
+        newest = self._state.newest_verified(name)
+        # The leaves of a Rekor hold no statements: what is published of a tile log cannot be made of them.
+        if newest is None or trust.is_rekor:
+            return None
+        coverage = Coverage(
+            state=self._state,
+            store=self._store,
+            writer=self._writer,
+            trust=trust,
+            sources=self._config.sources(settings),
+            position=position,
+            checkpoint=newest,
+        )
+        self._run(name, coverage)
+        covered = self._store.covered(name)
+        seen = self._state.newest_verified(name, most=covered)
+        if seen is None or seen.size != covered:
+            return None
+        findings = self._findings((name,))
+        summed = self._account(name, findings, lambda _shard, at: at)
+        # Not about entries that nobody looked at here, and not before a first check.
+        stated = self._signs and not position.first and position.succeeded_at is not None
+        statement = layout.of_log(name, layout.STATEMENT)
+        facts = LogFacts(
+            name=name,
+            origin=position.origin,
+            ledger=trust.ledger,
+            first=position.first,
+            size=seen.size,
+            root=format_base64(seen.root),
+            checked_at=position.succeeded_at,
+            open=summed.count,
+            models=self._store.count_models(name),
+            statement=stated,
+        )
+        index = {
+            **common_index(facts),
+            "origin": position.origin,
+            "firstLeaf": position.first,
+            "size": seen.size,
+            **({"statement": statement} if stated else {}),
+        }
+        return CoveredLog(
+            facts=facts,
+            account=summed,
+            findings=findings,
+            index=index,
+            checkpoints={layout.of_log(name, layout.CHECKPOINT): seen.note},
+            statements={statement: statement_of(trust, position, seen, summed)} if stated else {},
+        )
+
+    # A ledger in Rekor v2
+
+    def _shards(self, settings: LogConfig, trust: TrustFile) -> CoveredLog | None:
+        """Cover the shards of a ledger. The order of reading is what makes the statement true:
+
+        1. when each was checked, then its tree: as of a tile log;
+        2. what is published of it;
+        3. which entries wait for somebody to have their statements. These bound what is signed;
+        4. the findings: of whatever has been settled before that, each is there.
+        """
+        name = settings.name
+        shards = self._verified_shards(settings)
+        if not shards:
+            return None
+        pieces = ShardPieces(
+            name,
+            shards,
+            state=self._state,
+            store=self._store,
+            finder=finder_of(self._config, settings, self._state, ledger=trust.ledger),
+            trust=trust,
+        )
+        self._run(name, self._ledger(name, pieces, trust))
+        unsettled = self._state.logged.unsettled(name)
+        findings = self._findings(settings.trees)
+        summed = self._account(name, findings, lambda shard, at: self._store.number(name, shard, at))
+        stated = {
+            each.order: tree
+            for each in shards
+            if (tree := self._stated(each, name, unsettled, findings)) is not None
+        }
+        statements = {
+            layout.of_shard(name, each.order, layout.STATEMENT): statement_of(
+                trust, each.position, stated[each.order], summed
+            )
+            for each in shards
+            if each.order in stated
+        }
+        if statements:  # an address that stays when a shard follows: the newest
+            statements[layout.of_log(name, layout.STATEMENT)] = list(statements.values())[-1]
+        facts = self._ledger_facts(
+            settings,
+            trust,
+            summed,
+            shards=tuple(
+                shard_facts(each, stated[each.order].size if each.order in stated else None)
+                for each in shards
+            ),
+        )
+        return CoveredLog(
+            facts=facts,
+            account=summed,
+            findings=findings,
+            index={
+                **common_index(facts),
+                "entries": facts.size,
+                "shards": [shard_index(name, s) for s in facts.shards],
+            },
+            checkpoints={
+                layout.of_shard(name, each.order, layout.CHECKPOINT): each.checkpoint.note for each in shards
+            },
+            statements=statements,
+        )
+
+    def _verified_shards(self, settings: LogConfig) -> list[Shard]:
+        found = []
+        for order, tree in enumerate(trees_of(self._config, settings)):
+            position = self._state.position(tree.name)
+            newest = self._state.newest_verified(tree.name)
+            if newest is not None:
+                found.append(Shard(order=order, tree=tree, position=position, checkpoint=newest))
+        return found
+
+    def _stated(
+        self, shard: Shard, log: str, unsettled: Sequence[LoggedEntry], findings: Sequence[Stored]
+    ) -> SeenCheckpoint | None:
+        """Return the tree that a statement may be signed of: the newest before the first entry whose statement nobody has.
+
+        Whoever hides a statement must not have it vouched for. Once its absence is a finding, the statement says so.
+        """
+        if not self._signs or shard.position.succeeded_at is None:
+            return None
+        told = {place_of(each) for each in findings if each.facts["kind"] == Kind.STATEMENT_MISSING}
+        order, most = shard.order, self._store.reached(log, shard.order)
+        for each in unsettled:
+            if each.shard == order and (order, each.leaf) not in told:
+                most = min(most, each.leaf)
+        if (
+            len(unsettled) == MAX_UNSETTLED and order >= unsettled[-1].shard
+        ):  # there may be more behind the last
+            most = min(most, unsettled[-1].leaf if order == unsettled[-1].shard else 0)
+        return self._state.newest_verified(shard.tree.name, most=min(most, shard.checkpoint.size))
+
+    # A ledger in Rekor v1
+
+    def _receipts(self, settings: LogConfig, trust: TrustFile) -> CoveredLog | None:
+        """Cover a ledger by its receipts. Nothing is signed: no tree was replayed, and what the hub did not list was not seen."""
+        name = settings.name
+        if self._state.position(name).succeeded_at is None and not self._state.receipts.asked(name):
+            return None
+        pieces = ReceiptPieces(
+            name, open_service(settings), state=self._state, store=self._store, trust=trust
+        )
+        self._run(name, self._ledger(name, pieces, trust))
+        findings = self._findings(settings.trees)
+        summed = self._account(name, findings, lambda shard, at: self._store.number(name, shard, at))
+        facts = self._ledger_facts(settings, trust, summed)
+        return CoveredLog(
+            facts=facts,
+            account=summed,
+            findings=findings,
+            index={**common_index(facts), "entries": facts.size},
+            checkpoints={},
+            statements={},
+        )
+
+    # Both
+
+    def _ledger(self, name: str, pieces: Pieces, trust: TrustFile) -> LedgerCoverage:
+        return LedgerCoverage(
+            name, pieces, state=self._state, store=self._store, writer=self._writer, trust=trust
+        )
+
+    def _ledger_facts(
+        self,
+        settings: LogConfig,
+        trust: TrustFile,
+        summed: Account,
+        *,
+        shards: tuple[ShardFacts, ...] = (),
+    ) -> LogFacts:
+        checked = (
+            [each.checked_at for each in shards]
+            if shards
+            else [self._state.position(settings.name).succeeded_at]
+        )
+        known = [each for each in checked if each is not None]
+        return LogFacts(
+            name=settings.name,
+            origin=", ".join(each.origin for each in trust.shards),
+            ledger=trust.ledger,
+            first=0,
+            size=self._store.size(settings.name) or 0,
+            root="",
+            checked_at=min(known) if len(known) == len(checked) else None,
+            open=summed.count,
+            models=self._store.count_models(settings.name),
+            statement=any(each.stated is not None for each in shards),
+            kind=settings.kind,
+            shards=shards,
+        )
