@@ -557,6 +557,7 @@ OUTCOMES = {
             "  possible: another revision was downloaded\n"
             "  possible: the download is incomplete\n"
             "  possible: a file was changed after the hub saw it\n"
+            "  possible: a file that is not the model's, such as .cache of hf download --local-dir\n"
             "  next: Do not load this revision: ask the publisher of acme/model about it, over another channel\n"
         ),
         other_files_of_a_refused_revision,

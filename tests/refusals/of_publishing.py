@@ -1,18 +1,21 @@
 """Refusals of publishing: its settings and key, a folder or store that cannot be written, entries that are others now."""
 
+import contextlib
 import pathlib
 import shutil
+import sqlite3
 import sys
 from contextlib import contextmanager
 
 import cli.monitor
 from ledger.errors import ConfigError, ProofError, UsageError, WriteError
 from monitor.config import load_config
-from monitor.daemon import open_monitor
+from monitor.daemon import init, open_monitor
 from monitor.publish import pages
-from monitor.publish.publishing import publish
+from monitor.publish.publishing import make_key, publish
 from monitor.publish.store import Store
 from tests.monitor.publish.scene import Publication
+from tests.monitor.publish.test_rekor import Published
 from tests.refusals.table import refused, turned
 from tests.world import NOW, key_signer, signed_by
 
@@ -42,6 +45,25 @@ def _other_entries(scene):
         other.record(B, revision="other")
         other.publish(scene.folder / "log", note=published.hub.world.checkpoint())
         publish(published.config, monitor.state)
+
+
+def _other_digest(scene):
+    """The state says of a leaf of Rekor that it is another entry than it is: it was changed, or mixed up."""
+    published = Published(scene.folder)
+    (scene.folder / "evidence").mkdir()
+    make_key(scene.folder / "monitor.key", "monitor.example", b"\1" * 32)
+    for at in (0, 1):
+        published.hub.record(A, revision=str(at))
+        published.log(at)
+    published.publish()
+    config = published.config
+    init(config, pinned={"models": None}, now=NOW)
+    with open_monitor(config, clock=lambda: NOW) as monitor:
+        monitor.look()
+    with contextlib.closing(sqlite3.connect(next(scene.folder.rglob("monitor.db")))) as database, database:
+        database.execute("UPDATE logged SET leaf = 1 - leaf")
+    with open_monitor(config, clock=lambda: NOW) as monitor:
+        publish(config, monitor.state)
 
 
 def _file_in_the_way(scene):
@@ -142,6 +164,12 @@ CASES = (
         "entries 1 to 1 of models: expected the entries that were verified, got others. Ask the log's operator, or add a mirror to "
         "the settings; nothing of these is published",
         _other_entries,
+    ),
+    turned(
+        ProofError,
+        "leaf 0 of models: expected the hub's signature of <hex>, as remembered, got another leaf. Fetch it again, from another mirror if there "
+        "is one; do not use it as it is",
+        _other_digest,
     ),
     refused(
         WriteError,

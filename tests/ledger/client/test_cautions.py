@@ -87,6 +87,7 @@ def test_a_limit_that_nothing_can_be_held_against_says_what_is_missing():
 
 def test_the_sentence_stands_right_below_the_two_words_and_in_json(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUBLEDGER_DATA", str(tmp_path / "data"))
     (tmp_path / "old.tlog-proof").write_bytes(WORLD.proof(AT, size=9))
     (tmp_path / "pin").write_bytes(WORLD.checkpoint())
     (tmp_path / "trust.toml").write_bytes(format_trust(WORLD.trust()))
