@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -31,9 +32,17 @@ def vectors() -> pathlib.Path:
 @pytest.fixture(scope="session", autouse=True)
 def no_user_data(tmp_path_factory):
     """No test reads or writes what the user who runs the tests has; those that keep something name a folder of their own."""
+    folder = tmp_path_factory.mktemp("user") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HUBLEDGER_DATA", str(tmp_path_factory.mktemp("user") / "data"))
-        yield
+        patch.setenv("HUBLEDGER_DATA", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def no_grudge(no_user_data):
+    """A log that contradicted itself in one test is named in no other."""
+    yield
+    shutil.rmtree(no_user_data / "misbehaviour", ignore_errors=True)
 
 
 @pytest.fixture
