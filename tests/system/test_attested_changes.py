@@ -419,6 +419,12 @@ def said_of(form, what, path, true, bent):
         return 13, LONG, f"one for {int(seconds.total_seconds())} seconds"
     if what == "added":
         return 12, f"no {at}, which this version does not know", f"{at} x"
+    if (
+        what == "changed" and at == f"predicate.{EXTENSION}.leafIndex"
+    ):  # could be one that is still to be fetched
+        later, here = get(bent, path), get(true, path)
+        proof = f"the proof of leaf {later}, which the attestation is about"
+        return 12, proof, f"that of leaf {here}, which came before"
     got = "none" if what == "left out" else f"{at} {shown(get(bent, path))}"
     return 13, f"{at} {shown(get(true, path))}, as the event says", got
 
