@@ -397,6 +397,10 @@ LONG = f"one that is good for 1 to {MAX_SECONDS} seconds"
 LEVELS = f"levels that the event can have: [{PLAIN}] or [{PLAIN}, HUBLEDGER_SIGNER_FIRST_USE]"
 
 
+ABOUT = {f"predicate.{EXTENSION}.hub", f"predicate.{EXTENSION}.revision", "subject[0].name"}
+"""What an attestation is about: one about something else is refused before anybody is asked."""
+
+
 def said_of(form, what, path, true, bent):
     """The exit code, and what is expected and got instead: for most fields the field itself."""
     at = dotted(path)
@@ -425,6 +429,10 @@ def said_of(form, what, path, true, bent):
         later, here = get(bent, path), get(true, path)
         proof = f"the proof of leaf {later}, which the attestation is about"
         return 12, proof, f"that of leaf {here}, which came before"
+    if what == "changed" and at in ABOUT:
+        about = bent["predicate"][EXTENSION]
+        named = f"{about['hub']}/{bent['subject'][0]['name']} at {about['revision']}"
+        return 2, f"one about {test_client.NAME} at r1, which you asked for", f"one about {named}"
     got = "none" if what == "left out" else f"{at} {shown(get(bent, path))}"
     return 13, f"{at} {shown(get(true, path))}, as the event says", got
 
