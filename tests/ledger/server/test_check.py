@@ -8,7 +8,7 @@ import pytest
 from ledger.client.asking import fetch_bundle
 from ledger.embedded.making import init
 from ledger.embedded.opening import open_for_recording
-from ledger.errors import NotFoundError, SourceError
+from ledger.errors import MalformedError, NotFoundError, SourceError
 from ledger.server.app import Limits
 from ledger.server.checks import MAX_CLAIMS
 from ledger.server.service import make_app
@@ -108,5 +108,5 @@ def test_what_there_is_not_is_404_and_an_answer_that_is_none_is_said(service):
     with pytest.raises(NotFoundError, match=re.escape("event of acme/tiny at x")):
         fetch_bundle(Fetch(service), "acme/tiny", now=0, revision="x")
     found = service.get("/v1/check", model="acme/tiny").json | {"model": "acme/other"}
-    with pytest.raises(SourceError, match="the events of acme/tiny"):
+    with pytest.raises(MalformedError, match="the events of acme/tiny"):
         fetch_bundle(lambda name, /, *, max_bytes: json.dumps(found).encode(), "acme/tiny", now=0)
