@@ -18,6 +18,8 @@ from tests.system.rekor import TrustedLog, write_trust
 
 PENDING = 100_000
 BATCH = 1000
+STUCK = 30
+"""Seconds without an entry that is logged, after which the figure would be of a fault."""
 _TREE = Checkpoint(origin="shard0.example", size=1 << 20, root_hash=bytes(32))
 
 
@@ -28,7 +30,8 @@ class Acceptor:
         self.shard = shard
         self.taken = 0
 
-    async def submit(self, signed):
+    async def submit(self, signed, *, again=False):
+        assert not again, "nothing was tried before"
         proven = ProvenEntry(
             log_id=self.shard.log_id,
             tree=_TREE,
@@ -80,8 +83,10 @@ def drain(folder):
         )
         start = time.perf_counter()
         with Dispatcher(ledger.log, config):
-            while ledger.log.counts().pending:
-                ledger.log.wait_settled(timeout=1)
+            while pending := ledger.log.counts().pending:
+                ledger.log.wait_settled(timeout=STUCK)
+                if ledger.log.counts().pending == pending:
+                    raise SystemExit(f"nothing was logged for {STUCK} s: see the warnings above")
         print(PENDING / (time.perf_counter() - start))
 
 
