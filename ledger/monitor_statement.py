@@ -158,8 +158,8 @@ class MonitorStatement:
         log: OpenFindings | None = None,
     ) -> "MonitorStatement":
         """Return the statement about a verified tree; ``findings`` by history key (``name:…``, ``repo:…``), listed if they fit."""
-        rows = sorted((history_digest(ledger, key), found) for key, found in findings.items())
-        fits = len(rows) <= MAX_HISTORIES
+        fits = len(findings) <= MAX_HISTORIES
+        rows = sorted((history_digest(ledger, key), found) for key, found in findings.items()) if fits else ()
         return cls(
             ledger=ledger,
             origin=tree.origin,
@@ -167,8 +167,8 @@ class MonitorStatement:
             root_hash=tree.root_hash,
             checked_at=checked_at,
             log=log,
-            histories=tuple(HistoryFindings(history=key, open=found) for key, found in rows) if fits else (),
-            not_listed=0 if fits else len(rows),
+            histories=tuple(HistoryFindings(history=key, open=found) for key, found in rows),
+            not_listed=0 if fits else len(findings),
         )
 
     def open_for(self, histories: Iterable[str]) -> OpenFindings | None:

@@ -129,10 +129,14 @@ class Database:
             return self._connection.execute(query, values).fetchone()
 
     def select(self, query: str, log: str, keys: Sequence[Any]) -> Iterator[Any]:
-        """Return the rows of a log whose last column of the query is one of these keys."""
+        """Yield the rows of a log whose last column of the query is one of these keys."""
+        yield from self.chosen(query, keys, log)
+
+    def chosen(self, query: str, keys: Sequence[Any], *first: object) -> Iterator[Any]:
+        """Yield the rows whose last column of the query is one of these keys; ``first`` are the values before them."""
         for start in range(0, len(keys), _CHUNK):
             some = keys[start : start + _CHUNK]
-            yield from self.rows(f"{query} IN ({','.join('?' * len(some))})", log, *some)
+            yield from self.rows(f"{query} IN ({','.join('?' * len(some))})", *first, *some)
 
 
 def parse_json(text: str) -> Any:

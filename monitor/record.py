@@ -1,6 +1,6 @@
 """The record of findings: each one once, where it stands, and what was expected before it happened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ CREATE TABLE findings(
 CREATE TABLE expected(
     log TEXT NOT NULL, model TEXT NOT NULL, signer TEXT NOT NULL, made_at INTEGER NOT NULL, note TEXT NOT NULL,
     PRIMARY KEY (log, model, signer)) STRICT, WITHOUT ROWID;
+CREATE INDEX standing ON findings(log, kind, state);
 """
 STORED = "number, id, state, note, found_at, seen_at, facts"
 """The columns of a finding, in the order of ``parse_stored``."""
@@ -112,6 +113,20 @@ class Record:
         return [
             parse_stored(row) for row in self._database.rows(query, state, state, kind, kind, log, log, limit)
         ]
+
+    def standing(self, log: str, *, kinds: Sequence[str], states: Sequence[str]) -> list[tuple[int, str]]:
+        """Return number and state of the findings about a log of these kinds, newest first: many cost little."""
+        marks = [",".join("?" * len(each)) for each in (kinds, states)]
+        query = (
+            f"SELECT number, state FROM findings WHERE log = ? AND kind IN ({marks[0]}) AND state IN ({marks[1]}) "  # noqa: S608  # marks
+            "ORDER BY number DESC"
+        )
+        return self._database.rows(query, log, *kinds, *states)
+
+    def numbered(self, numbers: Sequence[int]) -> Iterator[Stored]:
+        """Yield the findings of these numbers, as far as there are such."""
+        for row in self._database.chosen(f"SELECT {STORED} FROM findings WHERE number", numbers):  # noqa: S608  # our own columns
+            yield parse_stored(row)
 
     def newest(self, log: str, kind: str) -> Stored | None:
         """Return the newest finding of a kind about a log, wherever it stands."""

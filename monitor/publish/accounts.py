@@ -1,19 +1,23 @@
 """What is open, as strangers may read it: for pages, and for the statement that the monitor signs."""
 
+import functools
 import operator
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
-from monitor.findings import Alert, Kind, Severity
+from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.publish.store import Shown
 from monitor.record import Stored
 
 OPEN = ("open", "acknowledged")
 """A finding is open until it is resolved: that somebody looks at it changes nothing for those who rely on the monitor."""
+SHOWN = (*OPEN, "resolved")
+"""What the list of findings has: what was expected is no news."""
+_NAME = "name:"
 _PUBLIC = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 _ABOUT_THE_LOG: Mapping[str, str] = {
     Kind.LOG_KEY_REFUSED: "A checkpoint of this log was served that none of its keys signed.",
@@ -24,16 +28,12 @@ _ABOUT_THE_LOG: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What is open in one log: by history key, and about no history; and which finding is on which page."""
+    """What is open in one log: by history key, about no history, on the page of each model by its recorded name; how many."""
 
     histories: Mapping[str, OpenFindings]
     log: OpenFindings | None
-    shown: tuple[Shown, ...]
-
-    @property
-    def count(self) -> int:
-        """How many findings are open."""
-        return len(self.shown)
+    models: Mapping[str, Sequence[Shown]]
+    count: int
 
 
 def is_told(alert: Alert, severity: Severity) -> bool:
@@ -41,32 +41,56 @@ def is_told(alert: Alert, severity: Severity) -> bool:
     return alert in _PUBLIC and severity is not Severity.INFO
 
 
+TOLD = tuple(kind for kind, (alert, severity) in CLASSES.items() if is_told(alert, severity))
+"""Not what is for the record: a log of a million models has as many of those, and no page shows them."""
+WITH_EVIDENCE = tuple(kind for kind, (alert, _) in CLASSES.items() if alert is Alert.TAMPER)
+"""What convinces a third person."""
+
+
 def is_public(stored: Stored) -> bool:
     """Whether strangers are told of a stored finding."""
     return is_told(Alert(str(stored.facts["class"])), Severity(str(stored.facts["severity"])))
 
 
-def account(findings: Iterable[Stored], histories: Callable[[int, int], Sequence[str]]) -> Account:
-    """Sum up the open findings of a log; ``histories`` are the keys that the entry at a shard and index belongs to."""
+def account(findings: Sequence[Shown]) -> Account:
+    """Sum up the open findings of a log, newest first."""
     by_key: dict[str, OpenFindings] = {}
     of_log: list[OpenFindings] = []
-    shown = []
+    by_model: dict[str, list[Shown]] = {}
     for each in findings:
-        if each.state not in OPEN or not is_public(each):
-            continue
-        found = OpenFindings(
-            count=1,
-            severity=OpenSeverity(str(each.facts["severity"])),
-            kind=OpenClass(str(each.facts["class"])),
-        )
-        keys = _keys(each, histories)
-        for key in keys:
+        found = _one(each.severity, each.kind)
+        for key in each.keys:
             by_key[key] = by_key[key] + found if key in by_key else found
-        if not keys:
+            if key.startswith(_NAME):
+                by_model.setdefault(key.removeprefix(_NAME), []).append(each)
+        if not each.keys:
             of_log.append(found)
-        models = tuple(key.removeprefix("name:") for key in keys if key.startswith("name:"))
-        shown.append(Shown(number=each.number, log=str(each.facts["log"]), state=each.state, models=models))
-    return Account(histories=by_key, log=reduce(operator.add, of_log) if of_log else None, shown=tuple(shown))
+    return Account(
+        histories=by_key,
+        log=reduce(operator.add, of_log) if of_log else None,
+        models=by_model,
+        count=len(findings),
+    )
+
+
+@functools.cache
+def _one(severity: str, kind: str) -> OpenFindings:
+    return OpenFindings(count=1, severity=OpenSeverity(severity), kind=OpenClass(kind))
+
+
+def show(stored: Stored, histories: Callable[[int, int], Sequence[str] | None]) -> Shown:
+    """Return how a finding is shown. ``histories`` are the keys of the entry at a shard and index, None where it is not covered."""
+    place, model = place_of(stored), stored.facts.get("model")
+    found = () if place is None else histories(*place)
+    keys = {*(found or ()), *(() if model is None else (f"{_NAME}{model}",))}
+    return Shown(
+        number=stored.number,
+        state=stored.state,
+        severity=str(stored.facts["severity"]),
+        kind=str(stored.facts["class"]),
+        keys=tuple(sorted(keys)),
+        is_final=found is not None,
+    )
 
 
 def place_of(stored: Stored) -> tuple[int, int] | None:
@@ -74,12 +98,6 @@ def place_of(stored: Stored) -> tuple[int, int] | None:
     leaf, more = stored.facts.get("leafIndex"), stored.facts.get("facts")
     shard = more.get("shard", 0) if isinstance(more, dict) else 0
     return (shard, leaf) if isinstance(leaf, int) and isinstance(shard, int) else None
-
-
-def _keys(stored: Stored, histories: Callable[[int, int], Sequence[str]]) -> tuple[str, ...]:
-    place, model = place_of(stored), stored.facts.get("model")
-    keys = set(histories(*place)) if place is not None else set()
-    return tuple(sorted(keys | ({f"name:{model}"} if model is not None else set())))
 
 
 def public_facts(stored: Stored, *, in_rekor: bool = False) -> dict[str, Any]:

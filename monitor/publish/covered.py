@@ -12,17 +12,19 @@ from monitor.publish import layout
 from monitor.publish.accounts import Account
 from monitor.publish.listings import LogFacts, ShardFacts
 from monitor.publish.shards import Shard
-from monitor.record import Stored
 from monitor.state import Position, SeenCheckpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveredLog:
-    """One log that is covered. ``checkpoints`` and ``statements`` go by the files that they are written to."""
+    """One log that is covered. ``checkpoints`` and ``statements`` go by the files that they are written to.
+
+    ``trees`` are what findings about it are filed under.
+    """
 
     facts: LogFacts
     account: Account
-    findings: Sequence[Stored]
+    trees: Sequence[str]
     index: Mapping[str, Any]
     checkpoints: Mapping[str, bytes]
     statements: Mapping[str, MonitorStatement]

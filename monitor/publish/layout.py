@@ -5,6 +5,7 @@ digest of the identity, proofs under their leaf indices. So no name leaves the f
 two that differ in case alone stay two. Whoever knows a model's name finds its files without asking for a list.
 """
 
+import functools
 import hashlib
 
 OWNER = ".publication"
@@ -29,8 +30,13 @@ def of_log(log: str, rest: str = "") -> str:
 
 def of_model(log: str, name: str, rest: str = PAGE) -> str:
     """Return what lies in the folder of a model, by its recorded name."""
+    return f"{_folder_of(log, name)}{rest}"
+
+
+@functools.lru_cache(4096)
+def _folder_of(log: str, name: str) -> str:
     digest = hashlib.sha256(f"name:{name}".encode()).hexdigest()
-    return of_log(log, f"models/{digest[:2]}/{digest[2:4]}/{digest}/{rest}")
+    return of_log(log, f"models/{digest[:2]}/{digest[2:4]}/{digest}/")
 
 
 def of_signer(log: str, identity: str) -> str:

@@ -1,6 +1,6 @@
 """Writes what is due of one log: models, signers, entries and names, each as files for people and for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.names import name_pages
 from monitor.publish.packs import parse_pack
 from monitor.publish.pages import Pages
-from monitor.publish.store import ALL, EVENTS, NAME, SIGNER, Store
+from monitor.publish.store import ALL, EVENTS, NAME, SIGNER, Shown, Store
 from monitor.publish.timeline import draw
 from monitor.publish.writing import Writer
 
@@ -54,7 +54,10 @@ class LogFacts:
 
 
 class Listings:
-    """Writes the files of one log. ``findings`` are those that are open, by recorded name of the model."""
+    """Writes the files of one log. ``findings`` are those that are open, newest first, by recorded name of the model;
+
+    ``facts_of`` says what strangers may read of some of them.
+    """
 
     def __init__(
         self,
@@ -64,10 +67,11 @@ class Listings:
         writer: Writer,
         pages: Pages,
         url: str,
-        findings: Mapping[str, Sequence[Mapping[str, Any]]],
+        findings: Mapping[str, Sequence[Shown]],
+        facts_of: Callable[[Sequence[Shown]], Sequence[Mapping[str, Any]]],
     ) -> None:
         self._log, self._store, self._writer, self._pages, self._url = log, store, writer, pages, url
-        self._findings = findings
+        self._findings, self._facts_of = findings, facts_of
         self._pack: tuple[str, Mapping[int, bytes]] = ("", {})
         self._again = bool(list(store.due(log.name, ALL)))
 
@@ -108,7 +112,7 @@ class Listings:
             "first": archived * CHUNK,
             "rows": [self._linked(each) for each in rows],
             "changes": [number_of(each) for each in rows if "change" in each],
-            "openFindings": [each["number"] for each in findings],
+            "openFindings": [each.number for each in findings],
         }
         if archived:
             facts["older"] = f"history-{archived - 1}.json"
@@ -118,7 +122,7 @@ class Listings:
             path,
             title=name,
             log=self._log,
-            findings=findings[:_FINDINGS_OF_EACH],
+            findings=self._facts_of(findings[:_FINDINGS_OF_EACH]) if findings else (),
             open=len(findings),
             newest=newest,
             picture=draw(rows),

@@ -1,17 +1,19 @@
 """Covers each log of the settings, by its kind, and gathers what is said of it."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.errors import LedgerError, StorageError
 from monitor.assembling import finder_of, open_service, trees_of
 from monitor.config import MonitorConfig
-from monitor.findings import CLASSES, Kind
+from monitor.findings import Kind
 from monitor.log_config import LogConfig
 from monitor.logged import MAX_UNSETTLED, LoggedEntry
 from monitor.publish import layout
-from monitor.publish.accounts import Account, account, is_told, place_of
+from monitor.publish.accounts import OPEN, TOLD, Account, account, is_public, place_of, show
 from monitor.publish.covered import CoveredLog, common_index, shard_facts, shard_index, statement_of
 from monitor.publish.covering import ALL_FINDINGS, Coverage
 from monitor.publish.ledgers import LedgerCoverage, Pieces
@@ -20,11 +22,7 @@ from monitor.publish.receipts import ReceiptPieces
 from monitor.publish.shards import Shard, ShardPieces
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
-from monitor.record import Stored
 from monitor.state import SeenCheckpoint, State
-
-_TOLD = tuple(kind for kind, (alert, severity) in CLASSES.items() if is_told(alert, severity))
-"""Not what is for the record: a log of a million models has as many of those, and no page shows them."""
 
 
 class LogCovering:
@@ -62,23 +60,33 @@ class LogCovering:
             # What is known is published all the same: that entries are not served again must not hide a finding.
             self.problems[name] = error.finding
 
-    def _findings(self, names: Sequence[str]) -> list[Stored]:
-        return [
-            each
-            for name in names
-            for each in self._state.record.findings(log=name, kinds=_TOLD, limit=ALL_FINDINGS)
-        ]
+    def _account(self, settings: LogConfig, number: Callable[[int, int], int | None]) -> Account:
+        """Sum up what is open of a log. Of what was shown before, nothing is read again but where it stands."""
+        name, record = settings.name, self._state.record
 
-    def _account(
-        self, name: str, findings: Sequence[Stored], number: Callable[[int, int], int | None]
-    ) -> Account:
-        def histories(shard: int, at: int) -> Sequence[str]:
+        def histories(shard: int, at: int) -> Sequence[str] | None:
             found = number(shard, at)
-            return () if found is None else self._store.histories(name, found)
+            return None if found is None else self._store.histories(name, found)
 
-        summed = account(findings, histories)
-        self._store.show(name, summed.shown)
-        return summed
+        standing = {
+            at: state
+            for each in settings.trees
+            for at, state in record.standing(each, kinds=TOLD, states=OPEN)
+        }
+        before = self._store.shown(name)
+        known = {at: each for at, each in before.items() if each.is_final}
+        known |= {
+            each.number: show(each, histories)
+            for each in record.numbered([at for at in standing if at not in known])
+            if is_public(each)
+        }
+        shown = [
+            known[at] if known[at].state == state else replace(known[at], state=state)
+            for at, state in standing.items()
+            if at in known
+        ]
+        self._store.show(name, before, shown)
+        return account(shown)
 
     # A tile log
 
@@ -104,8 +112,7 @@ class LogCovering:
         seen = self._state.newest_verified(name, most=covered)
         if seen is None or seen.size != covered:
             return None
-        findings = self._findings((name,))
-        summed = self._account(name, findings, lambda _shard, at: at)
+        summed = self._account(settings, lambda _shard, at: at)
         # Not about entries that nobody looked at here, and not before a first check.
         stated = self._signs and not position.first and position.succeeded_at is not None
         statement = layout.of_log(name, layout.STATEMENT)
@@ -131,7 +138,7 @@ class LogCovering:
         return CoveredLog(
             facts=facts,
             account=summed,
-            findings=findings,
+            trees=settings.trees,
             index=index,
             checkpoints={layout.of_log(name, layout.CHECKPOINT): seen.note},
             statements={statement: statement_of(trust, position, seen, summed)} if stated else {},
@@ -161,12 +168,12 @@ class LogCovering:
         )
         self._run(name, self._ledger(name, pieces, trust))
         unsettled = self._state.logged.unsettled(name)
-        findings = self._findings(settings.trees)
-        summed = self._account(name, findings, lambda shard, at: self._store.number(name, shard, at))
+        summed = self._account(settings, lambda shard, at: self._store.number(name, shard, at))
+        missing = self._unheard_of(settings.trees)
         stated = {
             each.order: tree
             for each in shards
-            if (tree := self._stated(each, name, unsettled, findings)) is not None
+            if (tree := self._stated(each, name, unsettled, missing)) is not None
         }
         statements = {
             layout.of_shard(name, each.order, layout.STATEMENT): statement_of(
@@ -189,7 +196,7 @@ class LogCovering:
         return CoveredLog(
             facts=facts,
             account=summed,
-            findings=findings,
+            trees=settings.trees,
             index={
                 **common_index(facts),
                 "entries": facts.size,
@@ -210,8 +217,21 @@ class LogCovering:
                 found.append(Shard(order=order, tree=tree, position=position, checkpoint=newest))
         return found
 
+    def _unheard_of(self, trees: Sequence[str]) -> frozenset[tuple[int, int] | None]:
+        """Return the shards and indices of the entries of which it is told that nobody has their statements."""
+        kinds = (Kind.STATEMENT_MISSING,)
+        return frozenset(
+            place_of(each)
+            for tree in trees
+            for each in self._state.record.findings(log=tree, kinds=kinds, limit=ALL_FINDINGS)
+        )
+
     def _stated(
-        self, shard: Shard, log: str, unsettled: Sequence[LoggedEntry], findings: Sequence[Stored]
+        self,
+        shard: Shard,
+        log: str,
+        unsettled: Sequence[LoggedEntry],
+        missing: AbstractSet[tuple[int, int] | None],
     ) -> SeenCheckpoint | None:
         """Return the tree that a statement may be signed of: the newest before the first entry whose statement nobody has.
 
@@ -219,10 +239,9 @@ class LogCovering:
         """
         if not self._signs or shard.position.succeeded_at is None:
             return None
-        told = {place_of(each) for each in findings if each.facts["kind"] == Kind.STATEMENT_MISSING}
         order, most = shard.order, self._store.reached(log, shard.order)
         for each in unsettled:
-            if each.shard == order and (order, each.leaf) not in told:
+            if each.shard == order and (order, each.leaf) not in missing:
                 most = min(most, each.leaf)
         if (
             len(unsettled) == MAX_UNSETTLED and order >= unsettled[-1].shard
@@ -241,13 +260,12 @@ class LogCovering:
             name, open_service(settings), state=self._state, store=self._store, trust=trust
         )
         self._run(name, self._ledger(name, pieces, trust))
-        findings = self._findings(settings.trees)
-        summed = self._account(name, findings, lambda shard, at: self._store.number(name, shard, at))
+        summed = self._account(settings, lambda shard, at: self._store.number(name, shard, at))
         facts = self._ledger_facts(settings, trust, summed)
         return CoveredLog(
             facts=facts,
             account=summed,
-            findings=findings,
+            trees=settings.trees,
             index={**common_index(facts), "entries": facts.size},
             checkpoints={},
             statements={},

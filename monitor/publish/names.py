@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from monitor.publish.store import Store
 
-MAX_NAMES = 250
+MAX_NAMES = 100
 """Names of one page."""
 _END = "\x7f"
 """Sorts after every character of a recorded name."""

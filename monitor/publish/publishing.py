@@ -12,7 +12,7 @@ In order, so that nobody ever reads of a file that is not there, and a crash any
 import pathlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ledger.embedded.keys import load_note_key
@@ -22,14 +22,16 @@ from ledger.monitor_statement import format_monitor_statement
 from ledger.storage.directory import read_file, write_file_durably
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from monitor.config import MonitorConfig
+from monitor.findings import Kind
 from monitor.publish import layout
-from monitor.publish.accounts import evidence_of, is_public, public_facts
+from monitor.publish.accounts import SHOWN, TOLD, WITH_EVIDENCE, evidence_of, is_public, public_facts
 from monitor.publish.covered import CoveredLog
+from monitor.publish.covering import ALL_FINDINGS
 from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
 from monitor.publish.logs import LogCovering
 from monitor.publish.pages import Pages
-from monitor.publish.store import Store
+from monitor.publish.store import Shown, Store
 from monitor.publish.writing import Writer
 from monitor.record import Stored
 from monitor.state import State
@@ -81,7 +83,7 @@ class _Publication:
     def __init__(
         self, config: MonitorConfig, state: State, store: Store, stopping: Callable[[], bool]
     ) -> None:
-        self._config, self._store = config, store
+        self._config, self._state, self._store = config, state, store
         self._key = load_note_key(config.base / config.publish.key) if config.publish.key else None
         self._url = config.publish.url.rstrip("/")
         self._pages = Pages(name=self._key.verifier.name if self._key else "", url=self._url)
@@ -99,12 +101,11 @@ class _Publication:
         """Publish, in the order of this module's first lines."""
         self._store.set_look(self._pages.look)
         logs = [log for each in self._config.log if (log := self._covering.cover(each)) is not None]
-        findings = [each for log in logs for each in log.findings if is_public(each)]
-        self._evidence(findings)
+        self._evidence(logs)
         self._writer.put(layout.STYLE, self._pages.style)
         for log in logs:
             self._listings(log).write()
-        self._overviews(findings, logs)
+        self._overviews(logs)
         self._writer.commit()
         # If we stop here, all that the statements speak of is there, and the old ones still stand.
         for log in logs:
@@ -123,41 +124,50 @@ class _Publication:
 
     # 2. Evidence, and what is due
 
-    def _evidence(self, findings: Sequence[Stored]) -> None:
-        for each in findings:
+    def _evidence(self, logs: Sequence[CoveredLog]) -> None:
+        for each in self._told(logs, kinds=WITH_EVIDENCE, limit=ALL_FINDINGS):
             path = evidence_of(each)
             if path is None:
                 continue
             data = read_file(self._config.evidence / path.name, max_bytes=MAX_EVIDENCE_BYTES)
             self._writer.put(f"{layout.EVIDENCE}/{path.name}", data)
 
+    def _told(self, logs: Sequence[CoveredLog], *, kinds: Sequence[Kind], limit: int) -> list[Stored]:
+        """Return the findings about these logs that strangers are told of, newest first."""
+        record = self._state.record
+        standing = (record.standing(tree, kinds=kinds, states=SHOWN) for log in logs for tree in log.trees)
+        numbers = sorted((number for some in standing for number, _ in some), reverse=True)[:limit]
+        found = {each.number: each for each in record.numbered(numbers) if is_public(each)}
+        return [found[number] for number in numbers if number in found]
+
     def _listings(self, log: CoveredLog) -> Listings:
-        by_number = {each.number: each for each in log.findings}
-        by_model: dict[str, list[dict[str, Any]]] = {}
-        for shown in log.account.shown:
-            for model in shown.models:
-                by_model.setdefault(model, []).append(
-                    public_facts(by_number[shown.number], in_rekor=log.in_rekor)
-                )
+        def facts_of(some: Sequence[Shown]) -> list[dict[str, Any]]:
+            stored = {each.number: each for each in self._state.record.numbered([e.number for e in some])}
+            # As it stood when all was summed up, whoever has settled it meanwhile: the next publication says so.
+            return [
+                public_facts(replace(stored[each.number], state=each.state), in_rekor=log.in_rekor)
+                for each in some
+            ]
+
         return Listings(
             log.facts,
             store=self._store,
             writer=self._writer,
             pages=self._pages,
             url=self._url,
-            findings=by_model,
+            findings=log.account.models,
+            facts_of=facts_of,
         )
 
     # 3. Overviews
 
-    def _overviews(self, findings: Sequence[Stored], covered: Sequence[CoveredLog]) -> None:
+    def _overviews(self, covered: Sequence[CoveredLog]) -> None:
         logs = [each.facts for each in covered]
         in_rekor = {each.name for each in covered if each.in_rekor}
         shown = [
             public_facts(each, in_rekor=each.facts["log"] in in_rekor)
-            for each in sorted(findings, key=lambda each: -each.number)
-            if each.state != "expected"
-        ][:MAX_FINDINGS_SHOWN]
+            for each in self._told(covered, kinds=TOLD, limit=MAX_FINDINGS_SHOWN)
+        ]
         path = f"{layout.FINDINGS}/{layout.PAGE}"
         self._writer.put(f"{layout.FINDINGS}/findings.json", format_canonical_json({"findings": list(shown)}))
         page = self._pages.render(

@@ -20,7 +20,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 3
+VERSION = 4
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
@@ -47,7 +47,8 @@ CREATE TABLE reached(log TEXT NOT NULL, shard INTEGER NOT NULL, size INTEGER NOT
     STRICT, WITHOUT ROWID;
 CREATE TABLE awaited(log TEXT NOT NULL, shard INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (log, shard, at))
     STRICT, WITHOUT ROWID;
-CREATE TABLE shown(number INTEGER PRIMARY KEY, log TEXT NOT NULL, state TEXT NOT NULL, models TEXT NOT NULL) STRICT;
+CREATE TABLE shown(log TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL, severity TEXT NOT NULL,
+    kind TEXT NOT NULL, keys TEXT NOT NULL, final INTEGER NOT NULL, PRIMARY KEY (log, number)) STRICT, WITHOUT ROWID;
 """
 _EVERYTHING = """
 INSERT OR IGNORE INTO due SELECT log, 'model', name FROM models;
@@ -66,12 +67,22 @@ MODEL, NAME, SIGNER, EVENTS, ALL = "model", "name", "signer", "events", "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A finding as it is shown on pages: where it stands, and the models on whose pages it is."""
+    """An open finding as it is shown: where it stands, its class as ``kind``, and the histories that it is about.
+
+    ``is_final``: nothing but its state will change. What is about an entry that is not covered may get further histories.
+    """
 
     number: int
-    log: str
     state: str
-    models: tuple[str, ...]
+    severity: str
+    kind: str
+    keys: tuple[str, ...]
+    is_final: bool
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models on whose pages it is, by recorded name."""
+        return tuple(key.removeprefix("name:") for key in self.keys if key.startswith("name:"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,10 +292,10 @@ class Store:
         )
         return [parse_json(facts) for (facts,) in rows]
 
-    def histories(self, log: str, leaf: int) -> tuple[str, ...]:
-        """Return the history keys that an entry belongs to, as far as it could be read."""
+    def histories(self, log: str, leaf: int) -> tuple[str, ...] | None:
+        """Return the history keys that an entry belongs to, as far as it could be read; None where it is not covered."""
         row = self._row("SELECT histories FROM entries WHERE log = ? AND leaf = ?", log, leaf)
-        return () if row is None else tuple(parse_json(row[0]))
+        return None if row is None else tuple(parse_json(row[0]))
 
     def count(self, log: str, name: str) -> int:
         """Return how many entries a model has."""
@@ -377,28 +388,35 @@ class Store:
 
     def shown(self, log: str) -> dict[int, Shown]:
         """Return the findings that pages of a log show, by number."""
+        rows = self._rows("SELECT number, state, severity, kind, keys, final FROM shown WHERE log = ?", log)
         return {
-            number: Shown(number=number, log=log, state=state, models=tuple(parse_json(models)))
-            for number, state, models in self._rows(
-                "SELECT number, state, models FROM shown WHERE log = ?", log
+            number: Shown(
+                number=number,
+                state=state,
+                severity=severity,
+                kind=kind,
+                keys=tuple(keys.split("\n")) if keys else (),
+                is_final=bool(final),
             )
+            for number, state, severity, kind, keys, final in rows
         }
 
-    def show(self, log: str, findings: Sequence[Shown]) -> None:
-        """Note which findings are shown from now on, and that the pages on which that changes are due."""
-        before, now = self.shown(log), {each.number: each for each in findings}
-        changed = [each for number, each in (before | now).items() if before.get(number) != now.get(number)]
-        with self._transaction() as execute:
-            for each in changed:
-                execute("DELETE FROM shown WHERE number = ?", (each.number,))
-                if each.number in now:
-                    models: list[Json] = list(each.models)
-                    execute(
-                        "INSERT INTO shown VALUES (?, ?, ?, ?)",
-                        (each.number, log, each.state, format_canonical_json(models).decode()),
-                    )
-                for name in each.models:
-                    execute("INSERT OR IGNORE INTO due VALUES (?, 'model', ?)", (log, name))
+    def show(self, log: str, before: Mapping[int, Shown], findings: Iterable[Shown]) -> None:
+        """Note which findings are shown from now on instead of those ``before``; pages on which that changes are due."""
+        now = {each.number: each for each in findings}
+        gone = [each for number, each in before.items() if number not in now]
+        new = [each for number, each in now.items() if before.get(number) != each]
+        if not gone and not new:
+            return
+        rows = [(log, e.number, e.state, e.severity, e.kind, "\n".join(e.keys), int(e.is_final)) for e in new]
+        # A history that it is no longer about had it on its page, too.
+        on = [each for e in (*gone, *new) for each in (e, before.get(e.number)) if each is not None]
+        due = {(log, name): None for each in on for name in each.models}
+        with self._transaction():
+            many = self._connection.executemany
+            many("DELETE FROM shown WHERE log = ? AND number = ?", [(log, each.number) for each in gone])
+            many("INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            many("INSERT OR IGNORE INTO due VALUES (?, 'model', ?)", list(due))
 
     # SQLite
 

@@ -1,12 +1,15 @@
 """Puts files in their place: each whole or not at all, many at a time, and none again that is there as it should be.
 
-A file is written aside, below ``.aside`` of the same folder, synced, and renamed; then the folders are synced. What a crash
-leaves aside is removed by the next run.
+A file is written aside, below ``.aside`` of the same folder, synced, and takes the place of the old one; then the folders are
+synced, and the old ones removed. What a crash leaves aside is removed by the next run.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
+import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +21,7 @@ ASIDE = ".aside"
 _BATCH_FILES = 16_384
 _BATCH_BYTES = 64 << 20
 _AT_A_TIME = 16
-"""Renames at a time. They wait for the file system and not for the processor."""
+"""Files at a time whose place is taken. That waits for the file system and not for the processor."""
 _FEW = 16
 """From so many files on one sync of the file system costs less than one for each: for 8,000, 0.05 s and not 1 to 4."""
 
@@ -27,15 +30,16 @@ class Writer:
     """Writes below one folder. Nothing is in its place before ``commit``, or before a batch is full."""
 
     def __init__(self, root: pathlib.Path) -> None:
-        self._root, self._aside = os.fspath(root), os.fspath(root / ASIDE)
+        self._root = os.fspath(root)
+        # A new folder each time: where one has held millions, ext4 searches long for room near it.
+        self._aside = f"{self._root}/{ASIDE}/{secrets.token_hex(8)}"
         self._staged: list[tuple[str, str]] = []
         self._bytes = self._number = 0
         self._folders: set[str] = set()
         self.written = 0
         with _reporting(self._root):
-            os.makedirs(self._aside, exist_ok=True)
-            for left_over in os.scandir(self._aside):
-                os.unlink(left_over.path)
+            shutil.rmtree(f"{self._root}/{ASIDE}", ignore_errors=True)
+            os.makedirs(self._aside)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, unless it has these bytes already."""
@@ -71,20 +75,21 @@ class Writer:
                 folder = os.path.dirname(path)
                 self._make_folder(folder, changed)
                 changed[folder] = None
-            self._rename()
+            self._at_a_time(_take_places)
             # If we stop here or in it, some files are new and some old, each whole: the index still speaks of the old ones.
             self._sync(list(changed))
+            self._at_a_time(_remove_replaced)
         self.written += len(self._staged)
         self._staged, self._bytes = [], 0
 
-    def _rename(self) -> None:
-        """Rename what was written aside, many at a time: each waits for the file that it replaces to be freed, about 1 ms."""
+    def _at_a_time(self, do: Callable[[Sequence[tuple[str, str]]], None]) -> None:
+        """Do something with what was written aside, many at a time: each waits until the file system has freed a file, 1 ms."""
         if len(self._staged) <= _FEW:
-            _rename_all(self._staged)
+            do(self._staged)
             return
         parts = [self._staged[start::_AT_A_TIME] for start in range(_AT_A_TIME)]
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="publish") as pool:
-            list(pool.map(_rename_all, parts))
+            list(pool.map(do, parts))
 
     def _sync(self, paths: Sequence[str]) -> None:
         """Sync files or folders."""
@@ -112,9 +117,17 @@ class Writer:
         self._folders.add(folder)
 
 
-def _rename_all(pairs: Sequence[tuple[str, str]]) -> None:
+def _take_places(pairs: Sequence[tuple[str, str]]) -> None:
+    """Let files take their places; where one was there before, it lies aside then, as far as the system can exchange two."""
     for aside, path in pairs:
-        os.rename(aside, path)
+        if _exchange is None or not _exchange(aside, path):
+            os.rename(aside, path)
+
+
+def _remove_replaced(pairs: Sequence[tuple[str, str]]) -> None:
+    for aside, _ in pairs:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
 
 
 def _write(path: str, data: bytes) -> None:
@@ -155,6 +168,27 @@ def _find_syncfs() -> Callable[[int], None] | None:
 
 
 _sync_file_system = _find_syncfs()
+
+
+def _find_exchange() -> Callable[[str, str], bool] | None:
+    """Return what exchanges two files at once, False where that cannot be; None where there is no such call (it is Linux's).
+
+    A rename over a file waits until the old one is freed; this does not, so that readers have all new files sooner.
+    """
+    if sys.platform != "linux":
+        return None
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    if call is None:
+        return None
+
+    def exchange(one: str, other: str) -> bool:
+        return not call(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), _RENAME_EXCHANGE)
+
+    return exchange
+
+
+_AT_CWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+_exchange = _find_exchange()
 
 
 @contextmanager

@@ -12,10 +12,12 @@ from tests.bench.workload import facts
 NEW = 1000
 
 _PUBLISH = """
-import sys, pathlib, time
+import gc, sys, pathlib, time
+from cli.main import OBJECTS_OF_A_LARGE_COMMAND
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.publish.publishing import make_key, publish
+gc.set_threshold(OBJECTS_OF_A_LARGE_COMMAND)  # as `hubledger monitor` does
 config = load_config(pathlib.Path(sys.argv[1]))
 if not (config.folder / "monitor.db").exists():
     init(config, pinned={"models": None}, now=int(time.time()))

@@ -48,8 +48,11 @@ class Publication:
             return publish(self.config, monitor.state)
 
     def resolve(self, *numbers):
+        self.move(*numbers, to="resolved")
+
+    def move(self, *numbers, to):
         with open_monitor(self.config, clock=lambda: self.now) as monitor:
-            monitor.state.move(numbers, to="resolved", note="a private note", now=self.now)
+            monitor.state.move(numbers, to=to, note="a private note", now=self.now)
 
     def read(self, path):
         return (self.public / path).read_bytes()

@@ -133,9 +133,9 @@ def test_evidence_of_a_forked_log_is_published_and_stops_no_publication(publishe
 
 
 def test_entries_that_are_not_served_again_hide_no_finding(published):
-    published.hub.record(A, revision="one")
+    published.hub.record(A, revision="one", repo_id="r1")
     published.step()
-    published.hub.record(B, revision="two")
+    published.hub.record(B, revision="two", repo_id="r1")
     published.hub.publish(published.folder / "log")
     with open_monitor(published.config, clock=lambda: published.now) as monitor:
         monitor.look()
@@ -146,8 +146,34 @@ def test_entries_that_are_not_served_again_hide_no_finding(published):
     assert published.statement().size == 1
     # Which history it is about cannot be read again, so it counts for the whole log.
     assert published.statement().open_for(["name:acme/model"]).kind == "finding"
+    assert published.statement().open_for(["repo:r1"]) is None
     published.step()
     assert published.statement().size == 2
+    assert published.statement().open_for(["repo:r1"]).kind == "finding"
+
+
+def test_what_is_open_is_shown_as_it_stands_and_the_rest_stays(published):
+    for name in ("acme/one", "acme/two"):
+        published.hub.record(A, name=name)
+        published.hub.record(B, name=name, revision="two")
+    published.step()
+    before = published.contents()
+    (number,) = published.history("acme/one")["openFindings"]
+    published.move(number, to="acknowledged")
+    published.step(serve=False)
+    assert "acknowledged" in published.page("acme/one")
+    assert published.history("acme/one")["openFindings"] == [number]
+    assert published.statement().open_for(["name:acme/one"]).count == 1
+    published.move(number, to="resolved")
+    published.step(serve=False)
+    assert published.history("acme/one")["openFindings"] == []
+    assert "acknowledged" not in published.page("acme/one")
+    assert published.statement().open_for(["name:acme/one"]) is None
+    assert published.statement().open_for(["name:acme/two"]).count == 1
+    other = layout.of_model("models", "acme/two")
+    assert published.contents()[other] == before[other]
+    states = {each["number"]: each["state"] for each in published.json("findings/findings.json")["findings"]}
+    assert states[number] == "resolved"
 
 
 def test_bytes_that_were_not_verified_are_not_published(published):
@@ -325,7 +351,7 @@ def test_left_over_files_are_removed_and_never_shown(published):
     aside.mkdir(parents=True)
     (aside / "7").write_bytes(b"half a file")
     published.step(0)
-    assert list(aside.iterdir()) == []
+    assert [each for each in aside.rglob("*") if each.is_file()] == []
 
 
 def test_two_publications_do_not_mix(published):
