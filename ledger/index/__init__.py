@@ -256,7 +256,7 @@ class Index:
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")  # derived: a lost tail is mirrored again
-    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA cache_size = -16384")
     connection.execute("PRAGMA wal_autocheckpoint = 16384")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:

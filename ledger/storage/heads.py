@@ -58,7 +58,7 @@ class HeadStore(abc.ABC):
 
     version: ClassVar[int]
     """The version of the whole schema; a file of another one is not opened."""
-    cache_kib: ClassVar[int] = 65536
+    cache_kib: ClassVar[int] = 16384
 
     def __init__(self, path: pathlib.Path, *, read_only: bool = False) -> None:
         self._events: dict[bytes, int] = {}

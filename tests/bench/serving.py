@@ -26,9 +26,9 @@ from tests.system import peers
 SECONDS = int(os.environ.get("HUBLEDGER_BENCH_SECONDS", "10"))
 BATCH = 8192
 AT = "2026-01-02T03:04:05Z"
-_BODIES = 500
+BODIES = 500
 
-_EVENTS = """
+EVENTS = """
 local bodies = {}
 for line in io.lines(os.getenv("BODIES")) do bodies[#bodies + 1] = line end
 local thread, count = 0, 0
@@ -52,7 +52,7 @@ function request() count = count + 7919; return wrk.format("GET", paths[count % 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
-def _as_json(number):
+def as_json(number):
     """Event ``number`` of the workload as a hub posts it; ``@`` stands where each request has something of its own."""
     event = facts(number)
     value = {
@@ -69,9 +69,7 @@ def _as_json(number):
 def build(folder, entries):
     """A ledger of so many events."""
     init(folder, origin="log.example/models", hub="hub.example", now=lambda: AT)
-    settings = folder / "hubledger.toml"
-    text = settings.read_text().replace("publish_interval = 1.0", "publish_interval = 0.1")
-    settings.write_text(text + "\n[serve]\naccess_log = false\n")
+    settle(folder)
     with open_for_recording(folder, now=lambda: AT) as ledger:
         for start in range(0, entries, BATCH):
             ledger.recorder.record_batch(
@@ -83,8 +81,16 @@ def build(folder, entries):
         mirror_digests(ledger)
 
 
+def settle(folder):
+    """Publish ten times a second, and write no line for each request."""
+    settings = folder / "hubledger.toml"
+    text = settings.read_text().replace("publish_interval = 1.0", "publish_interval = 0.1")
+    settings.write_text(text + "\n[serve]\naccess_log = false\n")
+
+
 @contextlib.contextmanager
-def _serving(folder):
+def run_service(folder):
+    """Run the service on a ledger; gives its address and the process."""
     port = peers.free_port()
     command = [sys.executable, "-m", "cli.main", "serve", str(folder), "--listen", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -145,7 +151,7 @@ def _processor(process):
 
 def _recording(folder, ledger, url):
     bodies = folder / "bodies"
-    bodies.write_text("".join(_as_json(number) + "\n" for number in range(ENTRIES, ENTRIES + _BODIES)))
+    bodies.write_text("".join(as_json(number) + "\n" for number in range(ENTRIES, ENTRIES + BODIES)))
     token = TokenFile(ledger).create(scopes=("record",), label="", now=AT)
     load = {"BODIES": str(bodies), "TOKEN": token}
     for wait, connections in (
@@ -156,7 +162,7 @@ def _recording(folder, ledger, url):
         ("included", 4000),
     ):
         rate, median, last, failed = _wrk(
-            folder, f"{url}/v1/events?wait={wait}&evidence=later", _EVENTS, connections, **load
+            folder, f"{url}/v1/events?wait={wait}&evidence=later", EVENTS, connections, **load
         )
         yield row(
             f"`POST /v1/events`, `{wait}`, {connections:,} connections",
@@ -234,7 +240,7 @@ def _reading(folder, url, process):
 
 def _mixed(folder, ledger, url):
     """Writes and reads at a fixed rate at once, each request timed from when it was due: waiting in a queue counts."""
-    bodies = [_as_json(number) for number in range(ENTRIES, ENTRIES + _BODIES)]
+    bodies = [as_json(number) for number in range(ENTRIES, ENTRIES + BODIES)]
     token = TokenFile(ledger).create(scopes=("record",), label="", now=AT)
     names = [f"org-{model % 997}%2Fmodel-{model}" for model in range(max(1, ENTRIES // 5))][:500]
     writes = [("/v1/events?wait=durable&evidence=later", each) for each in bodies]
@@ -286,11 +292,11 @@ def serving():
     with scratch() as folder:
         ledger = folder / "ledger"
         build(ledger, ENTRIES)
-        with _serving(ledger) as (url, process):
+        with run_service(ledger) as (url, process):
             rows = list(_reading(folder, url, process))
-        with _serving(ledger) as (url, _):
+        with run_service(ledger) as (url, _):
             rows += _recording(folder, ledger, url)
-        with _serving(ledger) as (url, process):
+        with run_service(ledger) as (url, process):
             before, start = _processor(process), time.perf_counter()
             rows += _mixed(folder, ledger, url)
             used = (_processor(process) - before) / (time.perf_counter() - start)

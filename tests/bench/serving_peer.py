@@ -10,12 +10,12 @@ import sys
 from ledger.server.tokens import TokenFile
 from tests.bench.measure import row, scratch, tool
 from tests.bench.rekor_v2 import _by_wrk
-from tests.bench.serving import _BODIES, _EVENTS, AT, SECONDS, _as_json, _processor, _serving, _wrk, build
+from tests.bench.serving import AT, BODIES, EVENTS, SECONDS, _processor, _wrk, as_json, build, run_service
 from tests.fakes.rekor import signed_payload
 from tests.system.rekor import rekor_v2 as run_server
 
 ENTRIES = int(os.environ.get("PEER_ENTRIES", "20000"))
-EVENTS = 8000
+OF_THE_PEER = 8000
 """Of Rekor v2, whose server answers each when it is in a checkpoint."""
 ROUNDS = 3
 THEIRS = (256, 1024, 4000)
@@ -24,11 +24,11 @@ OURS = (("durable", 64), ("durable", 256), ("durable", 1024), ("included", 1024)
 
 def _rekor(connections, number):
     """Entries a second of Rekor v2 with checkpoints each 100 ms, and the µs of processor that each takes."""
-    many = [signed_payload(f"{number} {connections} {at}") for at in range(EVENTS)]
+    many = [signed_payload(f"{number} {connections} {at}") for at in range(OF_THE_PEER)]
     with scratch() as folder, run_server(folder / "rekor", interval="100ms") as server:
         before = _processor(server.process)
         seconds = _by_wrk(server, folder, many, in_flight=connections)
-        return EVENTS / seconds, (_processor(server.process) - before) / EVENTS * 1e6
+        return OF_THE_PEER / seconds, (_processor(server.process) - before) / OF_THE_PEER * 1e6
 
 
 def _service(folder, number, wait, connections):
@@ -40,10 +40,10 @@ def _service(folder, number, wait, connections):
         "TOKEN": TokenFile(ledger).create(scopes=("record",), label="", now=AT),
     }
     try:
-        with _serving(ledger) as (url, process):
+        with run_service(ledger) as (url, process):
             before = _processor(process)
             address = f"{url}/v1/events?wait={wait}&evidence=later"
-            rate, _, _, failed = _wrk(folder, address, _EVENTS, connections, **load)
+            rate, _, _, failed = _wrk(folder, address, EVENTS, connections, **load)
             if failed:
                 raise SystemExit(f"{failed} requests were refused")
             return rate, (_processor(process) - before) / (rate * SECONDS) * 1e6
@@ -63,7 +63,7 @@ def serving_peer():
     with scratch() as folder:
         build(folder / "ledger", ENTRIES)
         (folder / "bodies").write_text(
-            "".join(_as_json(number) + "\n" for number in range(ENTRIES, ENTRIES + _BODIES))
+            "".join(as_json(number) + "\n" for number in range(ENTRIES, ENTRIES + BODIES))
         )
         for number in range(ROUNDS):
             for connections, found in theirs.items():
