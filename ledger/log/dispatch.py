@@ -259,7 +259,9 @@ class _Work:
         return self._config.clock() + self._config.backoff.after(1 + (known.attempts if known else 0))
 
     def _fail(self, number: int, error: Exception, again: float | None) -> None:
+        # What is not an error of ours may repeat half a character of an answer, which no database holds.
         text = error.finding if isinstance(error, LedgerError) else str(error)
+        text = text.encode(errors="backslashreplace").decode()
         wait = None if again is None else again - self._config.clock()
         _logger.warning("%s", _explain(number, error, text, wait=wait))
         self._failures.append(
@@ -355,13 +357,17 @@ class _Shards:
                     noted is not None and noted not in taken.tried
                 ):  # it was taken for a shard that it is not sent to
                     await asyncio.to_thread(outbox.forget_try, taken.number, noted)
-                raise no_shard(
+                refusal = no_shard(
                     self._config.shards,
                     self._config.kind,
                     now=self._config.clock(),
                     first=first,
                     frozen=self._frozen,
                 )
+                # Nobody signed that they are frozen: a gateway may have said it, or an operator takes it back. With no
+                # other shard to go to, believing it for good would hold up everything until the next start.
+                self._frozen.clear()
+                raise refusal
             log = self._connected(shard)
             if shard.order != noted:  # the one that it was taken for takes nothing any more
                 await asyncio.to_thread(outbox.note_tries, [taken.number], shard.order)

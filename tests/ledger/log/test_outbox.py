@@ -413,6 +413,19 @@ def test_a_frozen_shard_is_left_for_the_next_and_what_was_under_way_is_waited_fo
             assert scene.outbox.wait_for([30], timeout=0.2)[30].pending.code == "FrozenError"
 
 
+def test_the_only_shard_that_said_that_it_is_frozen_is_asked_again(scene):
+    """Nobody signs that: an operator may take it back, and a gateway may have said it."""
+    (shard,) = scene.shards
+    shard.frozen = True
+    scene.record(1)
+    with scene.dispatching():
+        until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        assert scene.outbox.pending([0])[0].code == "FrozenError"
+        shard.frozen = False
+        assert scene.outbox.wait_for([0], timeout=TIMEOUT)[0].receipts
+    assert len(shard.bodies) == 1
+
+
 def two_shards(tmp_path):
     """Two shards, of which only the first takes entries so far."""
     old, new = FakeShard(0), FakeShard(1)
@@ -914,6 +927,19 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
     assert scene.outbox.pending([0])[0].code == "ZeroDivisionError"
     assert "a bug while number 0 was submitted" in caplog.text
     assert scene.drain()[0].receipts
+
+
+def test_an_error_whose_text_no_database_holds_stops_nobody_else(scene):
+    """Half a character is in an answer for the asking, and so it may be in what a library says about it."""
+
+    def answer(signed):
+        shard.answer = lambda signed: FakeShard.answer(shard, signed)
+        raise ValueError("half a character: \ud800")
+
+    (shard,) = scene.shards
+    shard.answer = answer
+    scene.record(2)
+    assert all(fate.receipts for fate in scene.drain(in_flight=1).values())
 
 
 def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):
