@@ -426,6 +426,26 @@ def test_the_only_shard_that_said_that_it_is_frozen_is_asked_again(scene):
     assert len(shard.bodies) == 1
 
 
+def test_of_many_that_find_all_shards_frozen_each_says_so(tmp_path):
+    """What one of them forgets, so that it is asked again, the others still know: none goes round for ever."""
+    shards = [FakeShard(0), FakeShard(1)]
+    scene = Scene(tmp_path, shards=shards)
+    with scene.stack:
+        scene.open()
+        for each in shards:
+            each.frozen = True
+        scene.record(30)
+        with scene.dispatching():
+            until_true(lambda: all(each.attempts for each in scene.outbox.pending(range(30)).values()))
+            # Those under way are answered while the dispatcher is closed.
+        pending = scene.outbox.pending(range(30)).values()
+        assert {each.text.partition(" got ")[2] for each in pending} == {
+            "shard1.example is frozen; shard0.example is frozen"
+        }
+        asked = sum(len(each.sent) for each in shards)
+        assert asked <= 2 * sum(each.attempts for each in pending)
+
+
 def two_shards(tmp_path):
     """Two shards, of which only the first takes entries so far."""
     old, new = FakeShard(0), FakeShard(1)
