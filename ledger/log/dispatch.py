@@ -385,7 +385,7 @@ class _Shards:
                 # What is under way there is waited for as it is; what comes now goes to the next one.
                 self._frozen.add(shard.order)
                 said |= {shard.order}
-                _logger.warning("%s; going on in another shard", error.finding)
+                _logger.warning("%s; another one is tried, if there is one", error.finding)
 
     async def _find(self, signed: SignedPayload, tried: AbstractSet[int]) -> LogReceipt | None:
         for shard in self._config.shards:

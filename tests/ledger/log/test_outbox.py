@@ -797,6 +797,31 @@ def test_the_same_statement_at_several_places_is_one_event_the_lowest_first(scen
     assert scene.outbox.counts().logged == 2
 
 
+def test_a_copy_of_what_is_pending_is_no_proof_of_it_and_it_is_still_submitted(scene):
+    """Whoever saw the signature first, the log itself perhaps, has (r, n-s) logged; clients want the bytes that we have."""
+    shard = scene.shards[0]
+    scene.record(1)
+    scene.outbox.add_receipts([(0, shard.receipt(shard.add(body_of(scene, 0, mirrored))))])
+    assert scene.outbox.pending([0])
+    (fate,) = scene.drain().values()
+    assert [each.position for each in fate.receipts] == [(0, 0), (0, 1)]
+    assert fate.pending is None
+    bundle = json.loads(format_logged(fate, scene.prover, name="e.json"))
+    assert [each.get("logIndex") for each in bundle["verificationMaterial"]["tlogEntries"]] == ["1"]
+
+
+def test_a_copy_where_the_key_does_not_count_is_no_proof_either(tmp_path):
+    old, new = FakeShard(0), FakeShard(1)
+    scene = Scene(tmp_path, shards=[old, new])
+    with scene.stack:
+        scene.open()
+        scene.outbox.prover = replace(scene.prover, key_counts=lambda keyid, at: at >= (1, 0))
+        scene.record(1)
+        scene.outbox.add_receipts([(0, old.receipt(old.add(body_of(scene, 0))))])
+        (fate,) = scene.drain().values()
+        assert [each.position for each in fate.receipts] == [(0, 0), (1, 0)]
+
+
 def test_a_log_that_was_set_back_stops_nobody_else(scene):
     """It signs other entries at places that it has proven before; what it says of new places is stored all the same."""
     scene.record(2)
