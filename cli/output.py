@@ -24,8 +24,13 @@ def json_option(command: _Command) -> _Command:
 
 
 def echo_json(value: object) -> None:
-    """Print one JSON value, indented for people, keys in the order in which they were put."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON value, indented for people, keys in the order in which they were put.
+
+    A refusal repeats what it got, which may have half a character in it. That has no bytes, and JSON has an escape for it:
+    the very one that Python writes.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(text.encode(errors="backslashreplace").decode())
 
 
 def columns() -> int | None:

@@ -45,9 +45,11 @@ def stored_hint(store: AnchorStore, *, origin: str, keys: Sequence[VerifierKey])
 def is_time_to_ask(store: AnchorStore, *, now: int, interval: float) -> bool:
     """Whether the outside was last asked ``interval`` seconds ago or more, and has not failed to answer just now.
 
-    What was asked since is in the directory, so an old copy of it asks if it is older than that.
+    When it was asked is in the directory, and so in an old copy of it: what another folder asked does not count.
     """
-    return not 0 < store.state().ask_after - now <= max(interval, ASK_PAUSE)
+    state = store.state()
+    asked = 0 < state.ask_after - now <= max(interval, ASK_PAUSE)
+    return not (asked and state.asked_in == store.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,7 @@ class AnchorMemory:
         self._ask_after(now + int(interval))
 
     def _ask_after(self, time: int) -> None:
-        self.store.save_state(replace(self.store.state(), ask_after=time))
+        self.store.save_state(replace(self.store.state(), ask_after=time, asked_in=self.store.place))
 
     def _check_shard(self, shard: Shard, log: AuthenticLog) -> None:
         since = self._since(shard)

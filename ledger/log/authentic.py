@@ -47,6 +47,14 @@ class AuthenticLog:
             newest = self.checkpoint()
         return newest if newest.checkpoint.size > leaf_index else None
 
+    def forget(self, *, tiles: bool) -> None:
+        """Forget the newest checkpoint, and with ``tiles`` what trees covered: of one that does not hold, no more is of use."""
+        with self._lock:
+            self._newest = None
+        if tiles:
+            self._tiles.clear()
+            self._bundles.clear()
+
     def nodes(self, tree: Checkpoint) -> merkle.NodeReader:
         """Read hashes of complete subtrees of a signed tree."""
         return TileReader(lambda tile: self._tile(tile, tree), tree.size)
@@ -160,6 +168,10 @@ class _Kept:
             self._objects[path] = hashes
             while len(self._objects) > self._limit:
                 self._objects.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._objects.clear()
 
 
 def _check_root(what: str, root: bytes, wanted: bytes) -> None:

@@ -259,7 +259,9 @@ class _Work:
         return self._config.clock() + self._config.backoff.after(1 + (known.attempts if known else 0))
 
     def _fail(self, number: int, error: Exception, again: float | None) -> None:
+        # What is not an error of ours may repeat half a character of an answer, which no database holds.
         text = error.finding if isinstance(error, LedgerError) else str(error)
+        text = text.encode(errors="backslashreplace").decode()
         wait = None if again is None else again - self._config.clock()
         _logger.warning("%s", _explain(number, error, text, wait=wait))
         self._failures.append(
@@ -344,8 +346,10 @@ class _Shards:
         signed, noted = outbox.signed(taken.entry), taken.noted
         # In a shard before the one where the hub's key begins, the entry would never count.
         first = outbox.prover.first_shard(signed.keyid)
+        said: frozenset[int] = frozenset()  # by which shards, of this submission: none is asked twice
         while True:
-            shard = self.current(first=first)
+            frozen = self._frozen | said
+            shard = self._newest(first, frozen)
             # Also where nothing takes entries now: what is logged already need not wait for that.
             elsewhere = taken.tried if shard is None else taken.tried - {shard.order}
             if (found := await self._find(signed, elsewhere)) is not None:
@@ -355,13 +359,17 @@ class _Shards:
                     noted is not None and noted not in taken.tried
                 ):  # it was taken for a shard that it is not sent to
                     await asyncio.to_thread(outbox.forget_try, taken.number, noted)
-                raise no_shard(
+                refusal = no_shard(
                     self._config.shards,
                     self._config.kind,
                     now=self._config.clock(),
                     first=first,
-                    frozen=self._frozen,
+                    frozen=frozen,
                 )
+                # Nobody signed that they are frozen: a gateway may have said it, or an operator takes it back. With no
+                # other shard to go to, believing it for good would hold up everything until the next start.
+                self._frozen -= frozen
+                raise refusal
             log = self._connected(shard)
             if shard.order != noted:  # the one that it was taken for takes nothing any more
                 await asyncio.to_thread(outbox.note_tries, [taken.number], shard.order)
@@ -376,7 +384,8 @@ class _Shards:
                     raise
                 # What is under way there is waited for as it is; what comes now goes to the next one.
                 self._frozen.add(shard.order)
-                _logger.warning("%s; going on in another shard", error.finding)
+                said |= {shard.order}
+                _logger.warning("%s; another one is tried, if there is one", error.finding)
 
     async def _find(self, signed: SignedPayload, tried: AbstractSet[int]) -> LogReceipt | None:
         for shard in self._config.shards:
@@ -386,10 +395,13 @@ class _Shards:
                     return found
         return None
 
-    def current(self, *, first: int = 0) -> Shard | None:
-        """Return the newest shard that takes entries, the shard ``first`` or a later one, or None."""
+    def current(self) -> Shard | None:
+        """Return the newest shard that takes entries, or None."""
+        return self._newest(0, self._frozen)
+
+    def _newest(self, first: int, frozen: AbstractSet[int]) -> Shard | None:
         return newest_shard(
-            self._config.shards, self._config.kind, now=self._config.clock(), first=first, frozen=self._frozen
+            self._config.shards, self._config.kind, now=self._config.clock(), first=first, frozen=frozen
         )
 
     def _connected(self, shard: Shard) -> RemoteLog:

@@ -384,14 +384,25 @@ class Outbox:
     def add_receipts(self, found: Sequence[tuple[int, LogReceipt]]) -> None:
         """Store further places of entries, each proven, as a scan of a shard finds them.
 
+        A copy that a stranger made is a place of the event and no proof of our bytes: what is pending stays so, and is
+        submitted. Else whoever saw a signature before the log did, and were it the log, could keep us from proving it.
+
         Raises:
             CorruptError: a place that another entry has.
         """
         with self._writer:
             self._check()
             with self._stopping("storing receipts"):
-                self._store.settle(self._stored(found), ())
+                self._store.settle(self._stored(found), (), open_still=self._unproven(found))
         self._settled_now()
+
+    def _unproven(self, found: Sequence[tuple[int, LogReceipt]]) -> set[int]:
+        """Return the numbers of which no place here is one of their own bytes, where their key counts."""
+        entries = self._store.entries([number for number, _ in found])
+        signed = {number: self.prover.signed(entry) for number, entry in entries.items()}
+        return {number for number, _ in found} - {
+            number for number, each in found if number in signed and self.prover.is_own(signed[number], each)
+        }
 
 
 _PAGE = 500

@@ -48,6 +48,12 @@ class Prover:
         """
         return sorted(receipts, key=lambda each: not self.key_counts(keyid, each.position))
 
+    def is_own(self, signed: SignedPayload, receipt: LogReceipt) -> bool:
+        """Whether a place of an entry proves it: with its own signature, and where its key counts."""
+        return receipt.proven.body in bodies_of(signed, receipt.proven.kind)[:1] and self.key_counts(
+            signed.keyid, receipt.position
+        )
+
     def signed(self, entry: bytes) -> SignedPayload:
         """Read an accepted entry. Raises CorruptError, SignatureError: a key that is none of the hub's."""
         try:

@@ -156,7 +156,7 @@ class RekorV1:
         body = body_as(kind, signed)
         # 1. Submit. The very same body may be there already, from a try whose answer was lost.
         url = self.shard.write_url.rstrip("/") + ENTRIES
-        answer = await self._ask(Ask(url=url, body=propose(kind, signed)))
+        answer = await self._ask(Ask(url=url, body=propose(kind, signed), proposes=True))
         said = message_of(answer) or "" if answer.status == 400 else ""
         if f"entry kind '{kind}' is not enabled" in said:
             raise _KindRefused(RejectedError(f"POST {url}", expected=f"a log that takes {kind}", actual=said))

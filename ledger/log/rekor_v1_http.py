@@ -29,11 +29,15 @@ _LATER = "Nothing is known about the entry: submit the same bytes again later"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """One request: its address, what is sent (a POST where there is something), and how long an answer may be."""
+    """One request: its address, what is sent (a POST where there is something), and how long an answer may be.
+
+    ``proposes``: what is sent is an entry, so that a refusal is one of the entry, and not of a question.
+    """
 
     url: str
     body: bytes | None = None
     max_bytes: int = MAX_ANSWER_BYTES
+    proposes: bool = False
 
     @property
     def what(self) -> str:
@@ -171,7 +175,7 @@ def body_of(answer: Answer, *statuses: int) -> bytes:
     """Return the body of an answer whose status is one of ``statuses``.
 
     Raises:
-        NotFoundError: 404 of something that was asked for. RejectedError: the log will never take what was sent.
+        NotFoundError: 404 of something that was asked for. RejectedError: the log will never take the proposed entry.
         SourceError: anything else, which says nothing about the entry.
     """
     if answer.status in statuses:
@@ -184,9 +188,9 @@ def _refusal(answer: Answer, statuses: tuple[int, ...]) -> LedgerError:
     actual = f"{answer.status}: {said}" if said else str(answer.status)
     wanted = "status " + " or ".join(map(str, statuses))
     # A proxy answers 400 and 422 as well, with a page of its own; only the log's word is final. What is too large for
-    # a proxy stays too large.
+    # a proxy stays too large. A question that is refused says nothing about the entry: that may be in the log.
     final = answer.status in (400, 422) and said is not None
-    if final or answer.status == 413 or said == _TOO_LARGE:
+    if answer.ask.proposes and (final or answer.status == 413 or said == _TOO_LARGE):
         return RejectedError(answer.ask.what, expected=wanted, actual=actual)
     if answer.status == 404 and answer.ask.body is None:
         return NotFoundError(answer.ask.what, expected="an entry", actual="404")

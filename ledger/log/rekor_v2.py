@@ -6,6 +6,7 @@ is read at its read address, where a duplicate is looked up too: a 409 only hint
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -26,6 +27,7 @@ from ledger.errors import (
     InputError,
     LedgerError,
     NotFoundError,
+    ProofError,
     RejectedError,
     SourceError,
     UsageError,
@@ -147,12 +149,10 @@ class RekorV2:
             return await asyncio.to_thread(self._look_through, body)
 
     def _look_through(self, body: bytes) -> LogReceipt | None:
-        try:
+        with self._reading():
             checkpoint = self._log.checkpoint()
             index = self._log.find_leaf(leaf_hash(body), tree=checkpoint.checkpoint, newest=LOOKED_THROUGH)
             return None if index is None else self._receipt(body, index, checkpoint)
-        except NotFoundError as error:
-            raise SourceError(error.what, expected=error.expected, actual=error.actual) from error
 
     def _refusal(self, answer: Answer) -> LedgerError:
         """Return what a status other than success means. Only the log's own words are final, never those of a proxy."""
@@ -191,7 +191,7 @@ class RekorV2:
 
     def _look(self, body: bytes, near: int) -> LogReceipt | None:
         """Look for an entry near a leaf index; None where no checkpoint covers that leaf yet."""
-        try:
+        with self._reading():
             covering = self._log.covering(near)
             if covering is None:
                 return None
@@ -204,8 +204,21 @@ class RekorV2:
                     actual="others only",
                 )
             return self._receipt(body, index, covering)
-        except NotFoundError as error:  # of the log's objects, which the operator of the log publishes
-            raise SourceError(error.what, expected=error.expected, actual=error.actual) from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read the log's objects, which its operator publishes: one that is missing says nothing.
+
+        A tree that cannot be read, or does not hold, is forgotten. It was signed, and may be larger than any that follows:
+        as long as it is remembered, no later checkpoint would be asked for, and no duplicate found.
+        """
+        try:
+            yield
+        except LedgerError as error:
+            self._log.forget(tiles=isinstance(error, ProofError))
+            if isinstance(error, NotFoundError):
+                raise SourceError(error.what, expected=error.expected, actual=error.actual) from error
+            raise
 
     def _receipt(self, body: bytes, index: int, checkpoint: VerifiedCheckpoint) -> LogReceipt:
         """Return the receipt of a leaf of a signed tree, its proof built from tiles and checked as an answer is."""

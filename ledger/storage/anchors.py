@@ -100,11 +100,15 @@ class StoredAnchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnchorState:
-    """What may be lost: how often in a row sending failed, when to send again, and when to ask the outside again."""
+    """What may be lost: how often in a row sending failed, when to send again, and when to ask the outside again.
+
+    ``asked_in`` is the folder that asked (``AnchorStore.place``): a copy of it has not asked yet.
+    """
 
     failures: int = 0
     not_before: int = 0
     ask_after: int = 0
+    asked_in: str = ""
 
 
 class AnchorStore:
@@ -183,6 +187,14 @@ class AnchorStore:
         text = why[:MAX_REASON].encode("utf-8", "backslashreplace").decode()
         self._objects.put([(f"{name}/refused.json", format_canonical_json({"why": text}))])
 
+    @property
+    def place(self) -> str:
+        """What tells this folder from a copy of it: its inode, which no copy has. Empty: there is no folder yet."""
+        try:
+            return str(self._root.stat().st_ino)
+        except OSError:
+            return ""
+
     def state(self) -> AnchorState:
         """Return the state; the first one where it is lost or damaged, because nothing rests on it."""
         try:
@@ -190,11 +202,17 @@ class AnchorStore:
                 self._objects.get("state.json", max_bytes=MAX_STATE_BYTES), max_bytes=MAX_STATE_BYTES
             )
             match value:
-                case {"failures": failures, "notBefore": not_before, "askAfter": ask_after}:
+                case {
+                    "failures": failures,
+                    "notBefore": not_before,
+                    "askAfter": ask_after,
+                    "askedIn": str(asked_in),
+                }:
                     return AnchorState(
                         failures=parse_whole(failures),
                         not_before=parse_whole(not_before),
                         ask_after=parse_whole(ask_after),
+                        asked_in=asked_in,
                     )
         except (NotFoundError, InputError, CorruptError):
             pass
@@ -206,6 +224,7 @@ class AnchorStore:
             "failures": state.failures,
             "notBefore": state.not_before,
             "askAfter": state.ask_after,
+            "askedIn": state.asked_in,
         }
         self._objects.replace("state.json", format_canonical_json(value))
 

@@ -286,8 +286,16 @@ class OutboxStore(HeadStore):
                 found[number].add(shard)
         return {number: frozenset(shards) for number, shards in found.items()}
 
-    def settle(self, receipts: Sequence[StoredReceipt], failures: Sequence[Failure]) -> None:
+    def settle(
+        self,
+        receipts: Sequence[StoredReceipt],
+        failures: Sequence[Failure],
+        *,
+        open_still: AbstractSet[int] = frozenset(),
+    ) -> None:
         """Store how attempts ended, in one transaction. A receipt for an entry that has one is another place of it.
+
+        ``open_still`` are numbers whose receipts here are not what they wait for: those stay pending.
 
         Raises:
             CorruptError: a place that another entry has.
@@ -313,7 +321,7 @@ class OutboxStore(HeadStore):
                         actual="another entry",
                         next_step=_DAMAGED,
                     )
-            done = [(each.number,) for each in receipts]
+            done = [(each.number,) for each in receipts if each.number not in open_still]
             self._connection.executemany("DELETE FROM pending WHERE number = ?", done)
             self._connection.executemany("DELETE FROM tried WHERE number = ?", done)
             self._connection.executemany(

@@ -8,7 +8,9 @@ import pytest
 
 from cli.exit_codes import ExitCode
 from ledger.client.trust_writing import format_trust
+from ledger.errors import LimitError, MalformedError
 from ledger.identity import fingerprint
+from tests.bundle_mutations import _paths, _with
 from tests.sigstore_world import (
     ARTIFACT,
     RekorOne,
@@ -127,6 +129,33 @@ def test_each_result_has_its_exit_code(folder, hubledger, case):
     code, out, err = hubledger(*command, *options, "--json")
     assert code == wanted, out + err
     assert json.loads(out)["exitCode"] == wanted
+
+
+STRANGE = ("\ud800", "\u202e", "\u0000", "9" * 30, "-1", 1.5, True, 2**70, [], {}, [[]])
+"""In the place of each value: half a character, what turns text around, and what JSON has and protobuf has not."""
+KINDS = ["dsse 0.0.1", "intoto 0.0.1", "intoto 0.0.2", "hashedrekord 0.0.1", "hashedrekord 0.0.2"]
+NOT_VERIFIED = {ExitCode.INVALID, ExitCode.CANNOT_CHECK, MalformedError.exit_code, LimitError.exit_code}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_strange_value_in_any_place_is_refused_and_never_a_bug(folder, hubledger, kind):
+    """In text and in JSON. Only the hint of a key may be anything: nobody believes it."""
+    name, version = kind.split()
+    log = RekorTwo() if kind == "hashedrekord 0.0.2" else RekorOne()
+    bundle = sign_payload(log, kind=(name, version))
+    (folder / "root.json").write_bytes(trusted_root(log))
+    wrong = []
+    for path in list(_paths(bundle)):
+        for strange in STRANGE:
+            bent = _with(bundle, path, strange)
+            (folder / "bent.json").write_text(json.dumps(bent))
+            for more in ((), ("--json",)):
+                code, out, err = hubledger("verify", "--bundle", "bent.json", *ROOT, *ALICE, *more)
+                if more:
+                    json.loads(out or err)
+                if code not in NOT_VERIFIED and not (code == 0 and "publicKey" in path):
+                    wrong.append((path, strange, more, code, out + err))
+    assert wrong == []
 
 
 def test_a_root_without_the_log_proves_nothing(folder, hubledger):

@@ -8,13 +8,17 @@ import sqlite3
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from cli.main import run
 from ledger.client.trust import parse_trust
 from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import TrustedLog, shard_key
+from ledger.embedded.directory import open_for_reading
 from ledger.errors import ConfigError
+from ledger.log.hashedrekord import format_request
+from ledger.log.receipts import twin
 from tests.cli.test_rotation_in_rekor import publish
 from tests.system.rekor import rekor_v2, timestamp_server, write_trust
 from tests.system.rekor_v1 import backend
@@ -126,6 +130,35 @@ def test_a_receipt_that_was_lost_is_found_again(hub, tmp_path):
         assert again["repeated"]
         assert (again["leafIndex"], again["number"]) == (logged["leafIndex"], logged["number"])
         assert hub.audit()["logged"] == 2
+
+
+def test_a_strangers_copy_of_a_signature_is_linked_by_a_scan_and_the_lowest_place_counts(hub, tmp_path):
+    """Anybody can make (r, n-s) of a signature, and the real log takes it: it is the same event, and no proof of our bytes."""
+    with rekor_v2(tmp_path / "rekor") as server:
+        hub.init(*write_trust(tmp_path, [server.trusted]), read_url=server.read_url)
+        hub.record("r1", "--no-wait")
+        hub.record("r2", "--no-wait")
+        reader = open_for_reading(pathlib.Path(hub.directory))
+        signed = reader.accepted.prover.signed(next(reader.read(1, 2, size=2)))
+        copy = replace(signed, signature=twin(signed.signature))
+        taken = httpx.post(f"{server.url}/api/v2/log/entries", content=format_request(copy), timeout=30)
+        assert taken.status_code == 201
+        # Not lost among the entries of others, and not taken for an entry that no statement is about.
+        facts = hub.call("index", "rebuild", hub.directory, "--scan")["scan"]
+        assert (facts["added"], facts["withoutStatement"], facts["withoutEntry"]) == (1, [], 2)
+        assert hub.call("outbox", "retry", hub.directory, "--seconds", "60")["pending"] == 0
+        again = hub.record("r1")
+        assert (
+            (again["leafIndex"], again["state"]) == (int(taken.json()["logIndex"]), "logged") == (0, "logged")
+        )
+        # Ours was submitted all the same: the copy is no proof of the bytes that we have.
+        assert [each["leafIndex"] > 0 for each in again["alsoAt"]] == [True]
+        bundle = str(tmp_path / "e.json")
+        hub.call("proof", hub.directory, "1", "-o", bundle)
+        hub.call("verify", "--bundle", bundle, "--trust", f"{hub.directory}/trust.toml", "--log-only")
+        facts = hub.call("index", "rebuild", hub.directory, "--scan")["scan"]
+        assert (facts["withoutStatement"], facts["notShown"], facts["withoutEntry"]) == ([], [], 0)
+        assert hub.audit()["logged"] == 3
 
 
 def test_a_frozen_shard_is_followed_by_the_next_with_timestamps(hub, tmp_path):

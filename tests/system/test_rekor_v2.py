@@ -426,6 +426,101 @@ def test_every_false_object_of_the_read_address_is_caught(server, tmp_path, path
     assert again.position == receipt.position
 
 
+# Each part of each object, with the kind of error that says so: a line of the checkpoint, a hash of a tile, an entry of a bundle.
+OBJECTS = {
+    "checkpoint": ("checkpoint", lambda data: data.split(b"\n"), b"\n"),
+    "tile": (r"tile/0/.*", lambda data: [data[at : at + 32] for at in range(0, len(data), 32)], b""),
+    "bundle": (r"tile/entries/.*", lambda data: list(_framed(data)), b""),
+}
+
+
+def _framed(data):
+    """The entries of a bundle, each with the two bytes of its length."""
+    while data:
+        end = 2 + int.from_bytes(data[:2], "big")
+        yield data[:end]
+        data = data[end:]
+
+
+def _bent(part):
+    """False values in the place of a part: a bit, the rest, none, and one more of it."""
+    for at in sorted({0, len(part) // 2, len(part) - 1}) if part else ():
+        yield part[:at] + bytes([part[at] ^ 1]) + part[at + 1 :]
+    yield from (part[:-1], b"", part + part) if part else (b"x",)
+
+
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_every_false_part_of_every_object_of_the_read_address_is_caught(tmp_path, kind):
+    """Whoever asks again for an entry gets its place or an error, and never a false place; then the truth is found."""
+    path, split, joint = OBJECTS[kind]
+    with rekor_v2(tmp_path / "rekor", interval="100ms") as server:
+        signed = fresh(tmp_path)
+        instance = instance_of(tmp_path, [server])
+        receipts = run(client_of(instance), *(fresh(tmp_path, at) for at in range(3)), signed)
+        truth, fetch = receipts[-1], fetch_from_url(server.read_url)
+        objects = []
+        run(
+            client_of(instance, fetch=spoiled(fetch, path, lambda data: objects.append(data) or data)), signed
+        )
+        parts = split(objects[0])
+        cases = [
+            joint.join([*parts[:at], new, *parts[at + 1 :]])
+            for at, part in enumerate(parts)
+            for new in _bent(part)
+        ]
+        cases += [joint.join(parts[:at] + parts[at + 1 :]) for at in range(len(parts))]
+        cases += [b"", b"<html>", objects[0] + b"x"]
+
+        async def ask(data):
+            log = client_of(instance, fetch=spoiled(fetch, path, lambda _: data))
+            try:
+                return await log.submit(signed)
+            except LedgerError as error:
+                return error
+            finally:
+                await log.close()
+
+        answers = [(data, asyncio.run(ask(data))) for data in cases if data != objects[0]]
+        wrong = [(data, each) for data, each in answers if type(each) not in FALSE]
+        assert len(answers) > 20
+        assert [each for _, each in wrong if getattr(each, "position", None) != truth.position] == []
+        # What is taken is a checkpoint that says the same: with another text, the log did not sign it.
+        assert all(
+            kind == "checkpoint" and data.startswith(objects[0].split(b"\n\n")[0]) for data, _ in wrong
+        )
+        (again,) = run(client_of(instance), signed)
+        assert again.position == truth.position
+
+
+HINTS = ["0", "1", "999", "-1", "+3", "03", "", "three", str(2**63), None]
+
+
+@pytest.mark.parametrize("hint", HINTS)
+def test_what_a_duplicate_is_said_to_be_leads_to_its_place_or_says_nothing(server, tmp_path, hint):
+    """The header of a 409 is a field like any other, and the one that nothing signs."""
+    signed = fresh(tmp_path)
+    instance = instance_of(tmp_path, [server])
+    (receipt,) = run(client_of(instance), signed)
+
+    class Hinted(Liar):
+        async def handle_async_request(self, request):
+            answer = await self.real.handle_async_request(request)
+            assert answer.status_code == 409
+            headers = {} if hint is None else {"x-log-index": hint}
+            return httpx.Response(409, headers=headers, stream=httpx.ByteStream(await answer.aread()))
+
+    async def no_pause(_seconds):
+        pass
+
+    log = client_of(instance, transport=Hinted(None), pause=no_pause)
+    try:
+        (found,) = run(log, signed)
+        assert found.position == receipt.position
+        assert hint in ("0", "1")
+    except SourceError:
+        assert hint not in ("0", "1")
+
+
 # The fake that laptops test with
 
 

@@ -167,6 +167,16 @@ def test_it_is_asked_once_in_an_interval(ledger, rekor):
     assert len(rekor.requests) == reads
 
 
+def test_a_copy_asks_at_once_whatever_the_folder_asked_that_it_is_a_copy_of(ledger, tmp_path):
+    """A snapshot of some minutes ago says that it asked some minutes ago."""
+    ledger.record("r3", at=DAY)
+    old = backup(ledger, tmp_path)
+    ledger.record("r4", at=DAY + 60)
+    assert ledger.anchor().failures == ()
+    with pytest.raises(RestoredError, match="by our anchor key"):
+        old.record("r5", at=DAY + 120)
+
+
 def test_how_much_is_read_is_bounded_and_what_is_not_is_not_vouched_for(ledger, rekor, tmp_path, caplog):
     old = backup(ledger, tmp_path)
     ledger.record("r3", at=DAY)

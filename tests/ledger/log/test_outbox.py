@@ -413,6 +413,39 @@ def test_a_frozen_shard_is_left_for_the_next_and_what_was_under_way_is_waited_fo
             assert scene.outbox.wait_for([30], timeout=0.2)[30].pending.code == "FrozenError"
 
 
+def test_the_only_shard_that_said_that_it_is_frozen_is_asked_again(scene):
+    """Nobody signs that: an operator may take it back, and a gateway may have said it."""
+    (shard,) = scene.shards
+    shard.frozen = True
+    scene.record(1)
+    with scene.dispatching():
+        until_true(lambda: scene.outbox.pending([0])[0].attempts)
+        assert scene.outbox.pending([0])[0].code == "FrozenError"
+        shard.frozen = False
+        assert scene.outbox.wait_for([0], timeout=TIMEOUT)[0].receipts
+    assert len(shard.bodies) == 1
+
+
+def test_of_many_that_find_all_shards_frozen_each_says_so(tmp_path):
+    """What one of them forgets, so that it is asked again, the others still know: none goes round for ever."""
+    shards = [FakeShard(0), FakeShard(1)]
+    scene = Scene(tmp_path, shards=shards)
+    with scene.stack:
+        scene.open()
+        for each in shards:
+            each.frozen = True
+        scene.record(30)
+        with scene.dispatching():
+            until_true(lambda: all(each.attempts for each in scene.outbox.pending(range(30)).values()))
+            # Those under way are answered while the dispatcher is closed.
+        pending = scene.outbox.pending(range(30)).values()
+        assert {each.text.partition(" got ")[2] for each in pending} == {
+            "shard1.example is frozen; shard0.example is frozen"
+        }
+        asked = sum(len(each.sent) for each in shards)
+        assert asked <= 2 * sum(each.attempts for each in pending)
+
+
 def two_shards(tmp_path):
     """Two shards, of which only the first takes entries so far."""
     old, new = FakeShard(0), FakeShard(1)
@@ -764,6 +797,31 @@ def test_the_same_statement_at_several_places_is_one_event_the_lowest_first(scen
     assert scene.outbox.counts().logged == 2
 
 
+def test_a_copy_of_what_is_pending_is_no_proof_of_it_and_it_is_still_submitted(scene):
+    """Whoever saw the signature first, the log itself perhaps, has (r, n-s) logged; clients want the bytes that we have."""
+    shard = scene.shards[0]
+    scene.record(1)
+    scene.outbox.add_receipts([(0, shard.receipt(shard.add(body_of(scene, 0, mirrored))))])
+    assert scene.outbox.pending([0])
+    (fate,) = scene.drain().values()
+    assert [each.position for each in fate.receipts] == [(0, 0), (0, 1)]
+    assert fate.pending is None
+    bundle = json.loads(format_logged(fate, scene.prover, name="e.json"))
+    assert [each.get("logIndex") for each in bundle["verificationMaterial"]["tlogEntries"]] == ["1"]
+
+
+def test_a_copy_where_the_key_does_not_count_is_no_proof_either(tmp_path):
+    old, new = FakeShard(0), FakeShard(1)
+    scene = Scene(tmp_path, shards=[old, new])
+    with scene.stack:
+        scene.open()
+        scene.outbox.prover = replace(scene.prover, key_counts=lambda keyid, at: at >= (1, 0))
+        scene.record(1)
+        scene.outbox.add_receipts([(0, old.receipt(old.add(body_of(scene, 0))))])
+        (fate,) = scene.drain().values()
+        assert [each.position for each in fate.receipts] == [(0, 0), (1, 0)]
+
+
 def test_a_log_that_was_set_back_stops_nobody_else(scene):
     """It signs other entries at places that it has proven before; what it says of new places is stored all the same."""
     scene.record(2)
@@ -914,6 +972,19 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
     assert scene.outbox.pending([0])[0].code == "ZeroDivisionError"
     assert "a bug while number 0 was submitted" in caplog.text
     assert scene.drain()[0].receipts
+
+
+def test_an_error_whose_text_no_database_holds_stops_nobody_else(scene):
+    """Half a character is in an answer for the asking, and so it may be in what a library says about it."""
+
+    def answer(signed):
+        shard.answer = lambda signed: FakeShard.answer(shard, signed)
+        raise ValueError("half a character: \ud800")
+
+    (shard,) = scene.shards
+    shard.answer = answer
+    scene.record(2)
+    assert all(fate.receipts for fate in scene.drain(in_flight=1).values())
 
 
 def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):

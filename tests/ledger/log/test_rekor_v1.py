@@ -269,6 +269,34 @@ def test_a_look_for_what_was_submitted_before_says_nothing_where_the_log_says_no
     assert [path for _, path in server.requests] == ["/api/v1/log/entries/retrieve"]
 
 
+REFUSED_QUESTIONS = {
+    "bad-request": refusal(400, "no such thing"),
+    "unprocessable": refusal(422, "no such thing"),
+    "too-large": (413, b""),
+    "too-large-in-rekor": refusal(500, "http: request body too large"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_QUESTIONS)
+@pytest.mark.parametrize("asks", ["what was submitted before", "a duplicate"])
+def test_a_refused_question_says_nothing_about_the_entry(server, name, asks):
+    """It may be in the log: only a refusal of the entry itself may end the tries."""
+    submit(server, "one")
+    here = "/retrieve" if asks == "what was submitted before" else "/entries/"
+    server.fail = lambda _method, path: REFUSED_QUESTIONS[name] if here in path else None
+
+    async def run():
+        log = RekorV1(server.shard(), server.keys, pause=nothing)
+        try:
+            await log.submit(signed_payload("one"), again=here == "/retrieve")
+        finally:
+            await log.close()
+
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(run())
+    assert type(caught.value) is SourceError
+
+
 # Duplicates
 
 

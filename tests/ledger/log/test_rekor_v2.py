@@ -318,6 +318,26 @@ def test_an_object_that_the_checkpoint_does_not_cover_is_refused_and_not_kept(pa
     assert asyncio.run(log.submit(signed)).position == (0, 3)
 
 
+@pytest.mark.parametrize("tiles", ["missing", "false", "of another size"])
+def test_a_signed_tree_that_does_not_hold_spoils_one_look_and_not_all_that_follow(tiles):
+    """A log that once signs a size that it does not have must not hide every smaller checkpoint after it."""
+    world = World(entries=3)
+    signed = signed_payload()
+    world.submit(signed)
+    tree, log, original = world.server.tree, world.log(), world.server.tree.object
+    false = Checkpoint(origin=tree.origin, size=256, root_hash=bytes(32))
+    shown = {
+        "checkpoint": sign_note(format_checkpoint(false), [tree.signer]),
+        "tile/0/000": {"missing": None, "false": bytes(32 * 256), "of another size": b"x"}[tiles],
+        "tile/1/000.p/1": bytes(32),
+    }
+    tree.object = lambda name, size=None: shown.get(name)
+    with pytest.raises((ProofError, SourceError, MalformedError)):
+        asyncio.run(log.submit(signed))
+    tree.object = original
+    assert asyncio.run(log.submit(signed)).position == (0, 3)
+
+
 def test_what_was_authenticated_is_not_fetched_again():
     world = World(entries=300)
     many = [signed_payload(str(at)) for at in range(20)]
