@@ -28,6 +28,10 @@ from monitor.sink_config import SinkConfig
 if TYPE_CHECKING:
     import httpx
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of IPv6: outside lie forms that a gateway or an old kernel takes for an IPv4 address (64:ff9b::/96)."""
+_LEADS_TO_IPV4 = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
+"""Teredo and 6to4: who stands behind is in the rest of the address, and may be inside."""
 _FORMAT = "https://hubledger/monitor-finding/v1"
 
 
@@ -231,8 +235,11 @@ class Webhook:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped or ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        elif ip not in _GLOBAL_UNICAST or any(ip in each for each in _LEADS_TO_IPV4):
+            return False
     return ip.is_global and not ip.is_multicast
 
 
