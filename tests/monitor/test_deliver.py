@@ -92,6 +92,31 @@ def test_a_broken_sink_silences_no_other_and_is_asked_later(state):
     assert good.got == [1, 2, 3], "nothing was told twice"
 
 
+class Picky(Good):
+    """A receiver with a filter before it: one finding never gets through."""
+
+    def send(self, finding):
+        if finding.number == 1:
+            raise SourceError("sink", expected="status 2xx", actual="403")
+        super().send(finding)
+
+
+def test_a_finding_that_a_sink_never_takes_holds_back_no_other(state):
+    time, picky = [NOW], Picky()
+    for _ in range(2):
+        deliver(state, {"good": picky}, clock=lambda: time[0])
+        time[0] += LONGEST_PAUSE
+    assert picky.got == [2, 3]
+    state.report(
+        Finding(log="models", kind=Kind.SIGNER_CHANGED, text="more", leaf_index=9),
+        routes=Sinks("good"),
+        now=time[0],
+    )
+    deliver(state, {"good": picky}, clock=lambda: time[0])
+    assert picky.got == [2, 3, 4], "also one that comes when the first is due again"
+    assert state.outbox.sink_counts()["good"][1] == 1, "and the first is owed still"
+
+
 def test_pauses_double_and_end_at_an_hour():
     assert [pause_after(n) for n in (1, 2, 3)] == [5, 10, 20]
     assert pause_after(11) == pause_after(10_000) == LONGEST_PAUSE
