@@ -32,6 +32,8 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 """All that is given out of IPv6: outside lie forms that a gateway or an old kernel takes for an IPv4 address (64:ff9b::/96)."""
 _LEADS_TO_IPV4 = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
 """Teredo and 6to4: who stands behind is in the rest of the address, and may be inside."""
+_VARIABLE_BYTES = 16384
+"""Linux starts nothing with a variable over 128 KiB; the whole text is in the JSON."""
 _FORMAT = "https://hubledger/monitor-finding/v1"
 
 
@@ -120,8 +122,8 @@ class Hooks:
             "HUBLEDGER_KIND": str(facts["kind"]),
             "HUBLEDGER_CLASS": str(facts["class"]),
             "HUBLEDGER_SEVERITY": str(facts["severity"]),
-            "HUBLEDGER_LOG": str(facts["log"]),
-            "HUBLEDGER_TEXT": str(facts["text"]),
+            "HUBLEDGER_LOG": _variable(str(facts["log"])),
+            "HUBLEDGER_TEXT": _variable(str(facts["text"])),
         }
         try:
             process = subprocess.Popen(
@@ -143,6 +145,14 @@ class Hooks:
             process.wait()
             return _Ended(code=124, said=f"did not end within {self._timeout:g} s")
         return _Ended(code=process.returncode, said=f"ended with {process.returncode}")
+
+
+def _variable(text: str) -> str:
+    """Return a text as the environment can have it: one that cannot be handed over must not keep the hook from running."""
+    shown = text.encode("utf-8", "replace").replace(b"\0", b"?")
+    if len(shown) > _VARIABLE_BYTES:
+        shown = shown[:_VARIABLE_BYTES] + " […]".encode()
+    return shown.decode("utf-8", "ignore")
 
 
 class Webhook:

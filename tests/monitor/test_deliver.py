@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -135,6 +136,19 @@ def test_every_executable_is_run_in_order_with_the_finding(tmp_path):
     Hooks(folder, timeout=30).send(STORED)
     assert out.read_text() == f"a signer-changed high\nb {STORED.id}\n"
     assert json.loads((tmp_path / "json").read_bytes()) == json.loads(format_finding(STORED))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\0b", "a?b"), ("x" * 200_000, "x" * 16384 + " […]"), ("é" * 9000, "é" * 8192 + " […]")],
+    ids=["zero", "long", "inside a letter"],
+)
+def test_no_text_keeps_a_hook_from_running(tmp_path, text, shown):
+    folder = tmp_path / "hooks.d"
+    hook(folder, "10-a", f'cat > {tmp_path}/json; printf %s "$HUBLEDGER_TEXT" > {tmp_path}/out')
+    Hooks(folder, timeout=30).send(replace(STORED, facts={**STORED.facts, "text": text}))
+    assert (tmp_path / "out").read_text() == shown
+    assert json.loads((tmp_path / "json").read_bytes())["text"] == text, "whole on standard input"
 
 
 def test_secrets_of_the_monitors_environment_stay_there(tmp_path, monkeypatch):
