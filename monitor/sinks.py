@@ -34,6 +34,8 @@ _LEADS_TO_IPV4 = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("200
 """Teredo and 6to4: who stands behind is in the rest of the address, and may be inside."""
 _VARIABLE_BYTES = 16384
 """Linux starts nothing with a variable over 128 KiB; the whole text is in the JSON."""
+_ADDRESSES = 4
+"""Of one host that are tried, each for the whole waiting time."""
 _FORMAT = "https://hubledger/monitor-finding/v1"
 
 
@@ -187,7 +189,7 @@ class Webhook:
             raise self._not_allowed("no http(s) address with a host")
         if url.userinfo:
             raise self._not_allowed("a name or password in the address")
-        address = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        addresses = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
         headers = {
             "Host": url.netloc.decode("ascii"),
             "Content-Type": "application/json",
@@ -196,24 +198,15 @@ class Webhook:
         }
         if self._secret:
             headers["Hubledger-Signature"] = sign(self._secret, body)
-        try:
-            with (
-                httpx.Client(
-                    timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
-                ) as client,
-                client.stream(
-                    "POST",
-                    url.copy_with(host=address),
-                    content=body,
-                    headers=headers,
-                    extensions={"sni_hostname": url.host},
-                ) as answer,
-            ):
-                status = answer.status_code  # what it says beyond that is not read
-        except httpx.HTTPError as error:
-            raise SourceError(
-                f"webhook at {url.host}", expected="an answer", actual=str(error) or type(error).__name__
-            ) from error
+        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                status = self._post(url, address, body=body, headers=headers)
+                break
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if not left:  # a host of two families may be reached by one of them alone
+                    raise self._unanswered(url.host, error) from error
+            except httpx.HTTPError as error:
+                raise self._unanswered(url.host, error) from error
         if status // 100 != 2:
             raise SourceError(
                 f"webhook at {url.host}",
@@ -221,8 +214,30 @@ class Webhook:
                 actual=f"{status}, and redirects are not followed" if status // 100 == 3 else str(status),
             )
 
-    def _resolve(self, host: str, port: int) -> str:
-        """Return an address of the host. Raises ConfigError: any of its addresses is not public."""
+    def _post(self, url: "httpx.URL", address: str, *, body: bytes, headers: dict[str, str]) -> int:
+        import httpx
+
+        with (
+            httpx.Client(
+                timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
+            ) as client,
+            client.stream(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": url.host},
+            ) as answer,
+        ):
+            return answer.status_code  # what it says beyond that is not read
+
+    def _unanswered(self, host: str, error: Exception) -> SourceError:
+        return SourceError(
+            f"webhook at {host}", expected="an answer", actual=str(error) or type(error).__name__
+        )
+
+    def _resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of the host. Raises ConfigError: any of its addresses is not public."""
         try:
             found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
         except (OSError, UnicodeError) as error:
@@ -232,7 +247,7 @@ class Webhook:
         for each in sorted(found):
             if not self._private and not _is_public(each):
                 raise self._not_allowed(f"{each}, which is not a public address")
-        return min(found)
+        return sorted(found)[:_ADDRESSES]
 
     def _not_allowed(self, actual: str) -> ConfigError:
         return ConfigError(

@@ -318,6 +318,28 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
     assert asked == [("93.184.215.14", "hooks.example", "hooks.example")]
 
 
+def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatch):
+    """A name with an IPv6 address, on a machine without IPv6."""
+    found = [(10, 1, 6, "", ("2606:4700::1", 443, 0, 0)), (2, 1, 6, "", ("52.1.2.3", 443))]
+    monkeypatch.setattr("monitor.sinks.socket.getaddrinfo", lambda *a, **k: found)
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.host)
+        if request.url.host == "2606:4700::1":
+            raise httpx.ConnectError("no route to host")
+        return httpx.Response(200)
+
+    Webhook(
+        "https://hooks.example/x",
+        secret=SECRET,
+        allow_private=False,
+        timeout=1,
+        transport=httpx.MockTransport(answer),
+    ).send(STORED)
+    assert asked == ["2606:4700::1", "52.1.2.3"]
+
+
 # Limits and tasks
 
 
