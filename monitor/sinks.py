@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
+from ledger.log.lines import Line, Watch
 from monitor.config import MonitorConfig
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
@@ -221,12 +222,13 @@ class Webhook:
             httpx.Client(
                 timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
             ) as client,
+            Watch(url.host, Line(client), seconds=self._timeout) as watch,
             client.stream(
                 "POST",
                 url.copy_with(host=address),
                 content=body,
                 headers=headers,
-                extensions={"sni_hostname": url.host},
+                extensions={"sni_hostname": url.host, "trace": watch.note},
             ) as answer,
         ):
             return answer.status_code  # what it says beyond that is not read

@@ -5,6 +5,7 @@ import hmac
 import http.server
 import json
 import os
+import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -338,6 +339,33 @@ def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatc
         transport=httpx.MockTransport(answer),
     ).send(STORED)
     assert asked == ["2606:4700::1", "52.1.2.3"]
+
+
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for():
+    """Each byte is in time by itself; the waiting time is that of the whole."""
+    gone = threading.Event()
+
+    def drip(listener):
+        taken, _ = listener.accept()
+        with taken:
+            got = b""
+            while not got.endswith(b"}"):
+                got += taken.recv(65536)
+            taken.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(100):
+                if gone.wait(0.05):
+                    return
+                taken.sendall(b"a")
+            taken.sendall(b"\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        sink = Webhook(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/", secret=SECRET, allow_private=True, timeout=0.5
+        )
+        with pytest.raises(SourceError):
+            sink.send(STORED)
+        gone.set()
 
 
 # Limits and tasks
