@@ -90,7 +90,7 @@ def deliver_to(
                 sink.send(each.finding)
             except (UnavailableError, ConfigError) as error:
                 first = each.covers[0]
-                again = int(clock()) + pause_after(first.attempts + 1)
+                again = int(clock()) + pause_after(state.outbox.refusals(name) + 1)
                 state.outbox.failed(first, problem=error.finding, next_attempt=again)
                 return taken, error.finding
             state.outbox.delivered(each.covers, now=int(clock()))

@@ -45,10 +45,13 @@ class Outbox:
         execute("DELETE FROM outbox WHERE finding = ? AND delivered_at IS NULL", (number,))
 
     def due(self, sink: str, *, now: int, limit: int = 100) -> list[Due]:
-        """Return what a sink is owed now, oldest first."""
+        """Return what a sink is owed now: what it refused least often first, then the oldest.
+
+        So one finding that a receiver never takes, for what somebody wrote into it, is not forever before the others.
+        """
         rows = self._database.rows(
             f"SELECT {STORED}, attempts FROM outbox JOIN findings ON finding = number "  # noqa: S608  # our own columns
-            "WHERE sink = ? AND delivered_at IS NULL AND next_attempt <= ? ORDER BY finding LIMIT ?",
+            "WHERE sink = ? AND delivered_at IS NULL AND next_attempt <= ? ORDER BY attempts, finding LIMIT ?",
             sink,
             now,
             limit,
@@ -85,6 +88,13 @@ class Outbox:
     def messages_since(self, sink: str, moment: int) -> int:
         """Return how many messages a sink took after a moment."""
         row = self._database.row("SELECT count(*) FROM messages WHERE sink = ? AND sent_at > ?", sink, moment)
+        return int(row[0])
+
+    def refusals(self, sink: str) -> int:
+        """Return how often a sink refused what it is owed still."""
+        row = self._database.row(
+            "SELECT coalesce(sum(attempts), 0) FROM outbox WHERE sink = ? AND delivered_at IS NULL", sink
+        )
         return int(row[0])
 
     def failed(self, due: Due, *, problem: str, next_attempt: int) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
+from ledger.log.lines import Line, Watch
 from monitor.config import MonitorConfig
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
@@ -28,6 +29,14 @@ from monitor.sink_config import SinkConfig
 if TYPE_CHECKING:
     import httpx
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is given out of IPv6: outside lie forms that a gateway or an old kernel takes for an IPv4 address (64:ff9b::/96)."""
+_LEADS_TO_IPV4 = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
+"""Teredo and 6to4: who stands behind is in the rest of the address, and may be inside."""
+_VARIABLE_BYTES = 16384
+"""Linux starts nothing with a variable over 128 KiB; the whole text is in the JSON."""
+_ADDRESSES = 4
+"""Of one host that are tried, each for the whole waiting time."""
 _FORMAT = "https://hubledger/monitor-finding/v1"
 
 
@@ -116,8 +125,8 @@ class Hooks:
             "HUBLEDGER_KIND": str(facts["kind"]),
             "HUBLEDGER_CLASS": str(facts["class"]),
             "HUBLEDGER_SEVERITY": str(facts["severity"]),
-            "HUBLEDGER_LOG": str(facts["log"]),
-            "HUBLEDGER_TEXT": str(facts["text"]),
+            "HUBLEDGER_LOG": _variable(str(facts["log"])),
+            "HUBLEDGER_TEXT": _variable(str(facts["text"])),
         }
         try:
             process = subprocess.Popen(
@@ -139,6 +148,14 @@ class Hooks:
             process.wait()
             return _Ended(code=124, said=f"did not end within {self._timeout:g} s")
         return _Ended(code=process.returncode, said=f"ended with {process.returncode}")
+
+
+def _variable(text: str) -> str:
+    """Return a text as the environment can have it: one that cannot be handed over must not keep the hook from running."""
+    shown = text.encode("utf-8", "replace").replace(b"\0", b"?")
+    if len(shown) > _VARIABLE_BYTES:
+        shown = shown[:_VARIABLE_BYTES] + " […]".encode()
+    return shown.decode("utf-8", "ignore")
 
 
 class Webhook:
@@ -173,7 +190,7 @@ class Webhook:
             raise self._not_allowed("no http(s) address with a host")
         if url.userinfo:
             raise self._not_allowed("a name or password in the address")
-        address = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+        addresses = self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
         headers = {
             "Host": url.netloc.decode("ascii"),
             "Content-Type": "application/json",
@@ -182,24 +199,15 @@ class Webhook:
         }
         if self._secret:
             headers["Hubledger-Signature"] = sign(self._secret, body)
-        try:
-            with (
-                httpx.Client(
-                    timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
-                ) as client,
-                client.stream(
-                    "POST",
-                    url.copy_with(host=address),
-                    content=body,
-                    headers=headers,
-                    extensions={"sni_hostname": url.host},
-                ) as answer,
-            ):
-                status = answer.status_code  # what it says beyond that is not read
-        except httpx.HTTPError as error:
-            raise SourceError(
-                f"webhook at {url.host}", expected="an answer", actual=str(error) or type(error).__name__
-            ) from error
+        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                status = self._post(url, address, body=body, headers=headers)
+                break
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if not left:  # a host of two families may be reached by one of them alone
+                    raise self._unanswered(url.host, error) from error
+            except httpx.HTTPError as error:
+                raise self._unanswered(url.host, error) from error
         if status // 100 != 2:
             raise SourceError(
                 f"webhook at {url.host}",
@@ -207,8 +215,31 @@ class Webhook:
                 actual=f"{status}, and redirects are not followed" if status // 100 == 3 else str(status),
             )
 
-    def _resolve(self, host: str, port: int) -> str:
-        """Return an address of the host. Raises ConfigError: any of its addresses is not public."""
+    def _post(self, url: "httpx.URL", address: str, *, body: bytes, headers: dict[str, str]) -> int:
+        import httpx
+
+        with (
+            httpx.Client(
+                timeout=self._timeout, follow_redirects=False, transport=self._transport, trust_env=False
+            ) as client,
+            Watch(url.host, Line(client), seconds=self._timeout) as watch,
+            client.stream(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": url.host, "trace": watch.note},
+            ) as answer,
+        ):
+            return answer.status_code  # what it says beyond that is not read
+
+    def _unanswered(self, host: str, error: Exception) -> SourceError:
+        return SourceError(
+            f"webhook at {host}", expected="an answer", actual=str(error) or type(error).__name__
+        )
+
+    def _resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of the host. Raises ConfigError: any of its addresses is not public."""
         try:
             found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
         except (OSError, UnicodeError) as error:
@@ -218,7 +249,7 @@ class Webhook:
         for each in sorted(found):
             if not self._private and not _is_public(each):
                 raise self._not_allowed(f"{each}, which is not a public address")
-        return min(found)
+        return sorted(found)[:_ADDRESSES]
 
     def _not_allowed(self, actual: str) -> ConfigError:
         return ConfigError(
@@ -231,8 +262,11 @@ class Webhook:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped or ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            ip = ip.ipv4_mapped
+        elif ip not in _GLOBAL_UNICAST or any(ip in each for each in _LEADS_TO_IPV4):
+            return False
     return ip.is_global and not ip.is_multicast
 
 

@@ -5,8 +5,10 @@ import hmac
 import http.server
 import json
 import os
+import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -92,6 +94,31 @@ def test_a_broken_sink_silences_no_other_and_is_asked_later(state):
     assert good.got == [1, 2, 3], "nothing was told twice"
 
 
+class Picky(Good):
+    """A receiver with a filter before it: one finding never gets through."""
+
+    def send(self, finding):
+        if finding.number == 1:
+            raise SourceError("sink", expected="status 2xx", actual="403")
+        super().send(finding)
+
+
+def test_a_finding_that_a_sink_never_takes_holds_back_no_other(state):
+    time, picky = [NOW], Picky()
+    for _ in range(2):
+        deliver(state, {"good": picky}, clock=lambda: time[0])
+        time[0] += LONGEST_PAUSE
+    assert picky.got == [2, 3]
+    state.report(
+        Finding(log="models", kind=Kind.SIGNER_CHANGED, text="more", leaf_index=9),
+        routes=Sinks("good"),
+        now=time[0],
+    )
+    deliver(state, {"good": picky}, clock=lambda: time[0])
+    assert picky.got == [2, 3, 4], "also one that comes when the first is due again"
+    assert state.outbox.sink_counts()["good"][1] == 1, "and the first is owed still"
+
+
 def test_pauses_double_and_end_at_an_hour():
     assert [pause_after(n) for n in (1, 2, 3)] == [5, 10, 20]
     assert pause_after(11) == pause_after(10_000) == LONGEST_PAUSE
@@ -110,6 +137,19 @@ def test_every_executable_is_run_in_order_with_the_finding(tmp_path):
     Hooks(folder, timeout=30).send(STORED)
     assert out.read_text() == f"a signer-changed high\nb {STORED.id}\n"
     assert json.loads((tmp_path / "json").read_bytes()) == json.loads(format_finding(STORED))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\0b", "a?b"), ("x" * 200_000, "x" * 16384 + " […]"), ("é" * 9000, "é" * 8192 + " […]")],
+    ids=["zero", "long", "inside a letter"],
+)
+def test_no_text_keeps_a_hook_from_running(tmp_path, text, shown):
+    folder = tmp_path / "hooks.d"
+    hook(folder, "10-a", f'cat > {tmp_path}/json; printf %s "$HUBLEDGER_TEXT" > {tmp_path}/out')
+    Hooks(folder, timeout=30).send(replace(STORED, facts={**STORED.facts, "text": text}))
+    assert (tmp_path / "out").read_text() == shown
+    assert json.loads((tmp_path / "json").read_bytes())["text"] == text, "whole on standard input"
 
 
 def test_secrets_of_the_monitors_environment_stay_there(tmp_path, monkeypatch):
@@ -221,6 +261,13 @@ def test_anything_but_success_is_sent_again_and_redirects_are_not_followed(statu
         "[::ffff:127.0.0.1]",
         "[fe80::1]",
         "[fc00::1]",
+        "[fec0::1]",
+        "[::7f00:1]",
+        "[::ffff:0:7f00:1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2002:7f00:1::1]",
+        "[2001:0:7f00:1::1]",
         "2130706433",
         "0x7f.1",
         "224.0.0.1",
@@ -270,6 +317,55 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
         transport=httpx.MockTransport(answer),
     ).send(STORED)
     assert asked == [("93.184.215.14", "hooks.example", "hooks.example")]
+
+
+def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatch):
+    """A name with an IPv6 address, on a machine without IPv6."""
+    found = [(10, 1, 6, "", ("2606:4700::1", 443, 0, 0)), (2, 1, 6, "", ("52.1.2.3", 443))]
+    monkeypatch.setattr("monitor.sinks.socket.getaddrinfo", lambda *a, **k: found)
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.host)
+        if request.url.host == "2606:4700::1":
+            raise httpx.ConnectError("no route to host")
+        return httpx.Response(200)
+
+    Webhook(
+        "https://hooks.example/x",
+        secret=SECRET,
+        allow_private=False,
+        timeout=1,
+        transport=httpx.MockTransport(answer),
+    ).send(STORED)
+    assert asked == ["2606:4700::1", "52.1.2.3"]
+
+
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for():
+    """Each byte is in time by itself; the waiting time is that of the whole."""
+    gone = threading.Event()
+
+    def drip(listener):
+        taken, _ = listener.accept()
+        with taken:
+            got = b""
+            while not got.endswith(b"}"):
+                got += taken.recv(65536)
+            taken.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            for _ in range(100):
+                if gone.wait(0.05):
+                    return
+                taken.sendall(b"a")
+            taken.sendall(b"\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        sink = Webhook(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/", secret=SECRET, allow_private=True, timeout=0.5
+        )
+        with pytest.raises(SourceError):
+            sink.send(STORED)
+        gone.set()
 
 
 # Limits and tasks
