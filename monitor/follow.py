@@ -76,7 +76,7 @@ class Follower:
             for fetch in followable.sources
         ]
         self._past, self._new = past, 0
-        self._checking = Checking(followable.trust)
+        self._checking = Checking(followable.trust if folding is None else None)
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
