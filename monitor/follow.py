@@ -295,6 +295,7 @@ class Follower:
             histories=[key for read in reads for key in read.histories],
             revisions=[read.revision for read in reads if read.revision is not None],
             notes=[key for read in reads for key in read.notes],
+            policies=(key for read in reads for key in read.policies),
         )
         findings = Detector(
             context_of(self._log, self._state, position=position, fetched=fetched), known
