@@ -275,20 +275,27 @@ class Standing:
         if self.repo is not None and self.repo != repo:
             text = f"The name leads to another repository: {self.repo} → {repo or 'none'}"
             changes.append(Change(kind="repository", text=text))
-        before = tuple(canonical_identity(each) for each in self.signers)
-        now = tuple(canonical_identity(each) for each in facts)
-        if before and not set(before) & set(now):
-            text = f"Signer changed: {_signer_change(before[0], now, event.outcome)}"
-            changes.append(Change(kind=_kind_of(before, now), text=text))
+        if self.signers and self.signers != facts:
+            before = tuple([canonical_identity(each) for each in self.signers])
+            now = tuple([canonical_identity(each) for each in facts])
+            if not set(before) & set(now):
+                text = f"Signer changed: {_signer_change(before[0], now, event.outcome)}"
+                changes.append(Change(kind=_kind_of(before, now), text=text))
+        if facts in ((), self.signers) and repo in (None, self.repo):
+            return self, tuple(changes)
         return Standing(signers=facts or self.signers, repo=repo or self.repo), tuple(changes)
 
 
 def _verified_facts(event: Observed) -> tuple[SignerFacts, ...]:
     """Return the logged facts of ``verified_identities``: the first of each identity, in the same order."""
+    verified = [
+        each.signer for each in event.signatures if each.outcome == "VERIFIED" and each.signer is not None
+    ]
+    if len(verified) < 2:  # as mostly: nobody to compare with
+        return tuple(verified)
     found: dict[Identity, SignerFacts] = {}
-    for signature in event.signatures:
-        if signature.outcome == "VERIFIED" and signature.signer is not None:
-            found.setdefault(canonical_identity(signature.signer), signature.signer)
+    for signer in verified:
+        found.setdefault(canonical_identity(signer), signer)
     return tuple(found.values())
 
 

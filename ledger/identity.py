@@ -237,7 +237,7 @@ def identity_digest(identity: Identity) -> bytes:
     return hashlib.sha256(format_canonical_json(identity.as_json())).digest()
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=4096)
 def signer_digest(facts: SignerFacts) -> bytes:
     """Return the digest of the canonical identity that logged facts stand for."""
     return identity_digest(canonical_identity(facts))
@@ -434,6 +434,6 @@ def parse_signer(value: Json) -> SignerFacts:
                 san_type=value["sanType"],
                 claims=parse_overflow(claims)
                 if over
-                else tuple((name, parse_capped(claims[name], name)) for name in sorted(claims)),
+                else tuple([(name, parse_capped(claims[name], name)) for name in sorted(claims)]),
                 certificate_sha256=bytes.fromhex(value["certificateSha256"]),
             )

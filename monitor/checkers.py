@@ -1,11 +1,14 @@
 """Checks the form and the signature of many entries in processes of their own, beside the one that acts on what they say.
 
 That is most of a replay, needs no order, and nothing but the entries and the hub's keys. Threads would not do: they take turns.
-What the processes answer is only which checks can be left out: of an entry about which they say nothing, because one of them
-is gone or because something is wrong with it, everything is looked at here, and said.
+What the processes answer is only which checks can be left out: of an entry about which they say nothing, because they did not
+come to it, because one of them is gone or because something is wrong with it, everything is looked at here, and said.
+
+They begin at the end of a run and we at its start, and where we meet they go on with the next one: nobody waits for anybody.
 """
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -28,12 +31,15 @@ from monitor.reads import Read, load_key, read_entry, read_of
 
 FROM = 1024
 """Entries of a run from which on processes are worth their start."""
-PROCESSES = 2
-"""More would wait for the one that acts."""
+MOST_PROCESSES = 2
+"""More would wait for the one that acts. It has a processor to itself where there are two."""
 _STOP_SECONDS = 5.0
-_ANSWER_SECONDS = 30.0
-"""A run takes a process well below a second. One that is stopped must not stop the monitor."""
-_GOOD = 1
+_PIECE = 32
+"""Entries of one answer: we listen as often."""
+_GOOD, _OTHERWISE = 1, 2
+"""What an answer says of an entry. 0: nobody looked at it."""
+_BUFFERS = 1024
+"""Of one write: what every system takes (IOV_MAX)."""
 
 
 class Checkers:
@@ -46,28 +52,50 @@ class Checkers:
     def __init__(self, trust: TrustFile) -> None:
         self._keys = {key.keyid: load_key(key.spki) for key in trust.hub_keys}
         self._processes: list[_Process] = []
+        self._count = 0
         try:
-            for _ in range(PROCESSES):
+            for _ in range(max(1, min(MOST_PROCESSES, _processors() - 1))):
                 self._processes.append(_Process([key.spki for key in trust.hub_keys]))
         except OSError:
             self.close()
             raise
 
     def begin(self, entries: Sequence[bytes]) -> None:
-        """Let entries be checked from now on. What was begun before and never asked for is forgotten."""
-        share = -(-len(entries) // PROCESSES)
+        """Let entries be checked from now on, the last ones first. What was begun before is forgotten."""
+        self._count = len(entries)
         for at, process in enumerate(self._processes):
-            process.begin(entries[at * share : (at + 1) * share])
+            process.begin(entries[at :: len(self._processes)])
 
-    def answer(self) -> bytes:
-        """Return a byte for each entry that was begun last, 1 where form and signature are good. Waits for it."""
-        return b"".join([each.answer() for each in self._processes])
+    def answer(self, *, wait_seconds: float = 0.0) -> bytes:
+        """Return a byte for each entry that was begun last: 1 where form and signature were found good, 0 where nobody looked."""
+        found, apart = bytearray(self._count), len(self._processes)
+        for at, process in enumerate(self._processes):
+            answer = process.answer(wait_seconds)
+            of_all = len(range(at, self._count, apart))
+            found[at + (of_all - len(answer)) * apart :: apart] = answer
+        return bytes(found)
 
-    def read(self, entries: Sequence[bytes], first: int, good: bytes) -> list[Read]:
-        """Read entries; those that were found good without looking at their form again."""
+    def read(
+        self, entries: Sequence[bytes], first: int, *, then: Sequence[bytes] | None = None
+    ) -> list[Read]:
+        """Read entries that were begun last, or the first of them; those that were found good without their form again.
+
+        The processes turn to ``then`` as soon as somebody has looked at each of these.
+        """
+        reads: dict[int, Read] = {}
+        good = b""
+        for at, entry in enumerate(entries):
+            if at % _PIECE == 0:
+                good = self.answer()
+            if not good[at]:
+                reads[at] = read_entry(entry, first + at)
+        if then is not None:
+            self.begin(then)
         return [
-            (_read_good(each, at, self._keys) if fits == _GOOD else None) or read_entry(each, at)
-            for at, (each, fits) in enumerate(zip(entries, good, strict=True), first)
+            reads.get(at)
+            or (_read_good(entry, first + at, self._keys) if good[at] == _GOOD else None)
+            or read_entry(entry, first + at)
+            for at, entry in enumerate(entries)
         ]
 
     def close(self) -> None:
@@ -76,12 +104,18 @@ class Checkers:
             each.close()
 
 
+def _processors() -> int:
+    """Return how many processors we may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 class _Process:
     """One process, and what it was given. If it is gone, silent, or of another version, it has found nothing good."""
 
     def __init__(self, spkis: Sequence[bytes]) -> None:
-        self._number = self._waiting = 0
-        self._gone = False
+        self._number = self._asked = self._count = 0
+        self._answer = b""
+        self._heard, self._gone = True, False
         with contextlib.ExitStack() as opened:
             # The entries lie in memory that both have: a pipe would make us wait until they are taken from it.
             self._shared = opened.enter_context(_shared_memory())
@@ -93,24 +127,37 @@ class _Process:
         self._send((__version__, list(spkis)))
 
     def begin(self, entries: Sequence[bytes]) -> None:
-        if self._waiting:
-            self.answer()  # it still reads what the new entries are about to replace
-        self._number, self._waiting = self._number + 1, len(entries)
-        with self._noticing():
-            _write(self._shared, b"".join(entries))
-        self._send((self._number, [len(each) for each in entries]))
-
-    def answer(self) -> bytes:
-        waiting, self._waiting = self._waiting, 0
-        answer: tuple[int, bytes] = (0, b"")
-        if waiting and not self._gone:
+        self._listen(0.0)
+        self._number, self._count, self._answer = self._number + 1, len(entries), b""
+        # One that never answered what it was given last, as one that was stopped, is given no more: its pipe would be full one
+        # day, and we would wait.
+        if entries and self._heard and not self._gone:
+            self._heard, self._asked = False, self._number
             with self._noticing():
-                if not self._ours.poll(_ANSWER_SECONDS):
-                    raise TimeoutError("a process that checks entries")
-                answer = self._ours.recv()
-        fits = answer[0] == self._number and len(answer[1]) == waiting
-        self._gone = self._gone or (waiting > 0 and not fits)
-        return answer[1] if fits and waiting else bytes(waiting)
+                _write(self._shared, entries)
+            self._send((self._number, [len(each) for each in entries]))
+
+    def answer(self, wait_seconds: float) -> bytes:
+        """Return what it said so far of the last of the entries; it begins at the end."""
+        while len(self._answer) < self._count and self._listen(wait_seconds):
+            pass
+        return self._answer
+
+    def _listen(self, wait_seconds: float) -> bool:
+        """Take what it said, if it said something; answers to what was asked before the last time say nothing."""
+        heard = False
+        with self._noticing():
+            while not self._gone and self._ours.poll(0.0 if heard else wait_seconds):
+                number, part = self._ours.recv()
+                heard = True
+                self._heard = self._heard or number == self._asked
+                if number == self._number:
+                    self._answer = part + self._answer
+        if len(self._answer) > self._count:
+            self._gone = True
+        if self._gone:
+            self._answer = b""
+        return heard and not self._gone
 
     def _send(self, message: object) -> None:
         with self._noticing():
@@ -120,13 +167,13 @@ class _Process:
     def _noticing(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError):  # a TimeoutError is an OSError
+        except (OSError, EOFError):
             self._gone = True
 
     def close(self) -> None:
         self._ours.close()
         self._shared.close()
-        if self._gone:
+        if self._gone or not self._heard:
             self._process.kill()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -169,10 +216,14 @@ def _shared_memory() -> BinaryIO:
     return tempfile.TemporaryFile()
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.pwrite(file.fileno(), view, len(data) - len(view)) :]
+def _write(file: BinaryIO, entries: Sequence[bytes]) -> None:
+    at = 0
+    for start in range(0, len(entries), _BUFFERS):
+        some = entries[start : start + _BUFFERS]
+        wanted = at + sum(map(len, some))
+        at += os.pwritev(file.fileno(), some, at)
+        if at < wanted:
+            raise OSError(errno.ENOSPC, "memory that is shared is full")
 
 
 # In the process
@@ -192,11 +243,21 @@ def work(connection: int, shared: int) -> None:
         keys = {keyid_of(each): load_key(each) for each in spkis}
         while True:
             number, lengths = asked.recv()
-            at, good = 0, bytearray()
-            for length in lengths:
-                good.append(_is_good(os.pread(shared, length, at), keys))
-                at += length
-            asked.send((number, bytes(good)))
+            at = sum(lengths)
+            for end in range(len(lengths), 0, -_PIECE):
+                part = lengths[max(0, end - _PIECE) : end]
+                at -= sum(part)
+                asked.send((number, _look_at(os.pread(shared, sum(part), at), part, keys)))
+                if asked.poll():
+                    break  # the next batch is there: the rest of this one was looked at
+
+
+def _look_at(data: bytes, lengths: Sequence[int], keys: Mapping[str, EllipticCurvePublicKey]) -> bytes:
+    at, answer = 0, bytearray()
+    for length in lengths:
+        answer.append(_GOOD if _is_good(data[at : at + length], keys) else _OTHERWISE)
+        at += length
+    return bytes(answer)
 
 
 def _is_good(data: bytes, keys: Mapping[str, EllipticCurvePublicKey]) -> bool:

@@ -73,7 +73,7 @@ class Database:
 
     def _prepare(self, *, check: bool) -> None:
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute("PRAGMA cache_size = -32768")
+        self._connection.execute("PRAGMA cache_size = -8192")  # 8 MB: the system has the file in its memory
         # 32 MB of changes before they go into the file: while catching up, the same pages change in every run.
         self._connection.execute("PRAGMA wal_autocheckpoint = 8192")
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()

@@ -22,7 +22,7 @@ from ledger.identity import canonical_identity, display
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
 from monitor.policies import POLICY_BYTES, Rules, seconds_of
-from monitor.reads import Read, load_key, revision_key, signers_of
+from monitor.reads import Read, load_key, revision_key
 from monitor.watched import signed_by_watched
 from monitor.wording import CHANGES, advice, digests_of, event_facts, stood_before
 
@@ -192,7 +192,8 @@ class Detector:
                 )
 
     def _event(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
-        yield from signed_by_watched(self._context, read.leaf_index, event)
+        if self._context.watched:
+            yield from signed_by_watched(self._context, read.leaf_index, event)
         yield from self._times(read, event)
         yield from self._content(read, event)
         if event.common.recorded_by.role != "hub":
@@ -221,7 +222,7 @@ class Detector:
         yield from self._changes(read, event, standing, changes)
         if not known.standing.signers and standing.signers and self._saw_beginning(key, event):
             yield self._first_signer(read, event, standing)
-        yield from self._rules.event(read.leaf_index, event, signers=signers_of(event), changes=changes)
+        yield from self._rules.event(read.leaf_index, event, signers=read.signers, changes=changes)
         self._set(
             key,
             Followed(
@@ -267,7 +268,7 @@ class Detector:
         return any(link.key == key and link.sequence == 0 for link in event.common.histories)
 
     def _content(self, read: Read, event: VerificationEvent) -> Iterator[Finding]:
-        key, sha256 = revision_key(event), event.manifest.sha256
+        key, sha256 = read.revision or revision_key(event), event.manifest.sha256
         before = self._known.revisions.get(key)
         if before is not None and before != sha256:
             yield self._finding(

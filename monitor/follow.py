@@ -76,7 +76,7 @@ class Follower:
             for fetch in followable.sources
         ]
         self._past, self._new = past, 0
-        self._checking = Checking(followable.trust)
+        self._checking = Checking(followable.trust if folding is None else None)
 
     def look(self) -> Look:
         """Look once, up to the newest checkpoint, and store what was found.
@@ -295,6 +295,7 @@ class Follower:
             histories=[key for read in reads for key in read.histories],
             revisions=[read.revision for read in reads if read.revision is not None],
             notes=[key for read in reads for key in read.notes],
+            policies=(key for read in reads for key in read.policies),
         )
         findings = Detector(
             context_of(self._log, self._state, position=position, fetched=fetched), known

@@ -79,7 +79,9 @@ class Known:
     """What is known so far. ``histories``, ``revisions`` and ``notes`` hold what a run needs; the others what it changed.
 
     ``keys`` are the signing keys that the log itself announced: key id → ``{state, role, spki, at, from?}``.
-    ``notes`` are small facts that outlive a run: the policy of a scope, a challenge, the namespaces of a signer.
+    ``notes`` are small facts that outlive a run: the policy of a scope, a challenge, the namespaces of a signer. Where it is
+    known that no scope has a policy, as in most ledgers, ``has_policies`` is false, and nobody has to look for any.
+    ``stored`` are the histories as they were loaded.
     """
 
     histories: dict[str, Followed] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class Known:
     changed: set[str] = field(default_factory=set)
     new_revisions: dict[bytes, bytes] = field(default_factory=dict)
     new_notes: set[str] = field(default_factory=set)
+    has_policies: bool = True
+    stored: dict[str, Followed] = field(default_factory=dict)
 
     def note(self, key: str, value: dict[str, Json]) -> None:
         """Keep a note, in the place of the one before."""

@@ -25,6 +25,8 @@ POLICY_BYTES = 16
 """What is kept of a policy's digest for each model: nobody makes two that share so much."""
 
 
+HUB = "hub:"
+"""The scope of a hub's own policy."""
 POLICY_NOTE = "policy:"
 """How the keys of notes about policies begin."""
 
@@ -39,27 +41,27 @@ def scopes_of(event: VerificationEvent) -> tuple[str, ...]:
     """Return the histories whose policy may decide about an event, the nearest first."""
     model, namespace = event.model, namespace_of(event.model.name)
     repo = () if model.repo_id is None else (f"repo:{model.repo_id}",)
-    return (*repo, f"name:{model.name}", *((f"namespace:{namespace}",) if namespace else ()), "hub:")
+    return (*repo, f"name:{model.name}", *((f"namespace:{namespace}",) if namespace else ()), HUB)
 
 
 def notes_of(statement: Statement | UnknownStatement, signers: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the keys of the notes that a statement needs; ``signers`` are the digests of who signed an event."""
+    """Return the keys of the notes that a statement needs beside policies; ``signers`` are the digests of who signed an event."""
     if isinstance(statement, VerificationEvent):
-        return (
-            *(f"{POLICY_NOTE}{each}" for each in scopes_of(statement)),
-            *(f"signer:{each}" for each in signers),
-        )
-    if not isinstance(statement, PlainStatement):
+        return tuple([f"signer:{each}" for each in signers])
+    if not isinstance(statement, PlainStatement) or "challengeId" not in statement.fields:
         return ()
-    fields = statement.fields
-    challenge = (f"challenge:{fields['challengeId']}",) if "challengeId" in fields else ()
-    match statement.predicate_type:
-        case schemas.IDENTITY_POLICY:
-            return (f"{POLICY_NOTE}{fields['scope']}", *challenge)
-        case schemas.CHALLENGE:
-            return challenge
-        case _:
-            return ()
+    if statement.predicate_type in (schemas.IDENTITY_POLICY, schemas.CHALLENGE):
+        return (f"challenge:{statement.fields['challengeId']}",)
+    return ()
+
+
+def policies_of(statement: Statement | UnknownStatement) -> tuple[str, ...]:
+    """Return the keys of the notes about policies that a statement needs."""
+    if isinstance(statement, VerificationEvent):
+        return tuple([f"{POLICY_NOTE}{each}" for each in scopes_of(statement)])
+    if isinstance(statement, PlainStatement) and statement.predicate_type == schemas.IDENTITY_POLICY:
+        return (f"{POLICY_NOTE}{statement.fields['scope']}",)
+    return ()
 
 
 class Rules:
@@ -74,12 +76,21 @@ class Rules:
         self, at: int, event: VerificationEvent, *, signers: Sequence[str], changes: Sequence[Change]
     ) -> Iterator[Finding]:
         """Yield what an event that counts breaks of the rules; ``changes`` are how it differs from the one before."""
-        scopes = [(scope, self._known.notes.get(f"{POLICY_NOTE}{scope}")) for scope in scopes_of(event)]
-        yield from self._revoked(at, event, signers, [note for _, note in scopes if note])
-        yield from self._in_force(at, event, [(scope, note) for scope, note in scopes if note])
+        noted = self._policies(event)
+        notes = [note for _, note in noted]
+        if notes or self._context.revoked:
+            yield from self._revoked(at, event, signers, notes)
+        yield from self._in_force(at, event, noted)
         if changes and event.policy.decision == "accepted":
-            yield from self._accepted(at, event, signers, [note for _, note in scopes[:-1] if note])
+            yield from self._accepted(at, event, signers, [note for scope, note in noted if scope != HUB])
         yield from self._namespaces(at, event, signers)
+
+    def _policies(self, event: VerificationEvent) -> list[tuple[str, dict[str, Any]]]:
+        """Return the policies that the log announced for an event, by their scope, the nearest first."""
+        if not self._known.has_policies:
+            return []
+        found = [(scope, self._known.notes.get(f"{POLICY_NOTE}{scope}")) for scope in scopes_of(event)]
+        return [(scope, note) for scope, note in found if note]
 
     def _revoked(
         self, at: int, event: VerificationEvent, signers: Sequence[str], notes: Sequence[dict[str, Any]]
@@ -220,6 +231,7 @@ class Rules:
             self._known.note(key, {**note, "state": "used"})
             remembered |= {name: note[name] for name in ("method",) if name in note}
         self._known.note(f"{POLICY_NOTE}{scope}", remembered)
+        self._known.has_policies = True
 
     def _unanswered(self, fields: Mapping[str, Any], scope: str) -> str | None:
         """Say why the challenge of a policy does not carry it: empty where it does, None where none is named."""

@@ -16,7 +16,7 @@ from ledger.event import (
     parse_statement,
 )
 from ledger.history import verified_digests
-from monitor.policies import notes_of
+from monitor.policies import notes_of, policies_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,8 @@ class Read:
     """One entry as far as it could be read. ``problem`` says why it could not; then ``statement`` is absent.
 
     A map commit has neither, and is never a finding. ``verified`` is there where somebody checked the signature before, by
-    the key of the entry's key id; whether that key may sign there is decided later.
+    the key of the entry's key id; whether that key may sign there is decided later. ``revision`` is the key of the revision that
+    it is about, ``signers`` are the hex digests of who signed that.
     """
 
     leaf_index: int
@@ -33,24 +34,24 @@ class Read:
     statement: Statement | UnknownStatement | None = None
     problem: str | None = None
     verified: VerifiedEntry | None = None
+    revision: bytes | None = None
+    signers: tuple[str, ...] = ()
 
     @property
     def histories(self) -> tuple[str, ...]:
         """The keys of the histories that it belongs to."""
         common = self.statement.common if self.statement is not None else None
-        return tuple(link.key for link in common.histories) if common is not None else ()
+        return tuple([link.key for link in common.histories]) if common is not None else ()
 
     @property
-    def revision(self) -> bytes | None:
-        """The key of its revision, if it is about one."""
-        return revision_key(self.statement) if isinstance(self.statement, VerificationEvent) else None
+    def policies(self) -> tuple[str, ...]:
+        """The keys of the policies that it is held against."""
+        return policies_of(self.statement) if self.statement is not None else ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The keys of the notes that it is held against."""
-        if isinstance(self.statement, VerificationEvent):
-            return notes_of(self.statement, signers_of(self.statement))
-        return notes_of(self.statement) if self.statement is not None else ()
+        """The keys of the other notes that it is held against."""
+        return notes_of(self.statement, self.signers) if self.statement is not None else ()
 
 
 def read_entry(data: bytes, leaf_index: int) -> Read:
@@ -73,8 +74,16 @@ def read_of(
     verified: VerifiedEntry | None = None,
 ) -> Read:
     """Return an entry whose statement is parsed as what was read."""
-    sha256 = hashlib.sha256(entry.payload).digest()
-    return Read(leaf_index=leaf_index, entry=entry, sha256=sha256, statement=statement, verified=verified)
+    event = statement if isinstance(statement, VerificationEvent) else None
+    return Read(
+        leaf_index=leaf_index,
+        entry=entry,
+        sha256=hashlib.sha256(entry.payload).digest(),
+        statement=statement,
+        verified=verified,
+        revision=None if event is None else revision_key(event),
+        signers=() if event is None else signers_of(event),
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,4 +106,4 @@ def revision_key_of(name: str, repo_id: str | None, revision: str) -> bytes:
 
 def signers_of(event: VerificationEvent) -> tuple[str, ...]:
     """Return the hex digests of the identities that signed a verified event."""
-    return tuple(sorted(each.hex() for each in verified_digests(event)))
+    return tuple(sorted([each.hex() for each in verified_digests(event)]))

@@ -57,17 +57,17 @@ class Record:
                 "SELECT count(*) FROM findings WHERE log = ? AND kind = ? AND about = ? AND state = 'resolved'",
                 (finding.log, finding.kind, finding.about),
             ).fetchone()
-        facts = format_canonical_json(finding.as_json()).decode()
-        id_ = finding.id(episode)
+        facts, id_ = finding.as_json(), finding.id(episode)
+        text = format_canonical_json(facts).decode()
         row = execute(
-            "INSERT INTO findings(id, log, kind, about, found_at, seen_at, state, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  # our own columns
-            f"ON CONFLICT(id) DO NOTHING RETURNING {STORED}",
-            (id_, finding.log, finding.kind, finding.about, now, now, state, facts),
+            "INSERT INTO findings(id, log, kind, about, found_at, seen_at, state, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT(id) DO NOTHING RETURNING number",
+            (id_, finding.log, finding.kind, finding.about, now, now, state, text),
         ).fetchone()
         if row is None:
             execute("UPDATE findings SET seen_at = max(seen_at, ?) WHERE id = ?", (now, id_))
             return None
-        return parse_stored(row)
+        return Stored(number=row[0], id=id_, state=state, note="", found_at=now, seen_at=now, facts=facts)
 
     def _is_expected(self, execute: Any, finding: Finding) -> bool:
         """Whether somebody said before that exactly these sign here: each of them."""

@@ -175,6 +175,7 @@ class RekorLedger:
             histories=[key for read in reads.values() for key in read.histories],
             revisions=[read.revision for read in reads.values() if read.revision is not None],
             notes=[key for read in reads.values() for key in read.notes],
+            policies=(key for read in reads.values() for key in read.policies),
         )
         now = int(self._clock())
         late = frozenset(each.digest for each in entries if now - each.since >= WAITING_SECONDS)

@@ -72,7 +72,7 @@ class Runs:
                 self._ahead = self._fetch(run.end)
             except LedgerError:
                 self._ahead = None
-        checking.finish(run, then=self._ahead)
+        checking.then = None if self._ahead is None else self._ahead.entries
         return run
 
     def _fetch(self, start: int) -> Run:
@@ -83,13 +83,17 @@ class Runs:
 
 
 class Checking:
-    """Checks runs in processes of their own from where the first is large enough; a small log needs none."""
+    """Checks runs in processes of their own from where the first is large enough; a small log needs none.
 
-    def __init__(self, trust: TrustFile) -> None:
+    ``then`` are the entries of the run that comes next, where it is there already. ``trust`` is absent where the entries are
+    no entries of ours.
+    """
+
+    def __init__(self, trust: TrustFile | None) -> None:
         self._trust = trust
         self._checkers: Checkers | None = None
         self._alone = False
-        self._good = b""
+        self.then: Sequence[bytes] | None = None
 
     @property
     def is_apart(self) -> bool:
@@ -98,7 +102,7 @@ class Checking:
 
     def begin(self, entries: Sequence[bytes]) -> None:
         """Let a run be checked."""
-        if self._checkers is None and not self._alone and len(entries) >= FROM:
+        if self._checkers is None and not self._alone and self._trust is not None and len(entries) >= FROM:
             try:
                 self._checkers = Checkers(self._trust)
             except OSError:  # no process, or no memory, for more: everything is looked at here
@@ -106,18 +110,11 @@ class Checking:
         if self._checkers is not None:
             self._checkers.begin(entries)
 
-    def finish(self, run: Run, *, then: Run | None) -> None:
-        """Wait until the run is checked, then let the next one be."""
-        count = len(run.entries)
-        self._good = bytes(count) if self._checkers is None else self._checkers.answer()[:count]
-        if then is not None:
-            self.begin(then.entries)
-
     def read(self, run: Run) -> list[Read]:
-        """Return what is read of the run that was finished last."""
+        """Return what is read of the run that was begun last, of which the end may be missing; then the next one is begun."""
         if self._checkers is None:
             return [read_entry(entry, at) for at, entry in enumerate(run.entries, run.first)]
-        return self._checkers.read(run.entries, run.first, self._good)
+        return self._checkers.read(run.entries, run.first, then=self.then)
 
     def close(self) -> None:
         """End the processes. The next run may start new ones."""

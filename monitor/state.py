@@ -28,8 +28,9 @@ from monitor.record import Record, Stored
 from monitor.replays import Replays
 
 MAX_TREE_SIZE = (1 << 63) - 1
-_SIGNERS = 4096
-"""Signers that are not parsed and formatted again: one mostly signs many models."""
+_NOBODY = Standing()
+_SIGNERS = 1024
+"""Signers that are not parsed and formatted again: one mostly signs many models. What they say is 1 to 3 KB each, in memory."""
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -289,27 +290,34 @@ class State:
     # What is known
 
     def load(
-        self, log: str, *, histories: Iterable[str], revisions: Iterable[bytes], notes: Iterable[str]
+        self,
+        log: str,
+        *,
+        histories: Iterable[str],
+        revisions: Iterable[bytes],
+        notes: Iterable[str],
+        policies: Iterable[str] = (),
     ) -> Known:
-        """Return what is known of these histories and revisions, the notes of these keys, and the announced keys."""
-        known = Known()
+        """Return what is known of these histories and revisions, the notes of these keys, and the announced keys.
+
+        ``policies`` are keys of notes too. Most ledgers have no policy, and then they are not even looked at.
+        """
+        known = Known(has_policies=self._has_policies(log))
         for key, sequence, statement, signers, before, repo, policy in self._database.select(
             "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
             log,
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            standing = Standing(signers=_parse_signers(signers), repo=repo)
-            known.histories[key] = Followed(
+            standing = Standing(signers=_parse_signers(signers), repo=repo) if signers or repo else _NOBODY
+            known.histories[key] = known.stored[key] = Followed(
                 head=head, standing=standing, before=_parse_signers(before), policy=policy
             )
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
-        asked = set(notes)
-        if not self._has_policies(log):  # most ledgers have few or none, and every event asks for four
-            asked = {key for key in asked if not key.startswith(POLICY_NOTE)}
+        asked = {*notes, *(policies if known.has_policies else ())}
         for key, value in self._database.select(
             "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(asked)
         ):
@@ -388,9 +396,15 @@ class State:
 
     def _learn(self, execute: Any, ledger: str, known: Known) -> None:
         many = self._database.execute_many
+        changed = sorted(known.changed)
+        moved = {key for key in changed if _only_head_moved(known.stored.get(key), known.histories[key])}
         many(
             "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(ledger, key, *_format_followed(known.histories[key])) for key in sorted(known.changed)],
+            [(ledger, key, *_format_followed(known.histories[key])) for key in changed if key not in moved],
+        )
+        many(
+            "UPDATE histories SET sequence = ?, statement = ? WHERE log = ? AND key = ?",
+            [(*_format_head(known.histories[key].head), ledger, key) for key in changed if key in moved],
         )
         many(
             "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
@@ -442,9 +456,22 @@ class State:
         return moved
 
 
+def _only_head_moved(old: Followed | None, new: Followed) -> bool:
+    """Whether nothing but the head of a stored history is new: then nobody has to be formatted."""
+    return old is not None and (old.standing, old.before, old.policy) == (
+        new.standing,
+        new.before,
+        new.policy,
+    )
+
+
+def _format_head(head: ChainHead | None) -> tuple[int | None, bytes | None]:
+    return (None, None) if head is None else (head.sequence, head.statement_sha256)
+
+
 def _format_followed(followed: Followed) -> tuple[object, ...]:
-    head, standing = followed.head, followed.standing
-    sequence, statement = (None, None) if head is None else (head.sequence, head.statement_sha256)
+    standing = followed.standing
+    sequence, statement = _format_head(followed.head)
     signers, before = _format_signers(standing.signers), _format_signers(followed.before)
     return (sequence, statement, signers, before, standing.repo, followed.policy)
 

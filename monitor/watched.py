@@ -11,8 +11,6 @@ from monitor.wording import event_facts
 
 def signed_by_watched(context: Context, at: int, event: VerificationEvent) -> Iterator[Finding]:
     """Yield what somebody whom a rule watches has signed, whosever model it is, and whatever else it came to."""
-    if not context.watched:
-        return
     for signature in event.signatures:
         if signature.outcome != "VERIFIED" or signature.signer is None:
             continue

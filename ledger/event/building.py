@@ -31,12 +31,14 @@ COMMON_FIELDS = frozenset(("ledger", "hub", "recordedBy", "histories", "eventId"
 def build_common(value: Any) -> Common:
     """Build the common part. Raises MalformedError."""
     links = tuple(
-        HistoryLink(
-            key=link["key"],
-            sequence=link.get("sequence"),
-            previous=bytes.fromhex(link["previous"]) if "previous" in link else None,
-        )
-        for link in value["histories"]
+        [
+            HistoryLink(
+                key=link["key"],
+                sequence=link.get("sequence"),
+                previous=bytes.fromhex(link["previous"]) if "previous" in link else None,
+            )
+            for link in value["histories"]
+        ]
     )
     common = Common(
         ledger=value["ledger"],

@@ -8,6 +8,14 @@ from tests.client_faults.hub import Hub, between
 from tests.system.service import serving
 
 
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path, monkeypatch):
+    """Evidence is written where the user is."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
     """Three events: a revision of the model, another model, and the next revision. ``hub.old`` and ``hub.new`` are their files.

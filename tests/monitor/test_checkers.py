@@ -24,6 +24,16 @@ from tests.monitor.hub import Hub
 from tests.monitor.test_follow import A, B, Everybody, Scene
 from tests.world import digest
 
+WAIT = 30.0
+"""Seconds. Nothing is compared with it: it only ends a test that would never end."""
+
+
+@pytest.fixture(autouse=True, params=[2, 3])
+def processors(request, monkeypatch):
+    """One process on two processors, two where there are more."""
+    monkeypatch.setattr(module, "_processors", lambda: request.param)
+    return request.param
+
 
 @contextlib.contextmanager
 def checkers(trust):
@@ -68,7 +78,8 @@ def test_the_same_is_read_as_without():
     trust = hub.world.trust()
     with checkers(trust) as some:
         some.begin(entries)
-        reads = some.read(entries, 1000, some.answer())
+        some.answer(wait_seconds=WAIT)
+        reads = some.read(entries, 1000)
     assert [replace(each, verified=None) for each in reads] == [
         read_entry(each, at) for at, each in enumerate(entries, 1000)
     ]
@@ -77,13 +88,40 @@ def test_the_same_is_read_as_without():
     assert 50 < sum(good) < 250
 
 
+def test_the_same_is_read_where_we_meet_in_the_middle(monkeypatch):
+    """The processes have looked at some from the end when we begin, and at more while we read; then they turn to the next."""
+    monkeypatch.setattr(module, "_PIECE", 4)
+    hub, entries = hostile()
+    trust = hub.world.trust()
+    with checkers(trust) as some:
+        some.begin(entries)
+        for each in some._processes:
+            each._listen(WAIT)
+        reads = some.read(entries[:290], 1000, then=entries[200:])
+        after = some.read(entries[200:], 1200)
+    wanted = [read_entry(each, at) for at, each in enumerate(entries, 1000)]
+    assert [replace(each, verified=None) for each in reads] == wanted[:290]
+    assert [replace(each, verified=None) for each in after] == wanted[200:]
+    good = [is_good(each, trust) for each in entries]
+    assert all(fits for each, fits in zip(reads, good, strict=False) if each.verified is not None)
+
+
+def test_what_nobody_has_looked_at_is_told_from_what_is_not_good():
+    hub, entries = hostile(40)
+    with checkers(hub.world.trust()) as some:
+        some.begin(entries)
+        assert set(some.answer(wait_seconds=WAIT)) == {1, 2}
+        some.begin([])
+        assert some.answer() == b""
+
+
 def test_a_key_that_the_trust_file_does_not_have_verifies_nothing():
     hub = Hub()
     for key in ("hub", "a thief"):
         hub.record(A, name="acme/model", revision=key, key=key)
     with checkers(hub.world.trust()) as some:
         some.begin(hub.world.entries)
-        assert list(some.answer()) == [1, 0]
+        assert list(some.answer(wait_seconds=WAIT)) == [1, 2]
 
 
 @pytest.mark.parametrize("when", ["before", "between", "after"])
@@ -93,13 +131,13 @@ def test_processes_that_are_gone_have_found_nothing_good(when):
         if when != "before":
             some.begin(entries)
         if when == "after":
-            some.answer()
+            some.answer(wait_seconds=WAIT)
         for each in some._processes:
             each._process.kill()
             each._process.wait()
         if when != "between":
             some.begin(entries)
-        reads = some.read(entries, 0, some.answer())
+        reads = some.read(entries, 0)
     assert reads == [read_entry(each, at) for at, each in enumerate(entries)]
 
 
@@ -116,7 +154,7 @@ def test_another_monitor_is_not_run(tmp_path, monkeypatch, where):
     hub.record(A, name="acme/model", revision="1")
     with checkers(hub.world.trust()) as some:
         some.begin(hub.world.entries)
-        assert list(some.answer()) == [1]
+        assert list(some.answer(wait_seconds=WAIT)) == [1]
     assert not (tmp_path / "was run").exists()
 
 
@@ -126,33 +164,71 @@ def test_a_process_of_another_version_finds_nothing_good(monkeypatch):
     hub.record(A, name="acme/model", revision="1")
     with checkers(hub.world.trust()) as some:
         some.begin(hub.world.entries)
-        assert list(some.answer()) == [0]
+        assert list(some.answer(wait_seconds=WAIT)) == [0]
 
 
-def test_a_process_that_is_stopped_does_not_stop_us(monkeypatch):
-    monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
+def test_a_process_that_is_stopped_does_not_stop_us():
+    """However much there is to check: what it is asked would fill its pipe."""
+    hub, entries = hostile(30)
+    wanted = [read_entry(each, at) for at, each in enumerate(entries)]
+    with checkers(hub.world.trust()) as some:
+        for each in some._processes:
+            each._process.send_signal(signal.SIGSTOP)
+        for _ in range(100):
+            some.begin(entries * 100)
+            assert not any(some.answer())
+        assert some.read(entries, 0) == wanted
+
+
+def test_a_process_that_goes_on_is_given_work_again():
     hub, entries = hostile(30)
     with checkers(hub.world.trust()) as some:
         for each in some._processes:
             each._process.send_signal(signal.SIGSTOP)
         some.begin(entries)
-        assert set(some.answer()) == {0}
-        some.begin(entries)
-        assert set(some.answer()) == {0}
+        some.begin(entries[::-1])
+        for each in some._processes:
+            each._process.send_signal(signal.SIGCONT)
+            each._listen(WAIT)
+        assert not any(some.answer()), (
+            "what it says is of what it was given, and nobody asks for that any more"
+        )
+        some.begin(entries[::-1])
+        assert list(some.answer(wait_seconds=WAIT)) == verdicts(entries[::-1], hub)
 
 
-def test_an_answer_that_was_never_taken_is_not_that_of_the_next_batch():
-    hub, entries = hostile(30)
-    other = entries[::-1]
+def test_what_was_begun_and_never_asked_for_is_forgotten():
+    hub, entries = hostile(600)
     with checkers(hub.world.trust()) as some:
         some.begin(entries)
-        some._processes[0].answer()
-        some.begin(other)
-        assert list(some.answer()) == [is_good(each, hub.world.trust()) for each in other]
+        for each in some._processes:
+            each._listen(WAIT)
+        some.begin(entries[::-1][:7])
+        assert list(some.answer(wait_seconds=WAIT)) == verdicts(entries[::-1][:7], hub)
+
+
+def test_a_process_that_says_too_much_is_not_believed():
+    hub, entries = hostile(30)
+    with checkers(hub.world.trust()) as some:
+        some.begin(entries)
+        for each in some._processes:
+            each._listen(WAIT)
+            each._count -= 1
+            each._listen(0.0)
+        assert not any(some.answer())
+        some.begin(entries)
+        assert not any(some.answer()), "nor ever again"
+
+
+def verdicts(entries, hub):
+    return [1 if is_good(each, hub.world.trust()) else 2 for each in entries]
 
 
 @pytest.mark.parametrize("which", [1, 2])
-def test_where_no_process_can_be_started_everything_is_looked_at_here(tmp_path, monkeypatch, which):
+def test_where_no_process_can_be_started_everything_is_looked_at_here(
+    tmp_path, monkeypatch, which, processors
+):
+    which = min(which, processors - 1)
     real, asked = subprocess.Popen, []
 
     def fails(*arguments, **options):
@@ -234,15 +310,6 @@ def test_a_checkpoint_that_is_handed_in_at_the_last_moment_is_held_against_what_
         assert scene.kinds().count("log-forked") == 1
     finally:
         scene.state.close()
-
-
-def test_what_was_begun_and_never_asked_for_is_forgotten():
-    hub, entries = hostile(60)
-    with checkers(hub.world.trust()) as some:
-        some.begin(entries)
-        some.begin(entries[::-1][:7])
-        good = some.answer()
-    assert list(good) == [is_good(each, hub.world.trust()) for each in entries[::-1][:7]]
 
 
 def test_the_same_is_found(tmp_path, monkeypatch):

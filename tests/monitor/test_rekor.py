@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import json
+import subprocess
 import threading
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +22,7 @@ from ledger.storage.evidence import Evidence
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import objects_for_growth
 from ledger.tlog.trust_policy import TrustPolicy
-from monitor import past_entries
+from monitor import past_entries, runs
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
@@ -115,6 +116,17 @@ def test_the_hubs_entries_are_found_among_those_of_strangers(scene):
     scene.log(1)
     assert scene.look() == [("first-signer", 300), ("signer-changed", 321)]
     assert (scene.last.problem, scene.last.size) == ("", 322)
+
+
+def test_a_shard_is_read_without_processes_that_check_entries_of_ours(scene, monkeypatch):
+    """What is in a shard is in no form that they know: they would look at all of it for nothing."""
+    monkeypatch.setattr(runs, "FROM", 1)
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **_: started.append(arguments))
+    scene.hub.record(A)
+    scene.log(0)
+    assert scene.look() == [("first-signer", 0)]
+    assert (started, scene.last.problem) == ([], "")
 
 
 def test_what_was_found_is_found_once_though_the_log_grows(scene):

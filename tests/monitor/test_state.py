@@ -166,3 +166,43 @@ def test_what_is_known_comes_back_as_it_was_stored(state):
     )
     assert again.histories == {"name:m": known.histories["name:m"]}
     assert again.notes == {"challenge:c": known.notes["challenge:c"]}
+
+
+OLD = Followed(head=ChainHead(3, digest("s")), standing=Standing(signers=(key_signer("a"),), repo="repo:7"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"standing": Standing(signers=(key_signer("b"),), repo="repo:7")},
+        {"standing": Standing(signers=(key_signer("a"),), repo="repo:8")},
+        {"before": (key_signer("c"),)},
+        {"policy": digest("p")[:16]},
+        {"head": None},
+    ],
+    ids=["the head alone", "signers", "repository", "before", "policy", "no head"],
+)
+def test_what_changes_in_a_history_is_stored_whichever_part_it_is(state, change):
+    first, log = progress(), "models"
+    first.known.histories["name:m"] = OLD
+    first.known.changed.add("name:m")
+    state.advance(first, routes=To(), now=100)
+    known = state.load(log, histories=["name:m"], revisions=[], notes=[])
+    new = replace(OLD, **{"head": ChainHead(4, digest("t")), **change})
+    known.histories["name:m"] = new
+    known.changed.add("name:m")
+    state.settle(log, known=known, findings=(), logged=(), routes=To(), now=101)
+    assert state.load(log, histories=["name:m"], revisions=[], notes=[]).histories == {"name:m": new}
+
+
+def test_policies_are_looked_at_where_a_scope_has_one(state):
+    def asked():
+        yield from ("policy:hub:", "policy:name:m")
+
+    assert not state.load("models", histories=[], revisions=[], notes=[], policies=asked()).has_policies
+    first = progress()
+    first.known.note("policy:hub:", {"policy": "p"})
+    state.advance(first, routes=To(), now=100)
+    again = state.load("models", histories=[], revisions=[], notes=[], policies=asked())
+    assert (again.has_policies, again.notes) == (True, {"policy:hub:": {"policy": "p"}})
