@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import click
 
 from cli.exit_codes import ExitCode
+from cli.options import GivenPath
 from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_evidence import Kept, check_evidence, keep_evidence
 from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
@@ -85,7 +86,7 @@ Exit codes:
 
 
 @click.command(cls=_Ordered, epilog=_EPILOG)
-@click.argument("path", metavar="[MODEL]", type=click.Path(path_type=pathlib.Path), required=False)
+@click.argument("path", metavar="[MODEL]", type=GivenPath(path_type=pathlib.Path), required=False)
 @click.option(
     "--name",
     help="The model at a hub that you trust, as HUB/NAMESPACE/MODEL: its event is fetched and checked.",
@@ -131,7 +132,7 @@ Exit codes:
     help="The key that you expect to have signed the --bundle: a PEM file. With --name: a PEM key that signatures beside "
     "the files are checked with; it is no expectation.",
 )
-@click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
+@click.option("--model", type=GivenPath(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
     "--partial", is_flag=True, help="Some of the files are enough; --manifest says what the rest is."
 )

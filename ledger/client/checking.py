@@ -326,7 +326,7 @@ def check(
     """
     from ledger.bundle.trust_material import TrustMaterial
 
-    refuse_empty({"name": name})
+    refuse_empty({"name": name, "path": str(path) if isinstance(path, str) else None})
     folder = user_folder()
     if trust is None:
         trust, name = TrustStore(folder).find(name)
