@@ -15,7 +15,7 @@ from cli.verify_given import check_given, refuse_beside_evidence, refuse_without
 from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
-from ledger.errors import UsageError
+from ledger.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from ledger.client.expect import Expectation
@@ -312,7 +312,7 @@ def _remember(result: CheckResult, trust: "TrustFile", *, now: int) -> CheckResu
 
     try:
         folder = data_folder()
-    except RuntimeError:
+    except ConfigError:
         return result
     return with_memory(result, trust, folder, now=now)
 

@@ -90,8 +90,8 @@ class Question:
 
 
 def user_folder() -> pathlib.Path:
-    """Return where this user's trust files, pins and proofs are."""
-    return default_folder(os.environ, pathlib.Path.home())
+    """Return where this user's trust files, pins and proofs are. Raises ConfigError."""
+    return default_folder(os.environ, pathlib.Path.home)
 
 
 def posix_now() -> int:
