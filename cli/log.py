@@ -13,6 +13,7 @@ from ledger.embedded.wording import plural
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
+    from cli.verify_evidence import Kept
     from ledger.embedded.anchor_list import AnchorReport, ListedAnchor
 
 
@@ -211,11 +212,11 @@ def anchors(
     from ledger.embedded.anchor_list import list_anchors
 
     report = list_anchors(directory, trusted_root=trusted_root)
-    written = None
+    kept = None
     if report.evidence is not None:
-        from cli.verify_evidence import write_evidence
+        from cli.verify_evidence import keep_evidence
 
-        written = write_evidence(report.evidence, evidence_out)
+        kept = keep_evidence(report.evidence, evidence_out)
     exported: list[pathlib.Path] = []
     if export_to is not None:
         from ledger.embedded.anchor_export import export_anchors
@@ -226,19 +227,19 @@ def anchors(
             {
                 "origin": report.origin,
                 "anchors": [each.as_json() for each in report.anchors],
-                **({"evidence": str(written)} if written else {}),
+                **(kept.as_facts() if kept else {}),
                 **({"exported": [str(each) for each in exported]} if export_to else {}),
                 "exitCode": report.exit_code,
             }
         )
         return report.exit_code
-    for line in _anchor_lines(report, written, exported):
+    for line in _anchor_lines(report, kept, exported):
         click.echo(line)
     return report.exit_code
 
 
 def _anchor_lines(
-    report: "AnchorReport", written: pathlib.Path | None, exported: Sequence[pathlib.Path]
+    report: "AnchorReport", kept: "Kept | None", exported: Sequence[pathlib.Path]
 ) -> Iterator[str]:
     if not report.anchors:
         yield f"No anchor of {printable(report.origin)} is stored here"
@@ -253,8 +254,10 @@ def _anchor_lines(
             yield wrap(
                 f"{printable(each.name)}: {problem.step}: {printable(str(problem.error))}", columns=columns()
             )
-    if written is not None:
-        yield f"MISBEHAVIOUR: the log signed two histories. Evidence: {printable(str(written))}"
+    if kept is not None:
+        yield f"MISBEHAVIOUR: the log signed two histories. Evidence: {printable(kept.said)}"
+    if kept is not None and kept.problem is not None:
+        yield wrap(f"next: {kept.problem.next_step}", columns=columns())
     for path in exported:
         yield f"Exported  {printable(str(path))}"
     bad = sum(bool(each.problems) for each in report.anchors)

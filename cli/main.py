@@ -6,6 +6,7 @@ pays only for what it uses. Each module `cli.<name>` (`_` for `-`) holds one cli
 """
 
 import contextlib
+import errno
 import gc
 import importlib
 import os
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, WriteError
 
 COMMANDS: dict[str, str] = {
     "init": "Make a ledger: keys, trust file, settings, and a signed log.",
@@ -148,10 +149,30 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output (head, a pager) has left: nobody is there to be told.
         sys.stdout = None  # or the interpreter complains again when it flushes
         return 128 + 13
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            _show_bug(error, as_json=as_json)
+            return BUG_EXIT_CODE
+        return _show_not_printed(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001  # the outermost edge: whatever else escapes is a bug, and says so
         _show_bug(error, as_json=as_json)
         return BUG_EXIT_CODE
     return code if isinstance(code, int) else 0
+
+
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+
+
+def _show_not_printed(error: OSError, *, as_json: bool) -> int:
+    """Say that standard output takes no more: files of ours have errors of their own."""
+    refusal = WriteError(
+        "standard output",
+        expected="a place that takes what is printed",
+        actual=error.strerror,
+        next_step="Make room, or print elsewhere, and run it again: what was found was not said",
+    )
+    show_error(refusal, as_json=as_json)
+    return refusal.exit_code
 
 
 def _refuse_usage(error: click.ClickException, *, as_json: bool) -> int:

@@ -11,6 +11,16 @@ import click
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+class GivenPath(click.Path):
+    """A path that is not empty, as that of a variable that is not set: it would be the folder where one happens to be."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path. Raises BadParameter."""
+        if value == "":
+            self.fail("it is empty (is the variable set?)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def writing_options(command: _Command) -> _Command:
     """Add what every command takes that writes the log: how to tell that its directory is no old copy."""
     unchecked = click.option(

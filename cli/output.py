@@ -35,6 +35,8 @@ def echo_json(value: object) -> None:
 
 def columns() -> int | None:
     """Return the width of the terminal that standard output is, or None where it is none."""
+    if sys.stdout is None:  # closed before we began: what is printed goes nowhere
+        return None
     if not sys.stdout.isatty():
         return None
     try:

@@ -1,5 +1,6 @@
 """`hubledger pins`: what this user's checks remember of logs and histories."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,14 +49,15 @@ def list_pins(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, *, as_json: bool) -> None:
-    """Show what is remembered of NAME: a ledger, a log's origin, a model such as acme/tiny, or a history such as name:acme/tiny."""
-    from ledger.client.pins import unknown_pin
-    from ledger.event import escape_name
+    """Show what is remembered of NAME: a ledger, a log's origin, a model such as acme/tiny, or a history such as name:acme/tiny.
 
-    model = f"name:{escape_name(name)}"
+    A model may be named with its hub, as `hubledger verify` has it: hub.example/acme/tiny.
+    """
+    from ledger.client.pins import unknown_pin
+
     facts = [_facts(each) for each in open_pins().known()]
     found = [each for each in facts if name in (each["ledger"], each.get("origin"), each.get("key"))]
-    found = found or [each for each in facts if each.get("key") == model]
+    found = found or _of_model(name, facts)
     if not found:
         raise unknown_pin(name)
     if as_json:
@@ -63,6 +65,8 @@ def show(name: str, *, as_json: bool) -> None:
         return
     for each in found:
         for key, value in each.items():
+            if key == "refused" and not value:
+                continue
             shown = _shown(value)
             for line in shown.rstrip("\n").split("\n"):
                 click.echo(f"{key:<10}  {printable(line)}")
@@ -91,10 +95,26 @@ def open_pins() -> "Pins":
     return Pins(data_folder())
 
 
+def _of_model(name: str, facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the pins of a model, which may be named with a hub of the trust store."""
+    from ledger.client.trust_store import TrustStore
+    from ledger.errors import NotFoundError
+    from ledger.event import escape_name
+
+    found = [each for each in facts if each.get("key") == f"name:{escape_name(name)}"]
+    with contextlib.suppress(NotFoundError):
+        stored, model = TrustStore(data_folder()).find(name)
+        key = f"name:{escape_name(model)}"
+        found += [each for each in facts if (each["ledger"], each.get("key")) == (stored.trust.ledger, key)]
+    return found
+
+
 def _shown(value: object) -> str:
     match value:
         case list():
-            return ", ".join(value)
+            return ", ".join(map(_shown, value))
+        case {"revision": revision, "leafIndex": leaf}:
+            return f"{revision} at leaf {leaf}"
         case bool():
             return "yes" if value else "no"
     return str(value)

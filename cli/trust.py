@@ -318,7 +318,7 @@ def data_folder() -> pathlib.Path:
 
     from ledger.client.user_store import default_folder
 
-    return default_folder(os.environ, pathlib.Path.home())
+    return default_folder(os.environ, pathlib.Path.home)
 
 
 def open_store() -> "TrustStore":

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import click
 
 from cli.exit_codes import ExitCode
+from cli.options import GivenPath
 from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_evidence import Kept, check_evidence, keep_evidence
 from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
 from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
-from ledger.errors import UsageError
+from ledger.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from ledger.client.expect import Expectation
@@ -85,7 +86,7 @@ Exit codes:
 
 
 @click.command(cls=_Ordered, epilog=_EPILOG)
-@click.argument("path", metavar="[MODEL]", type=click.Path(path_type=pathlib.Path), required=False)
+@click.argument("path", metavar="[MODEL]", type=GivenPath(path_type=pathlib.Path), required=False)
 @click.option(
     "--name",
     help="The model at a hub that you trust, as HUB/NAMESPACE/MODEL: its event is fetched and checked.",
@@ -131,7 +132,7 @@ Exit codes:
     help="The key that you expect to have signed the --bundle: a PEM file. With --name: a PEM key that signatures beside "
     "the files are checked with; it is no expectation.",
 )
-@click.option("--model", type=click.Path(path_type=pathlib.Path), help="The files: a folder or one file.")
+@click.option("--model", type=GivenPath(path_type=pathlib.Path), help="The files: a folder or one file.")
 @click.option(
     "--partial", is_flag=True, help="Some of the files are enough; --manifest says what the rest is."
 )
@@ -311,7 +312,7 @@ def _remember(result: CheckResult, trust: "TrustFile", *, now: int) -> CheckResu
 
     try:
         folder = data_folder()
-    except RuntimeError:
+    except ConfigError:
         return result
     return with_memory(result, trust, folder, now=now)
 

@@ -31,6 +31,9 @@ def check_given(ctx: click.Context) -> None:
             "hubledger verify",
             expected="one of --name, --proof, --bundle and --evidence",
             actual=" and ".join(given) or "none",
+            next_step=None
+            if given
+            else "To check a model: hubledger verify FOLDER --name HUB/NAMESPACE/MODEL",
         )
 
 

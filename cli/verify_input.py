@@ -72,6 +72,8 @@ def hash_files(model: pathlib.Path | None, *, beside: pathlib.Path, quiet: bool)
 def _read_listed(path: pathlib.Path) -> "Manifest | None":
     from ledger.manifest import parse_manifest
 
+    if not path.is_file():  # nobody named it: a pipe that lies there would be waited for without an end
+        return None
     with suppress(LedgerError):
         return parse_manifest(read_file(path, _MAX_LISTED_BYTES), max_bytes=_MAX_LISTED_BYTES)
     return None

@@ -90,8 +90,8 @@ class Question:
 
 
 def user_folder() -> pathlib.Path:
-    """Return where this user's trust files, pins and proofs are."""
-    return default_folder(os.environ, pathlib.Path.home())
+    """Return where this user's trust files, pins and proofs are. Raises ConfigError."""
+    return default_folder(os.environ, pathlib.Path.home)
 
 
 def posix_now() -> int:
@@ -317,16 +317,24 @@ def check(
 ) -> NamedResult:
     """Check a model against the hub's ledger, and return what was found if all of it holds.
 
-    ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own; with ``trust`` it is the name at that
-    hub. ``public_keys`` (PEM, or paths of such files) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here.
-    ``live`` and ``digest_cache``: see ``Question``.
+    ``name`` is ``hub/namespace/model``, and the hub's trust file is the user's own (``hubledger trust add``); with ``trust``, such as
+    ``trust_from_file("trust.toml")``, it is the name at that hub. Without ``revision`` it is the latest with the content that is here.
+
+    ``expected`` says who may have signed: one of them must have, or each with ``expect_all``. ``public_keys`` (PEM, or paths of such
+    files) and ``trusted_root`` (JSON) are what the signatures beside the files are checked with here; they expect nobody.
+
+    ``url`` is the ledger's service, where the trust file did not come from there. ``proof_file``, of ``hubledger fetch-proof``, takes
+    its place without network, and so does ``offline`` what was fetched before; ``live`` takes nothing but the service's answer of now.
+    ``digest_cache`` does not read larger files again that did not change.
+
+    What was found is in ``result`` of what is returned: ``log``, ``model``, ``event``, ``signers``, ``cautions`` and every step in ``checks``.
 
     Raises:
         CheckFailedError: something does not hold, or is not enough. LedgerError: the check did not take place.
     """
     from ledger.bundle.trust_material import TrustMaterial
 
-    refuse_empty({"name": name})
+    refuse_empty({"name": name, "path": str(path) if isinstance(path, str) else None})
     folder = user_folder()
     if trust is None:
         trust, name = TrustStore(folder).find(name)

@@ -5,16 +5,19 @@ lead out of the folder lead to.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from ledger.client.differing import NOT_OURS, Differing, find_differing
 from ledger.client.result import Check, Failure, LocalFiles, count, name_some
-from ledger.event import VerificationEvent
+from ledger.event import VerificationEvent, escape_name
 from ledger.manifest import Item, ManifestLink
 
 FILES_STEP = "files"
 UNSEEN_STEP = "unseen signatures"
 OUTSIDE_STEP = "links outside"
+_SIGNATURE_NAME = re.compile(r"\.(sig|sigstore|bundle|intoto|dsse)(\.jsonl?)?\Z")
+"""What signatures are called, and nothing that a loader reads."""
 _MAX_LINKS = 40
 """Symbolic links that are followed for one path, as Linux does."""
 
@@ -34,6 +37,9 @@ def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check
     if files.manifest_sha256 == event.manifest.sha256:
         digest = event.manifest.sha256.hex()[:16]
         yield _passed(f"manifest sha256:{digest}…, {count(event.manifest.files, 'file')}")
+    elif same and (misnamed := _misnamed(files, event)):
+        yield _not_a_signature(misnamed, event)
+        return
     elif same:
         digest = event.manifest.content_sha256.hex()[:16]
         yield _passed(f"content sha256:{digest}… (signatures and git files differ)")
@@ -46,6 +52,33 @@ def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check
 
 def _passed(against: str) -> Check:
     return Check(step=FILES_STEP, passed=True, against=against)
+
+
+def _misnamed(files: LocalFiles, event: VerificationEvent) -> list[str]:
+    """Return the bundles under a name that a loader may read, where the hub did not see them.
+
+    The content digest leaves out every file that parses as a bundle, and anybody can make one with a sentence of their own in it. Called
+    ``chat_template.jinja`` it would be what a model is asked, in the place of what its user says.
+    """
+    recorded = {(each.bundle_sha256, each.location) for each in event.signatures}
+    return [
+        each.path
+        for each in files.bundles
+        if not _SIGNATURE_NAME.search(each.path) and (each.sha256, escape_name(each.path)) not in recorded
+    ]
+
+
+def _not_a_signature(paths: Iterable[str], event: VerificationEvent) -> Failure:
+    return Failure(
+        step=FILES_STEP,
+        expected="signatures that the hub saw there, or under a name of signatures (*.sig, *.sigstore.json, *.bundle)",
+        actual=f"a bundle that a loader may read as something else: {name_some(paths)}",
+        causes=(
+            "somebody added a file that passes for a signature",
+            "a signature was made after the hub saw the model, and is named as other files are",
+        ),
+        next_step=_again(event),
+    )
 
 
 def _unseen(files: LocalFiles, event: VerificationEvent) -> Iterator[Check]:

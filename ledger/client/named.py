@@ -18,9 +18,11 @@ from ledger.client.pins import (
     HistoryPin,
     LogPin,
     Pins,
+    Refused,
     check_history,
     check_link,
     pins_of,
+    refusals_of,
     verify_pin,
 )
 from ledger.client.proof_bundle import ProofBundle
@@ -259,9 +261,10 @@ def _compare_with_last_time(
     found: _Found, event: VerificationEvent, old: HistoryPin, new: HistoryPin
 ) -> None:
     behind = old.sequence - new.sequence
-    if behind > 0 and old.revision == event.model.revision and not old.accepted:
-        found.fail(_superseded(old), model=ModelResult.SUPERSEDED)
-        return
+    for each in refusals_of(old):
+        if each.revision == event.model.revision and each.sequence > new.sequence:
+            found.fail(_superseded(each), model=ModelResult.SUPERSEDED)
+            return
     if behind > 0:
         found.changes.append(
             f"you have seen a later event of this model: {old.revision} at leaf {old.leaf_index}"
@@ -295,7 +298,7 @@ def _contradicts(error: ChainError) -> Failure:
     )
 
 
-def _superseded(old: HistoryPin) -> Failure:
+def _superseded(old: Refused) -> Failure:
     return Failure(
         step=HISTORY_STEP,
         expected=f"the latest event of {old.revision}, which you saw at leaf {old.leaf_index}",

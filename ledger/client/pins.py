@@ -7,8 +7,8 @@ checkpoint that was not linked to it.
 
 import hashlib
 import pathlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ledger.client.result import LogResult, explain_not_accepted
 from ledger.client.trust import TrustFile
@@ -21,6 +21,8 @@ from ledger.tlog.signed_note import MAX_NOTE_BYTES
 
 _MAX_PIN_BYTES = 2 * MAX_NOTE_BYTES
 _WHEN_DAMAGED = "Restore the file from a copy, and ask a monitor what the log had shown"
+_MAX_REFUSED = 100
+"""Revisions of one model that are remembered as refused, the latest: 256 bytes each, beside all that a pin has."""
 LEVELS = (LogResult.INCLUDED_ONLY, LogResult.COMPLETE_UNAUDITED, LogResult.COMPLETE)
 """What the log may prove, weakest first; what is none of these is remembered as nothing."""
 
@@ -39,11 +41,25 @@ class LogPin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A revision whose last event that was seen does not accept it: that event's place in the chain and in the log."""
+
+    revision: str
+    sequence: int
+    leaf_index: int
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the object of the store."""
+        return {"leafIndex": self.leaf_index, "revision": self.revision, "sequence": self.sequence}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPin:
     """The last proven event of a history: its place in the chain, who had signed, and the strongest level seen.
 
     ``sha256`` is that of the statement; ``signers`` are as they were shown; ``accepted`` is what the hub said of the revision;
-    ``seen`` is when, in POSIX seconds.
+    ``seen`` is when, in POSIX seconds. ``refused`` are revisions that the hub took back, which a later event of another revision does not
+    make good.
     """
 
     ledger: str
@@ -56,6 +72,7 @@ class HistoryPin:
     level: LogResult
     accepted: bool
     seen: int
+    refused: tuple[Refused, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -70,6 +87,7 @@ class HistoryPin:
             "leafIndex": self.leaf_index,
             "ledger": self.ledger,
             "level": self.level.value,
+            "refused": [each.as_json() for each in self.refused],
             "revision": self.revision,
             "seen": self.seen,
             "sequence": self.sequence,
@@ -137,10 +155,12 @@ class Pins:
             current = self.history(new.ledger, new.key)
             if current is not None:
                 check_history(current, new)
-                if current.sequence >= new.sequence:
-                    return current
-            self._folder.write(_history_file(new.ledger, new.key), new.as_json())
-            return new
+            known = [each for each in (current, new) if each is not None]
+            latest = max(known, key=lambda each: each.sequence)
+            made = replace(latest, refused=_refused_by(known))
+            if made != current:
+                self._folder.write(_history_file(new.ledger, new.key), made.as_json())
+            return made
 
     def forget(self, name: str) -> list[LogPin | HistoryPin]:
         """Forget the pins of a ledger, a log or a history; return them. Raises NotFoundError, WriteError, CorruptError."""
@@ -160,6 +180,37 @@ class Pins:
             return _parse(value)
         except (InputError, KeyError, TypeError, ValueError) as error:
             raise self._folder.damaged(name, "another object") from error
+
+
+def refusals_of(pin: HistoryPin) -> tuple[Refused, ...]:
+    """Return the revisions that are refused by what is remembered; pins of earlier versions have their own event alone."""
+    return _refused_by([pin])
+
+
+def _refused_by(pins: Sequence[HistoryPin]) -> tuple[Refused, ...]:
+    """Return the revisions that are refused by the latest event of them that was seen."""
+    said = [(each.sequence, each.revision, None if each.accepted else _taken_back(each)) for each in pins]
+    said += [(each.sequence, each.revision, each) for pin in pins for each in pin.refused]
+    by_revision = {revision: refusal for _, revision, refusal in sorted(said, key=lambda each: each[0])}
+    found = [each for each in by_revision.values() if each is not None]
+    return tuple(sorted(found, key=lambda each: each.sequence)[-_MAX_REFUSED:])
+
+
+def _taken_back(pin: HistoryPin) -> Refused:
+    return Refused(revision=pin.revision, sequence=pin.sequence, leaf_index=pin.leaf_index)
+
+
+def _list_of(value: Json) -> list[Json]:
+    if isinstance(value, list):
+        return value
+    raise ValueError
+
+
+def _parse_refused(row: Json) -> Refused:
+    match row:
+        case {"revision": str(revision), "sequence": sequence, "leafIndex": leaf}:
+            return Refused(revision=revision, sequence=parse_whole(sequence), leaf_index=parse_whole(leaf))
+    raise ValueError
 
 
 def _parse(value: Mapping[str, Json]) -> LogPin | HistoryPin:
@@ -185,6 +236,8 @@ def _parse(value: Mapping[str, Json]) -> LogPin | HistoryPin:
                 level=LogResult(str(value["level"])),
                 accepted=accepted,
                 seen=parse_whole(value["seen"]),
+                # Absent in what earlier versions wrote.
+                refused=tuple(_parse_refused(each) for each in _list_of(value.get("refused", []))),
             )
     raise ValueError
 

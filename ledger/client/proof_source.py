@@ -142,11 +142,21 @@ class ProofCache:
         return found
 
     def put(self, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> None:
-        """Keep a proof in the place of the one before. Raises WriteError, LimitError."""
+        """Keep a proof in the place of the one before, in each place where that is of no larger tree. Raises WriteError, LimitError."""
         value: dict[str, Json] = {"bundle": bundle.format().decode()}
         with self._folder.changing():
             for each in (wanted, Wanted(name=wanted.name)):
-                self._folder.write(_file(each, stored), value)
+                name = _file(each, stored)
+                if not self._has_later(name, bundle):
+                    self._folder.write(name, value)
+
+    def _has_later(self, name: str, bundle: ProofBundle) -> bool:
+        """Whether what was kept is of a larger tree: a service that lags, or replays, must not take that away."""
+        try:
+            kept = self._read(name)
+            return kept is not None and _size_of(bundle) < _size_of(kept)
+        except LedgerError:
+            return False  # what is damaged may be replaced
 
     def _read(self, name: str) -> ProofBundle | None:
         match self._folder.read(name):
@@ -245,8 +255,6 @@ def _keep(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofB
         return ""
     # Of another revision or content than was asked for, it is the last of its model all the same.
     place = wanted if _is_wanted(found.event, wanted) else Wanted(name=wanted.name)
-    if _is_behind(cache, place, stored, bundle):
-        return ""
     try:
         cache.put(place, stored, bundle)
     except (WriteError, InputError) as error:
@@ -263,15 +271,6 @@ def _is_wanted(event: VerificationEvent, wanted: Wanted) -> bool:
         event.manifest.sha256 == files.manifest_sha256
         or event.manifest.content_sha256 == files.content_sha256
     )
-
-
-def _is_behind(cache: ProofCache, wanted: Wanted, stored: StoredTrust, bundle: ProofBundle) -> bool:
-    """Whether what was kept is of a larger tree: a service that lags, or replays, must not take that away."""
-    try:
-        kept = cache.get(wanted, stored)
-        return kept is not None and _size_of(bundle) < _size_of(kept)
-    except LedgerError:
-        return False  # what is damaged may be replaced
 
 
 def _size_of(bundle: ProofBundle) -> int:

@@ -36,7 +36,7 @@ from ledger.client.signers import signers_of
 from ledger.client.trust import TrustFile
 from ledger.client.trusted_keys import load_hub_key
 from ledger.client.unexpected import SIGNER_STEP, explain_unexpected
-from ledger.client.vouching import Asked, Stated, Verdict, Word, judge_monitor, vouch
+from ledger.client.vouching import MAX_AHEAD, Asked, Stated, Verdict, Word, judge_monitor, vouch
 from ledger.entry import MapCommit, parse_entry, verify_entry
 from ledger.errors import SignatureError, VerificationError
 from ledger.event import PlainStatement, Statement, UnknownStatement, VerificationEvent, parse_statement
@@ -197,9 +197,12 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         state.failed(
             explain_stale(PIN_STEP, expected="a checkpoint not older than your pin", actual="an older one")
         )
-    dated = trust.policy.time_of(state.cosignatures)
+    # One from the future says nothing of now: the clock here is slow, or whoever holds that key made it to last.
+    counted = [each for each in state.cosignatures if each.timestamp <= now + MAX_AHEAD]
+    dated = trust.policy.time_of(counted)
     if dated is None:
-        _judge_unknown_age(trust, state)
+        ahead = len(counted) < len(state.cosignatures)
+        _judge_unknown_age(trust, state, _AHEAD if ahead else _UNDATED)
         return
     age = max(0, now - dated)
     by = "newest counted cosignature" if trust.policy.quorum is None else f"quorum {trust.policy.quorum}"
@@ -219,11 +222,11 @@ def check_freshness(trust: TrustFile, now: int, state: State) -> None:
         state.failed(explain_old(AGE_STEP, expected=f"at most {trust.max_age} s", actual=shown))
 
 
-def _judge_unknown_age(trust: TrustFile, state: State) -> None:
+def _judge_unknown_age(trust: TrustFile, state: State, why: str) -> None:
     if trust.max_age is None:
-        state.skipped(AGE_STEP, _UNDATED)
+        state.skipped(AGE_STEP, why)
     elif trust.require == "included":
-        state.skipped(AGE_STEP, f"{_UNDATED}; inclusion does not expire")
+        state.skipped(AGE_STEP, f"{why}; inclusion does not expire")
         state.cautions.append(cautions.age_unknown(trust.max_age))
     else:
         state.log = LogResult.STALE
@@ -231,8 +234,9 @@ def _judge_unknown_age(trust: TrustFile, state: State) -> None:
             Failure(
                 step=AGE_STEP,
                 expected=f"at most {trust.max_age} s",
-                actual=_UNDATED,
+                actual=why,
                 causes=(
+                    *(("the clock of this machine is behind",) if why is _AHEAD else ()),
                     "the proof was made before a witness had cosigned the checkpoint",
                     "the trust file names nobody who dates the checkpoints of this log",
                 ),
@@ -243,6 +247,9 @@ def _judge_unknown_age(trust: TrustFile, state: State) -> None:
 
 
 _UNDATED = "age unknown: no timestamped cosignature by a key of the trust file"
+_AHEAD = (
+    f"age unknown: cosignatures that are more than {MAX_AHEAD} s ahead of this machine's clock do not count"
+)
 
 
 def check_monitors(trust: TrustFile, stated: Sequence[Stated], now: int, state: State) -> bool:

@@ -15,22 +15,36 @@ import fcntl
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from ledger.encoding import Json, format_canonical_json, parse_canonical_json
-from ledger.errors import CorruptError, LedgerError, NotFoundError, WriteError
+from ledger.errors import ConfigError, CorruptError, LedgerError, NotFoundError, WriteError
 from ledger.storage.directory import DirectoryObjects, write_file_durably
 
 VARIABLE = "HUBLEDGER_DATA"
 _LOCK = ".lock"
 
 
-def default_folder(environment: Mapping[str, str], home: pathlib.Path) -> pathlib.Path:
-    """Return where a user's data is, by the environment. A relative XDG_DATA_HOME is ignored, as its specification says."""
+def default_folder(environment: Mapping[str, str], home: Callable[[], pathlib.Path]) -> pathlib.Path:
+    """Return where a user's data is, by the environment. A relative XDG_DATA_HOME is ignored, as its specification says.
+
+    Raises:
+        ConfigError: nobody says where, and this user has no home, as in a container that runs under any number.
+    """
     if chosen := environment.get(VARIABLE):
         return pathlib.Path(chosen)
     shared = pathlib.Path(environment.get("XDG_DATA_HOME", ""))
-    return (shared if shared.is_absolute() else home / ".local/share") / "hubledger"
+    if shared.is_absolute():
+        return shared / "hubledger"
+    try:
+        return home() / ".local/share/hubledger"
+    except RuntimeError as error:
+        raise ConfigError(
+            "folder of this user's trust files and pins",
+            expected=f"${VARIABLE}, or a home",
+            actual="neither",
+            next_step=f"Set {VARIABLE} to a folder that this user alone can write",
+        ) from error
 
 
 def file_name(key: str) -> str:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -96,6 +98,29 @@ def test_an_unexpected_exception_says_that_it_is_a_bug(with_command, capsys):
     assert err.endswith(
         "hubledger: this is a bug in hubledger, please report it with the lines above: ZeroDivisionError: oops\n"
     )
+
+
+def test_output_that_cannot_be_printed_is_no_bug_and_no_success(with_command, capsys):
+    """As of `hubledger verify … > FILE` on a full disk."""
+
+    def fail():
+        with pathlib.Path("/dev/full").open("w", encoding="utf-8") as full:
+            full.write("text")
+
+    with_command(fail)
+    assert run(["try"]) == 63
+    assert capsys.readouterr().err == (
+        "hubledger: standard output: expected a place that takes what is printed, got No space left on device. Make room, or "
+        "print elsewhere, and run it again: what was found was not said\n"
+    )
+
+
+def test_a_closed_output_is_no_bug():
+    """`>&-`: what is printed goes nowhere, and the exit code says it all."""
+    code = "import sys; from cli.output import columns; print(columns(), file=sys.stderr)"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stderr == "None\n"
 
 
 def test_an_interrupt_is_130_and_no_bug(with_command, capsys):

@@ -22,6 +22,7 @@ from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
 from ledger.verification import read_content
 from tests.ledger.attestation.test_attestation import bent, sign, statement
 from tests.ledger.client.test_named import NAME, PLAN, events
+from tests.oms import key_bundle, new_key, put
 from tests.refusals.bypass import find_bypasses
 from tests.refusals.table import ANY
 from tests.world import ISSUER, NOW, World, make_event, p256_key, signed_by, sigstore_signer, spki_of
@@ -153,6 +154,12 @@ def other_files_of_a_refused_revision(place):
 
 def a_pipe_beside_the_files(place):
     os.mkfifo(place.folder / "model/pipe")
+    return place.verify(*MODEL)
+
+
+def a_bundle_called_as_a_template(place):
+    bundle = key_bundle({"predicateType": "an added sentence"}, new_key())
+    put(place.folder / "model", bundle, name="chat_template.jinja")
     return place.verify(*MODEL)
 
 
@@ -547,6 +554,19 @@ OUTCOMES = {
             "and check it\n"
         ),
         a_pipe_beside_the_files,
+    ),
+    "a signature that the hub did not see, called as a loader's file": (
+        22,
+        (
+            "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
+            "Failed: files: expected signatures that the hub saw there, or under a name of signatures (*.sig, *.sigstore.json, "
+            "*.bundle), got a bundle that a loader may read as something else: chat_template.jinja\n"
+            "  possible: somebody added a file that passes for a signature\n"
+            "  possible: a signature was made after the hub saw the model, and is named as other files are\n"
+            "  next: Download acme/model at 1111111111111111111111111111111111111111 again into an empty folder "
+            "and check it\n"
+        ),
+        a_bundle_called_as_a_template,
     ),
     "other files of a revision that the hub refuses": (
         22,

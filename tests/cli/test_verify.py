@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cli.exit_codes import ExitCode
 from cli.main import run
 from cli.verify_evidence import _write_whole
+from cli.verify_input import hash_files
 from ledger.client.evidence import verify_evidence
 from ledger.client.trust_writing import format_trust
 from ledger.client.verify import LogResult, ModelResult
@@ -365,11 +367,22 @@ def test_evidence_goes_with_the_trust_file_alone(folder, capsys, more):
     )
 
 
+@pytest.mark.parametrize("words", [["", "--name", "hub.example/a/b"], ["--proof", "p", "--model", ""]])
+def test_an_empty_path_of_a_model_is_not_the_folder_where_one_is(folder, capsys, words):
+    assert run(["verify", *words]) == 2
+    assert "it is empty (is the variable set?)" in capsys.readouterr().err
+
+
+def test_a_pipe_beside_the_proof_is_not_waited_for(folder, tmp_path):
+    os.mkfifo(tmp_path / "manifest.json")
+    assert hash_files(tmp_path / "model", beside=tmp_path / "manifest.json", quiet=True).listed is None
+
+
 def test_there_is_something_to_verify(folder, capsys):
     assert run(["verify", "--trust", "trust.toml"]) == 2
     assert (
         capsys.readouterr().err
-        == "hubledger: hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. Compare with the command's --help\n"
+        == "hubledger: hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. To check a model: hubledger verify FOLDER --name HUB/NAMESPACE/MODEL\n"
     )
 
 

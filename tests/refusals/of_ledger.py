@@ -802,7 +802,7 @@ COMMANDS = (
     ),
     refused(
         UsageError,
-        "hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. Compare with the command's --help",
+        "hubledger verify: expected one of --name, --proof, --bundle and --evidence, got none. To check a model: hubledger verify FOLDER --name HUB/NAMESPACE/MODEL",
         lambda scene: _command("verify", "--trust", scene.write("trust", b"")),
     ),
     refused(

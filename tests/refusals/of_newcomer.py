@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import pathlib
 from unittest import mock
 
-from cli.main import group
+from cli.main import group, run
 from cli.verify_input import expectations
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import check, read_keys
@@ -12,10 +13,11 @@ from ledger.client.contradictions import Contradictions
 from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.trust_writing import format_trust
-from ledger.errors import CorruptError, MalformedError, UsageError
+from ledger.client.user_store import default_folder
+from ledger.errors import ConfigError, CorruptError, MalformedError, UsageError, WriteError
 from tests.refusals.of_attestation import _bundle as bundle
 from tests.refusals.of_attestation import _format as format_vsa
-from tests.refusals.table import refused
+from tests.refusals.table import refused, turned
 from tests.world import World, key_signer, make_event, signed_by
 
 
@@ -38,6 +40,19 @@ def _damaged_memory(scene):
 
 def _check_live(scene, **more):
     check(scene.folder, name="hub.example/acme/tiny", trust=STORED, live=True, **more)
+
+
+def _without_a_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def _print_to_a_full_disk(_):
+    with (
+        contextlib.suppress(OSError),  # of closing it, which tries once more
+        pathlib.Path("/dev/full").open("w", encoding="utf-8") as full,
+        contextlib.redirect_stdout(full),
+    ):
+        run(["--version"])
 
 
 LIVE = "a live answer: expected a service that may be asked, got"
@@ -134,6 +149,18 @@ CASES = (
         "memory of misbehaviour <folder>/data/misbehaviour/<hex>.json: expected what hubledger wrote, got another object. "
         "The evidence is in the file of the same name that ends with .evidence: check it with `hubledger verify --evidence`",
         _damaged_memory,
+    ),
+    refused(
+        ConfigError,
+        "folder of this user's trust files and pins: expected $HUBLEDGER_DATA, or a home, got neither. Set HUBLEDGER_DATA to a "
+        "folder that this user alone can write",
+        lambda _: default_folder({"XDG_DATA_HOME": "relative"}, _without_a_home),
+    ),
+    turned(
+        WriteError,
+        "standard output: expected a place that takes what is printed, got No space left on device. Make room, or print "
+        "elsewhere, and run it again: what was found was not said",
+        _print_to_a_full_disk,
     ),
     refused(
         UsageError,

@@ -181,6 +181,7 @@ def test_what_changed_since_last_time_is_told(hubledger, hub, tmp_path):
     code, out, _ = hubledger("pins", "show", "name:acme/tiny")
     assert (code, "r2" in out, re.search("^accepted +yes$", out, re.MULTILINE) is not None) == (0, True, True)
     assert hubledger("pins", "show", "acme/tiny")[1] == out
+    assert hubledger("pins", "show", NAME)[1] == out
     assert hubledger("pins", "forget", "log.example/models")[0] == 0
     assert json.loads(hubledger("pins", "list", "--json")[1])["pins"] == []
 

@@ -49,6 +49,8 @@ CASES = {
         {"proof": dated(NOW - MONTH), **WITNESSED},
         ("the checkpoint is 30 days old, and your trust file's max_age is 24 hours" + LATER,),
     ),
+    "a date far ahead of this clock": ({"proof": dated(NOW + 301), **WITNESSED}, UNDATED),
+    "a date a little ahead of this clock": ({"proof": dated(NOW + 300), **WITNESSED}, ()),
     "no date": ({"proof": WORLD.proof(AT), **WITNESSED}, UNDATED),
 }
 
@@ -62,7 +64,9 @@ def test_inclusion_does_not_expire_and_what_is_open_is_said(name):
 
 
 @pytest.mark.parametrize("require", ["complete", "audited"])
-@pytest.mark.parametrize("name", ["last month's truth, by its date", "no date"])
+@pytest.mark.parametrize(
+    "name", ["last month's truth, by its date", "a date far ahead of this clock", "no date"]
+)
 def test_where_freshness_is_asked_for_the_same_is_stale_and_accuses_nobody(name, require):
     result = check(**CASES[name][0], require=require)
     assert (result.log, result.satisfied, result.failure.step) == ("STALE", False, "age limit")
@@ -83,6 +87,18 @@ def test_a_limit_that_nothing_can_be_held_against_says_what_is_missing():
     assert failure.next_step.startswith(
         "Fetch a new proof of the same event; if that has no date either, ask"
     )
+
+
+def test_a_stolen_witness_key_does_not_date_a_checkpoint_for_years_ahead():
+    """Without a quorum the newest cosignature counts: one that is made to last must not, and the honest one beside it does."""
+    ahead, names = NOW + 12 * MONTH, ["w", "thief"]
+    old = WORLD.proof(AT, cosigned={"w": NOW - MONTH, "thief": ahead})
+    failure = check(old, max_age=60, require="audited", witnesses=names).failure
+    assert (failure.step, failure.actual.startswith(f"{MONTH} s old")) == ("age limit", True)
+    alone = WORLD.proof(AT, cosigned={"thief": ahead})
+    failure = check(alone, max_age=60, require="audited", witnesses=names).failure
+    assert failure.actual.endswith("more than 300 s ahead of this machine's clock do not count")
+    assert failure.causes[0] == "the clock of this machine is behind"
 
 
 def test_the_sentence_stands_right_below_the_two_words_and_in_json(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """The whole of a model: what its digests do not cover is said, and a folder of links is told from other files."""
 
+from dataclasses import replace
+
 import pytest
 
 from ledger.client.files import links_outside
@@ -30,13 +32,39 @@ def bundle(path, sha256):
 def test_a_signature_that_the_event_does_not_name_has_a_row_of_its_own():
     """By digest: a signature of the event is known under any name."""
     seen = bundle("moved.sig", EVENT.signatures[0].bundle_sha256)
-    result = check(bundles=(bundle("b.json", digest("b")), seen, bundle("a.sig", digest("a"))))
+    result = check(bundles=(bundle("b.sigstore.json", digest("b")), seen, bundle("a.sig", digest("a"))))
     assert result.model is ModelResult.ACCEPTED
     assert rows(result, UNSEEN) == [
-        (None, "b.json, a.sig: not seen by the hub; the event says nothing of them")
+        (None, "b.sigstore.json, a.sig: not seen by the hub; the event says nothing of them")
     ]
     assert UNSEEN in [each.step for each in result.skipped]
     assert rows(check(bundles=(seen,)), UNSEEN) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["chat_template.jinja", "generation_config.json", "sig", "a.sig/x.txt", "x.sig\n"]
+)
+@pytest.mark.parametrize(
+    "sha256", [digest("added"), EVENT.signatures[0].bundle_sha256], ids=["added", "copied"]
+)
+def test_what_passes_for_a_signature_has_no_name_that_a_loader_reads(name, sha256):
+    """The content digest says nothing of it, and it can have any sentence in it; also a copy of a signature is no template."""
+    result = check(bundles=(bundle(name, sha256),))
+    assert (result.model, result.satisfied) == (ModelResult.CONTENT_DIFFERS, False)
+    assert result.failure.actual == f"a bundle that a loader may read as something else: {name}"
+    assert rows(result, UNSEEN) == []
+
+
+def test_a_signature_may_have_any_name_under_which_the_hub_saw_it():
+    event = make_event(replace(signed_by(sigstore_signer()), location="signature.json"))
+    world = World()
+    files = LocalFiles(
+        manifest_sha256=digest("other"),
+        content_sha256=digest("content files"),
+        bundles=(bundle("signature.json", event.signatures[0].bundle_sha256),),
+    )
+    proof = world.proof(world.record(event))
+    assert check_proof(proof, trust=world.trust(), now=NOW, files=files).model is ModelResult.ACCEPTED
 
 
 def test_what_the_whole_manifest_covers_needs_no_row():

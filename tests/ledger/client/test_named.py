@@ -8,7 +8,7 @@ import pytest
 
 from ledger.client.checking import CheckFailedError
 from ledger.client.named import Asked, check_named
-from ledger.client.pins import Pins
+from ledger.client.pins import HistoryPin, Pins
 from ledger.client.proof_bundle import Claim, ProofBundle, choose, parse_bundle
 from ledger.client.result import LocalFiles, LogResult, ModelResult
 from ledger.client.trust_store import Origin, StoredTrust
@@ -234,6 +234,31 @@ def test_an_event_that_a_later_one_took_back_is_superseded(pins):
     assert check(world, pins, 2).result.model is ModelResult.NOT_ACCEPTED
     found = check(world, pins, 1)
     assert (found.result.model, found.result.satisfied) == (ModelResult.SUPERSEDED, False)
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)], ids=["as recorded", "the newest first"])
+def test_a_revision_that_was_taken_back_stays_so_when_another_was_seen_since(pins, order):
+    """Whoever replays the proof of before gains nothing by waiting until the pin has moved on."""
+    world = World()
+    for each in events(*PLAN, ("r2", "alice", "rejected", "files"), ("r3", "alice", "observed", "newer")):
+        world.record(each)
+    for index in order:
+        check(world, pins, index, files="newer" if index == 3 else "files")
+    found = check(world, pins, 1)
+    assert (found.result.model, found.result.satisfied) == (ModelResult.SUPERSEDED, False)
+    assert "which you saw at leaf 2" in found.result.failure.expected
+    assert check(world, pins, 3, files="newer").result.satisfied
+    assert check(world, pins, 0, files="old").result.satisfied
+
+
+def test_a_revision_that_was_accepted_again_is_taken_back_no_more(pins):
+    world = World()
+    for each in events(*PLAN, ("r2", "alice", "rejected", "files"), ("r2", "alice", "accepted", "files")):
+        world.record(each)
+    assert not check(world, pins, 2).result.satisfied
+    assert check(world, pins, 3).result.satisfied
+    (pin,) = [each for each in pins.known() if isinstance(each, HistoryPin)]
+    assert (pin.sequence, pin.refused) == (3, ())
 
 
 def test_a_full_disk_is_said_and_does_not_fail_the_check(world, pins, monkeypatch):

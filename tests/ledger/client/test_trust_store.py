@@ -420,7 +420,7 @@ def test_two_processes_that_update_at_once_never_go_back(tmp_path):
     ],
 )
 def test_where_the_store_is(environment, folder):
-    assert default_folder(environment, pathlib.Path("/home/u")) == pathlib.Path(folder)
+    assert default_folder(environment, lambda: pathlib.Path("/home/u")) == pathlib.Path(folder)
 
 
 def test_the_store_holds_the_bytes_that_were_added(store, tmp_path):
@@ -431,3 +431,13 @@ def test_the_store_holds_the_bytes_that_were_added(store, tmp_path):
     assert json.loads(path.read_bytes())["trust"].encode() == data
     assert store.get(HUB).sha256 == hashlib.sha256(data).digest()
     assert dataclasses.replace(store.get(HUB).trust, version=2).version == 2
+
+
+@pytest.mark.parametrize("environment", [{"HUBLEDGER_DATA": "/data"}, {"XDG_DATA_HOME": "/data"}])
+def test_who_says_where_needs_no_home(environment):
+    """A container under any number has none."""
+
+    def nowhere():
+        raise RuntimeError
+
+    assert default_folder(environment, nowhere).is_relative_to("/data")

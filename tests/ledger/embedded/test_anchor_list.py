@@ -193,6 +193,22 @@ def test_two_signed_histories_are_evidence(ledger, size, tmp_path, hubledger):
     assert found.newer.checkpoint.root_hash != found.older.checkpoint.root_hash
 
 
+def test_evidence_that_cannot_be_written_hides_nothing(ledger, tmp_path, hubledger):
+    """The table, the exit code and the word are as ever, and JSON has the evidence itself."""
+    forge(ledger, size=4, root=digest("another history"))
+    out = tmp_path / "nowhere/evidence.json"
+    code, text, _ = hubledger("log", "anchors", ledger.folder, "--evidence-out", out)
+    assert (code, "SIZE" in text) == (45, True)
+    said = f"Evidence: could not be written to {out} (No such file or directory)"
+    assert f"MISBEHAVIOUR: the log signed two histories. {said}" in text
+    assert "with --evidence-out in another folder" in " ".join(text.split())
+    code, text, _ = hubledger("log", "anchors", ledger.folder, "--evidence-out", out, "--json")
+    facts = json.loads(text)
+    assert (code, facts["exitCode"], facts["evidenceProblem"]) == (45, 45, said.removeprefix("Evidence: "))
+    evidence = format_canonical_json(facts["evidence"])
+    assert verify_evidence(evidence, trust=open_for_reading(ledger.folder).trust)
+
+
 def test_two_signed_histories_above_the_present_size_are_evidence(ledger):
     forge(ledger, size=9, root=digest("one"))
     assert ledger.list().evidence is None  # it may be that this directory is old
