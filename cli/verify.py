@@ -39,7 +39,14 @@ def exit_code(result: CheckResult) -> int:
 
 
 _EVIDENCE_OUT = "misbehaviour.json"
-_EXPECT = ("expect_signer", "expect_issuer", "expect_key", "expect_anchor", "public_key")
+_EXPECT = (
+    "expect_signer",
+    "expect_signer_pattern",
+    "expect_issuer",
+    "expect_key",
+    "expect_anchor",
+    "public_key",
+)
 
 
 class _Ordered(click.Command):
@@ -141,6 +148,12 @@ Exit codes:
 )
 @click.option(
     "--expect-signer", multiple=True, help="A signer that you accept, exactly; --expect-issuer must follow."
+)
+@click.option(
+    "--expect-signer-pattern",
+    multiple=True,
+    metavar="PATTERN",
+    help="The same for every signer that it matches as a whole; * is a part between two / or @.",
 )
 @click.option("--expect-issuer", multiple=True, help="The issuer of the signer before it.")
 @click.option(
@@ -263,6 +276,13 @@ def command(  # noqa: PLR0917 - click passes each option
     if (partial or manifest) and not (partial and model):
         raise UsageError(
             "--partial", expected="--model and --partial, with or without --manifest", actual="less"
+        )
+    if opening and any(option == "--expect-signer-pattern" for option, _ in ctx.meta["hubledger.expect"]):
+        raise UsageError(
+            "--expect-signer-pattern",
+            expected="no --opening beside it: of who is opened, the whole subject is not known",
+            actual="--opening",
+            next_step="Use --expect-signer",
         )
     if expect_all and not ctx.meta["hubledger.expect"]:
         raise UsageError("--expect-all", expected="at least one expectation", actual="none")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ledger.client.expect import Expectation
+from ledger.client.patterns import SubjectPattern
 from ledger.encoding import parse_base64
 from ledger.errors import InputError, LedgerError, NotFoundError, UsageError
 
@@ -115,15 +116,15 @@ def _look_again(found: "Content") -> None:
 def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
     """Pair each signer with the issuer that follows it. Raises UsageError where one stands alone."""
     found: list[Expectation] = []
-    signer: str | None = None
+    signer: tuple[str, str] | None = None
     for name, value in options:
         if (name == "--expect-issuer") != (signer is not None):
             raise _unpaired(name, signer)
         match name:
-            case "--expect-signer":
-                signer = value
+            case "--expect-signer" | "--expect-signer-pattern":
+                signer = name, value
             case "--expect-issuer":
-                found.append(Expectation(signer=signer, issuer=value))
+                found.append(_by(signer, value))
                 signer = None
             case "--expect-key" | "--public-key":
                 found.append(Expectation(key_sha256=_fingerprint(value, name)))
@@ -134,10 +135,17 @@ def expectations(options: Sequence[tuple[str, str]]) -> list[Expectation]:
     return found
 
 
-def _unpaired(name: str, signer: str | None) -> UsageError:
+def _by(signer: tuple[str, str] | None, issuer: str) -> Expectation:
+    option, subject = signer or ("", "")
+    if option == "--expect-signer":
+        return Expectation(signer=subject, issuer=issuer)
+    return Expectation(pattern=SubjectPattern(subject), issuer=issuer)
+
+
+def _unpaired(name: str, signer: tuple[str, str] | None) -> UsageError:
     if signer is None:
         return UsageError("--expect-issuer", expected="an --expect-signer before it", actual="none")
-    return UsageError(f"--expect-signer {signer}", expected="an --expect-issuer right after it", actual=name)
+    return UsageError(" ".join(signer), expected="an --expect-issuer right after it", actual=name)
 
 
 _A_KEY = "SHA256:…, 64 hex digits, or a PEM file"

@@ -1,7 +1,8 @@
-"""Which signers a caller expects. Only verified signers are ever held against these, exactly."""
+"""Which signers a caller expects. Only verified signers are ever held against these, as a whole."""
 
 from dataclasses import dataclass
 
+from ledger.client.patterns import SubjectPattern
 from ledger.identity import (
     Capped,
     CertificateFacts,
@@ -26,10 +27,14 @@ def same_text(text: str, logged: Capped) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """One acceptable signer: a Sigstore subject with its issuer, or a key, or an anchor by SPKI digest."""
+    """One acceptable signer: a Sigstore subject with its issuer, or a key, or an anchor by SPKI digest.
+
+    ``pattern`` stands in the place of ``signer`` for every subject that it matches; its issuer is exact all the same.
+    """
 
     issuer: str | None = None
     signer: str | None = None
+    pattern: SubjectPattern | None = None
     key_sha256: bytes | None = None
     anchor_sha256: bytes | None = None
 
@@ -38,10 +43,9 @@ class Expectation:
         match facts:
             case SigstoreFacts():
                 return (
-                    self.signer is not None
-                    and self.issuer is not None
-                    and same_text(self.signer, facts.san)
+                    self.issuer is not None
                     and same_text(self.issuer, facts.issuer)
+                    and self._means(facts.san)
                 )
             case KeyFacts():
                 return self.key_sha256 is not None and self.key_sha256 == facts.spki_sha256
@@ -50,8 +54,16 @@ class Expectation:
             case _:
                 return False
 
+    def _means(self, subject: Capped) -> bool:
+        if self.pattern is not None:  # of a subject above its cap only a digest is known
+            return isinstance(subject, str) and self.pattern.matches(subject)
+        return self.signer is not None and same_text(self.signer, subject)
+
     def met_by_identity(self, identity: Identity) -> bool:
-        """Whether an opened identity is this signer. Of a CI address the class of its ref is known, not the ref itself."""
+        """Whether an opened identity is this signer. Of a CI address the class of its ref is known, not the ref itself.
+
+        So a pattern, which is about the whole subject, is met by none.
+        """
         match identity:
             case SigstoreSigner():
                 if self.signer is None or self.issuer is None:
@@ -80,8 +92,9 @@ class Expectation:
                 return False
 
     def __str__(self) -> str:
-        if self.signer is not None:
-            return f"{self.signer} ({self.issuer})"
+        subject = self.signer if self.pattern is None else self.pattern.text
+        if subject is not None:
+            return f"{subject} ({self.issuer})"
         if self.key_sha256 is not None:
             return f"key {fingerprint(self.key_sha256)}"
         return f"anchor {fingerprint(self.anchor_sha256)}" if self.anchor_sha256 else "nobody"

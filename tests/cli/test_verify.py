@@ -192,6 +192,19 @@ def test_the_log_alone_says_what_the_hub_found_of_it(verify, folder, event, said
     assert f"acme/model at {'1' * 40}: {said}" in out.splitlines()[-1]
 
 
+def test_a_pattern_of_signers_is_held_against_the_whole_subject(verify):
+    address, _, ref = WORKFLOW.partition("@")
+    issuer = ("--expect-issuer", ISSUER)
+    for pattern in (f"{address}@{ref.rpartition('/')[0]}/*", WORKFLOW.replace("release", "*")):
+        assert "*" in pattern
+        code, out, _ = verify("--model", "model", "--expect-signer-pattern", pattern, *issuer)
+        assert code == 0, out
+    for pattern in (f"{address}@{ref}*", f"{address.rpartition('/')[0]}/*@*", "*@idp.example"):
+        code, out, _ = verify("--model", "model", "--expect-signer-pattern", pattern, *issuer)
+        assert code == 21, out
+        assert f"expected signer: expected {pattern} ({ISSUER}), got " in out
+
+
 def test_failure_names_step_expected_got_causes_and_one_next_step(verify):
     _, out, _ = verify("--model", "model", "--expect-signer", "mallory", "--expect-issuer", ISSUER)
     tail = out[out.index("Failed:") :].splitlines()

@@ -10,6 +10,7 @@ from cli.verify_input import expectations
 from ledger.client.asking import fetch_bundle
 from ledger.client.checking import check, read_keys
 from ledger.client.contradictions import Contradictions
+from ledger.client.patterns import SubjectPattern
 from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.trust_store import Origin, StoredTrust
 from ledger.client.trust_writing import format_trust
@@ -78,9 +79,44 @@ def _proof_file(data):
     return trigger
 
 
+def _pattern(text):
+    return lambda _scene: SubjectPattern(text)
+
+
+_AS = ". Write an address such as https://git.example/acme/*/.github/workflows/release.yml@refs/tags/*, or *@acme.example"
 TINY = "r"
 PRIVATE = b"-----BEGIN EC PRIVATE KEY-----\n"
 CASES = (
+    refused(
+        UsageError,
+        f"pattern of signers: expected a star, or an exact subject, got bot@acme.example{_AS}",
+        _pattern("bot@acme.example"),
+    ),
+    refused(
+        UsageError,
+        f"pattern of signers: expected at most 2048 characters, got 2049{_AS}",
+        _pattern("*" * 2049),
+    ),
+    refused(
+        UsageError,
+        f"pattern of signers: expected printable ASCII, got '*\\u0430@acme.example'{_AS}",
+        _pattern("*\u0430@acme.example"),
+    ),
+    refused(
+        UsageError,
+        f"pattern of signers: expected no star in the host, or behind the @, got bot@*.example{_AS}",
+        _pattern("bot@*.example"),
+    ),
+    refused(
+        UsageError,
+        "--expect-signer-pattern: expected no --opening beside it: of who is opened, the whole subject is not known, got "
+        "--opening. Use --expect-signer",
+        lambda scene: _command(
+            *("verify", "--proof", scene.write("p", b""), "--trust", scene.write("t", b"")),
+            *("--expect-signer-pattern", "*@acme.example", "--expect-issuer", "https://idp.example"),
+            *("--opening", scene.write("o", b"")),
+        )(scene),
+    ),
     refused(
         UsageError,
         "--expect-key: expected the public key, got a private one in <folder>/release.key. Name the file of the public "
