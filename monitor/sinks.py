@@ -13,6 +13,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -199,21 +200,31 @@ class Webhook:
         }
         if self._secret:
             headers["Hubledger-Signature"] = sign(self._secret, body)
-        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-            try:
-                status = self._post(url, address, body=body, headers=headers)
-                break
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if not left:  # a host of two families may be reached by one of them alone
-                    raise self._unanswered(url.host, error) from error
-            except httpx.HTTPError as error:
-                raise self._unanswered(url.host, error) from error
+        status = self._post_to_any(url, addresses, body=body, headers=headers)
         if status // 100 != 2:
             raise SourceError(
                 f"webhook at {url.host}",
                 expected="status 2xx",
                 actual=f"{status}, and redirects are not followed" if status // 100 == 3 else str(status),
             )
+
+    def _post_to_any(
+        self, url: "httpx.URL", addresses: Sequence[str], *, body: bytes, headers: dict[str, str]
+    ) -> int:
+        """Post to the first address that is reached: a host of two families may be reached by one of them alone."""
+        import httpx
+
+        failure: httpx.HTTPError | None = None
+        for address in addresses:
+            try:
+                return self._post(url, address, body=body, headers=headers)
+            except httpx.HTTPError as error:
+                failure = error
+                if not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    break  # it may have got it
+        raise SourceError(
+            f"webhook at {url.host}", expected="an answer", actual=str(failure) or type(failure).__name__
+        ) from failure
 
     def _post(self, url: "httpx.URL", address: str, *, body: bytes, headers: dict[str, str]) -> int:
         import httpx
@@ -232,11 +243,6 @@ class Webhook:
             ) as answer,
         ):
             return answer.status_code  # what it says beyond that is not read
-
-    def _unanswered(self, host: str, error: Exception) -> SourceError:
-        return SourceError(
-            f"webhook at {host}", expected="an answer", actual=str(error) or type(error).__name__
-        )
 
     def _resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of the host. Raises ConfigError: any of its addresses is not public."""
