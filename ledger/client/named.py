@@ -273,6 +273,10 @@ def _compare_with_last_time(
         found.changes.append(count(-behind, "new event"))
         if old.revision != new.revision:
             found.changes.append(f"the latest revision that you had seen was {old.revision}")
+        else:
+            found.changes.append(
+                f"this revision has a newer event than the one that you had seen, at leaf {old.leaf_index}"
+            )
         if old.signers != new.signers:
             found.changes.append(f"the signer changed: {_said(old.signers)} before, {_said(new.signers)} now")
     found.add(

@@ -208,6 +208,22 @@ def test_new_events_and_a_new_signer_are_told(pins):
     assert pins.history(world.origin, f"name:{NAME}").revision == "r3"
 
 
+def test_a_newer_event_for_the_revision_that_was_seen_is_told(pins):
+    world, later = World(), World()
+    for each in events(*PLAN):
+        world.record(each)
+    again = (*PLAN, PLAN[1])
+    for each in events(*again):
+        later.record(each)
+    check(world, pins, 1)
+    found = check(later, pins, 2, since=2)
+    assert found.result.satisfied
+    assert found.changes == (
+        "1 new event",
+        "this revision has a newer event than the one that you had seen, at leaf 1",
+    )
+
+
 def test_a_history_that_was_signed_twice_is_refused(world, pins):
     """Two events at one place of the chain, both in the same log."""
     check(world, pins)
