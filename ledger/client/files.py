@@ -55,12 +55,15 @@ def _passed(against: str) -> Check:
 
 
 def _misnamed(files: LocalFiles, event: VerificationEvent) -> list[str]:
-    """Return the bundles under a name that a loader may read, where the hub did not see them.
+    """Return the bundles under a name that a loader may read, where the hub did not verify them.
 
     The content digest leaves out every file that parses as a bundle, and anybody can make one with a sentence of their own in it. Called
-    ``chat_template.jinja`` it would be what a model is asked, in the place of what its user says.
+    ``chat_template.jinja`` it would be what a model is asked, in the place of what its user says. Whoever uploads can let the hub see
+    it, too, beside a signature of somebody else.
     """
-    recorded = {(each.bundle_sha256, each.location) for each in event.signatures}
+    recorded = {
+        (each.bundle_sha256, each.location) for each in event.signatures if each.outcome == "VERIFIED"
+    }
     return [
         each.path
         for each in files.bundles
@@ -71,7 +74,7 @@ def _misnamed(files: LocalFiles, event: VerificationEvent) -> list[str]:
 def _not_a_signature(paths: Iterable[str], event: VerificationEvent) -> Failure:
     return Failure(
         step=FILES_STEP,
-        expected="signatures that the hub saw there, or under a name of signatures (*.sig, *.sigstore.json, *.bundle)",
+        expected="signatures that the hub verified there, or under a name of signatures (*.sig, *.sigstore.json, *.bundle)",
         actual=f"a bundle that a loader may read as something else: {name_some(paths)}",
         causes=(
             "somebody added a file that passes for a signature",

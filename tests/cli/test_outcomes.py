@@ -559,7 +559,7 @@ OUTCOMES = {
         22,
         (
             "log: INCLUDED_ONLY   model: CONTENT_DIFFERS\n"
-            "Failed: files: expected signatures that the hub saw there, or under a name of signatures (*.sig, *.sigstore.json, "
+            "Failed: files: expected signatures that the hub verified there, or under a name of signatures (*.sig, *.sigstore.json, "
             "*.bundle), got a bundle that a loader may read as something else: chat_template.jinja\n"
             "  possible: somebody added a file that passes for a signature\n"
             "  possible: a signature was made after the hub saw the model, and is named as other files are\n"

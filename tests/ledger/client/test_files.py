@@ -55,16 +55,31 @@ def test_what_passes_for_a_signature_has_no_name_that_a_loader_reads(name, sha25
     assert rows(result, UNSEEN) == []
 
 
-def test_a_signature_may_have_any_name_under_which_the_hub_saw_it():
-    event = make_event(replace(signed_by(sigstore_signer()), location="signature.json"))
+@pytest.mark.parametrize(
+    ("outcome", "model"),
+    [("VERIFIED", ModelResult.ACCEPTED), ("UNKNOWN_KEY", ModelResult.CONTENT_DIFFERS)],
+)
+def test_a_signature_may_have_any_name_under_which_the_hub_verified_it(outcome, model):
+    """Who uploads without a key can add what passes for a signature, too: that the hub saw it there is not enough."""
+    there = replace(
+        signed_by(sigstore_signer()),
+        location="signature.json",
+        outcome=outcome,
+        **(
+            {}
+            if outcome == "VERIFIED"
+            else {"signer": None, "upstream_log": None, "bundle_sha256": digest("other")}
+        ),
+    )
+    event = make_event(signed_by(sigstore_signer()), there)
     world = World()
     files = LocalFiles(
         manifest_sha256=digest("other"),
         content_sha256=digest("content files"),
-        bundles=(bundle("signature.json", event.signatures[0].bundle_sha256),),
+        bundles=(bundle("signature.json", there.bundle_sha256),),
     )
     proof = world.proof(world.record(event))
-    assert check_proof(proof, trust=world.trust(), now=NOW, files=files).model is ModelResult.ACCEPTED
+    assert check_proof(proof, trust=world.trust(), now=NOW, files=files).model is model
 
 
 def test_what_the_whole_manifest_covers_needs_no_row():
