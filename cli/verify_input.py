@@ -101,7 +101,11 @@ def read_partial(model: pathlib.Path, manifest: pathlib.Path, *, quiet: bool) ->
         found = read_content(model, progress=advance)
     _look_again(found)
     return PartialFiles(
-        manifest=listed, present=found.manifest.items, single=not model.is_dir(), special=found.special
+        manifest=listed,
+        present=found.manifest.items,
+        single=not model.is_dir(),
+        special=found.special,
+        bundles=found.bundles,
     )
 
 

@@ -233,7 +233,9 @@ def _read_partial(
     claim = choose(found.bundle.claims, revision=wanted.revision, content=None)
     manifest = _fetch_manifest(question, stored, claim.manifest_sha256 if claim else b"")
     present = read_content(question.path)
-    files = PartialFiles(manifest=manifest, present=present.manifest.items, special=present.special)
+    files = PartialFiles(
+        manifest=manifest, present=present.manifest.items, special=present.special, bundles=present.bundles
+    )
     return files, present.seen
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ledger.client.differing import NOT_OURS, Differing, find_differing
 from ledger.client.result import Check, Failure, LocalFiles, count, name_some
 from ledger.event import VerificationEvent, escape_name
-from ledger.manifest import Item, ManifestLink
+from ledger.manifest import Item, ManifestFile, ManifestLink
 
 FILES_STEP = "files"
 UNSEEN_STEP = "unseen signatures"
@@ -34,12 +34,13 @@ def compare_whole(files: LocalFiles, event: VerificationEvent) -> Iterator[Check
     if files.special and (same or files.manifest_sha256 == event.manifest.sha256):
         yield _special(files.special, event)
         return
-    if files.manifest_sha256 == event.manifest.sha256:
+    listed = files.manifest_sha256 == event.manifest.sha256
+    if (same or listed) and (named_otherwise := misnamed(files.bundles, event)):
+        yield not_a_signature(named_otherwise, event)
+        return
+    if listed:
         digest = event.manifest.sha256.hex()[:16]
         yield _passed(f"manifest sha256:{digest}…, {count(event.manifest.files, 'file')}")
-    elif same and (misnamed := _misnamed(files, event)):
-        yield _not_a_signature(misnamed, event)
-        return
     elif same:
         digest = event.manifest.content_sha256.hex()[:16]
         yield _passed(f"content sha256:{digest}… (signatures and git files differ)")
@@ -54,8 +55,8 @@ def _passed(against: str) -> Check:
     return Check(step=FILES_STEP, passed=True, against=against)
 
 
-def _misnamed(files: LocalFiles, event: VerificationEvent) -> list[str]:
-    """Return the bundles under a name that a loader may read, where the hub did not verify them.
+def misnamed(bundles: Iterable[ManifestFile], event: VerificationEvent) -> list[str]:
+    """Return those of the bundles that have a name which a loader may read, where the hub did not verify them.
 
     The content digest leaves out every file that parses as a bundle, and anybody can make one with a sentence of their own in it. Called
     ``chat_template.jinja`` it would be what a model is asked, in the place of what its user says. Whoever uploads can let the hub see
@@ -66,12 +67,13 @@ def _misnamed(files: LocalFiles, event: VerificationEvent) -> list[str]:
     }
     return [
         each.path
-        for each in files.bundles
+        for each in bundles
         if not _SIGNATURE_NAME.search(each.path) and (each.sha256, escape_name(each.path)) not in recorded
     ]
 
 
-def _not_a_signature(paths: Iterable[str], event: VerificationEvent) -> Failure:
+def not_a_signature(paths: Iterable[str], event: VerificationEvent) -> Failure:
+    """Return the failure of what is ``misnamed``."""
     return Failure(
         step=FILES_STEP,
         expected="signatures that the hub verified there, or under a name of signatures (*.sig, *.sigstore.json, *.bundle)",

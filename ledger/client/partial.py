@@ -5,13 +5,15 @@ and said so; a file that the manifest does not list is refused, also a signature
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.client.files import (
     LINKED_CAUSE,
     REAL_COPY,
     SPECIAL_CAUSE,
     links_outside,
+    misnamed,
+    not_a_signature,
     outside_row,
     special_files,
 )
@@ -29,13 +31,14 @@ class PartialFiles:
     """The manifest of a revision, and every file that is at hand, signatures and git's own files among them.
 
     ``single``: one file was named by itself, so its folder is not known; it may be any file of that name.
-    ``special``: pipes, sockets and devices among them, which are no items.
+    ``special``: pipes, sockets and devices among them, which are no items. ``bundles``: those that are signature bundles.
     """
 
     manifest: Manifest
     present: tuple[Item, ...]
     single: bool = False
     special: tuple[str, ...] = ()
+    bundles: tuple[ManifestFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,10 @@ def compare_partial(files: PartialFiles, event: VerificationEvent) -> Comparison
             content_differs=True,
             only_special=not (extra or differing),
         )
+    digests = {each.sha256 for each in files.bundles}
+    bundles = [replace(each, path=at) for at, each in places.items() if isinstance(each, ManifestFile)]
+    if found := misnamed([each for each in bundles if each.sha256 in digests], event):
+        return Comparison(failure=not_a_signature(found, event), content_differs=True)
     if not _content_paths(files.manifest, event) & places.keys():
         return Comparison(failure=_nothing_here(files))
     left = tuple(path for path in listed if path not in places)

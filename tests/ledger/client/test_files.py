@@ -55,11 +55,12 @@ def test_what_passes_for_a_signature_has_no_name_that_a_loader_reads(name, sha25
     assert rows(result, UNSEEN) == []
 
 
+@pytest.mark.parametrize("manifest", ["other", "manifest files"])
 @pytest.mark.parametrize(
     ("outcome", "model"),
     [("VERIFIED", ModelResult.ACCEPTED), ("UNKNOWN_KEY", ModelResult.CONTENT_DIFFERS)],
 )
-def test_a_signature_may_have_any_name_under_which_the_hub_verified_it(outcome, model):
+def test_a_signature_may_have_any_name_under_which_the_hub_verified_it(outcome, model, manifest):
     """Who uploads without a key can add what passes for a signature, too: that the hub saw it there is not enough."""
     there = replace(
         signed_by(sigstore_signer()),
@@ -74,7 +75,7 @@ def test_a_signature_may_have_any_name_under_which_the_hub_verified_it(outcome, 
     event = make_event(signed_by(sigstore_signer()), there)
     world = World()
     files = LocalFiles(
-        manifest_sha256=digest("other"),
+        manifest_sha256=digest(manifest),
         content_sha256=digest("content files"),
         bundles=(bundle("signature.json", there.bundle_sha256),),
     )

@@ -43,6 +43,19 @@ def test_a_special_file_is_refused_beside_files_that_match():
     assert found.failure.actual == "a special file: weights/pipe"
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_what_passes_for_a_signature_is_no_file_of_the_manifest_that_a_loader_may_read(single):
+    """The hub saw it, because whoever uploads put it there, and no signature that it verified covers it."""
+    added = file("a/config.json" if single else "config.json", "c")
+    whole = Manifest.of([added, file("weights/1", "one")])
+    there = file("config.json", "c")
+    files = PartialFiles(manifest=whole, present=(there,), single=single, bundles=(there,))
+    found = compare_partial(files, event_of(whole))
+    assert found.content_differs
+    assert found.failure.actual == f"a bundle that a loader may read as something else: {added.path}"
+    assert compare_partial(replace(files, bundles=()), event_of(whole)).failure is None
+
+
 def test_what_is_there_matches_and_the_rest_is_named():
     found = compare(file("weights/1", "one"), LINK)
     assert found.failure is None
