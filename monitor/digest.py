@@ -15,6 +15,8 @@ MOST = 10_000
 _SHOWN = 1000
 _AT_ONCE = frozenset((str(Kind.LOG_FORKED), str(Kind.CANARY), str(Kind.CANARY_SILENT)))
 """What never waits for a digest: evidence against a log, and the proof that alerts arrive."""
+_REFUSED = 3
+"""Times that a receiver refused one message, after which its text may be why: a filter that dislikes the name of a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ def plan(due: Sequence[Due], *, limit: Limit, sent: int) -> list[Message]:
     """Return what to hand over now, of what is due and after so many messages in this period.
 
     Where there is room for everything, it is told one by one, oldest first. Else the worst are, and the last message that
-    there is room for sums up the others. Where there is no room, they wait.
+    there is room for sums up the others. Where there is no room, they wait. What was refused often comes last, and nobody
+    quotes it, so that it keeps nothing else from being told.
     """
     if not limit.messages:
         return [_single(each) for each in due]
@@ -48,15 +51,15 @@ def plan(due: Sequence[Due], *, limit: Limit, sent: int) -> list[Message]:
         return [_single(each) for each in due]
     if not room:
         return [_single(each) for each in urgent]
-    worst = sorted(rest, key=lambda each: (-_rank(each), each.finding.number))
+    worst = sorted(rest, key=lambda each: (each.attempts >= _REFUSED, -_rank(each), each.finding.number))
     alone, others = worst[: room - 1], worst[room - 1 :]
     return [*map(_single, urgent), *map(_single, alone), sum_up(others)]
 
 
 def sum_up(due: Sequence[Due]) -> Message:
-    """Return one message for several deliveries, the worst first. Its id follows from theirs."""
+    """Return one message for several deliveries, in the order of ``plan``. Its id follows from theirs."""
     numbers = sorted(each.finding.number for each in due)
-    worst = due[0].finding.facts
+    worst = max(due, key=_rank).finding.facts
     kinds = Counter(str(each.finding.facts["kind"]) for each in due)
     logs = sorted({str(each.finding.facts["log"]) for each in due})
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -65,8 +68,8 @@ def sum_up(due: Sequence[Due]) -> Message:
         "class": worst["class"],
         "kind": "digest",
         "severity": worst["severity"],
-        "text": f"{len(due)} findings in one message, because there were too many for one each: {listed}. The worst of them: "
-        f"{worst['text']} See all with `hubledger monitor findings`.",
+        "text": f"{len(due)} findings in one message, because there were too many for one each: {listed}. {_quote(due[0])}"
+        "See all with `hubledger monitor findings`.",
         "facts": {
             "count": len(due),
             "kinds": dict(kinds),
@@ -74,7 +77,7 @@ def sum_up(due: Sequence[Due]) -> Message:
             "numbers": list(numbers[:_SHOWN]),
         },
     }
-    identity = hashlib.sha256(",".join(each.finding.id for each in due).encode()).hexdigest()[:32]
+    identity = hashlib.sha256(",".join(sorted(each.finding.id for each in due)).encode()).hexdigest()[:32]
     newest = max(each.finding.found_at for each in due)
     return Message(
         finding=Stored(
@@ -82,6 +85,10 @@ def sum_up(due: Sequence[Due]) -> Message:
         ),
         covers=tuple(due),
     )
+
+
+def _quote(due: Due) -> str:
+    return "" if due.attempts >= _REFUSED else f"The worst of them: {due.finding.facts['text']} "
 
 
 def _single(due: Due) -> Message:

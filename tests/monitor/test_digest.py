@@ -10,7 +10,7 @@ from monitor.outbox import Due
 from monitor.record import Stored
 
 
-def due(number, kind=Kind.SIGNER_CHANGED, log="models"):
+def due(number, kind=Kind.SIGNER_CHANGED, log="models", attempts=0):
     found = Finding(log=log, kind=kind, text=f"text {number}.", leaf_index=number)
     stored = Stored(
         number=number,
@@ -21,7 +21,7 @@ def due(number, kind=Kind.SIGNER_CHANGED, log="models"):
         seen_at=number,
         facts=found.as_json(),
     )
-    return Due(finding=stored, sink="pager", attempts=0)
+    return Due(finding=stored, sink="pager", attempts=attempts)
 
 
 def numbers(messages):
@@ -60,6 +60,26 @@ def test_what_does_not_fit_is_one_message_and_the_worst_come_alone():
         "3 findings in one message, because there were too many for one each: 2 time-outside, 1 signer-changed. "
         "The worst of them: text 5. See all with `hubledger monitor findings`."
     )
+
+
+def test_what_a_receiver_refuses_again_and_again_keeps_nothing_else_from_being_told():
+    """Once may be an outage, and the worst still comes first; often, its text may be why, and it is not quoted."""
+    worst, others = Kind.CHAIN_BROKEN, [due(1), due(2, Kind.TIME_OUTSIDE)]
+    once = plan([due(3, worst, attempts=2), *others], limit=Limit(messages=2), sent=0)
+    assert numbers(once) == [[3], [1, 2]]
+    often = plan([due(3, worst, attempts=3), *others], limit=Limit(messages=2), sent=0)
+    assert numbers(often) == [[1], [2, 3]]
+    facts = often[-1].finding.facts
+    assert facts["severity"] == "critical"
+    assert "text 2." in facts["text"]
+    assert "text 3." not in facts["text"]
+    alone = plan([due(3, worst, attempts=3), due(4, worst, attempts=3)], limit=Limit(messages=1), sent=0)
+    assert alone[0].finding.facts["text"] == (
+        "2 findings in one message, because there were too many for one each: 2 chain-broken. "
+        "See all with `hubledger monitor findings`."
+    )
+    again = plan([due(3, worst, attempts=4), due(4, worst)], limit=Limit(messages=1), sent=0)
+    assert again[0].finding.id == alone[0].finding.id
 
 
 def test_where_there_is_no_room_they_wait_but_not_what_is_urgent():
