@@ -21,7 +21,10 @@ _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogHealth:
-    """One log. Times are POSIX seconds, None where there was no such moment."""
+    """One log. Times are POSIX seconds, None where there was no such moment.
+
+    ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet.
+    """
 
     log: str
     origin: str
@@ -30,6 +33,7 @@ class LogHealth:
     verified: int
     checked_at: int | None
     succeeded_at: int | None
+    pending_since: int | None
     open: int
     problem: str
 
@@ -109,6 +113,7 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
     if by_receipt:  # what the hub lists, and what is proven of that
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
     counts = state.record.count_findings()
+    pending = state.checkpoints(name, least=position.size + 1)
     return LogHealth(
         log=name,
         origin=position.origin,
@@ -117,6 +122,7 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
         verified=verified,
         checked_at=position.checked_at,
         succeeded_at=position.succeeded_at,
+        pending_since=min((each.seen_at for each in pending), default=None),
         open=counts.get((name, "open"), 0),
         problem=position.problem,
     )

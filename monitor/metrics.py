@@ -53,6 +53,11 @@ def _logs(health: Health, now: float) -> Iterator[Metric]:
         "Seconds since the last look that verified everything.",
         labels=["log"],
     )
+    pending = GaugeMetricFamily(
+        f"{_P}log_pending_age_seconds",
+        "Seconds since the oldest checkpoint was seen whose entries are not all verified; 0 where there is none.",
+        labels=["log"],
+    )
     problem = GaugeMetricFamily(f"{_P}log_problem", "1 where the last look could not verify.", labels=["log"])
     for each in health.logs:
         labels = [each.log]
@@ -61,10 +66,11 @@ def _logs(health: Health, now: float) -> Iterator[Metric]:
         lag.add_metric(labels, each.lag)
         entries.add_metric(labels, each.verified - each.first)
         problem.add_metric(labels, bool(each.problem))
+        pending.add_metric(labels, 0 if each.pending_since is None else now - each.pending_since)
         for family, moment in ((checked, each.checked_at), (succeeded, each.succeeded_at)):
             if moment is not None:
                 family.add_metric(labels, now - moment)
-    yield from (seen, verified, lag, entries, checked, succeeded, problem)
+    yield from (seen, verified, lag, entries, checked, succeeded, pending, problem)
 
 
 def _findings(health: Health) -> Iterator[Metric]:

@@ -87,11 +87,23 @@ def test_the_metrics_say_what_the_state_says(hub, tmp_path):
     assert found["hubledger_monitor_log_lag_entries", "models"] == 0
     assert found["hubledger_monitor_log_entries_total", "models"] == 3
     assert found["hubledger_monitor_log_succeeded_age_seconds", "models"] == 7
+    assert found["hubledger_monitor_log_pending_age_seconds", "models"] == 0
     assert found["hubledger_monitor_findings_open", "finding", "high", "models", "signer-changed"] == 1
     assert found["hubledger_monitor_sink_waiting", "desk"] == 2, "the folder of hooks is empty"
     assert found["hubledger_monitor_sink_failing", "desk"] == 1
     assert found["hubledger_monitor_canary_sent_age_seconds",] == 7
     assert ("hubledger_monitor_canary_arrived_age_seconds",) not in found, "no such moment is no number"
+
+
+def test_a_checkpoint_that_is_not_verified_yet_has_an_age(hub, tmp_path):
+    """It was handed in, or its entries could not be had: what counts is the oldest of them."""
+    with answered(tmp_path, clock=lambda: NOW + 90) as (monitor, client):
+        monitor.look()
+        for size, seen_at in ((5, NOW + 60), (4, NOW + 30)):
+            monitor.state.saw("models", size=size, root=bytes(32), note=b"%d" % size, now=seen_at)
+        found = samples(client)
+    assert found["hubledger_monitor_log_pending_age_seconds", "models"] == 60
+    assert found["hubledger_monitor_log_lag_entries", "models"] == 2
 
 
 def test_the_dashboard_shows_metrics_that_there_are_and_all_of_them(hub, tmp_path):
