@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ledger.encoding import parse_json
 from ledger.errors import LedgerError, LimitError, MalformedError, NotFoundError, RejectedError, SourceError
+from ledger.log.lines import Lines, Watch
 from ledger.log.rekor_v1_answers import MAX_ANSWER_BYTES
 
 if TYPE_CHECKING:
@@ -147,16 +148,19 @@ def _head_of(url: str, is_get: bool) -> "tuple[Place, bytes]":  # noqa: FBT001 -
     return place_of(request.url), head + (b"\r\n\r\n" if is_get else b"")
 
 
-def ask_now(client: "httpx.Client", ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
-    """Ask, and wait at most ``seconds`` for each next byte. Raises SourceError, LimitError."""
+def ask_now(lines: Lines, ask: Ask, *, seconds: float = TIMEOUT) -> Answer:
+    """Ask, within ``seconds`` from the first byte sent to the last one read. Raises SourceError, LimitError."""
     import httpx
 
+    request = ask.request(seconds)
     try:
-        with closing(client.send(ask.request(seconds), stream=True)) as response:
-            body = _Body(ask, response.headers)
-            for chunk in response.iter_raw():
-                body.add(chunk)
-            return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
+        with lines.line() as line, Watch(ask.url, line, seconds=seconds) as watch:
+            request.extensions = {**request.extensions, "trace": watch.note}
+            with closing(line.client.send(request, stream=True)) as response:
+                body = _Body(ask, response.headers)
+                for chunk in watch.in_time(response.iter_raw()):
+                    body.add(chunk)
+                return Answer(ask=ask, status=response.status_code, body=bytes(body.data))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _no_answer(ask, error) from error
 

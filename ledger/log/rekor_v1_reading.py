@@ -6,8 +6,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
 
 from ledger.bundle.bodies import SignedPayload
 from ledger.bundle.log_entry import LogKeys, parse_log_entry
@@ -16,6 +15,7 @@ from ledger.entry import MAX_ENTRY_BYTES, parse_envelope
 from ledger.errors import LedgerError, MalformedError, NotFoundError, ProofError, SignatureError, UsageError
 from ledger.log import Committed, Submission
 from ledger.log.fetch import Fetch
+from ledger.log.lines import Lines
 from ledger.log.rekor_v1 import ENTRIES, RekorV1
 from ledger.log.rekor_v1_answers import (
     AT_MOST,
@@ -33,9 +33,6 @@ from ledger.log.remote import LogReceipt, Shard
 from ledger.tlog.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
 from ledger.tlog.merkle import HASH_BYTES, MAX_PROOF_HASHES, consistency_roots, leaf_hash, verify_consistency
 from ledger.tlog.signed_note import KeyType, VerifierKey, parse_note
-
-if TYPE_CHECKING:
-    import httpx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +74,16 @@ class RekorV1Log:
         self._fetch = fetch
 
     @cached_property
-    def _client(self) -> "httpx.Client":
+    def _lines(self) -> Lines:
         import httpx  # only what goes to the network pays for it
 
-        return httpx.Client(follow_redirects=False)
+        one = httpx.Limits(max_connections=1)
+        return Lines(partial(httpx.Client, follow_redirects=False, limits=one))
 
     def close(self) -> None:
         """Close connections."""
-        if "_client" in self.__dict__:
-            self._client.close()
+        if "_lines" in self.__dict__:
+            self._lines.close()
 
     # Log
 
@@ -231,7 +229,7 @@ class RekorV1Log:
         if self._fetch is not None:
             return self._fetch(path.removeprefix("/"), max_bytes=MAX_ANSWER_BYTES)
         url = self.shard.read_url.rstrip("/") + path
-        return body_of(ask_now(self._client, Ask(url=url), seconds=self._timeout), 200)
+        return body_of(ask_now(self._lines, Ask(url=url), seconds=self._timeout), 200)
 
     def _ask(self, path: str) -> Json:
         return read_json(self._get(path))
@@ -246,7 +244,7 @@ class RekorV1Log:
         limit = AT_MOST * MAX_ANSWER_BYTES
         url = f"{self.shard.read_url.rstrip('/')}{ENTRIES}/retrieve"
         ask = Ask(url=url, body=format_canonical_json(query), max_bytes=limit)
-        data = body_of(ask_now(self._client, ask, seconds=self._timeout), 200)
+        data = body_of(ask_now(self._lines, ask, seconds=self._timeout), 200)
         return [self._prove(each) for each in parse_list(data, max_bytes=limit)]
 
     def _prove(self, answered: Answered) -> LogReceipt:

@@ -14,6 +14,7 @@ from ledger.log.fetch import fetch_from_url
 from ledger.log.rekor_v1 import RekorV1
 from ledger.log.rekor_v1_reading import RekorV1Log
 from ledger.log.rekor_v2 import RekorV2
+from tests.client_faults.rogue import drip, rogue
 from tests.fakes.rekor import FakeRekor, body_of, signed_payload
 from tests.fakes.rekor_v1 import FakeRekorV1
 
@@ -122,6 +123,15 @@ def test_a_rekor_v1_that_does_not_answer_in_time_is_not_read(v1, name, beginning
     with never_answering(BEGINNINGS[beginning]) as url:
         log = RekorV1Log(v1.shard(read_url=url), v1.keys, timeout=SECONDS)
         with contextlib.closing(log), pytest.raises(SourceError, match="expected an answer"):
+            V1_READS[name](log)
+
+
+@pytest.mark.parametrize("name", V1_READS)
+def test_a_rekor_v1_that_drips_its_header_is_not_read(v1, name):
+    """Each byte comes in time, and the answer never ends."""
+    with rogue(drip(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"a")) as url:
+        log = RekorV1Log(v1.shard(read_url=url), v1.keys, timeout=SECONDS)
+        with contextlib.closing(log), pytest.raises(SourceError):
             V1_READS[name](log)
 
 
