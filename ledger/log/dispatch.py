@@ -19,6 +19,7 @@ import random
 import textwrap
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -244,8 +245,8 @@ class _Work:
         except LedgerError as error:
             self._gate.failed()
             self._fail(number, error, await asyncio.to_thread(self._again, number))
-        except Exception as error:  # the outermost edge of this submission: the others go on
-            _logger.exception("a bug while number %d was submitted", number)
+        except Exception as error:  # noqa: BLE001  # the outermost edge of this submission: the others go on
+            _logger.error("a bug while number %d was submitted\n%s", number, _whole(traceback.format_exc()))  # noqa: TRY400
             self._gate.failed()
             self._fail(number, error, await asyncio.to_thread(self._again, number))
         else:
@@ -259,9 +260,7 @@ class _Work:
         return self._config.clock() + self._config.backoff.after(1 + (known.attempts if known else 0))
 
     def _fail(self, number: int, error: Exception, again: float | None) -> None:
-        # What is not an error of ours may repeat half a character of an answer, which no database holds.
-        text = error.finding if isinstance(error, LedgerError) else str(error)
-        text = text.encode(errors="backslashreplace").decode()
+        text = _whole(error.finding if isinstance(error, LedgerError) else str(error))
         wait = None if again is None else again - self._config.clock()
         _logger.warning("%s", _explain(number, error, text, wait=wait))
         self._failures.append(
@@ -281,6 +280,11 @@ class _Work:
             self._busy.difference_update(number for number, _ in receipts)
             self._busy.difference_update(each.number for each in failures)
             self.more.set()
+
+
+def _whole(text: str) -> str:
+    """Return a text of whole characters: an error that is not ours may repeat half of one, which no database and no file holds."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _explain(number: int, error: Exception, text: str, *, wait: float | None) -> str:

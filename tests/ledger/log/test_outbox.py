@@ -974,7 +974,7 @@ def test_a_bug_in_a_connection_is_one_more_failure(scene, caplog):
     assert scene.drain()[0].receipts
 
 
-def test_an_error_whose_text_no_database_holds_stops_nobody_else(scene):
+def test_an_error_whose_text_no_database_holds_stops_nobody_else(scene, caplog):
     """Half a character is in an answer for the asking, and so it may be in what a library says about it."""
 
     def answer(signed):
@@ -985,6 +985,7 @@ def test_an_error_whose_text_no_database_holds_stops_nobody_else(scene):
     shard.answer = answer
     scene.record(2)
     assert all(fate.receipts for fate in scene.drain(in_flight=1).values())
+    assert rb"ValueError: half a character: \ud800" in caplog.text.encode()  # nor can a log file hold it
 
 
 def test_a_bug_that_stops_submitting_is_not_silent(scene, caplog):
