@@ -34,6 +34,11 @@ def list_pins(*, as_json: bool) -> None:
             }
         )
         return
+    if not found and not contradictions:
+        click.echo(
+            "Nothing is remembered yet. `hubledger verify MODEL --name NAME` remembers what it has seen."
+        )
+        return
     rows = [
         (
             each.ledger,

@@ -72,6 +72,9 @@ def list_files(*, as_json: bool) -> None:
     if as_json:
         echo_json({"trust": [_facts(each) for each in found]})
         return
+    if not found:
+        click.echo("You trust no hub yet. `hubledger trust add URL` fetches a hub's trust file.")
+        return
     rows = [
         (each.trust.hub, str(each.trust.version), each.origin, each.trust.require, each.source)
         for each in found

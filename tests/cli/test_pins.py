@@ -37,3 +37,18 @@ def test_revisions_that_were_taken_back_are_shown_with_their_leaf(pins, capsys):
     pins.move_history(pin(3, "r3", accepted=True))
     assert run(["pins", "show", "acme/tiny"]) == 0
     assert "refused     r1 at leaf 6, r2 at leaf 7\n" in capsys.readouterr().out
+
+
+def test_an_empty_list_says_what_fills_it(pins, capsys):
+    for words, said in (
+        (
+            ["pins", "list"],
+            "Nothing is remembered yet. `hubledger verify MODEL --name NAME` remembers what it has seen.\n",
+        ),
+        (["trust", "list"], "You trust no hub yet. `hubledger trust add URL` fetches a hub's trust file.\n"),
+    ):
+        assert run(words) == 0
+        assert capsys.readouterr().out == said
+    pins.move_history(pin(0, "r1", accepted=True))
+    assert run(["pins", "list"]) == 0
+    assert capsys.readouterr().out.startswith("LEDGER ")
