@@ -25,7 +25,7 @@ from monitor.follow import Follower
 from monitor.known import Context, Followed, Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.looks import Folded, Look
-from monitor.reads import Read, load_key
+from monitor.reads import Read, load_key, read_of
 from monitor.state import Routes, State
 
 MISSING_SECONDS = 3600
@@ -218,13 +218,8 @@ class RekorLedger:
         key = load_key(self._keys[entry.keyid][0])
         envelope = Entry(payload=payload, keyid=entry.keyid, signature=b"")
         try:
-            return Read(
-                leaf_index=entry.leaf,
-                entry=envelope,
-                sha256=hashlib.sha256(payload).digest(),
-                statement=parse_statement(payload),
-                verified=VerifiedEntry(entry=envelope, key=key),  # by signed_by, over the same digest
-            )
+            verified = VerifiedEntry(entry=envelope, key=key)  # by signed_by, over the same digest
+            return read_of(envelope, parse_statement(payload), entry.leaf, verified=verified)
         except LedgerError as error:
             return Read(leaf_index=entry.leaf, problem=error.finding)
 

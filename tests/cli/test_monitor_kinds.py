@@ -153,12 +153,16 @@ def test_every_kind_has_a_story():
         assert kind.name in text or f'"{kind}"' in text, (kind, path)
 
 
+@pytest.mark.parametrize("step", [1, 99], ids=["entry by entry", "all at once"])
 @pytest.mark.parametrize("kind", STORIES, ids=str)
-def test_from_the_entries_to_the_alert(tmp_path, hubledger, kind):
+def test_from_the_entries_to_the_alert(tmp_path, hubledger, kind, step):
     watched = Watched(tmp_path, hubledger)
     watched.hub = Story(world=watched.hub.world)
     assert watched.run("init", "--from", "genesis")[0] == 0
     STORIES[kind](watched.hub)
+    for size in range(step, len(watched.hub.world.entries), step):
+        watched.publish(size)
+        watched.json("once")
     watched.publish()
     code, facts = watched.json("once")
     (found, *_) = [each for each in facts["findings"] if each["kind"] == kind]

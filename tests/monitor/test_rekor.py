@@ -139,6 +139,19 @@ def test_what_was_found_is_found_once_though_the_log_grows(scene):
     assert scene.look() == before == [("first-signer", 0)]
 
 
+def test_what_an_entry_is_held_against_is_remembered_from_one_look_to_the_next(scene):
+    """The content of its revision, and the namespaces that its signer signed for."""
+    scene.hub.record(A)
+    scene.log(0)
+    assert scene.look() == [("first-signer", 0)]
+    scene.hub.record(A, files="others")
+    scene.log(1)
+    assert scene.look()[1:] == [("revision-changed", 1)]
+    scene.hub.record(A, name="other/x")
+    scene.log(2)
+    assert sorted(scene.look()[2:]) == [("first-signer", 2), ("signer-shared", 2)]
+
+
 def test_statements_are_looked_at_in_the_order_of_their_chains(scene):
     for at, signer in enumerate((A, A, B, B)):
         scene.hub.record(signer, revision=str(at))
