@@ -18,7 +18,7 @@ CREATE TABLE findings(
 CREATE TABLE expected(
     log TEXT NOT NULL, model TEXT NOT NULL, signer TEXT NOT NULL, made_at INTEGER NOT NULL, note TEXT NOT NULL,
     PRIMARY KEY (log, model, signer)) STRICT, WITHOUT ROWID;
-CREATE INDEX standing ON findings(log, kind, state);
+CREATE INDEX standing ON findings(log, kind, state, id);
 """
 STORED = "number, id, state, note, found_at, seen_at, facts"
 """The columns of a finding, in the order of ``parse_stored``."""
@@ -114,11 +114,13 @@ class Record:
             parse_stored(row) for row in self._database.rows(query, state, state, kind, kind, log, log, limit)
         ]
 
-    def standing(self, log: str, *, kinds: Sequence[str], states: Sequence[str]) -> list[tuple[int, str]]:
-        """Return number and state of the findings about a log of these kinds, newest first: many cost little."""
+    def standing(
+        self, log: str, *, kinds: Sequence[str], states: Sequence[str]
+    ) -> list[tuple[int, str, str]]:
+        """Return number, id and state of the findings about a log of these kinds, newest first: many cost little."""
         marks = [",".join("?" * len(each)) for each in (kinds, states)]
         query = (
-            f"SELECT number, state FROM findings WHERE log = ? AND kind IN ({marks[0]}) AND state IN ({marks[1]}) "  # noqa: S608  # marks
+            f"SELECT number, id, state FROM findings WHERE log = ? AND kind IN ({marks[0]}) AND state IN ({marks[1]}) "  # noqa: S608  # marks
             "ORDER BY number DESC"
         )
         return self._database.rows(query, log, *kinds, *states)

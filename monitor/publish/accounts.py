@@ -85,6 +85,7 @@ def show(stored: Stored, histories: Callable[[int, int], Sequence[str] | None]) 
     keys = {*(found or ()), *(() if model is None else (f"{_NAME}{model}",))}
     return Shown(
         number=stored.number,
+        id=stored.id,
         state=stored.state,
         severity=str(stored.facts["severity"]),
         kind=str(stored.facts["class"]),

@@ -69,12 +69,17 @@ class LogCovering:
             return None if found is None else self._store.histories(name, found)
 
         standing = {
-            at: state
+            at: (id_, state)
             for each in settings.trees
-            for at, state in record.standing(each, kinds=TOLD, states=OPEN)
+            for at, id_, state in record.standing(each, kinds=TOLD, states=OPEN)
         }
         before = self._store.shown(name)
-        known = {at: each for at, each in before.items() if each.is_final}
+        # By its id: in another memory, as one that was restored or begun anew, the same number is another finding.
+        known = {
+            at: each
+            for at, each in before.items()
+            if each.is_final and each.id == standing.get(at, ("", ""))[0]
+        }
         known |= {
             each.number: show(each, histories)
             for each in record.numbered([at for at in standing if at not in known])
@@ -82,7 +87,7 @@ class LogCovering:
         }
         shown = [
             known[at] if known[at].state == state else replace(known[at], state=state)
-            for at, state in standing.items()
+            for at, (_, state) in standing.items()
             if at in known
         ]
         self._store.show(name, before, shown)

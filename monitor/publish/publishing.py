@@ -136,7 +136,7 @@ class _Publication:
         """Return the findings about these logs that strangers are told of, newest first."""
         record = self._state.record
         standing = (record.standing(tree, kinds=kinds, states=SHOWN) for log in logs for tree in log.trees)
-        numbers = sorted((number for some in standing for number, _ in some), reverse=True)[:limit]
+        numbers = sorted((number for some in standing for number, _, _ in some), reverse=True)[:limit]
         found = {each.number: each for each in record.numbered(numbers) if is_public(each)}
         return [found[number] for number in numbers if number in found]
 

@@ -47,8 +47,8 @@ CREATE TABLE reached(log TEXT NOT NULL, shard INTEGER NOT NULL, size INTEGER NOT
     STRICT, WITHOUT ROWID;
 CREATE TABLE awaited(log TEXT NOT NULL, shard INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (log, shard, at))
     STRICT, WITHOUT ROWID;
-CREATE TABLE shown(log TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL, severity TEXT NOT NULL,
-    kind TEXT NOT NULL, keys TEXT NOT NULL, final INTEGER NOT NULL, PRIMARY KEY (log, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE shown(log TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL,
+    severity TEXT NOT NULL, kind TEXT NOT NULL, keys TEXT NOT NULL, final INTEGER NOT NULL, PRIMARY KEY (log, number)) STRICT, WITHOUT ROWID;
 """
 _EVERYTHING = """
 INSERT OR IGNORE INTO due SELECT log, 'model', name FROM models;
@@ -73,6 +73,7 @@ class Shown:
     """
 
     number: int
+    id: str
     state: str
     severity: str
     kind: str
@@ -388,17 +389,20 @@ class Store:
 
     def shown(self, log: str) -> dict[int, Shown]:
         """Return the findings that pages of a log show, by number."""
-        rows = self._rows("SELECT number, state, severity, kind, keys, final FROM shown WHERE log = ?", log)
+        rows = self._rows(
+            "SELECT number, id, state, severity, kind, keys, final FROM shown WHERE log = ?", log
+        )
         return {
             number: Shown(
                 number=number,
+                id=id_,
                 state=state,
                 severity=severity,
                 kind=kind,
                 keys=tuple(keys.split("\n")) if keys else (),
                 is_final=bool(final),
             )
-            for number, state, severity, kind, keys, final in rows
+            for number, id_, state, severity, kind, keys, final in rows
         }
 
     def show(self, log: str, before: Mapping[int, Shown], findings: Iterable[Shown]) -> None:
@@ -408,14 +412,17 @@ class Store:
         new = [each for number, each in now.items() if before.get(number) != each]
         if not gone and not new:
             return
-        rows = [(log, e.number, e.state, e.severity, e.kind, "\n".join(e.keys), int(e.is_final)) for e in new]
+        rows = [
+            (log, e.number, e.id, e.state, e.severity, e.kind, "\n".join(e.keys), int(e.is_final))
+            for e in new
+        ]
         # A history that it is no longer about had it on its page, too.
         on = [each for e in (*gone, *new) for each in (e, before.get(e.number)) if each is not None]
         due = {(log, name): None for each in on for name in each.models}
         with self._transaction():
             many = self._connection.executemany
             many("DELETE FROM shown WHERE log = ? AND number = ?", [(log, each.number) for each in gone])
-            many("INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            many("INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             many("INSERT OR IGNORE INTO due VALUES (?, 'model', ?)", list(due))
 
     # SQLite

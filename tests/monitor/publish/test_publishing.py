@@ -176,6 +176,28 @@ def test_what_is_open_is_shown_as_it_stands_and_the_rest_stays(published):
     assert states[number] == "resolved"
 
 
+def test_what_is_shown_is_of_this_memory_whatever_was_published_from_another(published):
+    """A monitor that begins anew beside what it published: the same number may be another finding then."""
+    for name in ("acme/one", "acme/two"):
+        published.hub.record(A, name=name)
+        published.hub.record(B, name=name, revision="two")
+    published.step()
+    numbers = [published.history(name)["openFindings"] for name in ("acme/one", "acme/two")]
+    for each in published.config.folder.glob("monitor.db*"):
+        each.unlink()
+    published.begin()
+    shutil.rmtree(published.folder / "log")
+    for seconds in (0, -1000):  # it cannot be read, and the clock goes back: two findings before all others
+        published.now += seconds
+        published.step(serve=False)
+    published.step()
+    assert published.history("acme/one")["openFindings"] == numbers[1] != numbers[0]
+    for name in ("acme/one", "acme/two"):
+        assert published.statement().open_for([f"name:{name}"]).count == 1
+        (number,) = published.history(name)["openFindings"]
+        assert f"number {number} " in published.page(name)
+
+
 def test_bytes_that_were_not_verified_are_not_published(published):
     published.hub.record(A, revision="one")
     published.step()
