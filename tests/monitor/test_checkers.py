@@ -251,10 +251,8 @@ def test_where_no_process_can_be_started_everything_is_looked_at_here(
     assert len(set(pathlib.Path("/proc/self/fd").iterdir()) - before) <= 1
 
 
-def test_a_fork_that_is_handed_in_while_its_entries_are_read_ahead_is_found(tmp_path, monkeypatch):
-    """A checkpoint of a size inside the run that is on its way: its root is compared all the same."""
-    monkeypatch.setattr(follow, "RUN_ENTRIES", 8)
-    monkeypatch.setattr(runs, "FROM", 1)
+def forked(tmp_path):
+    """A log of forty entries, and what was signed in the place of the last thirty-one of them."""
     scene = Scene(tmp_path)
     scene.publish().begin()
     scene.grow(9)
@@ -262,6 +260,14 @@ def test_a_fork_that_is_handed_in_while_its_entries_are_read_ahead_is_found(tmp_
     for at in range(9, 40):
         fork.append(b"fork %d" % at)
     scene.grow(31).publish()
+    return scene, fork
+
+
+def test_a_fork_that_is_handed_in_while_its_entries_are_read_ahead_is_found(tmp_path, monkeypatch):
+    """A checkpoint of a size inside the run that is on its way: its root is compared all the same."""
+    monkeypatch.setattr(follow, "RUN_ENTRIES", 8)
+    monkeypatch.setattr(runs, "FROM", 1)
+    scene, fork = forked(tmp_path)
     views = Views(
         {"models": scene.trust or scene.followable.trust},
         scene.state,
@@ -290,13 +296,7 @@ def test_a_checkpoint_that_is_handed_in_at_the_last_moment_is_held_against_what_
 ):
     """While a run is being stored nothing can be cut any more: it is looked at when all is replayed."""
     monkeypatch.setattr(follow, "RUN_ENTRIES", 32)
-    scene = Scene(tmp_path)
-    scene.publish().begin()
-    scene.grow(9)
-    fork = scene.hub.world.fork(9)
-    for at in range(9, 40):
-        fork.append(b"fork %d" % at)
-    scene.grow(31).publish()
+    scene, fork = forked(tmp_path)
     note, real = fork.checkpoint(size), follow.prove_run
 
     def late(state, log, **more):

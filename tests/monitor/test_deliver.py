@@ -298,6 +298,13 @@ def test_addresses_that_are_none_are_refused_without_repeating_secrets(url):
     assert "secret" not in str(refused.value)
 
 
+def send_outside(answer):
+    """Post to a host of the outside, which answers so."""
+    transport = httpx.MockTransport(answer)
+    url = "https://hooks.example/x"
+    Webhook(url, secret=SECRET, allow_private=False, timeout=1, transport=transport).send(STORED)
+
+
 def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
     """A name that leads elsewhere the second time gains nothing."""
     asked = []
@@ -309,13 +316,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
         asked.append((request.url.host, request.headers["host"], request.extensions["sni_hostname"]))
         return httpx.Response(200)
 
-    Webhook(
-        "https://hooks.example/x",
-        secret=SECRET,
-        allow_private=False,
-        timeout=1,
-        transport=httpx.MockTransport(answer),
-    ).send(STORED)
+    send_outside(answer)
     assert asked == [("93.184.215.14", "hooks.example", "hooks.example")]
 
 
@@ -331,13 +332,7 @@ def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatc
             raise httpx.ConnectError("no route to host")
         return httpx.Response(200)
 
-    Webhook(
-        "https://hooks.example/x",
-        secret=SECRET,
-        allow_private=False,
-        timeout=1,
-        transport=httpx.MockTransport(answer),
-    ).send(STORED)
+    send_outside(answer)
     assert asked == ["2606:4700::1", "52.1.2.3"]
 
 
