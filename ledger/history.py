@@ -137,14 +137,23 @@ def check_link(link: HistoryLink, head: ChainHead | None, *, where: str) -> None
     Raises:
         ChainError: a gap, a fork, or a statement that leaves the chain out.
     """
-    wanted = (0, None) if head is None else (head.sequence + 1, head.statement_sha256)
-    if (link.sequence, link.previous) != wanted:
-        raise ChainError(
-            f"chain of {link.key} at {where}",
-            expected=_place(*wanted),
-            actual=_place(link.sequence, link.previous),
-            next_step="A statement is missing, or two claim the same place: keep both and ask the hub",
-        )
+    if (link.sequence, link.previous) != place_after(head):
+        raise chain_error(link, head, where=where)
+
+
+def chain_error(link: HistoryLink, head: ChainHead | None, *, where: str) -> ChainError:
+    """Return the refusal of a statement that does not follow the head of a history."""
+    return ChainError(
+        f"chain of {link.key} at {where}",
+        expected=_place(*place_after(head)),
+        actual=_place(link.sequence, link.previous),
+        next_step="A statement is missing, or two claim the same place: keep both and ask the hub",
+    )
+
+
+def place_after(head: ChainHead | None) -> tuple[int, bytes | None]:
+    """Return the sequence and the previous statement of what follows a head; None: of what begins a history."""
+    return (0, None) if head is None else (head.sequence + 1, head.statement_sha256)
 
 
 def _place(sequence: int | None, previous: bytes | None) -> str:
@@ -269,25 +278,31 @@ class Standing:
 
     def apply(self, event: VerificationEvent) -> "tuple[Standing, tuple[Change, ...]]":
         """Return the standing after an event that ``counts``, and what changed with it."""
-        facts = _verified_facts(event) if event.outcome == "VERIFIED" else ()
+        return self.after(verified_signers(event), repo_key(event), outcome=event.outcome)
+
+    def after(
+        self, signers: tuple[SignerFacts, ...], repo: str | None, *, outcome: str
+    ) -> "tuple[Standing, tuple[Change, ...]]":
+        """Return the same after an event by its parts: its ``verified_signers``, its ``repo_key`` and its outcome."""
         changes = []
-        repo = repo_key(event)
         if self.repo is not None and self.repo != repo:
             text = f"The name leads to another repository: {self.repo} → {repo or 'none'}"
             changes.append(Change(kind="repository", text=text))
-        if self.signers and self.signers != facts:
+        if self.signers and self.signers != signers:
             before = tuple([canonical_identity(each) for each in self.signers])
-            now = tuple([canonical_identity(each) for each in facts])
+            now = tuple([canonical_identity(each) for each in signers])
             if not set(before) & set(now):
-                text = f"Signer changed: {_signer_change(before[0], now, event.outcome)}"
+                text = f"Signer changed: {_signer_change(before[0], now, outcome)}"
                 changes.append(Change(kind=_kind_of(before, now), text=text))
-        if facts in ((), self.signers) and repo in (None, self.repo):
+        if signers in ((), self.signers) and repo in (None, self.repo):
             return self, tuple(changes)
-        return Standing(signers=facts or self.signers, repo=repo or self.repo), tuple(changes)
+        return Standing(signers=signers or self.signers, repo=repo or self.repo), tuple(changes)
 
 
-def _verified_facts(event: Observed) -> tuple[SignerFacts, ...]:
-    """Return the logged facts of ``verified_identities``: the first of each identity, in the same order."""
+def verified_signers(event: Observed) -> tuple[SignerFacts, ...]:
+    """Return the logged facts of ``verified_identities`` of a verified event: the first of each identity, in the same order."""
+    if event.outcome != "VERIFIED":
+        return ()
     verified = [
         each.signer for each in event.signatures if each.outcome == "VERIFIED" and each.signer is not None
     ]

@@ -14,8 +14,8 @@ from ledger.errors import LedgerError, MalformedError, StorageError
 from ledger.event import escape_name
 from ledger.log.fetch import Fetch
 from monitor.checks import CrosscheckConfig
+from monitor.event_facts import revision_key_of
 from monitor.findings import Finding, Kind
-from monitor.reads import revision_key_of
 from monitor.state import Position, Routes, State
 
 MAX_LIST_BYTES = 256 << 20
@@ -168,9 +168,9 @@ class Crosscheck:
             self._config.log, histories=[f"name:{each.model}" for each in some], revisions=(), notes=()
         ).histories
         return {
-            key.removeprefix("name:"): each.standing.repo.removeprefix("repo:")
+            key.removeprefix("name:"): each.repo.removeprefix("repo:")
             for key, each in histories.items()
-            if each.standing.repo is not None
+            if each.repo is not None
         }
 
     def _keys(self, each: Served, repositories: dict[str, str]) -> list[bytes]:

@@ -7,6 +7,7 @@ from ledger.encoding import Json
 from ledger.history import ChainHead, Standing
 from ledger.identity import SignerFacts
 from monitor.findings import Finding, Kind
+from monitor.signers import parse_signers
 
 SHARD_BITS = 48
 """Bits of a leaf index in a position."""
@@ -64,14 +65,26 @@ class Context:
 class Followed:
     """What is known of one history: the head of its chain and, for a ``name:`` history, who stands there.
 
-    ``before`` are those who stood there until a change that is challenged: who may agree to it. ``policy`` is the start of
-    the digest of the policy that decided about its last version.
+    ``signers`` are those who stand there and ``repo`` is the repository that they stand for; ``before`` are those who stood there
+    until a change that is challenged: who may agree to it. Both are texts of ``monitor.signers``, since most are only compared.
+    ``policy`` is the start of the digest of the policy that decided about its last version.
     """
 
     head: ChainHead | None = None
-    standing: Standing = field(default_factory=Standing)
-    before: tuple[SignerFacts, ...] = ()
+    signers: str = ""
+    repo: str | None = None
+    before: str = ""
     policy: bytes | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """What the next event is compared with."""
+        return Standing(signers=parse_signers(self.signers), repo=self.repo)
+
+    @property
+    def last_agreed(self) -> tuple[SignerFacts, ...]:
+        """Who stood there last without a question: those before the change that is challenged, else those who stand there."""
+        return parse_signers(self.before or self.signers)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.encoding import Json
-from ledger.event import VerificationEvent
 from monitor.detect import Detector
 from monitor.findings import Finding, Kind, Severity
 from monitor.known import Context
@@ -132,10 +131,8 @@ class Past:
 
 def _found(context: Context, detector: Detector, read: Read) -> Iterator[Finding]:
     """Yield what somebody watched has signed, where the entry is by a key that may sign there."""
-    if not isinstance(read.statement, VerificationEvent) or read.entry is None:
-        return
-    found = list(signed_by_watched(context, read.leaf_index, read.statement))
-    if found and detector.refuse_key(read, read.entry) is None:
+    found = list(signed_by_watched(context, read))
+    if found and detector.refuse_key(read) is None:
         yield from found
 
 

@@ -6,14 +6,14 @@ right party answered. Documents behind digests are never read here: what counts 
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from ledger.attestation.levels import CHALLENGED_BY
 from ledger.encoding import Json
-from ledger.event import Common, PlainStatement, Statement, UnknownStatement, VerificationEvent, schemas
+from ledger.event import Common, PlainStatement, Statement, UnknownStatement, schemas
 from ledger.history import Change
 from ledger.identity import canonical_identity, display, identity_digest
+from monitor.event_facts import EventFacts, seconds_of
 from monitor.findings import Finding, Kind
 from monitor.known import Context, Followed, Known
 
@@ -37,30 +37,30 @@ def namespace_of(name: str) -> str:
     return namespace if slash else ""
 
 
-def scopes_of(event: VerificationEvent) -> tuple[str, ...]:
+def scopes_of(event: EventFacts) -> tuple[str, ...]:
     """Return the histories whose policy may decide about an event, the nearest first."""
-    model, namespace = event.model, namespace_of(event.model.name)
-    repo = () if model.repo_id is None else (f"repo:{model.repo_id}",)
-    return (*repo, f"name:{model.name}", *((f"namespace:{namespace}",) if namespace else ()), HUB)
+    namespace = namespace_of(event.name)
+    repo = () if event.repo is None else (event.repo,)
+    return (*repo, f"name:{event.name}", *((f"namespace:{namespace}",) if namespace else ()), HUB)
 
 
-def notes_of(statement: Statement | UnknownStatement, signers: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the keys of the notes that a statement needs beside policies; ``signers`` are the digests of who signed an event."""
-    if isinstance(statement, VerificationEvent):
-        return tuple([f"signer:{each}" for each in signers])
-    if not isinstance(statement, PlainStatement) or "challengeId" not in statement.fields:
+def notes_of(said: EventFacts | Statement | UnknownStatement | None) -> tuple[str, ...]:
+    """Return the keys of the notes, beside policies, that an event or another statement needs."""
+    if isinstance(said, EventFacts):
+        return tuple([f"signer:{each}" for each in said.signers])
+    if not isinstance(said, PlainStatement) or "challengeId" not in said.fields:
         return ()
-    if statement.predicate_type in (schemas.IDENTITY_POLICY, schemas.CHALLENGE):
-        return (f"challenge:{statement.fields['challengeId']}",)
+    if said.predicate_type in (schemas.IDENTITY_POLICY, schemas.CHALLENGE):
+        return (f"challenge:{said.fields['challengeId']}",)
     return ()
 
 
-def policies_of(statement: Statement | UnknownStatement) -> tuple[str, ...]:
-    """Return the keys of the notes about policies that a statement needs."""
-    if isinstance(statement, VerificationEvent):
-        return tuple([f"{POLICY_NOTE}{each}" for each in scopes_of(statement)])
-    if isinstance(statement, PlainStatement) and statement.predicate_type == schemas.IDENTITY_POLICY:
-        return (f"{POLICY_NOTE}{statement.fields['scope']}",)
+def policies_of(said: EventFacts | Statement | UnknownStatement | None) -> tuple[str, ...]:
+    """Return the keys of the notes about policies that an event or another statement needs."""
+    if isinstance(said, EventFacts):
+        return tuple([f"{POLICY_NOTE}{each}" for each in scopes_of(said)])
+    if isinstance(said, PlainStatement) and said.predicate_type == schemas.IDENTITY_POLICY:
+        return (f"{POLICY_NOTE}{said.fields['scope']}",)
     return ()
 
 
@@ -72,48 +72,44 @@ class Rules:
 
     # What an event was decided by
 
-    def event(
-        self, at: int, event: VerificationEvent, *, signers: Sequence[str], changes: Sequence[Change]
-    ) -> Iterator[Finding]:
+    def event(self, at: int, event: EventFacts, changes: Sequence[Change]) -> Iterator[Finding]:
         """Yield what an event that counts breaks of the rules; ``changes`` are how it differs from the one before."""
         noted = self._policies(event)
         notes = [note for _, note in noted]
         if notes or self._context.revoked:
-            yield from self._revoked(at, event, signers, notes)
+            yield from self._revoked(at, event, notes)
         yield from self._in_force(at, event, noted)
-        if changes and event.policy.decision == "accepted":
-            yield from self._accepted(at, event, signers, [note for scope, note in noted if scope != HUB])
-        yield from self._namespaces(at, event, signers)
+        if changes and event.decision == "accepted":
+            yield from self._accepted(at, event, [note for scope, note in noted if scope != HUB])
+        yield from self._namespaces(at, event)
 
-    def _policies(self, event: VerificationEvent) -> list[tuple[str, dict[str, Any]]]:
+    def _policies(self, event: EventFacts) -> list[tuple[str, dict[str, Any]]]:
         """Return the policies that the log announced for an event, by their scope, the nearest first."""
         if not self._known.has_policies:
             return []
         found = [(scope, self._known.notes.get(f"{POLICY_NOTE}{scope}")) for scope in scopes_of(event)]
         return [(scope, note) for scope, note in found if note]
 
-    def _revoked(
-        self, at: int, event: VerificationEvent, signers: Sequence[str], notes: Sequence[dict[str, Any]]
-    ) -> Iterator[Finding]:
+    def _revoked(self, at: int, event: EventFacts, notes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
         by_log = {each for note in notes for each in note["revoked"]}
-        for signer in signers:
+        for signer in event.signers:
             if signer in self._context.revoked or signer in by_log:
                 who = "your settings" if signer in self._context.revoked else "the log"
                 yield self._context.found(
                     Kind.REVOKED_SIGNER,
                     at,
-                    f"{event.model.name} at {event.model.revision} is signed by {signer[:16]}…, which {who} revoked: do not "
+                    f"{event.name} at {event.revision} is signed by {signer[:16]}…, which {who} revoked: do not "
                     "load it, and ask the publisher who has that signer's key.",
-                    model=event.model.name,
+                    model=event.name,
                     about=signer,
                     signers=(signer,),
                 )
 
     def _in_force(
-        self, at: int, event: VerificationEvent, notes: Sequence[tuple[str, dict[str, Any]]]
+        self, at: int, event: EventFacts, notes: Sequence[tuple[str, dict[str, Any]]]
     ) -> Iterator[Finding]:
         """Hold the policy that decided against the one in force: as the log announced, else as for the version before."""
-        used = event.policy.sha256
+        used = event.policy
         if notes:
             scope, note = notes[0]
             before = (seconds_of(event.verified_at) or 0) < note["effective"]
@@ -122,43 +118,41 @@ class Rules:
                 return
             why = f"the one in force for {scope} is {wanted[:16]}…"
         else:
-            last = self._known.histories.get(f"name:{event.model.name}", Followed()).policy
+            last = self._known.histories.get(f"name:{event.name}", Followed()).policy
             if last is None or last == used[:POLICY_BYTES]:
                 return
             why = f"the version before was decided by {last.hex()[:16]}…, and nothing in the log says that it changed"
         yield self._context.found(
             Kind.POLICY_DIFFERS,
             at,
-            f"{event.model.name} at {event.model.revision} was decided by policy {used.hex()[:16]}…; {why}: ask the hub which "
+            f"{event.name} at {event.revision} was decided by policy {used.hex()[:16]}…; {why}: ask the hub which "
             "rules it goes by.",
-            model=event.model.name,
+            model=event.name,
             facts={"policy": used.hex()},
         )
 
-    def _accepted(
-        self, at: int, event: VerificationEvent, signers: Sequence[str], notes: Sequence[dict[str, Any]]
-    ) -> Iterator[Finding]:
+    def _accepted(self, at: int, event: EventFacts, notes: Sequence[dict[str, Any]]) -> Iterator[Finding]:
         """A change is accepted only where a policy, after a challenge, names who signs now."""
         carrying = [
-            note for note in notes if note["challenged"] and set(signers) & set(note["identities"] or signers)
+            note
+            for note in notes
+            if note["challenged"] and set(event.signers) & set(note["identities"] or event.signers)
         ]
         if carrying:
-            yield from self._named(at, event, signers, {note.get("method") for note in carrying})
+            yield from self._named(at, event, {note.get("method") for note in carrying})
             return
         if self._context.first:
             return  # what was answered before is not known
         yield self._context.found(
             Kind.CHALLENGE_SKIPPED,
             at,
-            f"{event.model.name} at {event.model.revision}: the hub accepted a change, and no policy in the log names who "
+            f"{event.name} at {event.revision}: the hub accepted a change, and no policy in the log names who "
             "signs now after a challenge that was answered: ask the publisher whether they agreed.",
-            model=event.model.name,
-            signers=tuple(signers),
+            model=event.name,
+            signers=event.signers,
         )
 
-    def _named(
-        self, at: int, event: VerificationEvent, signers: Sequence[str], methods: set[str | None]
-    ) -> Iterator[Finding]:
+    def _named(self, at: int, event: EventFacts, methods: set[str | None]) -> Iterator[Finding]:
         """Hold the method that an event names against those of the challenges that carry it: attestations repeat it."""
         named = sorted(
             each.removeprefix(CHALLENGED_BY) for each in event.reasons if each.startswith(CHALLENGED_BY)
@@ -168,18 +162,18 @@ class Rules:
         yield self._context.found(
             Kind.CHALLENGE_SKIPPED,
             at,
-            f"{event.model.name} at {event.model.revision}: the hub says that the change was challenged by "
+            f"{event.name} at {event.revision}: the hub says that the change was challenged by "
             f"{', '.join(named)}, and the log that it was answered by {', '.join(sorted(map(str, methods)))}: ask the "
             "publisher whether they agreed.",
-            model=event.model.name,
-            signers=tuple(signers),
+            model=event.name,
+            signers=event.signers,
         )
 
-    def _namespaces(self, at: int, event: VerificationEvent, signers: Sequence[str]) -> Iterator[Finding]:
-        namespace = namespace_of(event.model.name)
+    def _namespaces(self, at: int, event: EventFacts) -> Iterator[Finding]:
+        namespace = namespace_of(event.name)
         if not namespace:
             return
-        for signer in signers:
+        for signer in event.signers:
             key = f"signer:{signer}"
             seen: list[Any] = self._known.notes.get(key, {}).get("namespaces", [])
             if namespace in seen or len(seen) >= MAX_NAMESPACES:
@@ -189,9 +183,9 @@ class Rules:
                 yield self._context.found(
                     Kind.SIGNER_SHARED,
                     at,
-                    f"{signer[:16]}…, who signed for {', '.join(seen)} before, also signs {event.model.name}, of "
+                    f"{signer[:16]}…, who signed for {', '.join(seen)} before, also signs {event.name}, of "
                     f"{namespace}: a copy of somebody's model, or a key in more than one hand; ask whoever you know of them.",
-                    model=event.model.name,
+                    model=event.name,
                     about=signer,
                     signers=(signer,),
                 )
@@ -253,8 +247,7 @@ class Rules:
 
     def _standing(self, scope: str) -> frozenset[str]:
         followed = self._known.histories.get(scope, Followed())
-        signers = followed.before or followed.standing.signers
-        return frozenset(identity_digest(canonical_identity(each)).hex() for each in signers)
+        return frozenset(identity_digest(canonical_identity(each)).hex() for each in followed.last_agreed)
 
     # Challenges
 
@@ -311,7 +304,7 @@ class Rules:
         if method != "old-signer":
             return ""
         stood = [self._known.histories.get(key, Followed()) for key in histories]
-        old = [canonical_identity(each) for known in stood for each in known.before or known.standing.signers]
+        old = [canonical_identity(each) for known in stood for each in known.last_agreed]
         words = [word for each in old for word in (display(each), identity_digest(each).hex())]
         if not old or any(_says(who, word) for word in words):
             return ""
@@ -387,11 +380,3 @@ def _says(text: Any, word: str) -> bool:
     if isinstance(text, dict):
         return bool(text["sha256"] == hashlib.sha256(word.encode()).hexdigest())
     return bool(text == word)
-
-
-def seconds_of(time: str) -> int | None:
-    """Return POSIX seconds of a time in the form of statements; None for the 31st of February."""
-    try:
-        return int(datetime.fromisoformat(time).timestamp())
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Entries as far as they can be read, each by itself: parsed, and the keys of what it is held against."""
+"""Entries as far as they can be read, each by itself: what they are held against, and what they say."""
 
 import functools
 import hashlib
@@ -7,51 +7,104 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from ledger.client.trusted_keys import load_hub_key
-from ledger.entry import Entry, MapCommit, VerifiedEntry, parse_entry
+from ledger.entry import Entry, MapCommit, parse_entry
 from ledger.errors import LedgerError
 from ledger.event import (
+    Common,
     Statement,
     UnknownStatement,
     VerificationEvent,
+    parse_audited_statement,
     parse_statement,
 )
-from ledger.history import verified_digests
+from monitor.event_facts import EventFacts, Links, facts_of, links_of
 from monitor.policies import notes_of, policies_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """One entry as far as it could be read. ``problem`` says why it could not; then ``statement`` is absent.
+class Opened:
+    """An entry and the statement in it, as parsed."""
 
-    A map commit has neither, and is never a finding. ``verified`` is there where somebody checked the signature before, by
-    the key of the entry's key id; whether that key may sign there is decided later. ``revision`` is the key of the revision that
-    it is about, ``signers`` are the hex digests of who signed that.
+    entry: Entry
+    statement: Statement | UnknownStatement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One entry as far as it could be read. ``problem`` says why it could not; then nothing else is there.
+
+    A map commit has neither, and is never a finding. ``facts`` are those of a verification event. ``key`` is there where
+    somebody checked the signature before, by the key of this key id; whether that key may sign there is decided later.
+    ``opened`` is absent where it is not parsed yet: ``data``, which was found good, is parsed when it is asked for.
     """
 
     leaf_index: int
-    entry: Entry | None = None
+    keyid: str = ""
     sha256: bytes = b""
-    statement: Statement | UnknownStatement | None = None
+    facts: EventFacts | None = None
     problem: str | None = None
-    verified: VerifiedEntry | None = None
-    revision: bytes | None = None
-    signers: tuple[str, ...] = ()
+    key: EllipticCurvePublicKey | None = None
+    opened: Opened | None = None
+    data: bytes = b""
+
+    @property
+    def is_statement(self) -> bool:
+        """Whether there is a statement: neither a map commit nor what cannot be read."""
+        return bool(self.keyid)
+
+    @property
+    def entry(self) -> Entry | None:
+        """The envelope."""
+        opened = self._open()
+        return None if opened is None else opened.entry
+
+    @property
+    def statement(self) -> Statement | UnknownStatement | None:
+        """What the entry says."""
+        opened = self._open()
+        return None if opened is None else opened.statement
+
+    @property
+    def common(self) -> Common | None:
+        """What every statement says, where it could be read."""
+        statement = self.statement
+        return None if statement is None else statement.common
+
+    @property
+    def links(self) -> Links:
+        """Its places in the chains."""
+        if self.facts is not None:
+            return self.facts.links
+        common = self.common
+        return () if common is None else links_of(common)
 
     @property
     def histories(self) -> tuple[str, ...]:
         """The keys of the histories that it belongs to."""
-        common = self.statement.common if self.statement is not None else None
-        return tuple([link.key for link in common.histories]) if common is not None else ()
+        return tuple([key for key, _, _ in self.links])
+
+    @property
+    def revision(self) -> bytes | None:
+        """The key of the revision that it is about."""
+        return None if self.facts is None else self.facts.revision_key
 
     @property
     def policies(self) -> tuple[str, ...]:
         """The keys of the policies that it is held against."""
-        return policies_of(self.statement) if self.statement is not None else ()
+        return policies_of(self.statement if self.facts is None else self.facts)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The keys of the other notes that it is held against."""
-        return notes_of(self.statement, self.signers) if self.statement is not None else ()
+        return notes_of(self.statement if self.facts is None else self.facts)
+
+    def _open(self) -> Opened | None:
+        if self.opened is not None or not self.data:
+            return self.opened
+        entry = parse_entry(self.data)
+        if isinstance(entry, MapCommit):  # never: it has no key id, and nobody finds it good
+            return None
+        return Opened(entry=entry, statement=parse_audited_statement(entry.payload))
 
 
 def read_entry(data: bytes, leaf_index: int) -> Read:
@@ -71,18 +124,16 @@ def read_of(
     statement: Statement | UnknownStatement,
     leaf_index: int,
     *,
-    verified: VerifiedEntry | None = None,
+    key: EllipticCurvePublicKey | None = None,
 ) -> Read:
     """Return an entry whose statement is parsed as what was read."""
-    event = statement if isinstance(statement, VerificationEvent) else None
     return Read(
         leaf_index=leaf_index,
-        entry=entry,
+        keyid=entry.keyid,
         sha256=hashlib.sha256(entry.payload).digest(),
-        statement=statement,
-        verified=verified,
-        revision=None if event is None else revision_key(event),
-        signers=() if event is None else signers_of(event),
+        facts=facts_of(statement) if isinstance(statement, VerificationEvent) else None,
+        key=key,
+        opened=Opened(entry=entry, statement=statement),
     )
 
 
@@ -90,20 +141,3 @@ def read_of(
 def load_key(spki: bytes) -> EllipticCurvePublicKey:
     """Load a hub key: the same object every time. Raises ConfigError."""
     return load_hub_key(spki)
-
-
-def revision_key(event: VerificationEvent) -> bytes:
-    """Return the key of a revision: of its repository where it has one, else of its name."""
-    model = event.model
-    return revision_key_of(model.name, model.repo_id, model.revision)
-
-
-def revision_key_of(name: str, repo_id: str | None, revision: str) -> bytes:
-    """Return the key of a revision by its parts."""
-    of = f"repo:{repo_id}" if repo_id is not None else f"name:{name}"
-    return hashlib.sha256(f"{of}\n{revision}".encode()).digest()[:16]
-
-
-def signers_of(event: VerificationEvent) -> tuple[str, ...]:
-    """Return the hex digests of the identities that signed a verified event."""
-    return tuple(sorted([each.hex() for each in verified_digests(event)]))

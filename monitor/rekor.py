@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ledger.encoding import format_base64
-from ledger.entry import Entry, VerifiedEntry, pae
+from ledger.entry import Entry, pae
 from ledger.errors import CorruptError, LedgerError, NotFoundError, SourceError, StorageError, WithdrawnError
 from ledger.event import parse_statement
 from ledger.log.hashedrekord import signed_by
@@ -218,8 +218,8 @@ class RekorLedger:
         key = load_key(self._keys[entry.keyid][0])
         envelope = Entry(payload=payload, keyid=entry.keyid, signature=b"")
         try:
-            verified = VerifiedEntry(entry=envelope, key=key)  # by signed_by, over the same digest
-            return read_of(envelope, parse_statement(payload), entry.leaf, verified=verified)
+            # The key was verified by signed_by, over the same digest.
+            return read_of(envelope, parse_statement(payload), entry.leaf, key=key)
         except LedgerError as error:
             return Read(leaf_index=entry.leaf, problem=error.finding)
 
@@ -276,9 +276,7 @@ def _in_order(
 
 def _places(read: Read) -> list[tuple[str, int]]:
     """The places of a statement in the chains; none of an observer's, and of what cannot be read."""
-    common = read.statement.common if read.statement is not None else None
-    links = common.histories if common is not None else ()
-    return [(link.key, link.sequence) for link in links if link.sequence is not None]
+    return [(key, sequence) for key, sequence, _ in read.links if sequence is not None]
 
 
 def _follows(known: Known, key: str, sequence: int) -> bool:

@@ -8,13 +8,11 @@ findings, ``outbox`` the deliveries; what changes more than one of them is here.
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError
-from ledger.history import ChainHead, Standing
-from ledger.identity import SignerFacts, parse_signer
+from ledger.history import ChainHead
 from ledger.tlog.merkle import HASH_BYTES, Frontier
 from monitor import logged, outbox, receipts, record, replays
 from monitor.database import Database, damaged, parse_json
@@ -28,9 +26,6 @@ from monitor.record import Record, Stored
 from monitor.replays import Replays
 
 MAX_TREE_SIZE = (1 << 63) - 1
-_NOBODY = Standing()
-_SIGNERS = 1024
-"""Signers that are not parsed and formatted again: one mostly signs many models. What they say is 1 to 3 KB each, in memory."""
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -309,9 +304,8 @@ class State:
             sorted(set(histories)),
         ):
             head = None if sequence is None else ChainHead(sequence, statement)
-            standing = Standing(signers=_parse_signers(signers), repo=repo) if signers or repo else _NOBODY
             known.histories[key] = known.stored[key] = Followed(
-                head=head, standing=standing, before=_parse_signers(before), policy=policy
+                head=head, signers=signers, repo=repo, before=before, policy=policy
             )
         for key, manifest in self._database.select(
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
@@ -400,7 +394,10 @@ class State:
         moved = {key for key in changed if _only_head_moved(known.stored.get(key), known.histories[key])}
         many(
             "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [(ledger, key, *_format_followed(known.histories[key])) for key in changed if key not in moved],
+            [
+                (ledger, key, *_format_head(new.head), new.signers, new.before, new.repo, new.policy)
+                for key, new in ((key, known.histories[key]) for key in changed if key not in moved)
+            ],
         )
         many(
             "UPDATE histories SET sequence = ?, statement = ? WHERE log = ? AND key = ?",
@@ -457,9 +454,10 @@ class State:
 
 
 def _only_head_moved(old: Followed | None, new: Followed) -> bool:
-    """Whether nothing but the head of a stored history is new: then nobody has to be formatted."""
-    return old is not None and (old.standing, old.before, old.policy) == (
-        new.standing,
+    """Whether nothing but the head of a stored history is new: then nothing else is written again."""
+    return old is not None and (old.signers, old.repo, old.before, old.policy) == (
+        new.signers,
+        new.repo,
         new.before,
         new.policy,
     )
@@ -467,21 +465,3 @@ def _only_head_moved(old: Followed | None, new: Followed) -> bool:
 
 def _format_head(head: ChainHead | None) -> tuple[int | None, bytes | None]:
     return (None, None) if head is None else (head.sequence, head.statement_sha256)
-
-
-def _format_followed(followed: Followed) -> tuple[object, ...]:
-    standing = followed.standing
-    sequence, statement = _format_head(followed.head)
-    signers, before = _format_signers(standing.signers), _format_signers(followed.before)
-    return (sequence, statement, signers, before, standing.repo, followed.policy)
-
-
-@lru_cache(maxsize=_SIGNERS)
-def _format_signers(signers: tuple[SignerFacts, ...]) -> str:
-    return format_canonical_json([each.as_json() for each in signers]).decode() if signers else ""
-
-
-@lru_cache(maxsize=_SIGNERS)
-def _parse_signers(text: str) -> tuple[SignerFacts, ...]:
-    """Parse who stands somewhere; one signer mostly signs many models."""
-    return tuple(parse_signer(each) for each in parse_json(text)) if text else ()

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 
 from ledger.encoding import Json
-from ledger.event import (
-    VerificationEvent,
-)
-from ledger.history import Change, Standing
+from ledger.history import Change
 from ledger.identity import SignerFacts, signer_digest
+from monitor.event_facts import EventFacts
 from monitor.findings import Kind
 from monitor.known import Followed
 
@@ -19,20 +17,18 @@ CHANGES = {
 }
 
 
-def digests_of(standing: Standing) -> tuple[str, ...]:
-    """Return the hex digests of the signers that stand."""
-    return tuple(signer_digest(each).hex() for each in standing.signers)
+def digests_of(signers: Sequence[SignerFacts]) -> tuple[str, ...]:
+    """Return the hex digests of these signers."""
+    return tuple(signer_digest(each).hex() for each in signers)
 
 
-def stood_before(
-    known: Followed, event: VerificationEvent, changes: Sequence[Change]
-) -> tuple[SignerFacts, ...]:
-    """Who stood there before the change that is in question, while it is."""
-    if event.policy.decision in ("observed", "accepted"):
-        return ()
+def stood_before(known: Followed, event: EventFacts, changes: Sequence[Change]) -> str:
+    """Who stood there before the change that is in question, while it is, as one text."""
+    if event.decision in ("observed", "accepted"):
+        return ""
     if known.before or all(change.kind == "repository" for change in changes):
         return known.before
-    return known.standing.signers
+    return known.signers
 
 
 _ADVICE = {
@@ -48,11 +44,11 @@ def advice(kind: str) -> str:
     return _ADVICE[kind]
 
 
-def event_facts(event: VerificationEvent) -> dict[str, Json]:
+def event_facts(event: EventFacts) -> dict[str, Json]:
     """Return the facts of an event that findings carry."""
     return {
-        "revision": event.model.revision,
+        "revision": event.revision,
         "outcome": event.outcome,
-        "decision": event.policy.decision,
-        "eventId": event.common.event_id,
+        "decision": event.decision,
+        "eventId": event.event_id,
     }

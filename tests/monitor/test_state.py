@@ -11,6 +11,7 @@ from ledger.tlog.merkle import Frontier
 from monitor.database import FILE_NAME
 from monitor.findings import Finding, Kind
 from monitor.known import Followed, Known
+from monitor.signers import format_signers
 from monitor.state import Position, Progress, State
 from tests.world import digest, key_signer
 
@@ -149,10 +150,13 @@ def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):
 
 
 def test_what_is_known_comes_back_as_it_was_stored(state):
-    standing = Standing(signers=(key_signer("b"),), repo="repo:7")
     known = Known()
     known.histories["name:m"] = Followed(
-        head=ChainHead(3, digest("s")), standing=standing, before=(key_signer("a"),), policy=digest("p")[:16]
+        head=ChainHead(3, digest("s")),
+        signers=signed_by("b"),
+        repo="repo:7",
+        before=signed_by("a"),
+        policy=digest("p")[:16],
     )
     known.changed.add("name:m")
     known.note("challenge:c", {"state": "opened", "histories": ["name:m"]})
@@ -165,19 +169,25 @@ def test_what_is_known_comes_back_as_it_was_stored(state):
         notes=["challenge:c", "policy:hub:", "x"],
     )
     assert again.histories == {"name:m": known.histories["name:m"]}
+    assert again.histories["name:m"].standing == Standing(signers=(key_signer("b"),), repo="repo:7")
+    assert again.histories["name:m"].last_agreed == (key_signer("a"),)
     assert again.notes == {"challenge:c": known.notes["challenge:c"]}
 
 
-OLD = Followed(head=ChainHead(3, digest("s")), standing=Standing(signers=(key_signer("a"),), repo="repo:7"))
+def signed_by(*names):
+    return format_signers(tuple(key_signer(name) for name in names))
+
+
+OLD = Followed(head=ChainHead(3, digest("s")), signers=signed_by("a"), repo="repo:7")
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {},
-        {"standing": Standing(signers=(key_signer("b"),), repo="repo:7")},
-        {"standing": Standing(signers=(key_signer("a"),), repo="repo:8")},
-        {"before": (key_signer("c"),)},
+        {"signers": signed_by("b")},
+        {"repo": "repo:8"},
+        {"before": signed_by("c")},
         {"policy": digest("p")[:16]},
         {"head": None},
     ],
