@@ -14,6 +14,8 @@ from ledger.encoding import Json, format_base64, format_canonical_json
 from ledger.errors import MalformedError
 
 IDENTITY_VERSION = "identity/v1"
+_REMEMBERED = 1024
+"""Signers about whom nothing is derived again: one mostly signs many models. What one says is 1 to 3 KB in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,13 +196,13 @@ _REF_CLASSES = (
 )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_REMEMBERED)
 def ref_class(ref: str) -> str:
     """Return ``branch``, ``tag``, ``pull`` or ``other`` for a full git ref."""
     return next((name for prefix, name in _REF_CLASSES if ref.startswith(prefix)), "other")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def canonical_identity(facts: SignerFacts) -> Identity:
     """Derive the canonical identity (``identity/v1``) from logged facts."""
     match facts:
@@ -231,13 +233,13 @@ def _sigstore_signer(facts: SigstoreFacts) -> SigstoreSigner:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def identity_digest(identity: Identity) -> bytes:
     """Return the SHA-256 of the canonical identity's RFC 8785 form; pins hold these."""
     return hashlib.sha256(format_canonical_json(identity.as_json())).digest()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def signer_digest(facts: SignerFacts) -> bytes:
     """Return the digest of the canonical identity that logged facts stand for."""
     return identity_digest(canonical_identity(facts))
@@ -295,7 +297,7 @@ def fingerprint(sha256: bytes) -> str:
     return "SHA256:" + format_base64(sha256).rstrip("=")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_REMEMBERED)
 def display(identity: Identity) -> str:
     """Return one line that a person recognises the signer by. Nothing in it moves a cursor."""
     match identity:

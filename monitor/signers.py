@@ -5,8 +5,8 @@ from functools import lru_cache
 from ledger.encoding import format_canonical_json, parse_json
 from ledger.identity import SignerFacts, parse_signer
 
-_SIGNERS = 1024
-"""Signers that are not parsed and formatted again: one mostly signs many models. What they say is 1 to 3 KB each, in memory."""
+_SIGNERS = 256
+"""Signers that are not parsed and formatted again: one mostly signs many models. What one says is 1 to 3 KB in memory."""
 _MAX_BYTES = 1 << 16
 """Twice the longest statement."""
 
