@@ -159,13 +159,13 @@ class Crosscheck:
             repositories = self._repositories(some)
             keys = {each: self._keys(each, repositories) for each in some}
             wanted = [key for each in keys.values() for key in each]
-            known = self._state.load(self._config.log, histories=(), revisions=wanted, notes=()).revisions
+            known = self._state.load(self._config.log, revisions=wanted).revisions
             yield from (each for each in some if not any(key in known for key in keys[each]))
 
     def _repositories(self, some: list[Served]) -> dict[str, str]:
         """Return the repositories that the names lead to now: an event with one is remembered under it."""
         histories = self._state.load(
-            self._config.log, histories=[f"name:{each.model}" for each in some], revisions=(), notes=()
+            self._config.log, histories=[f"name:{each.model}" for each in some]
         ).histories
         return {
             key.removeprefix("name:"): each.repo.removeprefix("repo:")

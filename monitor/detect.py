@@ -233,7 +233,9 @@ class Detector:
         yield from self._changes(read, event, changes)
         if not known.signers and signers and self._saw_beginning(key, event):
             yield self._first_signer(read, event)
-        yield from self._rules.event(read.leaf_index, event, changes)
+        yield from self._rules.event(
+            read.leaf_index, event, changes, signed_before=event.signed_by == known.signers
+        )
         self._set(
             key,
             Followed(

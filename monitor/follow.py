@@ -41,6 +41,7 @@ from monitor.findings import OVER_BY_ITSELF, Finding, Kind
 from monitor.judge import compare_smaller, contradiction, reopen
 from monitor.looks import Folded, Followable, Look
 from monitor.proven import context_of, prove_run, touched_tiles
+from monitor.recall import recall
 from monitor.runs import Checking, Run, Runs
 from monitor.state import Position, Progress, Routes, State
 
@@ -290,13 +291,7 @@ class Follower:
             return self._folding(position.size, run.entries)
         log = self._log.name
         reads = self._checking.read(run)
-        known = self._state.load(
-            log,
-            histories=[key for read in reads for key in read.histories],
-            revisions=[read.revision for read in reads if read.revision is not None],
-            notes=[key for read in reads for key in read.notes],
-            policies=(key for read in reads for key in read.policies),
-        )
+        known = recall(self._state, log, reads)
         findings = Detector(
             context_of(self._log, self._state, position=position, fetched=fetched), known
         ).run(reads)

@@ -92,7 +92,7 @@ class Past:
         others = [each.at for each in unread if each.at > start]
         run = self._entries.read(start, min([*others, *(each.target for each in here)]))
         watched = frozenset().union(*(self._rules[each.id].config.watched for each in here))
-        keys = self._state.load(self._log, histories=(), revisions=(), notes=())
+        keys = self._state.load(self._log)
         findings = list(run.missing)
         for shard, read in run.reads:
             context = replace(self._context, watched=watched, shard=shard)

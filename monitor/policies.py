@@ -72,8 +72,13 @@ class Rules:
 
     # What an event was decided by
 
-    def event(self, at: int, event: EventFacts, changes: Sequence[Change]) -> Iterator[Finding]:
-        """Yield what an event that counts breaks of the rules; ``changes`` are how it differs from the one before."""
+    def event(
+        self, at: int, event: EventFacts, changes: Sequence[Change], *, signed_before: bool
+    ) -> Iterator[Finding]:
+        """Yield what an event that counts breaks of the rules; ``changes`` are how it differs from the one before.
+
+        ``signed_before``: the version before is signed by the same, so that they are known to sign in this namespace.
+        """
         noted = self._policies(event)
         notes = [note for _, note in noted]
         if notes or self._context.revoked:
@@ -81,7 +86,8 @@ class Rules:
         yield from self._in_force(at, event, noted)
         if changes and event.decision == "accepted":
             yield from self._accepted(at, event, [note for scope, note in noted if scope != HUB])
-        yield from self._namespaces(at, event)
+        if not signed_before:
+            yield from self._namespaces(at, event)
 
     def _policies(self, event: EventFacts) -> list[tuple[str, dict[str, Any]]]:
         """Return the policies that the log announced for an event, by their scope, the nearest first."""

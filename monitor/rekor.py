@@ -26,6 +26,7 @@ from monitor.known import Context, Followed, Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.looks import Folded, Look
 from monitor.reads import Read, load_key, read_of
+from monitor.recall import recall
 from monitor.state import Routes, State
 
 MISSING_SECONDS = 3600
@@ -170,13 +171,7 @@ class RekorLedger:
             for each in entries
             if each.digest in payloads
         }
-        known = self._state.load(
-            self._log,
-            histories=[key for read in reads.values() for key in read.histories],
-            revisions=[read.revision for read in reads.values() if read.revision is not None],
-            notes=[key for read in reads.values() for key in read.notes],
-            policies=(key for read in reads.values() for key in read.policies),
-        )
+        known = recall(self._state, self._log, reads.values())
         now = int(self._clock())
         late = frozenset(each.digest for each in entries if now - each.since >= WAITING_SECONDS)
         findings: list[Finding] = []

@@ -284,19 +284,8 @@ class State:
 
     # What is known
 
-    def load(
-        self,
-        log: str,
-        *,
-        histories: Iterable[str],
-        revisions: Iterable[bytes],
-        notes: Iterable[str],
-        policies: Iterable[str] = (),
-    ) -> Known:
-        """Return what is known of these histories and revisions, the notes of these keys, and the announced keys.
-
-        ``policies`` are keys of notes too. Most ledgers have no policy, and then they are not even looked at.
-        """
+    def load(self, log: str, *, histories: Iterable[str] = (), revisions: Iterable[bytes] = ()) -> Known:
+        """Return what is known of these histories and revisions, and the announced keys."""
         known = Known(has_policies=self._has_policies(log))
         for key, sequence, statement, signers, before, repo, policy in self._database.select(
             "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
@@ -311,14 +300,16 @@ class State:
             "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
         ):
             known.revisions[key] = manifest
-        asked = {*notes, *(policies if known.has_policies else ())}
-        for key, value in self._database.select(
-            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(asked)
-        ):
-            known.notes[key] = parse_json(value)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
+
+    def load_notes(self, log: str, known: Known, keys: Iterable[str]) -> None:
+        """Add the notes of these keys to what is known."""
+        for key, value in self._database.select(
+            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(set(keys))
+        ):
+            known.notes[key] = parse_json(value)
 
     def _has_policies(self, log: str) -> bool:
         # From the prefix up to what follows it: every key of a policy.

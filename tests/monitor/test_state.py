@@ -162,12 +162,8 @@ def test_what_is_known_comes_back_as_it_was_stored(state):
     known.note("challenge:c", {"state": "opened", "histories": ["name:m"]})
     known.notes["policy:hub:"] = {"not": "changed"}
     state.advance(replace(progress(), known=known), routes=To(), now=100)
-    again = state.load(
-        "models",
-        histories=["name:m", "name:other"],
-        revisions=[],
-        notes=["challenge:c", "policy:hub:", "x"],
-    )
+    again = state.load("models", histories=["name:m", "name:other"])
+    state.load_notes("models", again, ["challenge:c", "policy:hub:", "x"])
     assert again.histories == {"name:m": known.histories["name:m"]}
     assert again.histories["name:m"].standing == Standing(signers=(key_signer("b"),), repo="repo:7")
     assert again.histories["name:m"].last_agreed == (key_signer("a"),)
@@ -198,21 +194,17 @@ def test_what_changes_in_a_history_is_stored_whichever_part_it_is(state, change)
     first.known.histories["name:m"] = OLD
     first.known.changed.add("name:m")
     state.advance(first, routes=To(), now=100)
-    known = state.load(log, histories=["name:m"], revisions=[], notes=[])
+    known = state.load(log, histories=["name:m"])
     new = replace(OLD, **{"head": ChainHead(4, digest("t")), **change})
     known.histories["name:m"] = new
     known.changed.add("name:m")
     state.settle(log, known=known, findings=(), logged=(), routes=To(), now=101)
-    assert state.load(log, histories=["name:m"], revisions=[], notes=[]).histories == {"name:m": new}
+    assert state.load(log, histories=["name:m"]).histories == {"name:m": new}
 
 
-def test_policies_are_looked_at_where_a_scope_has_one(state):
-    def asked():
-        yield from ("policy:hub:", "policy:name:m")
-
-    assert not state.load("models", histories=[], revisions=[], notes=[], policies=asked()).has_policies
+def test_whether_a_scope_has_a_policy_is_known_without_looking_for_one(state):
+    assert not state.load("models").has_policies
     first = progress()
     first.known.note("policy:hub:", {"policy": "p"})
     state.advance(first, routes=To(), now=100)
-    again = state.load("models", histories=[], revisions=[], notes=[], policies=asked())
-    assert (again.has_policies, again.notes) == (True, {"policy:hub:": {"policy": "p"}})
+    assert state.load("models").has_policies
