@@ -137,18 +137,14 @@ def check_link(link: HistoryLink, head: ChainHead | None, *, where: str) -> None
     Raises:
         ChainError: a gap, a fork, or a statement that leaves the chain out.
     """
-    if (link.sequence, link.previous) != place_after(head):
-        raise chain_error(link, head, where=where)
-
-
-def chain_error(link: HistoryLink, head: ChainHead | None, *, where: str) -> ChainError:
-    """Return the refusal of a statement that does not follow the head of a history."""
-    return ChainError(
-        f"chain of {link.key} at {where}",
-        expected=_place(*place_after(head)),
-        actual=_place(link.sequence, link.previous),
-        next_step="A statement is missing, or two claim the same place: keep both and ask the hub",
-    )
+    wanted = place_after(head)
+    if (link.sequence, link.previous) != wanted:
+        raise ChainError(
+            f"chain of {link.key} at {where}",
+            expected=_place(*wanted),
+            actual=_place(link.sequence, link.previous),
+            next_step="A statement is missing, or two claim the same place: keep both and ask the hub",
+        )
 
 
 def place_after(head: ChainHead | None) -> tuple[int, bytes | None]:

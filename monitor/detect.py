@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ledger.encoding import Json, parse_base64
 from ledger.entry import verify_entry
-from ledger.errors import LedgerError
+from ledger.errors import ChainError, LedgerError
 from ledger.event import Common, HistoryLink, PlainStatement, UnknownStatement, schemas
-from ledger.history import ChainHead, Change, chain_error, place_after
+from ledger.history import ChainHead, Change, check_link, place_after
 from ledger.identity import canonical_identity, display
 from monitor.event_facts import EventFacts, seconds_of
 from monitor.findings import Finding, Kind
@@ -165,10 +165,12 @@ class Detector:
             return
         for key, sequence, previous in read.links:
             known = self._known.histories.get(key, _NOTHING)
-            saw_beginning = known.head is not None or not self._context.first or not sequence
-            if saw_beginning and (sequence, previous) != place_after(known.head):
-                link = HistoryLink(key=key, sequence=sequence, previous=previous)
-                error = chain_error(link, known.head, where=f"leaf {read.leaf_index}")
+            try:
+                saw_beginning = known.head is not None or not self._context.first or not sequence
+                if saw_beginning and (sequence, previous) != place_after(known.head):
+                    link = HistoryLink(key=key, sequence=sequence, previous=previous)
+                    check_link(link, known.head, where=f"leaf {read.leaf_index}")
+            except ChainError as error:
                 yield self._finding(
                     Kind.CHAIN_BROKEN,
                     read,
