@@ -13,27 +13,17 @@ Only then it has arrived. One that has not within ``grace`` is told to all other
 
 import pathlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ledger.errors import LedgerError
 from monitor.checks import CanaryConfig
-from monitor.findings import Finding, Kind
+from monitor.findings import SELF, Finding, Kind
 from monitor.record import Stored
+from monitor.silence import Only
 from monitor.sinks import Sink
 from monitor.state import State
 
-SELF = "(monitor)"
-"""The log of a finding that is about the monitor: no log of the settings can be called that."""
 ARRIVED = "arrived"
 _HEARTBEAT_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Only:
-    names: tuple[str, ...]
-
-    def sinks(self, finding: Finding, /) -> tuple[str, ...]:  # noqa: ARG002  # whatever it is
-        return self.names
 
 
 class Canary:
@@ -61,7 +51,7 @@ class Canary:
                 self._state.move((last.number,), to="resolved", note=ARRIVED, now=now)
                 self._state.record.recovered(SELF, kinds=(Kind.CANARY_SILENT,), now=now)
             elif now - last.found_at >= self._config.grace:
-                self._state.report(self._silence(last), routes=_Only(names=self._others), now=now)
+                self._state.report(self._silence(last), routes=Only(names=self._others), now=now)
         if last is None or now - last.found_at >= self._config.every:
             if last is not None and last.state == "open":  # told late it would look like the next one
                 self._state.move((last.number,), to="resolved", note="did not arrive", now=now)
@@ -77,7 +67,7 @@ class Canary:
             text="This is the monitor's canary: alerts arrive here. Nothing is wrong, and nothing is to be done.",
             facts={"every": int(self._config.every)},
         )
-        self._state.report(finding, routes=_Only(names=(self._config.sink,)), now=now)
+        self._state.report(finding, routes=Only(names=(self._config.sink,)), now=now)
 
     def _has_arrived(self, canary: Stored) -> bool:
         if self._state.outbox.delivered_at(canary.number, self._config.sink) is None:

@@ -35,6 +35,8 @@ from monitor.state import Position, State
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
 _PARALLEL_LOGS = 8
+_ARRIVES = frozenset((Kind.CANARY_SILENT, Kind.SINK_SILENT))
+"""What says that alerts do not arrive: a monitor that nobody hears is not clean."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,7 +199,7 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
     kinds = state.record.open_kinds()
     if accuses(kinds):
         return FOUND
-    blind = Kind.CANARY_SILENT in kinds or any(each.problem for each in looks)
+    blind = not _ARRIVES.isdisjoint(kinds) or any(each.problem for each in looks)
     return COULD_NOT_CHECK if blind else CLEAN
 
 

@@ -7,15 +7,14 @@ alone, and is therefore as true of a monitor that runs as of one that has stoppe
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from monitor.canary import ARRIVED, SELF
+from monitor.canary import ARRIVED
 from monitor.config import MonitorConfig
-from monitor.findings import CLASSES, Alert, Kind, Severity
+from monitor.findings import CLASSES, SELF, Alert, Kind, Severity
+from monitor.silence import SILENT_SECONDS
 from monitor.state import State
 
 LEAST_SILENCE = 300
 """Seconds without a successful look at a log that are always forgiven; else it is three intervals."""
-SINK_SECONDS = 3600
-"""Seconds that a finding may wait for a sink before the sink counts as broken."""
 _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 
 
@@ -138,6 +137,6 @@ def _late(log: LogHealth, config: MonitorConfig, now: int) -> str:
 
 
 def _stuck(sink: SinkHealth, now: int) -> str:
-    if sink.waiting_since is None or not sink.problem or now - sink.waiting_since <= SINK_SECONDS:
+    if sink.waiting_since is None or not sink.problem or now - sink.waiting_since <= SILENT_SECONDS:
         return ""
     return f"sink {sink.sink} has not taken a finding for {now - sink.waiting_since} s"

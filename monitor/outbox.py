@@ -97,6 +97,27 @@ class Outbox:
         )
         return int(row[0])
 
+    def waiting_since(self, sink: str) -> int | None:
+        """Return when the oldest finding was found that a sink did not take yet; None where it is owed nothing."""
+        row = self._database.row(
+            "SELECT min(found_at) FROM outbox JOIN findings ON finding = number WHERE sink = ? AND delivered_at IS NULL",
+            sink,
+        )
+        return None if row[0] is None else int(row[0])
+
+    def took_at(self, sink: str) -> int | None:
+        """Return when a sink last took a message; None where that is longer ago than is remembered."""
+        row = self._database.row("SELECT max(sent_at) FROM messages WHERE sink = ?", sink)
+        return None if row[0] is None else int(row[0])
+
+    def paused_until(self, sink: str) -> int:
+        """Return until when what a sink refused waits; 0 where it refused nothing that it is still owed."""
+        row = self._database.row(
+            "SELECT max(next_attempt) FROM outbox WHERE sink = ? AND delivered_at IS NULL AND attempts > 0",
+            sink,
+        )
+        return int(row[0] or 0)
+
     def failed(self, due: Due, *, problem: str, next_attempt: int) -> None:
         """Remember that a sink did not take a finding, and when it is asked again: nothing goes to it before."""
         with self._database.transaction() as execute:

@@ -3,11 +3,11 @@
 import pytest
 
 from ledger.tlog.merkle import Frontier
-from monitor.canary import SELF, Canary
+from monitor.canary import Canary
 from monitor.checks import CanaryConfig
 from monitor.config import load_config
 from monitor.deliver import deliver
-from monitor.findings import Kind
+from monitor.findings import SELF, Kind
 from monitor.health import assess
 from monitor.state import Position, State
 from tests.monitor.hub import Hub
@@ -78,13 +78,13 @@ def test_silence_is_told_to_the_others_once_and_ends_when_one_arrives(tmp_path):
     assert scene.health.problems == ()
     scene.round(1)
     scene.round(HOUR)
-    assert scene.kinds("open") == ["canary", "canary-silent"]
-    assert len(scene.sinks["other"].got) == 1
+    assert scene.kinds("open") == ["canary", "canary-silent", "sink-silent"]
+    assert len(scene.sinks["other"].got) == 2, "that alerts may not arrive, and at once why"
     assert scene.health.problems[-1] == "the canary did not arrive"
     text = scene.state.record.newest(SELF, Kind.CANARY_SILENT).facts["text"]
     assert "its last problem: sink: expected an answer, got none" in text
     scene.round(DAY)
-    assert scene.kinds("open") == ["canary-silent", "canary"], "the old one is not told late"
+    assert scene.kinds("open") == ["canary-silent", "sink-silent", "canary"], "the old one is not told late"
     assert scene.health.problems[-1] == "the canary did not arrive", "a new one alone repairs nothing"
     scene.sinks["desk"] = Good()
     scene.round(HOUR)
