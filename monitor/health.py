@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from monitor.canary import ARRIVED
 from monitor.config import MonitorConfig
 from monitor.findings import CLASSES, SELF, Alert, Kind, Severity
+from monitor.known import COSIGNED
 from monitor.silence import SILENT_SECONDS
 from monitor.state import State
 
@@ -22,7 +23,9 @@ _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 class LogHealth:
     """One log. Times are POSIX seconds, None where there was no such moment.
 
-    ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet.
+    ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet. ``cosigned_at``: as of when
+    the witnesses of the trust file, as many as make its quorum, say that the log's checkpoint is the newest; ``quorum_met`` is
+    None where the trust file has no witnesses.
     """
 
     log: str
@@ -33,6 +36,8 @@ class LogHealth:
     checked_at: int | None
     succeeded_at: int | None
     pending_since: int | None
+    cosigned_at: int | None
+    quorum_met: bool | None
     open: int
     problem: str
 
@@ -113,6 +118,7 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
     counts = state.record.count_findings()
     pending = state.checkpoints(name, least=position.size + 1)
+    cosigned = state.load(name, histories=(), revisions=(), notes=(COSIGNED,)).notes.get(COSIGNED, {})
     return LogHealth(
         log=name,
         origin=position.origin,
@@ -122,6 +128,8 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
         checked_at=position.checked_at,
         succeeded_at=position.succeeded_at,
         pending_since=min((each.seen_at for each in pending), default=None),
+        cosigned_at=cosigned.get("at"),
+        quorum_met=cosigned.get("met"),
         open=counts.get((name, "open"), 0),
         problem=position.problem,
     )

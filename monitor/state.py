@@ -287,6 +287,14 @@ class State:
         )
         return row and SeenCheckpoint(size=row[0], root=row[1], note=row[2], seen_at=row[3], verified=True)
 
+    def keep_note(self, log: str, key: str, value: Mapping[str, Any]) -> None:
+        """Remember a small fact about a log, in the place of the one before."""
+        with self._database.transaction() as execute:
+            execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+                (log, key, format_canonical_json(dict(value)).decode()),
+            )
+
     # What is known
 
     def load(

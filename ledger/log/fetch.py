@@ -105,6 +105,8 @@ class _HttpFetch:
         self._pace = Pace(per_second, pause=pause, clock=clock)
         self._conditional = conditional
         self._kept: dict[str, _Kept] = {}
+        self.received = 0
+        self._counting = threading.Lock()
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
@@ -155,7 +157,7 @@ class _HttpFetch:
                         raise refusal
                     raise _Busy(refusal, retry_after=retry_after_of(response.headers.get("retry-after", "")))
                 encoding = response.headers.get("content-encoding", "identity")
-                chunks = watch.in_time(response.iter_raw())
+                chunks = self._counted(watch.in_time(response.iter_raw()))
                 body = _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
                 self._keep(name, response.headers.get("etag", ""), body)
                 return body
@@ -168,6 +170,12 @@ class _HttpFetch:
                 next_step="Check the address and try again",
             )
             raise _Busy(refusal) from error
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            with self._counting:
+                self.received += len(chunk)
+            yield chunk
 
     def _keep(self, name: str, tag: str, body: bytes) -> None:
         """Remember what changes in place under the server's name for it; without one, the next request is a plain one."""
@@ -288,6 +296,11 @@ def fetch_ahead(fetch: Fetch, sizes: Mapping[str, int]) -> Fetch:
         return fetch(name, max_bytes=max_bytes) if future is None else future.result()
 
     return take
+
+
+def received_by(fetch: Fetch) -> int:
+    """Return how many bytes of bodies came over the network so far, as they came; 0 where there is none."""
+    return fetch.received if isinstance(fetch, _HttpFetch) else 0
 
 
 def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:
