@@ -26,7 +26,7 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.accuse import accuse
 from monitor.findings import Finding, Kind
-from monitor.judge import compare_smaller, convict, reopen
+from monitor.judge import compare_smaller, convict, kept_note, reopen, witness_keys
 from monitor.state import Position, Routes, SeenCheckpoint, State
 
 
@@ -154,7 +154,8 @@ class Views:
     def _keep(self, name: str, fetched: VerifiedCheckpoint, text: str) -> Judged:
         """Remember what the log signed: the follower holds its next run against it."""
         tree = fetched.checkpoint
-        self._state.saw(name, size=tree.size, root=tree.root_hash, note=fetched.note, now=int(self._clock()))
+        note = kept_note(fetched, witness_keys(self._logs[name]))
+        self._state.saw(name, size=tree.size, root=tree.root_hash, note=note, now=int(self._clock()))
         return Judged(log=name, size=tree.size, judgement=Judgement.PENDING, text=text)
 
     def poll(self, name: str, sources: Mapping[str, Fetch]) -> None:

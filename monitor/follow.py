@@ -38,7 +38,7 @@ from ledger.tlog.tiles import TILE_WIDTH, TileReader
 from monitor.accuse import accuse
 from monitor.detect import Detector
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
-from monitor.judge import compare_smaller, contradiction, reopen
+from monitor.judge import MAX_UNKNOWN, compare_smaller, contradiction, kept_note, reopen, witness_keys
 from monitor.known import COSIGNED
 from monitor.looks import Folded, Followable, Look
 from monitor.proven import context_of, prove_run, touched_tiles
@@ -135,7 +135,8 @@ class Follower:
                     self._tell(refused)  # a mirror that answers must not hide that somebody else did
                 continue
             tree = fetched.checkpoint
-            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=fetched.note, now=now)
+            note = kept_note(fetched, witness_keys(self._log.trust), others=MAX_UNKNOWN)
+            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=note, now=now)
             return fetched
         raise errors[0]
 
