@@ -268,6 +268,13 @@ class State:
             for size, root, note, seen_at, verified in rows
         ]
 
+    def count_checkpoints(self, log: str, *, least: int, most: int = MAX_TREE_SIZE) -> int:
+        """Return how many signed checkpoints are remembered from one size to another, both included."""
+        row = self._database.row(
+            "SELECT count(*) FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ?", log, least, most
+        )
+        return int(row[0])
+
     def largest_seen(self, log: str) -> int:
         """Return the largest size that the log ever signed for us, 0 where it signed nothing."""
         row = self._database.row("SELECT max(size) FROM checkpoints WHERE log = ?", log)

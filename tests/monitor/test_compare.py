@@ -5,8 +5,10 @@ import json
 import pytest
 
 from ledger.client.evidence import verify_evidence
-from ledger.errors import MalformedError, NotFoundError, SignatureError
+from ledger.errors import MalformedError, NotFoundError, SignatureError, SourceError
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.signed_note import NoteSignature, format_note, parse_note
+from monitor import compare
 from monitor.compare import Judgement, Views
 from tests.monitor.test_follow import B, Everybody, Scene
 from tests.world import NOW, World
@@ -210,3 +212,36 @@ def test_of_the_logs_own_note_cosignatures_that_others_may_know_are_kept_too(sce
     assert scene.look().problem == ""
     (kept,) = scene.state.checkpoints("models", least=scene.size)
     assert kept.note == plain
+
+
+# Room
+
+
+def of_size(scene, size):
+    """A checkpoint of the log's own key, of entries that it never serves."""
+    lie = Checkpoint(origin=scene.hub.world.origin, size=size, root_hash=bytes(32))
+    return scene.hub.world.sign_tree(lie)
+
+
+@pytest.mark.parametrize("sizes", [range(100, 120), range(1, 6)], ids=["not served yet", "before the pin"])
+def test_what_cannot_be_judged_is_remembered_up_to_a_limit_and_the_rest_still_judged(
+    tmp_path, monkeypatch, sizes
+):
+    """Whoever has the log's key can sign sizes without an end. What waits stays: it is what convicts in the end."""
+    monkeypatch.setattr(compare, "MAX_WAITING", 4)
+    scene = Scene(tmp_path).grow(6).publish()
+    scene.begin(pinned=scene.hub.world.checkpoint())
+    scene.grow(4).publish()
+    assert scene.look().problem == ""
+    view = views(scene)
+    notes = [of_size(scene, size) for size in sizes]
+    for note in notes[:4]:
+        assert view.judge(note).judgement is Judgement.PENDING
+    with pytest.raises(
+        SourceError, match=r"expected fewer than 4 that wait for entries .*, got no room for more"
+    ):
+        view.judge(notes[4])
+    assert scene.state.count_checkpoints("models", least=sizes[0], most=sizes[-1]) == 4
+    assert view.judge(scene.hub.world.checkpoint(8)).judgement is Judgement.CONSISTENT
+    other = scene.hub.fork(sizes[0]) if sizes[0] < 10 else fork(scene, 10, more=90)
+    assert view.judge(other.world.checkpoint()).judgement is Judgement.INCONSISTENT, "the first is remembered"
