@@ -26,6 +26,8 @@ from monitor.sinks import Sink
 from monitor.state import State
 
 ARRIVED = "arrived"
+CLOCK_SLACK = 60
+"""Seconds that a clock may go back: it is set right now and then."""
 _HEARTBEAT_BYTES = 4096
 
 
@@ -64,7 +66,8 @@ class Canary:
         return True
 
     def _by_clock(self, last: Stored | None, now: int) -> Finding | None:
-        if last is not None and now - last.found_at < self._config.every:
+        # One from the future was sent by a clock that has gone back since: it must not keep the next ones waiting.
+        if last is not None and -CLOCK_SLACK <= now - last.found_at < self._config.every:
             return None
         return Finding(
             log=SELF,
@@ -88,7 +91,7 @@ class Canary:
                 self._state.report(self._no_version(now - since), routes=Only(names=self._others), now=now)
             return None
         # A canary waits for no digest, so a hub must not be able to send one whenever it likes.
-        if last is not None and now - last.found_at < every / 2:
+        if last is not None and -CLOCK_SLACK <= now - last.found_at < every / 2:
             return None
         return Finding(
             log=SELF,

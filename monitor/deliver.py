@@ -90,12 +90,12 @@ def deliver_to(
     If we stop after a sink took a message and before that is stored, it gets it again.
     """
     taken = 0
-    if state.outbox.paused_until(name) - int(clock()) > LONGEST_PAUSE:
+    if LONGEST_PAUSE < state.outbox.paused_until(name) - int(clock()) <= ASIDE_PAUSE:
         return 0, ""  # set aside: what is new waits with the rest
     while True:
         now = int(clock())
         due = state.outbox.due(name, now=now, limit=MOST if limit.messages else 100)
-        sent = state.outbox.messages_since(name, now - limit.seconds) if limit.messages else 0
+        sent = state.outbox.messages_since(name, now - limit.seconds, until=now) if limit.messages else 0
         messages = plan(due, limit=limit, sent=sent)
         if not messages:
             return taken, ""

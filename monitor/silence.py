@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from ledger.errors import LedgerError, SourceError
 from monitor.findings import SELF, Finding, Kind
+from monitor.outbox import LONGEST_WAIT
 from monitor.state import State
 
 SILENT_SECONDS = 3600
 """Seconds for which a sink may be owed something and take nothing."""
 ASIDE_SECONDS = 7 * 86_400
 """Seconds of silence after which it is set aside."""
-ASIDE_PAUSE = 86_400
+ASIDE_PAUSE = LONGEST_WAIT
 """Seconds between two questions to a sink that is set aside."""
 _LEAST_REFUSALS = 3
 _GONE = 410

@@ -94,6 +94,15 @@ def test_silence_is_told_to_the_others_once_and_ends_when_one_arrives(tmp_path):
     assert scene.health.problems == ()
 
 
+def test_a_clock_that_went_back_ends_no_canaries(tmp_path):
+    scene = Scene(tmp_path)
+    scene.round(365 * DAY)
+    scene.round(-365 * DAY)
+    assert len(scene.sinks["desk"].got) == 2
+    scene.round(30)
+    assert len(scene.sinks["desk"].got) == 2, "and not one with each look"
+
+
 def test_where_a_heartbeat_is_wanted_the_far_end_must_write_it(tmp_path):
     scene = Scene(tmp_path, heartbeat="beat")
     scene.round()

@@ -484,3 +484,16 @@ def test_a_webhook_that_is_gone_says_so():
     ):
         Webhook(url, secret=SECRET, allow_private=True, timeout=30).send(STORED)
     assert caught.value.status == 410
+
+
+def test_a_clock_that_went_back_keeps_nobody_waiting(state):
+    """It was a year ahead when the sink refused, and is set right."""
+    time, good, mended = [NOW + 365 * 86_400], Good(), Good()
+    limits = {"good": Limit(messages=3)}
+    deliver(state, {"good": good, "bad": Bad()}, clock=lambda: time[0], limits=limits)
+    assert good.got == [1, 2, 3], "all that there is room for in an hour"
+    time[0] = NOW + 60
+    state.report(replace(FOUND, leaf_index=77), routes=Sinks("good"), now=time[0])
+    deliver(state, {"good": good, "bad": mended}, clock=lambda: time[0], limits=limits)
+    assert good.got == [1, 2, 3, 4]
+    assert sorted(mended.got) == [1, 2, 3], "the one that it refused comes last"
