@@ -84,7 +84,12 @@ def accuses(kinds: Iterable[str]) -> bool:
 
 def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     """Read the state. Raises NotFoundError: a log of the settings was never begun."""
-    logs = tuple(_log(name, state, by_receipt=each.by_receipt) for each in config.log for name in each.trees)
+    found = state.record.count_findings()
+    logs = tuple(
+        _log(name, state, by_receipt=each.by_receipt, open_=found.get((name, "open"), 0))
+        for each in config.log
+        for name in each.trees
+    )
     counts, since = state.outbox.sink_counts(), state.outbox.oldest_waiting()
     sinks = tuple(
         SinkHealth(
@@ -111,12 +116,11 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     )
 
 
-def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
+def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
     position = state.position(name)
     seen, verified = max(state.largest_seen(name), position.size), position.size
     if by_receipt:  # what the hub lists, and what is proven of that
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
-    counts = state.record.count_findings()
     pending = state.checkpoints(name, least=position.size + 1)
     cosigned = state.load(name, histories=(), revisions=(), notes=(COSIGNED,)).notes.get(COSIGNED, {})
     return LogHealth(
@@ -130,7 +134,7 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
         pending_since=min((each.seen_at for each in pending), default=None),
         cosigned_at=cosigned.get("at"),
         quorum_met=cosigned.get("met"),
-        open=counts.get((name, "open"), 0),
+        open=open_,
         problem=position.problem,
     )
 
