@@ -87,6 +87,8 @@ def _health_facts(health: "Health") -> dict[str, Any]:
                 "checkedAt": format_time(each.checked_at),
                 "succeededAt": format_time(each.succeeded_at),
                 "open": each.open,
+                **({} if each.quorum_met is None else {"quorumMet": each.quorum_met}),
+                **({} if each.cosigned_at is None else {"cosignedAt": format_time(each.cosigned_at)}),
                 **({"problem": each.problem} if each.problem else {}),
             }
             for each in health.logs

@@ -109,7 +109,7 @@ class MonitorStatement:
     ``size`` and ``root_hash`` are of the tree that the monitor computed from the entries themselves and found signed by the
     log. ``checked_at``: POSIX seconds at which the newest checkpoint that the log showed was held against it. ``log``: open
     findings that are about no history that could be read. ``histories``: sorted, each once. ``not_listed``: how many
-    histories have open findings and are too many to list; then none is.
+    histories have open findings that stop a client and are too many to list; then none is.
     """
 
     ledger: str
@@ -157,7 +157,12 @@ class MonitorStatement:
         findings: Mapping[str, OpenFindings],
         log: OpenFindings | None = None,
     ) -> "MonitorStatement":
-        """Return the statement about a verified tree; ``findings`` by history key (``name:…``, ``repo:…``), listed if they fit."""
+        """Return the statement about a verified tree; ``findings`` by history key (``name:…``, ``repo:…``), listed if they fit.
+
+        If they do not, those that stop no client are left out: a hub whose clock is wrong has a low one about each model.
+        """
+        if len(findings) > MAX_HISTORIES:
+            findings = {key: found for key, found in findings.items() if found.blocks}
         fits = len(findings) <= MAX_HISTORIES
         rows = sorted((history_digest(ledger, key), found) for key, found in findings.items()) if fits else ()
         return cls(

@@ -5,6 +5,7 @@ from ledger.tlog import merkle
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, Tile
+from monitor.judge import kept_note, witness_keys
 from monitor.looks import Followable
 from monitor.proven import not_signed
 from monitor.state import Position, State
@@ -44,6 +45,7 @@ def begin(followable: Followable, state: State, *, pinned: bytes | None, now: in
         raise not_signed(size, fetched.checkpoint.root_hash, merkle.fold(peaks))
     position = Position(name=followable.name, origin=trust.origin, first=size, frontier=Frontier(size, peaks))
     state.add_log(position, leaves=leaves, nodes=nodes)
-    state.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=pinned, now=now)
+    note = kept_note(fetched, witness_keys(trust))
+    state.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=note, now=now)
     state.verified_checkpoint(followable.name, size=size, root=fetched.checkpoint.root_hash)
     return position

@@ -11,7 +11,12 @@ class CanaryConfig:
 
     # The sink that it is told to.
     sink: str
-    # Seconds between two canaries.
+    # A model that the hub records a version of for this, at least once in `every`: each new one is a canary, and none is
+    # silence. Empty: the monitor sends canaries by its own clock.
+    model: str = ""
+    # With model: the log that it is recorded in.
+    log: str = ""
+    # Seconds between two canaries; with model, at most.
     every: float = 86_400.0
     # Seconds within which one must have arrived.
     grace: float = 3600.0
@@ -23,6 +28,8 @@ class CanaryConfig:
     allow_private: bool = False
 
     def __post_init__(self) -> None:
+        if bool(self.model) != bool(self.log):
+            raise ConfigError("canary", expected="model and log, or neither", actual="one of them")
         check_seconds("canary.every", self.every)
         check_seconds("canary.grace", self.grace)
 

@@ -18,6 +18,7 @@ from ledger.errors import (
     LedgerError,
     NotFoundError,
     ProofError,
+    SourceError,
     StorageError,
     VerificationError,
 )
@@ -26,8 +27,11 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.accuse import accuse
 from monitor.findings import Finding, Kind
-from monitor.judge import compare_smaller, convict, reopen
-from monitor.state import Position, Routes, SeenCheckpoint, State
+from monitor.judge import compare_smaller, convict, kept_note, reopen, witness_keys
+from monitor.state import MAX_TREE_SIZE, Position, Routes, SeenCheckpoint, State
+
+MAX_WAITING = 4096
+"""Checkpoints of one log that are remembered and cannot be judged yet, of up to 4 KB each as a rule."""
 
 
 class Judgement(StrEnum):
@@ -81,7 +85,7 @@ class Views:
 
         Raises:
             MalformedError, LimitError: no checkpoint. SignatureError: the log's key did not sign it, so it says nothing.
-            NotFoundError: of no log that is followed here.
+            NotFoundError: of no log that is followed here. SourceError: so many wait already that this one is not remembered.
         """
         name = self._name(note)
         trust = self._logs[name]
@@ -154,8 +158,25 @@ class Views:
     def _keep(self, name: str, fetched: VerifiedCheckpoint, text: str) -> Judged:
         """Remember what the log signed: the follower holds its next run against it."""
         tree = fetched.checkpoint
-        self._state.saw(name, size=tree.size, root=tree.root_hash, note=fetched.note, now=int(self._clock()))
+        self._check_room(name, tree.size)
+        note = kept_note(fetched, witness_keys(self._logs[name]))
+        self._state.saw(name, size=tree.size, root=tree.root_hash, note=note, now=int(self._clock()))
         return Judged(log=name, size=tree.size, judgement=Judgement.PENDING, text=text)
+
+    def _check_room(self, name: str, size: int) -> None:
+        """Refuse what cannot be judged yet where there is too much of that: a log's key signs as many sizes as it likes."""
+        position = self._state.position(name)
+        if position.first <= size <= position.size:
+            return  # one for each size
+        over = size > position.size
+        least, most = (position.size + 1, MAX_TREE_SIZE) if over else (0, position.first - 1)
+        if self._state.count_checkpoints(name, least=least, most=most) >= MAX_WAITING:
+            raise SourceError(
+                f"checkpoint of {name} at size {size}",
+                expected=f"fewer than {MAX_WAITING} that wait for entries which the log does not serve",
+                actual="no room for more",
+                next_step="Hand it in again when the log has served what it signed before",
+            )
 
     def poll(self, name: str, sources: Mapping[str, Fetch]) -> None:
         """Ask the sources of one log for the checkpoints that they were shown. What cannot be had or judged is reported."""

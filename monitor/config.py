@@ -97,10 +97,12 @@ class MonitorConfig:
             raise ConfigError(
                 "canary.sink", expected="the name of a sink of this file", actual=self.canary.sink
             )
-        if self.crosscheck and self.crosscheck.log not in {each.name for each in self.log}:
-            raise ConfigError(
-                "crosscheck.log", expected="the name of a log of this file", actual=self.crosscheck.log
-            )
+        for what, name in (
+            ("crosscheck.log", self.crosscheck.log if self.crosscheck else ""),
+            ("canary.log", self.canary.log if self.canary else ""),
+        ):
+            if name and name not in {each.name for each in self.log}:
+                raise ConfigError(what, expected="the name of a log of this file", actual=name)
         for sink in self.sink:
             for name in sink.logs:
                 if name not in {each.name for each in self.log}:

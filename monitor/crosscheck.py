@@ -5,6 +5,8 @@ The list is one revision a line, as JSON ``{"model", "revision", "created"}`` or
 one person alone, and lists nowhere, stays unseen.
 """
 
+import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +18,7 @@ from ledger.log.fetch import Fetch
 from monitor.checks import CrosscheckConfig
 from monitor.event_facts import revision_key_of
 from monitor.findings import Finding, Kind
-from monitor.state import Position, Routes, State
+from monitor.state import Routes, State
 
 MAX_LIST_BYTES = 256 << 20
 """A few million lines."""
@@ -118,7 +120,8 @@ class Crosscheck:
         now = int(self._clock())
         try:
             data = self._fetch(self._name, max_bytes=MAX_LIST_BYTES)
-            served = list(parse_served(data.split(b"\n")))
+            for _ in parse_served(io.BytesIO(data)):
+                """Nothing is judged by a list of which a line cannot be read."""
         except StorageError:
             raise
         except LedgerError as error:
@@ -126,32 +129,41 @@ class Crosscheck:
         self._state.record.recovered(
             self._config.log, kinds=(Kind.SOURCE_UNREACHABLE,), now=now, about="crosscheck"
         )
-        return self._judge(served, now)
+        return self._judge(parse_served(io.BytesIO(data)), now)
 
-    def _judge(self, served: list[Served], now: int) -> Crosschecked:
-        positions = [self._state.position(each) for each in self._trees]
-        due = [each for each in served if self._is_due(each, positions, now)]
-        missing = list(self._unrecorded(due))
-        self._settle(missing, now)
-        new = 0
-        for each in missing:
-            if new >= MAX_FINDINGS:
-                break
-            new += self._state.report(self._finding(each, now), routes=self._routes, now=now)
+    def _judge(self, served: Iterator[Served], now: int) -> Crosschecked:
+        """Judge some lines at a time: whoever writes the list decides how many there are."""
+        since = self._verified_since()
+        before = set(self._state.record.open_about(self._config.log, Kind.NOT_RECORDED))
+        still: set[str] = set()
+        listed = due = absent = new = 0
+        while some := list(itertools.islice(served, _CHUNK)):
+            judged = [each for each in some if self._is_due(each, since, now)]
+            missing = list(self._unrecorded(judged))
+            listed, due, absent = listed + len(some), due + len(judged), absent + len(missing)
+            for each in missing:
+                if _about(each) in before:
+                    still.add(_about(each))
+                elif new < MAX_FINDINGS:
+                    new += self._state.report(self._finding(each, now), routes=self._routes, now=now)
+        for about in before - still:  # what is missing no more
+            self._state.record.recovered(self._config.log, kinds=(Kind.NOT_RECORDED,), now=now, about=about)
         return Crosschecked(
-            listed=len(served),
-            recorded=len(due) - len(missing),
-            missing=len(missing),
-            waiting=len(served) - len(due),
-            new_findings=new,
+            listed=listed, recorded=due - absent, missing=absent, waiting=listed - due, new_findings=new
         )
 
-    def _is_due(self, each: Served, positions: Sequence[Position], now: int) -> bool:
+    def _verified_since(self) -> tuple[int, int]:
+        """Return between which times of being served a revision must be in what was verified: since following began, where that
+        was at a pinned checkpoint, and until every tree was verified to its end.
+        """
+        positions = [self._state.position(each) for each in self._trees]
+        began = [self._state.began_at(each.name) for each in positions if each.first]
+        return max(began, default=0), min(each.succeeded_at or 0 for each in positions)
+
+    def _is_due(self, each: Served, since: tuple[int, int], now: int) -> bool:
         """Whether it should be in what was verified: every tree was verified to its end after the time of grace was over."""
         over = each.created + self._config.grace
-        if over > now or any(one.succeeded_at is None or one.succeeded_at < over for one in positions):
-            return False
-        return not any(one.first and each.created < self._state.began_at(one.name) for one in positions)
+        return each.created >= since[0] and over <= min(now, since[1])
 
     def _unrecorded(self, due: list[Served]) -> Iterator[Served]:
         for start in range(0, len(due), _CHUNK):
@@ -178,15 +190,6 @@ class Crosscheck:
         if each.model in repositories:
             keys.append(revision_key_of(each.model, repositories[each.model], each.revision))
         return keys
-
-    def _settle(self, missing: list[Served], now: int) -> None:
-        """Resolve what is open and missing no more."""
-        still = {_about(each) for each in missing}
-        for about in self._state.record.open_about(self._config.log, Kind.NOT_RECORDED):
-            if about not in still:
-                self._state.record.recovered(
-                    self._config.log, kinds=(Kind.NOT_RECORDED,), now=now, about=about
-                )
 
     def _finding(self, each: Served, now: int) -> Finding:
         hours = (now - each.created) // 3600

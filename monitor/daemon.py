@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ledger.errors import ConfigError, CorruptError, LedgerError
-from ledger.log.fetch import Fetch
+from ledger.log.fetch import Fetch, received_by
 from ledger.log.lock import writer_lock
 from monitor.assembling import Progress, follower_of, open_views, trees_of
 from monitor.beginning import begin
@@ -35,6 +35,8 @@ from monitor.state import Position, State
 CLEAN, FOUND, COULD_NOT_CHECK = 0, 1, 3
 """Exit codes of ``monitor once``; usage is 2. What could not be checked is never 0 and never looks like tampering."""
 _PARALLEL_LOGS = 8
+_ARRIVES = frozenset((Kind.CANARY_SILENT, Kind.SINK_SILENT))
+"""What says that alerts do not arrive: a monitor that nobody hears is not clean."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class Monitor:
     sinks: dict[str, Sink]
     views: Views
     compared: dict[str, dict[str, Fetch]]
+    sources: dict[str, tuple[Fetch, ...]]
     canary: Canary | None
     crosscheck: Crosscheck | None
     clock: Callable[[], float]
@@ -89,6 +92,10 @@ class Monitor:
         except LedgerError as error:
             return error.finding
         return "; ".join(f"{log}: {problem}" for log, problem in done.problems.items())
+
+    def received(self) -> dict[str, int]:
+        """Return how many bytes came from the addresses of each log since this began."""
+        return {name: sum(map(received_by, sources)) for name, sources in self.sources.items()}
 
     def deliver(self, *, stopping: Callable[[], bool] = lambda: False) -> Delivered:
         """Hand over what is due."""
@@ -179,6 +186,9 @@ def open_monitor(
                 followers=followers,
                 sinks=sinks,
                 views=views,
+                sources={
+                    tree.name: tree.sources for trees in logs.values() for tree in trees if tree.sources
+                },
                 compared={each.name: config.views(each) for each in config.log},
                 canary=open_canary(config, state, clock=clock) if config.canary else None,
                 crosscheck=open_crosscheck(config, state, clock=clock) if config.crosscheck else None,
@@ -197,7 +207,7 @@ def exit_code(state: State, looks: Sequence[Look]) -> int:
     kinds = state.record.open_kinds()
     if accuses(kinds):
         return FOUND
-    blind = Kind.CANARY_SILENT in kinds or any(each.problem for each in looks)
+    blind = not _ARRIVES.isdisjoint(kinds) or any(each.problem for each in looks)
     return COULD_NOT_CHECK if blind else CLEAN
 
 
@@ -210,7 +220,7 @@ def answering(monitor: Monitor) -> Iterator[int | None]:
         return
     address = parse_host_port(config.listen, what="listen")
     health = partial(_assess_now, config, state, clock)
-    with serving(address, views=monitor.views, assess=health, clock=clock) as port:
+    with serving(address, views=monitor.views, assess=health, received=monitor.received, clock=clock) as port:
         yield port
 
 

@@ -3,12 +3,14 @@
 Every sink has a thread, a waiting time and a limit of its own, so one that is broken or slow silences no other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ledger.errors import ConfigError, UnavailableError
+from ledger.errors import ConfigError, LedgerError, UnavailableError
 from monitor.digest import MOST, Limit, plan
+from monitor.outbox import Due
+from monitor.silence import ASIDE_PAUSE, is_to_be_set_aside, tell_refusal, tell_taken
 from monitor.sinks import Sink
 from monitor.state import State
 
@@ -42,24 +44,33 @@ def deliver(
 
     ``stopping`` ends it after the delivery at hand; the rest is due at the next start.
     """
-    with ThreadPoolExecutor(max(1, len(sinks)), thread_name_prefix="sink") as pool:
-        rounds = {
-            name: pool.submit(
-                deliver_to,
-                state,
-                name,
-                sink,
-                clock=clock,
-                stopping=stopping,
-                limit=(limits or {}).get(name, Limit()),
-            )
-            for name, sink in sinks.items()
-        }
-        done = {name: each.result() for name, each in rounds.items()}
-    return Delivered(
-        taken={name: taken for name, (taken, _) in done.items()},
-        problems={name: problem for name, (_, problem) in done.items() if problem},
-    )
+    limits = limits or {}
+
+    def hand_over(some: Sequence[str]) -> dict[str, tuple[int, str]]:
+        with ThreadPoolExecutor(max(1, len(some)), thread_name_prefix="sink") as pool:
+            rounds = {
+                name: pool.submit(
+                    deliver_to,
+                    state,
+                    name,
+                    sinks[name],
+                    clock=clock,
+                    stopping=stopping,
+                    limit=limits.get(name, Limit()),
+                    others=tuple(sinks),
+                )
+                for name in some
+            }
+            return {name: each.result() for name, each in rounds.items()}
+
+    done = hand_over(tuple(sinks))
+    problems = {name: problem for name, (_, problem) in done.items() if problem}
+    taken = {name: count for name, (count, _) in done.items()}
+    if problems:  # that a sink is silent was found meanwhile, and is told to the others now
+        for name, (count, problem) in hand_over([each for each in sinks if each not in problems]).items():
+            taken[name] += count
+            problems |= {name: problem} if problem else {}
+    return Delivered(taken=taken, problems=problems)
 
 
 def deliver_to(
@@ -70,16 +81,21 @@ def deliver_to(
     clock: Callable[[], float],
     stopping: Callable[[], bool] = lambda: False,
     limit: Limit = Limit(),  # noqa: B008  # a value
+    others: Sequence[str] = (),
 ) -> tuple[int, str]:
     """Hand over to one sink what is due; returns how many findings it took, and why it took no more.
+
+    Where it takes nothing for long, ``others`` are told, and it is set aside (``monitor.silence``).
 
     If we stop after a sink took a message and before that is stored, it gets it again.
     """
     taken = 0
+    if LONGEST_PAUSE < state.outbox.paused_until(name) - int(clock()) <= ASIDE_PAUSE:
+        return 0, ""  # set aside: what is new waits with the rest
     while True:
         now = int(clock())
         due = state.outbox.due(name, now=now, limit=MOST if limit.messages else 100)
-        sent = state.outbox.messages_since(name, now - limit.seconds) if limit.messages else 0
+        sent = state.outbox.messages_since(name, now - limit.seconds, until=now) if limit.messages else 0
         messages = plan(due, limit=limit, sent=sent)
         if not messages:
             return taken, ""
@@ -89,9 +105,18 @@ def deliver_to(
             try:
                 sink.send(each.finding)
             except (UnavailableError, ConfigError) as error:
-                first = each.covers[0]
-                again = int(clock()) + pause_after(state.outbox.refusals(name) + 1)
-                state.outbox.failed(first, problem=error.finding, next_attempt=again)
+                _note_refusal(state, name, each.covers[0], error, others=others, now=int(clock()))
                 return taken, error.finding
             state.outbox.delivered(each.covers, now=int(clock()))
+            tell_taken(state, name, now=int(clock()))
             taken += len(each.covers)
+
+
+def _note_refusal(
+    state: State, name: str, first: Due, error: LedgerError, *, others: Sequence[str], now: int
+) -> None:
+    pause = pause_after(state.outbox.refusals(name) + 1)
+    if is_to_be_set_aside(state, name, error, now=now):
+        pause = ASIDE_PAUSE
+    state.outbox.failed(first, problem=error.finding, next_attempt=now + pause)
+    tell_refusal(state, name, error, others=others, now=now)

@@ -13,8 +13,8 @@ from monitor.record import Stored
 MOST = 10_000
 """Findings of one digest at most."""
 _SHOWN = 1000
-_AT_ONCE = frozenset((str(Kind.LOG_FORKED), str(Kind.CANARY), str(Kind.CANARY_SILENT)))
-"""What never waits for a digest: evidence against a log, and the proof that alerts arrive."""
+_AT_ONCE = frozenset((str(Kind.LOG_FORKED), str(Kind.CANARY), str(Kind.CANARY_SILENT), str(Kind.SINK_SILENT)))
+"""What never waits for a digest: evidence against a log, and whether alerts arrive."""
 _REFUSED = 3
 """Times that a receiver refused one message, after which its text may be why: a filter that dislikes the name of a model."""
 

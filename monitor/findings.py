@@ -8,6 +8,9 @@ from enum import StrEnum
 from ledger.encoding import Json, format_canonical_json
 from ledger.monitor_statement import Ranked
 
+SELF = "(monitor)"
+"""The log of a finding that is about the monitor: no log of the settings can be called that."""
+
 
 class Alert(StrEnum):
     """What sort of thing was found (architecture section 9). Only ``TAMPER`` accuses, and only with evidence."""
@@ -71,6 +74,7 @@ class Kind(StrEnum):
     SOURCE_UNREACHABLE = "source-unreachable"
     CANARY = "canary"
     CANARY_SILENT = "canary-silent"
+    SINK_SILENT = "sink-silent"
 
 
 CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
@@ -113,6 +117,7 @@ CLASSES: Mapping[Kind, tuple[Alert, Severity]] = {
     Kind.SOURCE_UNREACHABLE: (Alert.OPERATIONAL, Severity.LOW),
     Kind.CANARY: (Alert.OPERATIONAL, Severity.INFO),
     Kind.CANARY_SILENT: (Alert.OPERATIONAL, Severity.HIGH),
+    Kind.SINK_SILENT: (Alert.OPERATIONAL, Severity.HIGH),
 }
 """The class and severity of each kind: one table, so that a page on somebody's telephone never depends on a mood."""
 
@@ -126,6 +131,7 @@ PASSING = frozenset(
         Kind.NOT_RECORDED,
         Kind.SOURCE_UNREACHABLE,
         Kind.CANARY_SILENT,
+        Kind.SINK_SILENT,
     )
 )
 """States of a log: told once while they last, and once more when they come back after somebody resolved them."""

@@ -38,7 +38,8 @@ from ledger.tlog.tiles import TILE_WIDTH, TileReader
 from monitor.accuse import accuse
 from monitor.detect import Detector
 from monitor.findings import OVER_BY_ITSELF, Finding, Kind
-from monitor.judge import compare_smaller, contradiction, reopen
+from monitor.judge import MAX_UNKNOWN, compare_smaller, contradiction, kept_note, reopen, witness_keys
+from monitor.known import COSIGNED
 from monitor.looks import Folded, Followable, Look
 from monitor.proven import context_of, prove_run, touched_tiles
 from monitor.recall import recall
@@ -77,6 +78,7 @@ class Follower:
             for fetch in followable.sources
         ]
         self._past, self._new = past, 0
+        self._cosigned: dict[str, Json] | None = None
         self._checking = Checking(followable.trust if folding is None else None)
 
     def look(self) -> Look:
@@ -134,7 +136,8 @@ class Follower:
                     self._tell(refused)  # a mirror that answers must not hide that somebody else did
                 continue
             tree = fetched.checkpoint
-            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=fetched.note, now=now)
+            note = kept_note(fetched, witness_keys(self._log.trust), others=MAX_UNKNOWN)
+            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=note, now=now)
             return fetched
         raise errors[0]
 
@@ -171,14 +174,24 @@ class Follower:
     def _check_quorum(self, fetched: VerifiedCheckpoint) -> str:
         """Say where clients of the trust file would not take this checkpoint; what it covers was looked at all the same."""
         policy = self._log.trust.policy
-        found = {each.key for each in verify_cosignatures(fetched, [each.key for each in policy.witnesses])}
-        if policy.is_met_by(each.name for each in policy.witnesses if each.key in found):
+        if not policy.witnesses:
+            return ""
+        counted = verify_cosignatures(fetched, [each.key for each in policy.witnesses])
+        found = {each.key for each in counted}
+        met = policy.is_met_by(each.name for each in policy.witnesses if each.key in found)
+        self._note_cosigned({"met": met, "at": policy.time_of(counted)})
+        if met:
             return ""
         return self._report(
             Kind.LOG_UNWITNESSED,
             f"The checkpoint that the log {self._log.name} shows lacks the quorum {policy.quorum} of your trust file: nobody "
             "but the log vouches that others see the same; ask its operator which witnesses answer.",
         )
+
+    def _note_cosigned(self, value: dict[str, Json]) -> None:
+        if value != self._cosigned:
+            self._state.keep_note(self._log.name, COSIGNED, value)
+            self._cosigned = value
 
     # 3. Replay
 

@@ -20,7 +20,7 @@ from ledger.log.remote import Shard
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import KeyType
-from monitor.judge import convict
+from monitor.judge import convict, kept_note
 from monitor.state import State
 
 Reader = Callable[[str], RekorV1Log]
@@ -148,7 +148,7 @@ class Growth:
             self._name(tree.origin),
             size=tree.size,
             root=tree.root_hash,
-            note=seen.note,
+            note=kept_note(seen, ()),
             now=int(self._clock()),
         )
 

@@ -7,15 +7,15 @@ alone, and is therefore as true of a monitor that runs as of one that has stoppe
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from monitor.canary import ARRIVED, SELF
+from monitor.canary import ARRIVED
 from monitor.config import MonitorConfig
-from monitor.findings import CLASSES, Alert, Kind, Severity
+from monitor.findings import CLASSES, SELF, Alert, Kind, Severity
+from monitor.known import COSIGNED
+from monitor.silence import SILENT_SECONDS
 from monitor.state import State
 
 LEAST_SILENCE = 300
 """Seconds without a successful look at a log that are always forgiven; else it is three intervals."""
-SINK_SECONDS = 3600
-"""Seconds that a finding may wait for a sink before the sink counts as broken."""
 _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 
 
@@ -23,7 +23,9 @@ _ACCUSING = (Alert.TAMPER, Alert.MALFORMED, Alert.FINDING)
 class LogHealth:
     """One log. Times are POSIX seconds, None where there was no such moment.
 
-    ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet.
+    ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet. ``cosigned_at``: as of when
+    the witnesses of the trust file, as many as make its quorum, say that the log's checkpoint is the newest; ``quorum_met`` is
+    None where the trust file has no witnesses.
     """
 
     log: str
@@ -34,6 +36,8 @@ class LogHealth:
     checked_at: int | None
     succeeded_at: int | None
     pending_since: int | None
+    cosigned_at: int | None
+    quorum_met: bool | None
     open: int
     problem: str
 
@@ -80,7 +84,12 @@ def accuses(kinds: Iterable[str]) -> bool:
 
 def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     """Read the state. Raises NotFoundError: a log of the settings was never begun."""
-    logs = tuple(_log(name, state, by_receipt=each.by_receipt) for each in config.log for name in each.trees)
+    found = state.record.count_findings()
+    logs = tuple(
+        _log(name, state, by_receipt=each.by_receipt, open_=found.get((name, "open"), 0))
+        for each in config.log
+        for name in each.trees
+    )
     counts, since = state.outbox.sink_counts(), state.outbox.oldest_waiting()
     sinks = tuple(
         SinkHealth(
@@ -107,13 +116,13 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     )
 
 
-def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
+def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
     position = state.position(name)
     seen, verified = max(state.largest_seen(name), position.size), position.size
     if by_receipt:  # what the hub lists, and what is proven of that
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
-    counts = state.record.count_findings()
     pending = state.checkpoints(name, least=position.size + 1)
+    cosigned = state.load(name, histories=(), revisions=(), notes=(COSIGNED,)).notes.get(COSIGNED, {})
     return LogHealth(
         log=name,
         origin=position.origin,
@@ -123,7 +132,9 @@ def _log(name: str, state: State, *, by_receipt: bool) -> LogHealth:
         checked_at=position.checked_at,
         succeeded_at=position.succeeded_at,
         pending_since=min((each.seen_at for each in pending), default=None),
-        open=counts.get((name, "open"), 0),
+        cosigned_at=cosigned.get("at"),
+        quorum_met=cosigned.get("met"),
+        open=open_,
         problem=position.problem,
     )
 
@@ -138,6 +149,6 @@ def _late(log: LogHealth, config: MonitorConfig, now: int) -> str:
 
 
 def _stuck(sink: SinkHealth, now: int) -> str:
-    if sink.waiting_since is None or not sink.problem or now - sink.waiting_since <= SINK_SECONDS:
+    if sink.waiting_since is None or not sink.problem or now - sink.waiting_since <= SILENT_SECONDS:
         return ""
     return f"sink {sink.sink} has not taken a finding for {now - sink.waiting_since} s"

@@ -5,6 +5,7 @@ hashes that verify under one of the two; whatever else is wrong convicts nobody.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ledger.client.evidence import Misbehaviour, Prefix, format_evidence, verify_evidence
 from ledger.client.trust import TrustFile
@@ -12,8 +13,45 @@ from ledger.errors import LedgerError, ProofError, SignatureError
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
+from ledger.tlog.cosignature import verify_cosignature
+from ledger.tlog.signed_note import NoteSignature, VerifierKey, format_note
 from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader
 from monitor.state import Position, SeenCheckpoint, State
+
+MAX_UNKNOWN_BYTES = 4096
+"""Of a line by a key that we do not know: an ML-DSA-44 cosignature has 2,428 bytes, and a name."""
+MAX_UNKNOWN = 16
+"""Such lines that are remembered of a checkpoint which the log itself serves."""
+
+
+def kept_note(seen: VerifiedCheckpoint, witnesses: Sequence[VerifierKey], *, others: int = 0) -> bytes:
+    """Return a signed checkpoint as it is remembered: with the log's own signatures, the cosignatures that hold, and at most so
+    many short lines by keys that we do not know, which are published with it: others may know them.
+
+    Anybody can add lines to a note on its way. Kept, they would fill the disk; and one that fails under the name of a witness
+    would be met again with every run that begins at this checkpoint.
+    """
+    parsed = seen.parsed
+    lines = [next(each for each in parsed.signatures if _is_by(each, key)) for key in seen.signers]
+    for key in witnesses:
+        for each in (one for one in parsed.signatures if _is_by(one, key)):
+            with suppress(LedgerError):
+                verify_cosignature(each, key=key, checkpoint=seen.checkpoint)
+                lines.append(each)
+                break
+    known = (*seen.signers, *witnesses)
+    unknown = [each for each in parsed.signatures if not any(_is_by(each, key) for key in known)]
+    lines += [each for each in unknown if len(each.name) + len(each.signature) <= MAX_UNKNOWN_BYTES][:others]
+    return format_note(parsed.text, lines)
+
+
+def witness_keys(trust: TrustFile) -> tuple[VerifierKey, ...]:
+    """Return the keys of the witnesses of a trust file."""
+    return tuple(each.key for each in trust.policy.witnesses)
+
+
+def _is_by(line: NoteSignature, key: VerifierKey) -> bool:
+    return (line.name, line.key_id) == (key.name, key.key_id)
 
 
 class Remembered:

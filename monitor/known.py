@@ -11,6 +11,8 @@ from monitor.signers import parse_signers
 
 SHARD_BITS = 48
 """Bits of a leaf index in a position."""
+COSIGNED = "cosigned"
+"""The note of what the cosignatures of the newest checkpoint come to: whether they make the quorum, and as of when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The metrics of a monitor, in the format of Prometheus (extra ``server``). Read from the state when they are asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,8 +13,13 @@ _P = "hubledger_monitor_"
 
 
 class _Collector:
-    def __init__(self, assess: Callable[[], Health], clock: Callable[[], float]) -> None:
-        self._assess, self._clock = assess, clock
+    def __init__(
+        self,
+        assess: Callable[[], Health],
+        received: Callable[[], Mapping[str, int]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._assess, self._received, self._clock = assess, received, clock
 
     def collect(self) -> Iterator[Metric]:
         health, now = self._assess(), self._clock()
@@ -22,15 +27,21 @@ class _Collector:
             f"{_P}ready", "1 where the monitor can be relied on, 0 where not.", value=not health.problems
         )
         yield from _logs(health, now)
+        yield _fetched(self._received())
         yield from _findings(health)
         yield from _sinks(health, now)
         yield from _canary(health, now)
 
 
-def format_metrics(assess: Callable[[], Health], *, clock: Callable[[], float]) -> bytes:
-    """Return all metrics as text. Ages are seconds by ``clock``; one is absent where there was no such moment."""
+def format_metrics(
+    assess: Callable[[], Health], *, received: Callable[[], Mapping[str, int]], clock: Callable[[], float]
+) -> bytes:
+    """Return all metrics as text. Ages are seconds by ``clock``; one is absent where there was no such moment.
+
+    ``received`` returns for each log the bytes that were fetched: the one thing that is not read from the state.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(assess, clock))
+    registry.register(_Collector(assess, received, clock))
     return generate_latest(registry)
 
 
@@ -58,6 +69,16 @@ def _logs(health: Health, now: float) -> Iterator[Metric]:
         "Seconds since the oldest checkpoint was seen whose entries are not all verified; 0 where there is none.",
         labels=["log"],
     )
+    cosigned = GaugeMetricFamily(
+        f"{_P}log_cosigned_age_seconds",
+        "Seconds since as many witnesses as make the quorum said that the log's checkpoint is the newest.",
+        labels=["log"],
+    )
+    quorum = GaugeMetricFamily(
+        f"{_P}log_quorum_met",
+        "1 where the newest checkpoint has the quorum of the trust file; absent where that has no witnesses.",
+        labels=["log"],
+    )
     problem = GaugeMetricFamily(f"{_P}log_problem", "1 where the last look could not verify.", labels=["log"])
     for each in health.logs:
         labels = [each.log]
@@ -67,10 +88,27 @@ def _logs(health: Health, now: float) -> Iterator[Metric]:
         entries.add_metric(labels, each.verified - each.first)
         problem.add_metric(labels, bool(each.problem))
         pending.add_metric(labels, 0 if each.pending_since is None else now - each.pending_since)
-        for family, moment in ((checked, each.checked_at), (succeeded, each.succeeded_at)):
+        if each.quorum_met is not None:
+            quorum.add_metric(labels, each.quorum_met)
+        for family, moment in (
+            (checked, each.checked_at),
+            (succeeded, each.succeeded_at),
+            (cosigned, each.cosigned_at),
+        ):
             if moment is not None:
                 family.add_metric(labels, now - moment)
-    yield from (seen, verified, lag, entries, checked, succeeded, pending, problem)
+    yield from (seen, verified, lag, entries, checked, succeeded, pending, cosigned, quorum, problem)
+
+
+def _fetched(received: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(
+        f"{_P}log_fetched_bytes",
+        "Bytes that came from the addresses of a log since this process began.",
+        labels=["log"],
+    )
+    for log, count in received.items():
+        family.add_metric([log], count)
+    return family
 
 
 def _findings(health: Health) -> Iterator[Metric]:

@@ -16,6 +16,8 @@ CREATE INDEX waiting ON outbox(sink, next_attempt) WHERE delivered_at IS NULL;
 CREATE TABLE messages(sink TEXT NOT NULL, sent_at INTEGER NOT NULL) STRICT;
 CREATE INDEX sent ON messages(sink, sent_at);
 """
+LONGEST_WAIT = 86_400
+"""Seconds after which a sink is asked again at the latest."""
 _MESSAGES_SECONDS = 30 * 86_400
 """How long it is remembered when a message was handed over: as long as the longest period of a limit."""
 
@@ -47,13 +49,16 @@ class Outbox:
     def due(self, sink: str, *, now: int, limit: int = 100) -> list[Due]:
         """Return what a sink is owed now: what it refused least often first, then the oldest.
 
-        So one finding that a receiver never takes, for what somebody wrote into it, is not forever before the others.
+        So one finding that a receiver never takes, for what somebody wrote into it, is not forever before the others. What is to
+        wait for longer than any pause lasts was put off by a clock that has gone back since, and is due.
         """
         rows = self._database.rows(
             f"SELECT {STORED}, attempts FROM outbox JOIN findings ON finding = number "  # noqa: S608  # our own columns
-            "WHERE sink = ? AND delivered_at IS NULL AND next_attempt <= ? ORDER BY attempts, finding LIMIT ?",
+            "WHERE sink = ? AND delivered_at IS NULL AND (next_attempt <= ? OR next_attempt > ?) "
+            "ORDER BY attempts, finding LIMIT ?",
             sink,
             now,
+            now + LONGEST_WAIT,
             limit,
         )
         return [Due(finding=parse_stored(row[:-1]), sink=sink, attempts=row[-1]) for row in rows]
@@ -85,9 +90,16 @@ class Outbox:
         )
         return {sink: int(found_at) for sink, found_at in rows}
 
-    def messages_since(self, sink: str, moment: int) -> int:
-        """Return how many messages a sink took after a moment."""
-        row = self._database.row("SELECT count(*) FROM messages WHERE sink = ? AND sent_at > ?", sink, moment)
+    def messages_since(self, sink: str, moment: int, *, until: int) -> int:
+        """Return how many messages a sink took after a moment and up to another: one from the future was sent by a clock that
+        has gone back since.
+        """
+        row = self._database.row(
+            "SELECT count(*) FROM messages WHERE sink = ? AND sent_at > ? AND sent_at <= ?",
+            sink,
+            moment,
+            until,
+        )
         return int(row[0])
 
     def refusals(self, sink: str) -> int:
@@ -96,6 +108,27 @@ class Outbox:
             "SELECT coalesce(sum(attempts), 0) FROM outbox WHERE sink = ? AND delivered_at IS NULL", sink
         )
         return int(row[0])
+
+    def waiting_since(self, sink: str) -> int | None:
+        """Return when the oldest finding was found that a sink did not take yet; None where it is owed nothing."""
+        row = self._database.row(
+            "SELECT min(found_at) FROM outbox JOIN findings ON finding = number WHERE sink = ? AND delivered_at IS NULL",
+            sink,
+        )
+        return None if row[0] is None else int(row[0])
+
+    def took_at(self, sink: str) -> int | None:
+        """Return when a sink last took a message; None where that is longer ago than is remembered."""
+        row = self._database.row("SELECT max(sent_at) FROM messages WHERE sink = ?", sink)
+        return None if row[0] is None else int(row[0])
+
+    def paused_until(self, sink: str) -> int:
+        """Return until when what a sink refused waits; 0 where it refused nothing that it is still owed."""
+        row = self._database.row(
+            "SELECT max(next_attempt) FROM outbox WHERE sink = ? AND delivered_at IS NULL AND attempts > 0",
+            sink,
+        )
+        return int(row[0] or 0)
 
     def failed(self, due: Due, *, problem: str, next_attempt: int) -> None:
         """Remember that a sink did not take a finding, and when it is asked again: nothing goes to it before."""

@@ -97,6 +97,7 @@ class _Running:
                 clock=self._monitor.clock,
                 stopping=self._stop.is_set,
                 limit=config.limit,
+                others=tuple(self._monitor.sinks),
             )
             found.wait(_DELIVERY_SECONDS)
 

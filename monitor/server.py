@@ -13,7 +13,7 @@ Strangers may send: a connection has a fixed time and size, and there are only s
 import http.server
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
@@ -154,6 +154,7 @@ def serving(
     views: Views,
     assess: Callable[[], Health],
     clock: Callable[[], float],
+    received: Callable[[], Mapping[str, int]] = dict,
     seconds: float = CONNECTION_SECONDS,
 ) -> Iterator[int]:
     """Answer on an address while the context lasts; yields the port. Raises ConfigError: it is taken, or no metrics library."""
@@ -171,7 +172,7 @@ def serving(
             address,
             views=views,
             assess=assess,
-            metrics=lambda: format_metrics(assess, clock=clock),
+            metrics=lambda: format_metrics(assess, received=received, clock=clock),
             seconds=seconds,
         )
     except OSError as error:

@@ -202,11 +202,13 @@ class Webhook:
             headers["Hubledger-Signature"] = sign(self._secret, body)
         status = self._post_to_any(url, addresses, body=body, headers=headers)
         if status // 100 != 2:
-            raise SourceError(
+            refusal = SourceError(
                 f"webhook at {url.host}",
                 expected="status 2xx",
                 actual=f"{status}, and redirects are not followed" if status // 100 == 3 else str(status),
             )
+            refusal.status = status
+            raise refusal
 
     def _post_to_any(
         self, url: "httpx.URL", addresses: Sequence[str], *, body: bytes, headers: dict[str, str]

@@ -263,6 +263,13 @@ class State:
             for size, root, note, seen_at, verified in rows
         ]
 
+    def count_checkpoints(self, log: str, *, least: int, most: int = MAX_TREE_SIZE) -> int:
+        """Return how many signed checkpoints are remembered from one size to another, both included."""
+        row = self._database.row(
+            "SELECT count(*) FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ?", log, least, most
+        )
+        return int(row[0])
+
     def largest_seen(self, log: str) -> int:
         """Return the largest size that the log ever signed for us, 0 where it signed nothing."""
         row = self._database.row("SELECT max(size) FROM checkpoints WHERE log = ?", log)
@@ -281,6 +288,14 @@ class State:
             most,
         )
         return row and SeenCheckpoint(size=row[0], root=row[1], note=row[2], seen_at=row[3], verified=True)
+
+    def keep_note(self, log: str, key: str, value: Mapping[str, Any]) -> None:
+        """Remember a small fact about a log, in the place of the one before."""
+        with self._database.transaction() as execute:
+            execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+                (log, key, format_canonical_json(dict(value)).decode()),
+            )
 
     # What is known
 

@@ -65,6 +65,8 @@ WATCH: Mapping[str, Any] = {
 }
 CANARY: Mapping[str, Any] = {
     "sink": str,
+    "model": str,
+    "log": str,
     "every": _NUMBER,
     "grace": _NUMBER,
     "heartbeat": str,

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import random
 import threading
 import time
 import weakref
@@ -26,7 +27,9 @@ IN_FLIGHT = 8
 TRIES = 4
 """How often a request is made before its failure counts: a log of millions of entries is thousands of requests."""
 _FIRST_PAUSE = 0.5
-"""Seconds before the second try; twice as long before each further one."""
+"""Seconds before the second try; twice as long before each further one. By chance up to half as long again, so that all whom a
+server turned away do not come back at once.
+"""
 _GZIP_BYTES = 1024
 """Header, trailer and a file name of a gzip stream."""
 LONGEST_PAUSE = 60
@@ -90,6 +93,7 @@ class _HttpFetch:
         lines: Lines,
         *,
         pause: Callable[[float], object],
+        chance: Callable[[], float],
         tries: int,
         seconds: float | None,
         clock: Callable[[], float],
@@ -97,10 +101,12 @@ class _HttpFetch:
         conditional: frozenset[str],
     ) -> None:
         self._base, self._lines, self._pause, self._tries = base, lines, pause, tries
-        self._seconds, self._clock = seconds, clock
+        self._seconds, self._clock, self._chance = seconds, clock, chance
         self._pace = Pace(per_second, pause=pause, clock=clock)
         self._conditional = conditional
         self._kept: dict[str, _Kept] = {}
+        self.received = 0
+        self._counting = threading.Lock()
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="fetch")
 
     def __call__(self, name: str, /, *, max_bytes: int) -> bytes:
@@ -110,7 +116,8 @@ class _HttpFetch:
             except _Busy as busy:
                 if busy.retry_after > LONGEST_PAUSE:
                     raise busy.refusal from busy.__cause__
-                self._pause(max(busy.retry_after, _FIRST_PAUSE * 2**attempt))
+                wanted = max(busy.retry_after, _FIRST_PAUSE * 2**attempt)
+                self._pause(wanted * (1 + self._chance() / 2))
         try:
             return self._once(name, max_bytes)
         except _Busy as busy:
@@ -150,7 +157,7 @@ class _HttpFetch:
                         raise refusal
                     raise _Busy(refusal, retry_after=retry_after_of(response.headers.get("retry-after", "")))
                 encoding = response.headers.get("content-encoding", "identity")
-                chunks = watch.in_time(response.iter_raw())
+                chunks = self._counted(watch.in_time(response.iter_raw()))
                 body = _read_body(chunks, encoding, name=name, max_bytes=max_bytes)
                 self._keep(name, response.headers.get("etag", ""), body)
                 return body
@@ -163,6 +170,12 @@ class _HttpFetch:
                 next_step="Check the address and try again",
             )
             raise _Busy(refusal) from error
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            with self._counting:
+                self.received += len(chunk)
+            yield chunk
 
     def _keep(self, name: str, tag: str, body: bytes) -> None:
         """Remember what changes in place under the server's name for it; without one, the next request is a plain one."""
@@ -214,6 +227,7 @@ def fetch_from_url(
     timeout: float = 20.0,
     transport: "httpx.BaseTransport | None" = None,
     pause: Callable[[float], object] = time.sleep,
+    chance: Callable[[], float] = random.random,
     tries: int = TRIES,
     seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -222,7 +236,7 @@ def fetch_from_url(
 ) -> Fetch:
     """Read objects over HTTP(S) below ``url``. ``timeout`` is in seconds for each read, ``seconds`` for a whole answer, by
     ``clock``; redirects are not followed. At most ``per_second`` requests are made (0: as many as there are), and a server
-    that says Retry-After is asked no sooner. Objects named in ``conditional`` are asked for only if they changed.
+    that says Retry-After is asked no sooner. ``chance`` returns 0 to 1 and spreads the pauses. Objects named in ``conditional`` are asked for only if they changed.
 
     Raises:
         UsageError: no address of a web server.
@@ -257,6 +271,7 @@ def fetch_from_url(
         url.rstrip("/"),
         lines,
         pause=pause,
+        chance=chance,
         tries=tries,
         seconds=seconds,
         clock=clock,
@@ -281,6 +296,11 @@ def fetch_ahead(fetch: Fetch, sizes: Mapping[str, int]) -> Fetch:
         return fetch(name, max_bytes=max_bytes) if future is None else future.result()
 
     return take
+
+
+def received_by(fetch: Fetch) -> int:
+    """Return how many bytes of bodies came over the network so far, as they came; 0 where there is none."""
+    return fetch.received if isinstance(fetch, _HttpFetch) else 0
 
 
 def _read_body(chunks: Iterator[bytes], encoding: str, *, name: str, max_bytes: int) -> bytes:

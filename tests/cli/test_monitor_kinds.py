@@ -141,6 +141,7 @@ ELSEWHERE = {
     Kind.SOURCE_UNREACHABLE: "tests/monitor/test_crosscheck.py",
     Kind.CANARY: "tests/monitor/test_canary.py",
     Kind.CANARY_SILENT: "tests/monitor/test_canary.py",
+    Kind.SINK_SILENT: "tests/monitor/test_deliver.py",
 }
 """About the log itself or its surroundings, or by a rule: driven to their finding there."""
 

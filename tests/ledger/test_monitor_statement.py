@@ -54,9 +54,19 @@ def test_the_most_that_can_be_listed_fits_and_one_more_is_counted_only():
     note = format_monitor_statement(of(table, log=HIGH), KEY)
     assert len(note) <= MAX_STATEMENT_BYTES
     assert len(verify_monitor_statement(note, vkeys=[KEY.verifier]).histories) == MAX_HISTORIES
-    over = of(table | {"name:more": LOW})
+    over = of(table | {"name:more": HIGH})
     assert (over.histories, over.not_listed) == ((), MAX_HISTORIES + 1)
     assert verify_monitor_statement(format_monitor_statement(over, KEY), vkeys=[KEY.verifier]) == over
+
+
+def test_what_stops_no_client_is_left_out_before_nothing_is_listed():
+    """A hub whose clock is wrong has a low finding about each of its models: no reason to refuse all of them."""
+    low = {f"name:m{number}": LOW for number in range(MAX_HISTORIES)}
+    assert len(of(low).histories) == MAX_HISTORIES
+    over = of(low | {"name:bad": HIGH})
+    assert (len(over.histories), over.not_listed) == (1, 0)
+    assert over.open_for(["name:bad"]) == HIGH
+    assert of(low | {"name:more": LOW}).histories == ()
 
 
 def test_findings_of_several_histories_add_up_to_the_gravest():

@@ -5,10 +5,13 @@ import json
 import pytest
 
 from ledger.client.evidence import verify_evidence
-from ledger.errors import MalformedError, NotFoundError, SignatureError
+from ledger.errors import MalformedError, NotFoundError, SignatureError, SourceError
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.signed_note import NoteSignature, format_note, parse_note
+from monitor import compare
 from monitor.compare import Judgement, Views
 from tests.monitor.test_follow import B, Everybody, Scene
-from tests.world import World
+from tests.world import NOW, World
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def scene(tmp_path):
 
 def views(scene):
     return Views(
-        {"models": scene.hub.world.trust()},
+        {"models": scene.trust or scene.hub.world.trust()},
         scene.state,
         routes=Everybody(),
         evidence=scene.folder / "evidence",
@@ -147,3 +150,98 @@ def test_json_is_what_the_endpoint_says(scene):
         "result": "consistent",
         "text": "its root is that of the entries before 6, as they were replayed here",
     }
+
+
+# What strangers write into notes
+
+
+def signed_also(note, *lines):
+    """The same note with more signature lines: anybody can add some."""
+    parsed = parse_note(note)
+    return format_note(parsed.text, [*lines, *parsed.signatures])
+
+
+def bad_cosignature(scene, name="w1"):
+    """A line under a witness's own name and key id, that it never signed."""
+    key = scene.hub.world.cosigner(name).verifier
+    return NoteSignature(name=key.name, key_id=key.key_id, signature=bytes(72))
+
+
+def test_a_note_with_a_false_cosignature_stops_nobody(scene):
+    """It comes from a stranger, and its size is one that the monitor replays next."""
+    scene.trust = scene.hub.world.trust(witnesses=("w1",))
+    scene.grow(2)
+    bent = signed_also(scene.hub.world.checkpoint(), bad_cosignature(scene))
+    assert views(scene).judge(bent).judgement is Judgement.PENDING
+    scene.publish(note=scene.hub.world.checkpoint(cosigned={"w1": scene.time}))
+    assert scene.look().problem == ""
+    for _ in range(2):
+        scene.grow(2).publish()
+        assert scene.look().problem == ""
+
+
+def test_a_mirror_that_adds_a_false_cosignature_stops_nobody_for_good(scene):
+    scene.trust = scene.hub.world.trust(witnesses=("w1",))
+    scene.grow(2)
+    scene.publish(note=signed_also(scene.hub.world.checkpoint(), bad_cosignature(scene)))
+    assert "cosignature by w1" in scene.look().problem
+    scene.publish()
+    assert scene.look().problem == ""
+    scene.grow(2).publish()
+    assert scene.look().problem == ""
+
+
+def test_of_a_note_only_the_lines_that_count_are_kept(scene):
+    """A stranger can make any checkpoint of the log a megabyte long: of each size that nobody asked for yet."""
+    scene.trust = scene.hub.world.trust(witnesses=("w1",))
+    scene.grow(2)
+    plain = scene.hub.world.checkpoint(cosigned={"w1": NOW})
+    junk = NoteSignature(name="stranger", key_id=bytes(4), signature=bytes(500_000))
+    note = signed_also(plain, junk, bad_cosignature(scene))
+    assert views(scene).judge(note).judgement is Judgement.PENDING
+    (kept,) = scene.state.checkpoints("models", least=scene.size + 1)
+    assert kept.note == plain
+
+
+def test_of_the_logs_own_note_cosignatures_that_others_may_know_are_kept_too(scene):
+    scene.trust = scene.hub.world.trust(witnesses=("w1",))
+    scene.grow(2)
+    plain = scene.hub.world.checkpoint(cosigned={"w1": NOW, "w2": NOW})
+    junk = NoteSignature(name="stranger", key_id=bytes(4), signature=bytes(5000))
+    scene.publish(note=signed_also(plain, junk))
+    assert scene.look().problem == ""
+    (kept,) = scene.state.checkpoints("models", least=scene.size)
+    assert kept.note == plain
+
+
+# Room
+
+
+def of_size(scene, size):
+    """A checkpoint of the log's own key, of entries that it never serves."""
+    lie = Checkpoint(origin=scene.hub.world.origin, size=size, root_hash=bytes(32))
+    return scene.hub.world.sign_tree(lie)
+
+
+@pytest.mark.parametrize("sizes", [range(100, 120), range(1, 6)], ids=["not served yet", "before the pin"])
+def test_what_cannot_be_judged_is_remembered_up_to_a_limit_and_the_rest_still_judged(
+    tmp_path, monkeypatch, sizes
+):
+    """Whoever has the log's key can sign sizes without an end. What waits stays: it is what convicts in the end."""
+    monkeypatch.setattr(compare, "MAX_WAITING", 4)
+    scene = Scene(tmp_path).grow(6).publish()
+    scene.begin(pinned=scene.hub.world.checkpoint())
+    scene.grow(4).publish()
+    assert scene.look().problem == ""
+    view = views(scene)
+    notes = [of_size(scene, size) for size in sizes]
+    for note in notes[:4]:
+        assert view.judge(note).judgement is Judgement.PENDING
+    with pytest.raises(
+        SourceError, match=r"expected fewer than 4 that wait for entries .*, got no room for more"
+    ):
+        view.judge(notes[4])
+    assert scene.state.count_checkpoints("models", least=sizes[0], most=sizes[-1]) == 4
+    assert view.judge(scene.hub.world.checkpoint(8)).judgement is Judgement.CONSISTENT
+    other = scene.hub.fork(sizes[0]) if sizes[0] < 10 else fork(scene, 10, more=90)
+    assert view.judge(other.world.checkpoint()).judgement is Judgement.INCONSISTENT, "the first is remembered"

@@ -1,13 +1,16 @@
 """A list of what the hub serves against the log: what was never recorded, no sooner than that is known."""
 
 import json
+import tracemalloc
 
 import pytest
 
 from ledger.errors import LimitError, MalformedError, SourceError
 from ledger.event import escape_name
 from monitor.checks import CrosscheckConfig
+from monitor.config import load_config
 from monitor.crosscheck import MAX_FINDINGS, Crosscheck, Served, parse_served
+from tests.fakes.web import showing
 from tests.monitor.test_follow import A, Everybody, Scene
 from tests.world import NOW
 
@@ -102,6 +105,41 @@ def test_a_list_of_another_hub_does_not_fill_the_record_at_once(scene):
     lines = [line(f"acme/x{at}", "r1") for at in range(MAX_FINDINGS + 5)]
     assert check(scene, *lines).new_findings == MAX_FINDINGS
     assert check(scene, *lines, later=GRACE + 1).new_findings == 5
+
+
+def test_a_long_list_is_judged_some_lines_at_a_time(scene):
+    """The hub may write as many lines as it likes; what is held of them at a time is little beside the list itself."""
+    data = "\n".join(line("acme/one", "r1") for _ in range(50_000)).encode()
+    tracemalloc.start()
+    try:
+        done = check(scene, fetch=lambda name, /, *, max_bytes: data)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (done.listed, done.recorded) == (50_000, 50_000)
+    assert most < 2 * len(data)
+
+
+def test_a_list_by_its_address(scene):
+    (scene.folder / "lists").mkdir()
+    (scene.folder / "lists/served").write_text(line("acme/one", "r1") + "\n" + line("acme/one", "r9"))
+    with showing(scene.folder / "lists") as url:
+        config = load_config(
+            write(
+                scene.folder / "monitor.toml",
+                '[[log]]\nname = "models"\nfolder = "log"\ntrust = "trust.toml"\n'
+                f'[crosscheck]\nlog = "models"\nlist = "{url}/served"\n',
+            )
+        )
+        fetch, name = config.served(config.crosscheck)
+        assert name == "served"
+        done = check(scene, fetch=fetch)
+    assert (done.recorded, done.missing) == (1, 1)
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
 
 
 def test_a_list_that_cannot_be_read_is_said_and_settles_nothing(scene):

@@ -122,6 +122,7 @@ FAILED = Look(log="two", size=0, target=None, new_findings=1, problem="away")
         ("time-outside", [LOOK], FOUND),
         ("log-stale", [FAILED], COULD_NOT_CHECK),
         ("clock-backwards", [LOOK], CLEAN),
+        ("sink-silent", [LOOK], COULD_NOT_CHECK),
         ("log-forked", [FAILED], FOUND),
         ("unknown-entry", [LOOK], FOUND),
         ("log-key-refused", [FAILED], FOUND),

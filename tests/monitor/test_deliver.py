@@ -391,3 +391,109 @@ def test_a_digest_that_was_not_taken_is_owed_whole(state):
     deliver(state, {"bad": good}, clock=lambda: NOW + FIRST_PAUSE, limits=limit)
     assert good.got == [0]
     assert state.outbox.sink_counts()["bad"][:2] == (3, 0)
+
+
+# Silence
+
+
+class Gone(Bad):
+    """Answers as a webhook that was revoked."""
+
+    def send(self, finding):
+        self.asked += 1
+        error = SourceError("webhook", expected="status 2xx", actual="410")
+        error.status = 410
+        raise error
+
+
+def silences(state):
+    """Where each silence stands, and to whom it was told."""
+    found = [each for each in state.record.findings() if each.facts["kind"] == "sink-silent"]
+    return [(each.facts["facts"]["sink"], each.state) for each in reversed(found)]
+
+
+def rounds(state, sinks, time, *, until, step=60):
+    while time[0] < until:
+        deliver(state, sinks, clock=lambda: time[0])
+        time[0] += step
+
+
+def test_a_sink_that_takes_nothing_for_an_hour_is_told_to_the_others_once_and_over_when_it_takes_something(
+    state,
+):
+    time, good, bad = [NOW], Good(), Bad()
+    rounds(state, {"good": good, "bad": bad}, time, until=NOW + 3600)
+    assert silences(state) == []
+    rounds(state, {"good": good, "bad": bad}, time, until=NOW + 20_000)
+    assert silences(state) == [("bad", "open")]
+    (told,) = [each for each in good.got if each > 3]
+    (silence,) = state.record.findings(kinds=["sink-silent"])
+    assert (told, silence.facts["log"], silence.facts["severity"]) == (silence.number, "(monitor)", "high")
+    assert "Sink bad has taken nothing for " in silence.facts["text"]
+    mended = Good()
+    rounds(state, {"good": good, "bad": mended}, time, until=NOW + 30_000)
+    assert mended.got == [1, 2, 3], "what it is owed, and nothing about itself"
+    assert silences(state) == [("bad", "resolved")]
+    state.report(replace(FOUND, leaf_index=77), routes=Sinks("bad"), now=time[0])
+    rounds(state, {"good": good, "bad": bad}, time, until=time[0] + 20_000)
+    assert silences(state) == [("bad", "resolved"), ("bad", "open")], "again, it is told again"
+
+
+def test_a_sink_that_takes_all_but_one_finding_is_not_silent(state):
+    time, picky = [NOW], Picky()
+    for at in range(30):
+        state.report(replace(FOUND, leaf_index=100 + at), routes=Sinks("good"), now=time[0])
+        rounds(state, {"good": picky}, time, until=time[0] + 1800)
+    assert state.outbox.waiting_since("good") == NOW
+    assert silences(state) == []
+
+
+def test_after_a_week_a_sink_is_asked_once_a_day_also_about_what_is_new(state):
+    time, bad = [NOW], Bad()
+    rounds(state, {"bad": bad}, time, until=NOW + 8 * 86_400, step=600)
+    bad.asked = 0
+    for at in range(48):
+        state.report(replace(FOUND, leaf_index=100 + at), routes=Sinks("bad"), now=time[0])
+        rounds(state, {"bad": bad}, time, until=time[0] + 3600, step=600)
+    assert 2 <= bad.asked <= 4
+    mended = Good()
+    rounds(state, {"bad": mended}, time, until=time[0] + 86_400, step=600)
+    assert len(mended.got) == 51, "nothing was dropped"
+
+
+def test_one_that_says_that_it_is_gone_is_told_and_set_aside_at_once(state):
+    time, good, gone = [NOW], Good(), Gone()
+    rounds(state, {"good": good, "bad": gone}, time, until=NOW + 3600)
+    assert gone.asked == 1
+    assert silences(state) == [("bad", "open")]
+    assert "says that it is gone for good" in state.record.findings(kinds=["sink-silent"])[0].facts["text"]
+
+
+def test_a_webhook_that_is_gone_says_so():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(410)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with (
+        answering(Handler) as url,
+        pytest.raises(SourceError, match=r"expected status 2xx, got 410") as caught,
+    ):
+        Webhook(url, secret=SECRET, allow_private=True, timeout=30).send(STORED)
+    assert caught.value.status == 410
+
+
+def test_a_clock_that_went_back_keeps_nobody_waiting(state):
+    """It was a year ahead when the sink refused, and is set right."""
+    time, good, mended = [NOW + 365 * 86_400], Good(), Good()
+    limits = {"good": Limit(messages=3)}
+    deliver(state, {"good": good, "bad": Bad()}, clock=lambda: time[0], limits=limits)
+    assert good.got == [1, 2, 3], "all that there is room for in an hour"
+    time[0] = NOW + 60
+    state.report(replace(FOUND, leaf_index=77), routes=Sinks("good"), now=time[0])
+    deliver(state, {"good": good, "bad": mended}, clock=lambda: time[0], limits=limits)
+    assert good.got == [1, 2, 3, 4]
+    assert sorted(mended.got) == [1, 2, 3], "the one that it refused comes last"

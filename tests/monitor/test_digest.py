@@ -105,7 +105,7 @@ def test_nothing_is_told_twice_and_a_limit_is_kept(kinds, most, sent):
     messages = plan(waiting, limit=Limit(messages=most), sent=sent)
     covered = [number for message in numbers(messages) for number in message]
     assert len(covered) == len(set(covered))
-    urgent = {Kind.LOG_FORKED, Kind.CANARY, Kind.CANARY_SILENT}
+    urgent = {Kind.LOG_FORKED, Kind.CANARY, Kind.CANARY_SILENT, Kind.SINK_SILENT}
     if most:
         ordinary = [each for each in messages if each.finding.facts["kind"] not in urgent]
         assert len(ordinary) <= max(0, most - sent)

@@ -73,6 +73,8 @@ def monitoring(folder, url, more=""):
 def test_while_nothing_happens_it_is_one_conditional_request_a_look(hub, tmp_path):
     with served(tmp_path / "log") as (url, asked), monitoring(tmp_path, url) as monitor:
         assert monitor.look()[0].size == 300
+        came = [(tmp_path / "log" / name).stat().st_size for name, _, status in asked if status == 200]
+        assert monitor.received() == {"models": sum(came)}
         asked.clear()
         for _ in range(3):
             assert monitor.look()[0].problem == ""

@@ -4,12 +4,15 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ledger.client.trust_writing import format_trust
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from ledger.tlog.trust_policy import Group
 from monitor import server
 from monitor.config import load_config
 from monitor.daemon import answering, init, open_monitor
@@ -92,6 +95,7 @@ def test_the_metrics_say_what_the_state_says(hub, tmp_path):
     assert found["hubledger_monitor_sink_waiting", "desk"] == 2, "the folder of hooks is empty"
     assert found["hubledger_monitor_sink_failing", "desk"] == 1
     assert found["hubledger_monitor_canary_sent_age_seconds",] == 7
+    assert ("hubledger_monitor_log_quorum_met", "models") not in found, "the trust file has no witnesses"
     assert ("hubledger_monitor_canary_arrived_age_seconds",) not in found, "no such moment is no number"
 
 
@@ -104,6 +108,29 @@ def test_a_checkpoint_that_is_not_verified_yet_has_an_age(hub, tmp_path):
         found = samples(client)
     assert found["hubledger_monitor_log_pending_age_seconds", "models"] == 60
     assert found["hubledger_monitor_log_lag_entries", "models"] == 2
+
+
+def test_the_age_of_the_cosignatures_is_that_of_the_quorum(hub, tmp_path):
+    """As many witnesses as make the quorum said it then: one of two that signs later makes nothing younger."""
+    policy = replace(
+        (trust := hub.world.trust(witnesses=("w1", "w2"))).policy,
+        groups=(Group(name="both", threshold=2, members=("w1", "w2")),),
+        quorum="both",
+    )
+    (tmp_path / "trust.toml").write_bytes(format_trust(replace(trust, policy=policy)))
+    ages = []
+    for cosigned in ({"w1": NOW}, {"w1": NOW, "w2": NOW - 50}):
+        hub.publish(tmp_path / "log", note=hub.world.checkpoint(cosigned=cosigned))
+        with answered(tmp_path, clock=lambda: NOW + 10) as (monitor, client):
+            monitor.look()
+            found = samples(client)
+        ages.append(
+            [
+                found.get((f"hubledger_monitor_log_{name}", "models"))
+                for name in ("quorum_met", "cosigned_age_seconds")
+            ]
+        )
+    assert ages == [[0, None], [1, 60]]
 
 
 def test_the_dashboard_shows_metrics_that_there_are_and_all_of_them(hub, tmp_path):

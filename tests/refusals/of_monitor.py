@@ -113,6 +113,11 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
+        "canary: expected model and log, or neither, got one of them. Correct what is named, and try again",
+        lambda scene: _config(scene, LOG + HOOKS + '[canary]\nsink = "pager"\nmodel = "hub/canary"\n'),
+    ),
+    refused(
+        ConfigError,
         "interval: expected 0.1 to 86400 seconds, got 0. Correct what is named, and try again",
         lambda scene: _config(scene, "interval = 0\n" + LOG),
     ),

@@ -7,9 +7,11 @@ import httpx
 
 import monitor.metrics  # noqa: F401  # here already, so that a case can take it away
 from ledger.errors import ConfigError, LimitError, MalformedError, NotFoundError, SourceError
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.assembling import open_views
 from monitor.beside import open_canary, open_crosscheck
+from monitor.compare import MAX_WAITING
 from monitor.crosscheck import parse_served
 from monitor.daemon import answering, open_monitor
 from monitor.mail import Mail, MailServer
@@ -17,7 +19,7 @@ from monitor.notify import Notify
 from monitor.state import State
 from tests.monitor.test_deliver import receiver
 from tests.monitor.test_mail import Box, serving
-from tests.refusals.of_monitor import HOOKS, LOG, STORED, _begun, _config
+from tests.refusals.of_monitor import HOOKS, LOG, STORED, _begun, _config, _sql
 from tests.refusals.table import refused, turned
 from tests.world import NOW
 
@@ -128,6 +130,23 @@ CANARY = '[canary]\nsink = "pager"\n'
 CHECK = '[crosscheck]\nlog = "models"\nlist = "served"\n'
 
 
+def _too_many(scene):
+    """The log's key signed more sizes than it serves, and all were handed in."""
+
+    def signed(hub, size):
+        return hub.world.sign_tree(Checkpoint(origin=hub.world.origin, size=size, root_hash=bytes(32)))
+
+    hub, config = _begun(scene)
+    _sql(
+        scene,
+        "INSERT INTO checkpoints WITH RECURSIVE sizes(size) AS (SELECT 100 UNION ALL SELECT size + 1 FROM sizes "
+        f"WHERE size < {99 + MAX_WAITING}) SELECT 'models', size, zeroblob(32), zeroblob(1), 0, 0 FROM sizes",
+    )
+    state = State(config.folder)
+    scene.after.callback(state.close)
+    return open_views(config, state, clock=lambda: NOW).judge(signed(hub, 9999))
+
+
 def _judge(scene, note):
     hub, config = _begun(scene)
     state = State(config.folder)
@@ -188,6 +207,12 @@ BESIDE = (
         ConfigError,
         f"canary: expected the table [canary], got no such table. {AGAIN}",
         lambda scene: open_canary(_config(scene, LOG), None, clock=lambda: NOW),
+    ),
+    refused(
+        SourceError,
+        "checkpoint of models at size 9999: expected fewer than 4096 that wait for entries which the log does not serve, got no "
+        "room for more. Hand it in again when the log has served what it signed before",
+        _too_many,
     ),
     refused(
         NotFoundError,

@@ -25,8 +25,10 @@ class Server:
             raise answer
         return answer() if callable(answer) else answer
 
-    def fetch(self):
-        return fetch_from_url(URL, transport=httpx.MockTransport(self), pause=self.pauses.append)
+    def fetch(self, chance=0.0):
+        return fetch_from_url(
+            URL, transport=httpx.MockTransport(self), pause=self.pauses.append, chance=lambda: chance
+        )
 
 
 def answer(status=200, body=b"", **headers):
@@ -44,6 +46,13 @@ def test_a_busy_server_is_asked_again_after_a_growing_pause(status):
     server = Server(answer(status), answer(status), answer(body=b"tile"))
     assert server.fetch()("x", max_bytes=10) == b"tile"
     assert server.pauses == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(("chance", "pauses"), [(0.5, [0.625, 1.25]), (1.0, [0.75, 1.5])])
+def test_those_whom_a_busy_server_turned_away_do_not_all_come_back_at_once(chance, pauses):
+    server = Server(answer(503), answer(503), answer(body=b"tile"))
+    assert server.fetch(chance)("x", max_bytes=10) == b"tile"
+    assert server.pauses == pauses
 
 
 def test_a_broken_connection_is_tried_again_but_not_for_ever():
@@ -208,7 +217,14 @@ class Clock:
 
 
 def polite(server, clock, **more):
-    return fetch_from_url(URL, transport=httpx.MockTransport(server), pause=clock.pause, clock=clock, **more)
+    return fetch_from_url(
+        URL,
+        transport=httpx.MockTransport(server),
+        pause=clock.pause,
+        chance=lambda: 0.0,
+        clock=clock,
+        **more,
+    )
 
 
 def test_requests_are_spread_as_the_settings_say():
