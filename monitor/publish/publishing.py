@@ -26,7 +26,6 @@ from monitor.findings import Kind
 from monitor.publish import layout
 from monitor.publish.accounts import SHOWN, TOLD, WITH_EVIDENCE, evidence_of, is_public, public_facts
 from monitor.publish.covered import CoveredLog
-from monitor.publish.covering import ALL_FINDINGS
 from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
 from monitor.publish.logs import LogCovering
@@ -125,17 +124,21 @@ class _Publication:
     # 2. Evidence, and what is due
 
     def _evidence(self, logs: Sequence[CoveredLog]) -> None:
-        for each in self._told(logs, kinds=WITH_EVIDENCE, limit=ALL_FINDINGS):
+        for each in self._told(logs, kinds=WITH_EVIDENCE, limit=None):
             path = evidence_of(each)
             if path is None:
                 continue
             data = read_file(self._config.evidence / path.name, max_bytes=MAX_EVIDENCE_BYTES)
             self._writer.put(f"{layout.EVIDENCE}/{path.name}", data)
 
-    def _told(self, logs: Sequence[CoveredLog], *, kinds: Sequence[Kind], limit: int) -> list[Stored]:
+    def _told(self, logs: Sequence[CoveredLog], *, kinds: Sequence[Kind], limit: int | None) -> list[Stored]:
         """Return the findings about these logs that strangers are told of, newest first."""
         record = self._state.record
-        standing = (record.standing(tree, kinds=kinds, states=SHOWN) for log in logs for tree in log.trees)
+        standing = (
+            record.standing(tree, kinds=kinds, states=SHOWN, limit=-1 if limit is None else limit)
+            for log in logs
+            for tree in log.trees
+        )
         numbers = sorted((number for some in standing for number, _, _ in some), reverse=True)[:limit]
         found = {each.number: each for each in record.numbered(numbers) if is_public(each)}
         return [found[number] for number in numbers if number in found]

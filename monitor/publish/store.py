@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import WriteError
@@ -65,11 +65,11 @@ _CHUNK = 500
 MODEL, NAME, SIGNER, EVENTS, ALL = "model", "name", "signer", "events", "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """An open finding as it is shown: where it stands, its class as ``kind``, and the histories that it is about.
 
     ``is_final``: nothing but its state will change. What is about an entry that is not covered may get further histories.
+    A tuple, because each publication makes one for every finding that is open, and a log that nobody tends has tens of thousands.
     """
 
     number: int
@@ -367,7 +367,7 @@ class Store:
     def due_models(self, log: str) -> Iterator[str]:
         """Yield the models that have to be written, by their newest entries: their proofs then lie beside each other."""
         query = (
-            "SELECT what FROM due JOIN models ON models.log = due.log AND name = what "
+            "SELECT what FROM due CROSS JOIN models ON models.log = due.log AND name = what "  # what is due first: it is less
             "WHERE due.log = ? AND kind = 'model' ORDER BY leaf"
         )
         for (what,) in self._rows(query, log):
@@ -394,13 +394,7 @@ class Store:
         )
         return {
             number: Shown(
-                number=number,
-                id=id_,
-                state=state,
-                severity=severity,
-                kind=kind,
-                keys=tuple(keys.split("\n")) if keys else (),
-                is_final=bool(final),
+                number, id_, state, severity, kind, tuple(keys.split("\n")) if keys else (), bool(final)
             )
             for number, id_, state, severity, kind, keys, final in rows
         }
