@@ -41,6 +41,7 @@ class Coverage:
         self._store.begin(name, self._position.first)
         done = self._store.size(name) or 0
         refused = self._not_accepted() if done < size else frozenset()
+        self._writer.expect(size - done)
         while done < size and not stopping():
             entries = self._source.read(done, size, size=size)
             self._cover(entries, done, refused)

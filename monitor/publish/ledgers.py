@@ -76,6 +76,7 @@ class LedgerCoverage:
         if not ordered:
             return pool
         numbered = dict(enumerate(ordered, self._store.size(self._log) or 0))
+        self._writer.expect(len(ordered))
         files = self._pieces.keep(self._writer, {number: piece.proof for number, piece in numbered.items()})
         self._writer.commit()
         # If we stop here, these proofs are there and nothing speaks of them yet; they are made again.

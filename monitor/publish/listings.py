@@ -78,7 +78,9 @@ class Listings:
     def write(self) -> None:
         """Write everything that is due."""
         log, store = self._log.name, self._store
-        for name in store.due_models(log):
+        models = list(store.due_models(log))
+        self._writer.expect(len(models))
+        for name in models:
             self._model(name)
         for signer in store.due(log, SIGNER):
             self._signer(signer)

@@ -12,7 +12,7 @@ from ledger.errors import WriterLockedError
 from ledger.log.lock import writer_lock
 from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
-from monitor.publish import layout, names
+from monitor.publish import layout, names, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
 from monitor.publish.store import MODEL, Store
@@ -376,7 +376,8 @@ def test_left_over_files_are_removed_and_never_shown(published):
     assert [each for each in aside.rglob("*") if each.is_file()] == []
 
 
-def test_two_publications_do_not_mix(published):
+def test_two_publications_do_not_mix(published, monkeypatch):
+    monkeypatch.setattr(publishing, "LOCK_SECONDS", 0.0)
     published.step(0)
     with writer_lock(published.folder / "state/publish.lock"), pytest.raises(WriterLockedError):
         published.step(0)
