@@ -96,34 +96,30 @@ class Record:
             )
         return parse_stored(row)
 
-    def findings(
-        self,
-        *,
-        states: Sequence[str] = (),
-        log: str | None = None,
-        kinds: Sequence[str] = (),
-        limit: int = 1000,
-    ) -> list[Stored]:
+    def findings(self, *, states: Sequence[str] = (), limit: int = 1000) -> list[Stored]:
         """Return findings, newest first."""
         query = (
             f"SELECT {STORED} FROM findings WHERE (? = '' OR instr(?, ' ' || state || ' ')) "  # noqa: S608  # our own columns
-            "AND (? = '' OR instr(?, ' ' || kind || ' ')) AND (? IS NULL OR log = ?) ORDER BY number DESC LIMIT ?"
+            "ORDER BY number DESC LIMIT ?"
         )
-        state, kind = (f" {' '.join(each)} " if each else "" for each in (states, kinds))
-        return [
-            parse_stored(row) for row in self._database.rows(query, state, state, kind, kind, log, log, limit)
-        ]
+        state = f" {' '.join(states)} " if states else ""
+        return [parse_stored(row) for row in self._database.rows(query, state, state, limit)]
+
+    def of_kind(self, log: str, kind: str) -> list[Stored]:
+        """Return the findings of a kind about a log, wherever they stand."""
+        query = f"SELECT {STORED} FROM findings WHERE log = ? AND kind = ?"  # noqa: S608  # our own columns
+        return [parse_stored(row) for row in self._database.rows(query, log, kind)]
 
     def standing(
-        self, log: str, *, kinds: Sequence[str], states: Sequence[str]
+        self, log: str, *, kinds: Sequence[str], states: Sequence[str], limit: int = -1
     ) -> list[tuple[int, str, str]]:
         """Return number, id and state of the findings about a log of these kinds, newest first: many cost little."""
         marks = [",".join("?" * len(each)) for each in (kinds, states)]
         query = (
             f"SELECT number, id, state FROM findings WHERE log = ? AND kind IN ({marks[0]}) AND state IN ({marks[1]}) "  # noqa: S608  # marks
-            "ORDER BY number DESC"
+            "ORDER BY number DESC LIMIT ?"
         )
-        return self._database.rows(query, log, *kinds, *states)
+        return self._database.rows(query, log, *kinds, *states, limit)
 
     def numbered(self, numbers: Sequence[int]) -> Iterator[Stored]:
         """Yield the findings of these numbers, as far as there are such."""

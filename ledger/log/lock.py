@@ -14,8 +14,8 @@ from ledger.errors import (
 
 
 @contextlib.contextmanager
-def writer_lock(path: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the directory for one writing process, as long as the process lives.
+def writer_lock(path: pathlib.Path, *, wait: float = 0.0) -> Iterator[int]:
+    """Hold the directory for one writing process, as long as the process lives; gives the open file, and who inherits it holds it, too.
 
     ``wait`` is for how many seconds another process may go on holding it.
 
@@ -42,7 +42,7 @@ def writer_lock(path: pathlib.Path, *, wait: float = 0.0) -> Iterator[None]:
                     next_step="Stop the other process, or let it do the writing",
                 )
             time.sleep(_LOCK_PAUSE)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

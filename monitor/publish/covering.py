@@ -16,8 +16,6 @@ from monitor.publish.writing import Writer
 from monitor.reads import read_entry
 from monitor.state import Position, SeenCheckpoint, State
 
-ALL_FINDINGS = 1 << 40
-
 
 class Coverage:
     """Covers one log up to a verified checkpoint, from where it was left."""
@@ -43,6 +41,7 @@ class Coverage:
         self._store.begin(name, self._position.first)
         done = self._store.size(name) or 0
         refused = self._not_accepted() if done < size else frozenset()
+        self._writer.expect(size - done)
         while done < size and not stopping():
             entries = self._source.read(done, size, size=size)
             self._cover(entries, done, refused)
@@ -65,8 +64,7 @@ class Coverage:
 
     def _not_accepted(self) -> frozenset[int]:
         """Return the entries that the monitor found not to be signed by a key that may sign there."""
-        kinds = (Kind.HUB_KEY_REFUSED,)
-        found = self._state.record.findings(log=self._name, kinds=kinds, limit=ALL_FINDINGS)
+        found = self._state.record.of_kind(self._name, Kind.HUB_KEY_REFUSED)
         return frozenset(leaf for each in found if isinstance(leaf := each.facts.get("leafIndex"), int))
 
 

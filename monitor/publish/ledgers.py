@@ -12,7 +12,6 @@ from ledger.client.trust import TrustFile
 from monitor.findings import Kind
 from monitor.publish.accounts import place_of
 from monitor.publish.chains import Piece, in_order
-from monitor.publish.covering import ALL_FINDINGS
 from monitor.publish.rows import Fold
 from monitor.publish.store import Placed, Store
 from monitor.publish.writing import Writer
@@ -77,6 +76,7 @@ class LedgerCoverage:
         if not ordered:
             return pool
         numbered = dict(enumerate(ordered, self._store.size(self._log) or 0))
+        self._writer.expect(len(ordered))
         files = self._pieces.keep(self._writer, {number: piece.proof for number, piece in numbered.items()})
         self._writer.commit()
         # If we stop here, these proofs are there and nothing speaks of them yet; they are made again.
@@ -105,5 +105,5 @@ class LedgerCoverage:
 
     def _not_accepted(self) -> frozenset[tuple[int, int]]:
         """Return the places that the monitor found not to be signed by a key that may sign there."""
-        found = self._state.record.findings(log=self._log, kinds=(Kind.HUB_KEY_REFUSED,), limit=ALL_FINDINGS)
+        found = self._state.record.of_kind(self._log, Kind.HUB_KEY_REFUSED)
         return frozenset(place for each in found if (place := place_of(each)) is not None)

@@ -76,15 +76,22 @@ class Listings:
         self._again = bool(list(store.due(log.name, ALL)))
 
     def write(self) -> None:
-        """Write everything that is due."""
+        """Write everything that is due, in an order in which no page or feed that was there leads to one that is not yet."""
         log, store = self._log.name, self._store
-        for name in store.due_models(log):
-            self._model(name)
+        models, new = list(store.due_models(log)), sorted(store.due(log, NAME))
+        self._writer.expect(len(models))
+        # Nothing leads to a new model yet; feeds of signers may, and pages of other models to those of new signers.
+        unknown = set(new)
+        for name in models:
+            if name in unknown:
+                self._model(name)
         for signer in store.due(log, SIGNER):
             self._signer(signer)
-        for page in store.due(log, EVENTS):
-            self._events(int(page))
-        new = sorted(store.due(log, NAME))
+        for name in models:
+            if name not in unknown:
+                self._model(name)
+        for page in sorted(map(int, store.due(log, EVENTS)), reverse=True):
+            self._events(page)
         if new or not self._exists(""):
             self._names(new)
         newest = store.entries(log, max(0, self._log.size - MAX_ENTRIES), self._log.size)[::-1]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 
 from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
@@ -15,7 +14,7 @@ from monitor.logged import MAX_UNSETTLED, LoggedEntry
 from monitor.publish import layout
 from monitor.publish.accounts import OPEN, TOLD, Account, account, is_public, place_of, show
 from monitor.publish.covered import CoveredLog, common_index, shard_facts, shard_index, statement_of
-from monitor.publish.covering import ALL_FINDINGS, Coverage
+from monitor.publish.covering import Coverage
 from monitor.publish.ledgers import LedgerCoverage, Pieces
 from monitor.publish.listings import LogFacts, ShardFacts
 from monitor.publish.receipts import ReceiptPieces
@@ -86,7 +85,7 @@ class LogCovering:
             if is_public(each)
         }
         shown = [
-            known[at] if known[at].state == state else replace(known[at], state=state)
+            known[at] if known[at].state == state else known[at]._replace(state=state)
             for at, (_, state) in standing.items()
             if at in known
         ]
@@ -224,11 +223,10 @@ class LogCovering:
 
     def _unheard_of(self, trees: Sequence[str]) -> frozenset[tuple[int, int] | None]:
         """Return the shards and indices of the entries of which it is told that nobody has their statements."""
-        kinds = (Kind.STATEMENT_MISSING,)
         return frozenset(
             place_of(each)
             for tree in trees
-            for each in self._state.record.findings(log=tree, kinds=kinds, limit=ALL_FINDINGS)
+            for each in self._state.record.of_kind(tree, Kind.STATEMENT_MISSING)
         )
 
     def _stated(

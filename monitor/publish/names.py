@@ -28,19 +28,19 @@ class NamePage:
 def name_pages(
     store: Store, log: str, new: Sequence[str], *, exists: Callable[[str], bool], prefix: str = ""
 ) -> Iterator[NamePage]:
-    """Yield the pages that change with new names; ``exists`` says of a prefix whether its page is there already."""
+    """Yield the pages that change with new names, each after those that it leads to; ``exists``: whether that of a prefix is there."""
     names = store.names(log, prefix, prefix + _END, limit=MAX_NAMES + 1)
     if len(names) <= MAX_NAMES:
         yield NamePage(prefix=prefix, names=tuple(names), longer=())
         return
     common = os.path.commonprefix([names[0], store.last_name(log, prefix, prefix + _END)])  # noqa: RUF071  # characters are meant
     longer = tuple(_longer(store, log, common))
-    yield NamePage(prefix=prefix, names=(common,) if names[0] == common else (), longer=longer)
     for each in longer:
         below = [name for name in new if name.startswith(each)]
         # A page that has just become too long leads to pages that are not there yet.
         if below or not exists(each):
             yield from name_pages(store, log, below, exists=exists, prefix=each)
+    yield NamePage(prefix=prefix, names=(common,) if names[0] == common else (), longer=longer)
 
 
 def _longer(store: Store, log: str, common: str) -> Iterator[str]:

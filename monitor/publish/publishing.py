@@ -12,6 +12,7 @@ In order, so that nobody ever reads of a file that is not there, and a crash any
 import pathlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -26,7 +27,6 @@ from monitor.findings import Kind
 from monitor.publish import layout
 from monitor.publish.accounts import SHOWN, TOLD, WITH_EVIDENCE, evidence_of, is_public, public_facts
 from monitor.publish.covered import CoveredLog
-from monitor.publish.covering import ALL_FINDINGS
 from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
 from monitor.publish.logs import LogCovering
@@ -41,6 +41,7 @@ MAX_FINDINGS_SHOWN = 1000
 MAX_EVIDENCE_BYTES = 1 << 20
 RECENT = 100
 _RECENT_OF_EACH = 20
+LOCK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,23 +72,24 @@ def publish(
         ConfigError: the key or a trust file cannot be used, or jinja2 is missing. WriteError: the folder or the store
             cannot be written; what is published stays as it was. WriterLockedError: somebody else publishes.
     """
-    with writer_lock(config.folder / "publish.lock"):
-        store = Store(config.folder, token=secrets.token_hex(16))
-        try:
-            return _Publication(config, state, store, stopping).run()
-        finally:
-            store.close()
+    with (
+        # The process that writes files may be at its end, after the one that it wrote for was killed.
+        writer_lock(config.folder / "publish.lock", wait=LOCK_SECONDS) as lock,
+        closing(Store(config.folder, token=secrets.token_hex(16))) as store,
+        closing(_Publication(config, state, store, lock, stopping)) as publication,
+    ):
+        return publication.run()
 
 
 class _Publication:
     def __init__(
-        self, config: MonitorConfig, state: State, store: Store, stopping: Callable[[], bool]
+        self, config: MonitorConfig, state: State, store: Store, lock: int, stopping: Callable[[], bool]
     ) -> None:
         self._config, self._state, self._store = config, state, store
         self._key = load_note_key(config.base / config.publish.key) if config.publish.key else None
         self._url = config.publish.url.rstrip("/")
         self._pages = Pages(name=self._key.verifier.name if self._key else "", url=self._url)
-        self._writer = Writer(config.published)
+        self._writer = Writer(config.published, lock=lock)
         if not _is_of(config.published, store.token):
             store.clear(token=secrets.token_hex(16))
             # If we stop here, the folder has no token of this store, and the next run clears it once more.
@@ -96,6 +98,10 @@ class _Publication:
         self._covering = LogCovering(
             config, state, store, writer=self._writer, signs=self._key is not None, stopping=stopping
         )
+
+    def close(self) -> None:
+        """End what writes."""
+        self._writer.close()
 
     def run(self) -> PublishedLogs:
         """Publish, in the order of this module's first lines."""
@@ -125,17 +131,21 @@ class _Publication:
     # 2. Evidence, and what is due
 
     def _evidence(self, logs: Sequence[CoveredLog]) -> None:
-        for each in self._told(logs, kinds=WITH_EVIDENCE, limit=ALL_FINDINGS):
+        for each in self._told(logs, kinds=WITH_EVIDENCE, limit=None):
             path = evidence_of(each)
             if path is None:
                 continue
             data = read_file(self._config.evidence / path.name, max_bytes=MAX_EVIDENCE_BYTES)
             self._writer.put(f"{layout.EVIDENCE}/{path.name}", data)
 
-    def _told(self, logs: Sequence[CoveredLog], *, kinds: Sequence[Kind], limit: int) -> list[Stored]:
+    def _told(self, logs: Sequence[CoveredLog], *, kinds: Sequence[Kind], limit: int | None) -> list[Stored]:
         """Return the findings about these logs that strangers are told of, newest first."""
         record = self._state.record
-        standing = (record.standing(tree, kinds=kinds, states=SHOWN) for log in logs for tree in log.trees)
+        standing = (
+            record.standing(tree, kinds=kinds, states=SHOWN, limit=-1 if limit is None else limit)
+            for log in logs
+            for tree in log.trees
+        )
         numbers = sorted((number for some in standing for number, _, _ in some), reverse=True)[:limit]
         found = {each.number: each for each in record.numbered(numbers) if is_public(each)}
         return [found[number] for number in numbers if number in found]

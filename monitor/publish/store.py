@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import WriteError
@@ -20,19 +20,20 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 4
+VERSION = 5
+# Long rows have a rowid: in a table without, each page on the way to a row holds three or four of them, and the way is ten pages.
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
 CREATE TABLE entries(log TEXT NOT NULL, leaf INTEGER NOT NULL, facts TEXT NOT NULL, histories TEXT NOT NULL,
-    PRIMARY KEY (log, leaf)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (log, leaf)) STRICT;
 CREATE TABLE models(id INTEGER PRIMARY KEY, log TEXT NOT NULL, name TEXT NOT NULL, rows INTEGER NOT NULL,
     leaf INTEGER NOT NULL, UNIQUE (log, name)) STRICT;
 CREATE INDEX recent ON models(log, leaf);
 CREATE TABLE rows(model INTEGER NOT NULL, ordinal INTEGER NOT NULL, leaf INTEGER NOT NULL,
     PRIMARY KEY (model, ordinal)) STRICT, WITHOUT ROWID;
 CREATE TABLE states(log TEXT NOT NULL, key TEXT NOT NULL, pins BLOB NOT NULL, standing TEXT NOT NULL,
-    PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (log, key)) STRICT;
 CREATE TABLE signers(log TEXT NOT NULL, signer TEXT NOT NULL, shown TEXT NOT NULL, PRIMARY KEY (log, signer))
     STRICT, WITHOUT ROWID;
 CREATE TABLE signed(log TEXT NOT NULL, signer TEXT NOT NULL, leaf INTEGER NOT NULL, PRIMARY KEY (log, signer, leaf))
@@ -65,11 +66,11 @@ _CHUNK = 500
 MODEL, NAME, SIGNER, EVENTS, ALL = "model", "name", "signer", "events", "all"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """An open finding as it is shown: where it stands, its class as ``kind``, and the histories that it is about.
 
     ``is_final``: nothing but its state will change. What is about an entry that is not covered may get further histories.
+    A tuple, because each publication makes one for every finding that is open, and a log that nobody tends has tens of thousands.
     """
 
     number: int
@@ -367,7 +368,7 @@ class Store:
     def due_models(self, log: str) -> Iterator[str]:
         """Yield the models that have to be written, by their newest entries: their proofs then lie beside each other."""
         query = (
-            "SELECT what FROM due JOIN models ON models.log = due.log AND name = what "
+            "SELECT what FROM due CROSS JOIN models ON models.log = due.log AND name = what "  # what is due first: it is less
             "WHERE due.log = ? AND kind = 'model' ORDER BY leaf"
         )
         for (what,) in self._rows(query, log):
@@ -394,13 +395,7 @@ class Store:
         )
         return {
             number: Shown(
-                number=number,
-                id=id_,
-                state=state,
-                severity=severity,
-                kind=kind,
-                keys=tuple(keys.split("\n")) if keys else (),
-                is_final=bool(final),
+                number, id_, state, severity, kind, tuple(keys.split("\n")) if keys else (), bool(final)
             )
             for number, id_, state, severity, kind, keys, final in rows
         }

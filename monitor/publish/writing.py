@@ -1,59 +1,59 @@
-"""Puts files in their place: each whole or not at all, many at a time, and none again that is there as it should be.
+"""Writes the files of a publication: few of them here, many in a process that puts them in place while we go on.
 
-A file is written aside, below ``.aside`` of the same folder, synced, and takes the place of the old one; then the folders are
-synced, and the old ones removed. What a crash leaves aside is removed by the next run.
+Half of the work with many files is the system's, which makes, renames and removes them; that takes a second processor. Where no
+process can be started, everything is done here, in the same order and with the same bytes.
 """
 
-import contextlib
-import ctypes
 import os
 import pathlib
-import secrets
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ledger.errors import WriteError
+from monitor.publish.placing import ASIDE, File, Placing
+from monitor.publish.placing_process import PlacingProcess
 
-ASIDE = ".aside"
-_BATCH_FILES = 16_384
-_BATCH_BYTES = 64 << 20
-_AT_A_TIME = 16
-"""Files at a time whose place is taken. That waits for the file system and not for the processor."""
-_FEW = 16
-"""From so many files on one sync of the file system costs less than one for each: for 8,000, 0.05 s and not 1 to 4."""
+FROM = 256
+"""Entries or models that are to be written from which on a process is worth its start."""
+_PIECE_FILES = 32
+_PIECE_BYTES = 1 << 18
+"""What is handed over at a time: less is handed over too often, more makes the other wait for its first."""
 
 
 class Writer:
-    """Writes below one folder. Nothing is in its place before ``commit``, or before a batch is full."""
+    """Writes below one folder. Nothing is in its place before ``commit``, or before a batch is full. ``close`` ends the process.
 
-    def __init__(self, root: pathlib.Path) -> None:
-        self._root = os.fspath(root)
-        # A new folder each time: where one has held millions, ext4 searches long for room near it.
-        self._aside = f"{self._root}/{ASIDE}/{secrets.token_hex(8)}"
-        self._staged: list[tuple[str, str]] = []
-        self._bytes = self._number = 0
-        self._folders: set[str] = set()
-        self.written = 0
-        with _reporting(self._root):
+    ``lock`` is the open file of a lock that a process has to hold as long as it lives.
+    """
+
+    def __init__(self, root: pathlib.Path, *, lock: int) -> None:
+        self._root, self._lock = os.fspath(root), lock
+        with self._reporting():
             shutil.rmtree(f"{self._root}/{ASIDE}", ignore_errors=True)
-            os.makedirs(self._aside)
+            self._here = Placing(self._root)
+        self._process: PlacingProcess | None = None
+        self._is_alone = False
+        self._ready: list[File] = []
+        self._bytes = 0
+        self.written = 0
+
+    def expect(self, many: int) -> None:
+        """Hear that so many entries or models are about to be written: a process is started for many, where one can be."""
+        if self._process is not None or self._is_alone or many < FROM:
+            return
+        self.commit()
+        try:
+            self._process = PlacingProcess(self._root, lock=self._lock)
+        except OSError:
+            self._is_alone = True
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, unless it has these bytes already."""
-        path = f"{self._root}/{name}"
-        with _reporting(path):
-            if _has(path, data):
-                return
-            self._number += 1
-            aside = f"{self._aside}/{self._number}"
-            _write(aside, data)
-        self._staged.append((aside, path))
+        self._ready.append((name, data))
         self._bytes += len(data)
-        if len(self._staged) >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
-            self.commit()
+        if len(self._ready) >= _PIECE_FILES or self._bytes >= _PIECE_BYTES:
+            self._hand_over()
 
     def has(self, name: str) -> bool:
         """Whether a file is in its place."""
@@ -61,144 +61,37 @@ class Writer:
 
     def read(self, name: str) -> bytes:
         """Return a file that is in its place. Raises WriteError: somebody removed it."""
-        path = f"{self._root}/{name}"
-        with _reporting(path), open(path, "rb") as file:
+        with self._reporting(), open(f"{self._root}/{name}", "rb") as file:
             return file.read()
 
     def commit(self) -> None:
-        """Put everything in its place, durably on return."""
-        # If we stop here, nothing changed.
-        with _reporting(self._root):
-            self._sync([aside for aside, _ in self._staged])
-            changed: dict[str, None] = {}
-            for _, path in self._staged:
-                folder = os.path.dirname(path)
-                self._make_folder(folder, changed)
-                changed[folder] = None
-            self._at_a_time(_take_places)
-            # If we stop here or in it, some files are new and some old, each whole: the index still speaks of the old ones.
-            self._sync(list(changed))
-            self._at_a_time(_remove_replaced)
-        self.written += len(self._staged)
-        self._staged, self._bytes = [], 0
+        """Put everything in its place, durably on return. Raises WriteError."""
+        self._hand_over()
+        with self._reporting():
+            self.written = self._here.commit() + (self._process.commit() if self._process else 0)
 
-    def _at_a_time(self, do: Callable[[Sequence[tuple[str, str]]], None]) -> None:
-        """Do something with what was written aside, many at a time: each waits until the file system has freed a file, 1 ms."""
-        if len(self._staged) <= _FEW:
-            do(self._staged)
-            return
-        parts = [self._staged[start::_AT_A_TIME] for start in range(_AT_A_TIME)]
-        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="publish") as pool:
-            list(pool.map(do, parts))
+    def close(self) -> None:
+        """End the process. What was not put in its place is not."""
+        if self._process is not None:
+            self._process.close()
 
-    def _sync(self, paths: Sequence[str]) -> None:
-        """Sync files or folders."""
-        if len(paths) > _FEW and _sync_file_system is not None:
-            paths = [self._root]
-            sync = _sync_file_system
-        else:
-            sync = os.fsync
-        for path in paths:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                sync(descriptor)
-            finally:
-                os.close(descriptor)
+    def _hand_over(self) -> None:
+        if self._process is not None and not self._process.is_ready():
+            # It did not come to life, and nothing was handed to it: one file here is as good as one there.
+            self._process.close()
+            self._process, self._is_alone = None, True
+        with self._reporting():
+            (self._process or self._here).write(self._ready)
+        self._ready, self._bytes = [], 0
 
-    def _make_folder(self, folder: str, changed: dict[str, None]) -> None:
-        """Make a folder; notes the folders whose names of others have to be synced."""
-        if folder in self._folders:
-            return
-        if not os.path.isdir(folder):
-            parent = os.path.dirname(folder)
-            self._make_folder(parent, changed)
-            os.mkdir(folder, mode=0o755)
-            changed[parent] = None
-        self._folders.add(folder)
-
-
-def _take_places(pairs: Sequence[tuple[str, str]]) -> None:
-    """Let files take their places; where one was there before, it lies aside then, as far as the system can exchange two."""
-    for aside, path in pairs:
-        if _exchange is None or not _exchange(aside, path):
-            os.rename(aside, path)
-
-
-def _remove_replaced(pairs: Sequence[tuple[str, str]]) -> None:
-    for aside, _ in pairs:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    finally:
-        os.close(descriptor)
-
-
-def _has(path: str, data: bytes) -> bool:
-    try:
-        # Most files that are due have another length than before, which is known without opening them.
-        if os.stat(path).st_size != len(data):
-            return False
-        with open(path, "rb") as file:
-            return file.read(len(data) + 1) == data
-    except FileNotFoundError:
-        return False
-
-
-def _find_syncfs() -> Callable[[int], None] | None:
-    """Return what syncs the file system that an open file lies in, or None where there is no such call (it is Linux's)."""
-    if sys.platform != "linux":
-        return None
-    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-    if call is None:
-        return None
-
-    def sync(descriptor: int) -> None:
-        if call(descriptor):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
-
-    return sync
-
-
-_sync_file_system = _find_syncfs()
-
-
-def _find_exchange() -> Callable[[str, str], bool] | None:
-    """Return what exchanges two files at once, False where that cannot be; None where there is no such call (it is Linux's).
-
-    A rename over a file waits until the old one is freed; this does not, so that readers have all new files sooner.
-    """
-    if sys.platform != "linux":
-        return None
-    call = getattr(ctypes.CDLL(None), "renameat2", None)
-    if call is None:
-        return None
-
-    def exchange(one: str, other: str) -> bool:
-        return not call(_AT_CWD, os.fsencode(one), _AT_CWD, os.fsencode(other), _RENAME_EXCHANGE)
-
-    return exchange
-
-
-_AT_CWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
-_exchange = _find_exchange()
-
-
-@contextmanager
-def _reporting(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(
-            f"publishing {path}",
-            expected="a file that can be written and read",
-            actual=error.strerror or str(error),
-            next_step="Free space or make the folder writable; what is published stays as it was until then",
-        ) from error
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WriteError(
+                f"publishing {error.filename or self._root}",
+                expected="a file that can be written and read",
+                actual=error.strerror or str(error),
+                next_step="Free space or make the folder writable; what is published stays as it was until then",
+            ) from error

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 
 import cli.monitor
 from ledger.errors import ConfigError, ProofError, UsageError, WriteError
+from ledger.log.lock import writer_lock
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.publish import pages
+from monitor.publish.placing_process import PlacingProcess
 from monitor.publish.publishing import make_key, publish
 from monitor.publish.store import Store
 from tests.monitor.publish.scene import Publication
@@ -71,6 +73,16 @@ def _file_in_the_way(scene):
     shutil.rmtree(published.public)
     published.public.write_bytes(b"a file")
     published.step()
+
+
+def _killed_process(scene):
+    """The process that writes files is killed by the system, which is short of memory."""
+    lock = scene.after.enter_context(writer_lock(scene.folder / "lock"))
+    process = PlacingProcess(str(scene.folder / "public"), lock=lock)
+    scene.after.callback(process.close)
+    assert process.is_ready()
+    process._process.kill()
+    process.commit()
 
 
 def _closed_store(scene):
@@ -176,6 +188,12 @@ CASES = (
         "publishing <folder>/public: expected a file that can be written and read, got <any>. Free space or make the folder "
         "writable; what is published stays as it was until then",
         _file_in_the_way,
+    ),
+    refused(
+        WriteError,
+        "publishing <folder>/public: expected the process that puts files in their places, got it ended. Publish again, which puts "
+        "everything right; where it ends again, look whether memory is short",
+        _killed_process,
     ),
     refused(
         WriteError,

@@ -1,6 +1,7 @@
 """Forks publications and kills each at one of the steps that it makes, drawn by chance; after each, a reader looks.
 
-Prints a line for each: KILLED or DONE, and the size of the statement that the reader found.
+Who dies is a publication that writes its files itself, one that lets a process write them, or that process. Prints a line for
+each turn: KILLED or DONE, and the size of the statement that the reader found.
 """
 
 import os
@@ -9,49 +10,61 @@ import random
 import signal
 import sys
 
-from monitor.publish import layout, writing
+from ledger.errors import WriteError
+from monitor.publish import layout, placing_process, writing
+from monitor.publish.placing_process import PlacingProcess
 from monitor.publish.store import Store
-from monitor.publish.writing import Writer
 from tests.monitor.publish.scene import Publication
+from tests.system.publish_steps import die_after
 from tests.system.publish_world import hub_of, look_as_reader
 
-STEPS = 55
-"""Steps of a publication, about: files written aside, files renamed, transactions."""
+STEPS = {"alone": 55, "beside": 30, "process": 40}
+"""Steps of a publication, about, by who dies: files written aside or handed over, files renamed, transactions."""
+_STEPS_OF = {
+    PlacingProcess: ("write", "commit"),
+    Store: ("add", "cover", "show", "done", "clear", "set_look"),
+}
+_KILLED = 9
 
 
-def _die_after(steps):
-    left = [steps]
-
-    def counted(original):
-        def step(*arguments, **words):
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*arguments, **words)
-
-        return step
-
-    os.rename = counted(os.rename)
-    writing._write = counted(writing._write)
-    Writer._sync = counted(Writer._sync)
-    for name in ("add", "cover", "show", "done", "clear", "set_look"):
-        setattr(Store, name, counted(getattr(Store, name)))
+def _publish(published, who, steps):
+    writing.FROM = 1 << 30 if who == "alone" else 1
+    writing._PIECE_FILES = 4
+    if who != "process":
+        counted = die_after(steps)
+        for owner, names in _STEPS_OF.items():
+            for name in names:
+                setattr(owner, name, counted(getattr(owner, name)))
+        published.step()
+        return
+    placing_process._START = placing_process._START.replace(
+        "work(int(fd))",
+        f"from tests.system.publish_steps import die_after; die_after({steps}); work(int(fd))",
+    )
+    try:
+        published.step()
+    except WriteError as error:
+        os._exit(_KILLED if error.actual == "it ended" else 1)
 
 
 def main():
-    folder, start, count = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, who, start, count = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     chance = random.Random(start)
     for turn in range(start, start + count):
         size = 3 + turn // 2
         published = Publication(folder, hub=hub_of(size))
-        steps = chance.randint(0, STEPS)
+        steps = chance.randint(0, STEPS[who])
         child = os.fork()
         if child == 0:
-            _die_after(steps)
-            published.step()
+            try:
+                _publish(published, who, steps)
+            except BaseException as error:
+                sys.stderr.write(f"{error!r}\n")
+                os._exit(1)
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        fate = "KILLED" if os.WIFSIGNALED(status) else f"DONE {os.waitstatus_to_exitcode(status)}"
+        code = os.waitstatus_to_exitcode(status)
+        fate = "KILLED" if code in (-signal.SIGKILL, _KILLED) else f"DONE {code}"
         print(fate, look_as_reader(folder / "public", layout), flush=True)
 
 

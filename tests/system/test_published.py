@@ -81,13 +81,14 @@ def test_a_proof_from_a_plain_web_server_verifies_here_and_with_a_second_reader(
     assert int(read["size"]) == 300
 
 
-def test_killed_at_any_step_it_shows_nothing_that_is_not_there_and_the_next_run_heals(tmp_path):
+@pytest.mark.parametrize("who", ["alone", "beside", "process"])
+def test_killed_at_any_step_it_shows_nothing_that_is_not_there_and_the_next_run_heals(tmp_path, who):
     killed_folder, plain_folder = tmp_path / "killed", tmp_path / "plain"
     killed_folder.mkdir()
     plain_folder.mkdir()
     Publication(killed_folder, hub=hub_of(0)).begin()
     done = subprocess.run(
-        [sys.executable, "-m", "tests.system.publish_child", str(killed_folder), "0", str(KILLS)],
+        [sys.executable, "-m", "tests.system.publish_child", str(killed_folder), who, "0", str(KILLS)],
         cwd=REPOSITORY,
         capture_output=True,
         timeout=300,
@@ -97,6 +98,7 @@ def test_killed_at_any_step_it_shows_nothing_that_is_not_there_and_the_next_run_
     assert done.returncode == 0, done.stderr.decode()
     assert len(lines) == KILLS
     assert sum(line.startswith("KILLED") for line in lines) > KILLS // 3
+    assert [line for line in lines if line.startswith("DONE") and not line.startswith("DONE 0 ")] == []
     sizes = [int(line.split()[-1]) for line in lines]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) > 3

@@ -27,10 +27,12 @@ class Site:
 
     def add(self, new):
         self.store.known = sorted({*self.store.known, *new})
-        changed = {
-            page.prefix: page
-            for page in name_pages(self.store, "models", sorted(new), exists=lambda each: each in self.pages)
-        }
+        changed = {}
+        for page in name_pages(self.store, "models", sorted(new), exists=lambda each: each in self.pages):
+            assert all(each in self.pages or each in changed for each in page.longer), (
+                "it leads to one that is not there"
+            )
+            changed[page.prefix] = page
         self.pages |= changed
         return changed
 

@@ -1,6 +1,7 @@
 """What is published: all that was verified, once, and nothing before it is there."""
 
 import json
+import posixpath
 import shutil
 import xml.etree.ElementTree as ET
 
@@ -12,7 +13,7 @@ from ledger.errors import WriterLockedError
 from ledger.log.lock import writer_lock
 from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
-from monitor.publish import layout, names
+from monitor.publish import layout, names, placing, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
 from monitor.publish.store import MODEL, Store
@@ -376,7 +377,8 @@ def test_left_over_files_are_removed_and_never_shown(published):
     assert [each for each in aside.rglob("*") if each.is_file()] == []
 
 
-def test_two_publications_do_not_mix(published):
+def test_two_publications_do_not_mix(published, monkeypatch):
+    monkeypatch.setattr(publishing, "LOCK_SECONDS", 0.0)
     published.step(0)
     with writer_lock(published.folder / "state/publish.lock"), pytest.raises(WriterLockedError):
         published.step(0)
@@ -419,3 +421,49 @@ def test_a_pack_is_filled_and_what_was_in_it_stays(published):
         for proof in parse_pack(packs[0].read_bytes()).values()
     ]
     assert sizes == [b"3"] * 3 + [b"65"] * 61
+
+
+def dead_links(public):
+    """What is led to from the first page on, over pages and feeds, and is not there."""
+    found, dead, todo = {"index.html"}, set(), ["index.html"]
+    while todo:
+        path = todo.pop()
+        if not (public / path).is_file():
+            dead.add(path)
+            continue
+        if not path.endswith((".html", ".atom")):
+            continue
+        for link in (public / path).read_text().split('href="')[1:]:
+            target = posixpath.normpath(
+                posixpath.join(posixpath.dirname(path), link.split('"', 1)[0].partition("#")[0])
+            )
+            if target not in found:
+                found.add(target)
+                todo.append(target)
+    return dead
+
+
+def test_no_page_leads_to_one_that_is_not_there_yet(published, monkeypatch):
+    """After each file: as if it were the last of a batch, which a reader may see before the next one is in its place."""
+    for module in ("monitor.publish.listings", "monitor.publish.store", "monitor.publish.publishing"):
+        monkeypatch.setattr(f"{module}.CHUNK", 4)
+    monkeypatch.setattr(names, "MAX_NAMES", 5)
+    for at in range(15):
+        published.hub.record(A, revision=str(at), name=f"acme/{at}")
+    published.step()
+    for at in range(15):
+        published.hub.record(A, revision="new", name=f"acme/new-{at}")  # by a signer whose feed is there
+        published.hub.record(B, revision=f"{at}+", name=f"acme/{at}")  # by one whose feed is not
+        published.hub.record(A, revision=f"{at}++", name="acme/0")
+    batches, commit = [], placing.Placing.commit
+
+    def looked_at(self):
+        written = commit(self)
+        batches.append(dead_links(published.public))
+        return written
+
+    monkeypatch.setattr(placing, "_BATCH_FILES", 1)
+    monkeypatch.setattr(placing.Placing, "commit", looked_at)
+    published.step()
+    assert len(batches) > 100
+    assert set().union(*batches) == set()
