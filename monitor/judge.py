@@ -4,8 +4,7 @@ Only the two forms of architecture section 8 accuse a log. Both are made from a 
 hashes that verify under one of the two; whatever else is wrong convicts nobody.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 
 from ledger.client.evidence import Misbehaviour, Prefix, format_evidence, verify_evidence
 from ledger.client.trust import TrustFile
@@ -13,7 +12,7 @@ from ledger.errors import LedgerError, ProofError, SignatureError
 from ledger.log.published import PublishedLog
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.cosignature import verify_cosignature
+from ledger.tlog.cosignature import Cosignature, verify_cosignature
 from ledger.tlog.signed_note import NoteSignature, VerifierKey, format_note
 from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader
 from monitor.state import Position, SeenCheckpoint, State
@@ -33,16 +32,25 @@ def kept_note(seen: VerifiedCheckpoint, witnesses: Sequence[VerifierKey], *, oth
     """
     parsed = seen.parsed
     lines = [next(each for each in parsed.signatures if _is_by(each, key)) for key in seen.signers]
-    for key in witnesses:
-        for each in (one for one in parsed.signatures if _is_by(one, key)):
-            with suppress(LedgerError):
-                verify_cosignature(each, key=key, checkpoint=seen.checkpoint)
-                lines.append(each)
-                break
+    lines += [line for line, _ in holding(seen, witnesses)]
     known = (*seen.signers, *witnesses)
     unknown = [each for each in parsed.signatures if not any(_is_by(each, key) for key in known)]
     lines += [each for each in unknown if len(each.name) + len(each.signature) <= MAX_UNKNOWN_BYTES][:others]
     return format_note(parsed.text, lines)
+
+
+def holding(
+    seen: VerifiedCheckpoint, witnesses: Sequence[VerifierKey]
+) -> Iterator[tuple[NoteSignature, Cosignature]]:
+    """Yield the cosignatures of a checkpoint that hold, one for each witness; those that fail say nothing."""
+    for key in witnesses:
+        for each in (one for one in seen.parsed.signatures if _is_by(one, key)):
+            try:
+                cosignature = verify_cosignature(each, key=key, checkpoint=seen.checkpoint)
+            except LedgerError:
+                continue
+            yield each, cosignature
+            break
 
 
 def witness_keys(trust: TrustFile) -> tuple[VerifierKey, ...]:

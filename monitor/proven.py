@@ -8,10 +8,9 @@ from ledger.errors import (
 )
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import VerifiedCheckpoint
-from ledger.tlog.cosignature import verify_cosignatures
 from ledger.tlog.merkle import Frontier
 from ledger.tlog.tiles import TILE_WIDTH, TileReader
-from monitor.judge import reopen
+from monitor.judge import holding, reopen, witness_keys
 from monitor.known import Context
 from monitor.looks import Followable
 from monitor.state import Position, State
@@ -89,6 +88,5 @@ def not_signed(size: int, wanted: bytes, root: bytes) -> ProofError:
 
 def times_of(checkpoint: VerifiedCheckpoint, trust: TrustFile) -> Iterator[int]:
     """Yield the times of the cosignatures by keys of the trust file: an Ed25519 checkpoint itself carries none."""
-    keys = [witness.key for witness in trust.policy.witnesses]
-    for each in verify_cosignatures(checkpoint, keys):
+    for _, each in holding(checkpoint, witness_keys(trust)):
         yield each.timestamp

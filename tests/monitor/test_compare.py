@@ -191,6 +191,17 @@ def test_a_mirror_that_adds_a_false_cosignature_stops_nobody_for_good(scene):
     assert scene.look().problem == ""
 
 
+def test_a_false_cosignature_of_a_witness_that_we_trust_later_stops_nobody(scene):
+    """It was one of a stranger when it was remembered."""
+    scene.trust = scene.hub.world.trust(witnesses=("w2",))
+    scene.grow(2)
+    scene.publish(note=signed_also(scene.hub.world.checkpoint(cosigned={"w2": NOW}), bad_cosignature(scene)))
+    assert scene.look().problem == ""
+    scene.trust = scene.hub.world.trust(witnesses=("w1", "w2"))
+    scene.grow(2).publish()
+    assert scene.look().problem == ""
+
+
 def test_of_a_note_only_the_lines_that_count_are_kept(scene):
     """A stranger can make any checkpoint of the log a megabyte long: of each size that nobody asked for yet."""
     scene.trust = scene.hub.world.trust(witnesses=("w1",))
