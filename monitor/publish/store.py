@@ -20,19 +20,20 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
-VERSION = 4
+VERSION = 5
+# Tables with long rows have rowids: without, whole rows lie on the way to a row, three or four on a page, and the way is long.
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;
 CREATE TABLE entries(log TEXT NOT NULL, leaf INTEGER NOT NULL, facts TEXT NOT NULL, histories TEXT NOT NULL,
-    PRIMARY KEY (log, leaf)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (log, leaf)) STRICT;
 CREATE TABLE models(id INTEGER PRIMARY KEY, log TEXT NOT NULL, name TEXT NOT NULL, rows INTEGER NOT NULL,
     leaf INTEGER NOT NULL, UNIQUE (log, name)) STRICT;
 CREATE INDEX recent ON models(log, leaf);
 CREATE TABLE rows(model INTEGER NOT NULL, ordinal INTEGER NOT NULL, leaf INTEGER NOT NULL,
     PRIMARY KEY (model, ordinal)) STRICT, WITHOUT ROWID;
 CREATE TABLE states(log TEXT NOT NULL, key TEXT NOT NULL, pins BLOB NOT NULL, standing TEXT NOT NULL,
-    PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (log, key)) STRICT;
 CREATE TABLE signers(log TEXT NOT NULL, signer TEXT NOT NULL, shown TEXT NOT NULL, PRIMARY KEY (log, signer))
     STRICT, WITHOUT ROWID;
 CREATE TABLE signed(log TEXT NOT NULL, signer TEXT NOT NULL, leaf INTEGER NOT NULL, PRIMARY KEY (log, signer, leaf))
