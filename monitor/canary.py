@@ -81,7 +81,7 @@ class Canary:
         """Return the canary of a version that is new, and tell the silence of a hub that records none."""
         model, log, every = self._config.model, self._config.log, self._config.every
         key = f"name:{escape_name(model)}"
-        known = self._state.load(log, histories=(key,), revisions=(), notes=()).histories
+        known = self._state.load(log, histories=(key,)).histories
         head = known[key].head if key in known else None
         version = "" if head is None else head.statement_sha256.hex()
         before = {} if last is None else last.facts["facts"]

@@ -122,7 +122,7 @@ def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
     if by_receipt:  # what the hub lists, and what is proven of that
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
     pending = state.checkpoints(name, least=position.size + 1)
-    cosigned = state.load(name, histories=(), revisions=(), notes=(COSIGNED,)).notes.get(COSIGNED, {})
+    cosigned = state.notes(name, (COSIGNED,)).get(COSIGNED, {})
     return LogHealth(
         log=name,
         origin=position.origin,

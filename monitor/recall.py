@@ -16,7 +16,7 @@ def recall(state: State, log: str, reads: Collection[Read]) -> Known:
         histories=(key for read in reads for key in read.histories),
         revisions=(read.revision for read in reads if read.revision is not None),
     )
-    state.load_notes(log, known, _notes(reads, known))
+    known.notes.update(state.notes(log, _notes(reads, known)))
     return known
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ledger.encoding import format_canonical_json
+from ledger.encoding import Json, format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead
 from ledger.tlog.merkle import HASH_BYTES, Frontier
@@ -319,12 +319,10 @@ class State:
         known.keys.update(parse_json(row[0]) if row else {})
         return known
 
-    def load_notes(self, log: str, known: Known, keys: Iterable[str]) -> None:
-        """Add the notes of these keys to what is known."""
-        for key, value in self._database.select(
-            "SELECT key, value FROM notes WHERE log = ? AND key", log, sorted(set(keys))
-        ):
-            known.notes[key] = parse_json(value)
+    def notes(self, log: str, keys: Iterable[str]) -> dict[str, dict[str, Json]]:
+        """Return the notes of these keys, where there are such."""
+        query = "SELECT key, value FROM notes WHERE log = ? AND key"
+        return {key: parse_json(value) for key, value in self._database.select(query, log, sorted(set(keys)))}
 
     def _has_policies(self, log: str) -> bool:
         # From the prefix up to what follows it: every key of a policy.

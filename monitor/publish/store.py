@@ -21,7 +21,7 @@ from monitor.publish.rows import KeyState, Published
 
 FILE_NAME = "publish.db"
 VERSION = 5
-# Long rows have a rowid: in a table without, each page on the way to a row holds three or four of them, and the way is ten pages.
+# Tables with long rows have rowids: without, whole rows lie on the way to a row, three or four on a page, and the way is long.
 _SCHEMA = """
 CREATE TABLE made(token TEXT NOT NULL, look TEXT NOT NULL) STRICT;
 CREATE TABLE logs(log TEXT PRIMARY KEY, size INTEGER NOT NULL, covered INTEGER NOT NULL) STRICT;

@@ -35,9 +35,8 @@ def test_the_same_is_found_and_remembered_however_the_runs_are_cut(state, length
     shared = [(each.leaf_index, each.model) for each in found if each.kind is Kind.SIGNER_SHARED]
     assert shared == [(1, "other/y"), (5, "third/z")]
     last = read_entry(entries[5], 5)
-    known = recall(state, "models", [])
-    state.load_notes("models", known, last.notes)
-    assert [each["namespaces"] for each in known.notes.values()] == [["acme", "other", "third"]]
+    noted = state.notes("models", last.notes).values()
+    assert [each["namespaces"] for each in noted] == [["acme", "other", "third"]]
 
 
 def test_notes_of_a_signer_are_asked_for_where_somebody_else_signed_before(state):  # noqa: F811
