@@ -406,10 +406,13 @@ class Gone(Bad):
         raise error
 
 
+def of_silence(state):
+    return [each for each in state.record.findings() if each.facts["kind"] == "sink-silent"]
+
+
 def silences(state):
     """Where each silence stands, and to whom it was told."""
-    found = [each for each in state.record.findings() if each.facts["kind"] == "sink-silent"]
-    return [(each.facts["facts"]["sink"], each.state) for each in reversed(found)]
+    return [(each.facts["facts"]["sink"], each.state) for each in reversed(of_silence(state))]
 
 
 def rounds(state, sinks, time, *, until, step=60):
@@ -427,7 +430,7 @@ def test_a_sink_that_takes_nothing_for_an_hour_is_told_to_the_others_once_and_ov
     rounds(state, {"good": good, "bad": bad}, time, until=NOW + 20_000)
     assert silences(state) == [("bad", "open")]
     (told,) = [each for each in good.got if each > 3]
-    (silence,) = state.record.findings(kinds=["sink-silent"])
+    (silence,) = of_silence(state)
     assert (told, silence.facts["log"], silence.facts["severity"]) == (silence.number, "(monitor)", "high")
     assert "Sink bad has taken nothing for " in silence.facts["text"]
     mended = Good()
@@ -466,7 +469,7 @@ def test_one_that_says_that_it_is_gone_is_told_and_set_aside_at_once(state):
     rounds(state, {"good": good, "bad": gone}, time, until=NOW + 3600)
     assert gone.asked == 1
     assert silences(state) == [("bad", "open")]
-    assert "says that it is gone for good" in state.record.findings(kinds=["sink-silent"])[0].facts["text"]
+    assert "says that it is gone for good" in of_silence(state)[0].facts["text"]
 
 
 def test_a_webhook_that_is_gone_says_so():
