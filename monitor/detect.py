@@ -182,13 +182,7 @@ class Detector:
             if sequence is not None:
                 self._set(
                     key,
-                    Followed(  # by hand: twice for every event, and `replace` takes four times as long
-                        head=ChainHead(sequence, read.sha256),
-                        signers=known.signers,
-                        repo=known.repo,
-                        before=known.before,
-                        policy=known.policy,
-                    ),
+                    known._replace(head=ChainHead(sequence, read.sha256)),
                 )
 
     # Verification events
@@ -238,16 +232,15 @@ class Detector:
         yield from self._rules.event(
             read.leaf_index, event, changes, signed_before=event.signed_by == known.signers
         )
-        self._set(
-            key,
-            Followed(
-                head=known.head,
-                signers=signers,
-                repo=repo,
-                before=stood_before(known, event, changes),
-                policy=event.policy[:POLICY_BYTES],
-            ),
+        now = Followed(
+            head=known.head,
+            signers=signers,
+            repo=repo,
+            before=stood_before(known, event, changes),
+            policy=event.policy[:POLICY_BYTES],
         )
+        if now != known:
+            self._set(key, now)
 
     def _changes(self, read: Read, event: EventFacts, changes: Sequence[Change]) -> Iterator[Finding]:
         for change in changes:

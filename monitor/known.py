@@ -1,6 +1,7 @@
 """What entries are held against, and what is known of a log so far. Values only."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ledger.client.trust import TrustFile
 from ledger.encoding import Json
@@ -63,8 +64,7 @@ class Context:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Followed:
+class Followed(NamedTuple):
     """What is known of one history: the head of its chain and, for a ``name:`` history, who stands there.
 
     ``signers`` are those who stand there and ``repo`` is the repository that they stand for; ``before`` are those who stood there

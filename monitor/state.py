@@ -26,6 +26,7 @@ from monitor.record import Record, Stored
 from monitor.replays import Replays
 
 MAX_TREE_SIZE = (1 << 63) - 1
+# Histories have rowids: their rows are long, and without, whole rows lie on the way to a row, nine or ten on a page.
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -42,11 +43,16 @@ CREATE TABLE checkpoints(
 CREATE TABLE histories(
     log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
     repo TEXT, policy BLOB,
-    PRIMARY KEY (log, key)) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (log, key)) STRICT;
 CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
 CREATE TABLE revisions(log TEXT NOT NULL, key BLOB NOT NULL, manifest BLOB NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
+"""
+_KEEP_HISTORY = """
+INSERT INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (log, key) DO UPDATE SET sequence = excluded.sequence,
+    statement = excluded.statement, signers = excluded.signers, before = excluded.before, repo = excluded.repo,
+    policy = excluded.policy
 """
 
 
@@ -397,7 +403,7 @@ class State:
         changed = sorted(known.changed)
         moved = {key for key in changed if _only_head_moved(known.stored.get(key), known.histories[key])}
         many(
-            "INSERT OR REPLACE INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            _KEEP_HISTORY,
             [
                 (ledger, key, *_format_head(new.head), new.signers, new.before, new.repo, new.policy)
                 for key, new in ((key, known.histories[key]) for key in changed if key not in moved)
@@ -459,12 +465,7 @@ class State:
 
 def _only_head_moved(old: Followed | None, new: Followed) -> bool:
     """Whether nothing but the head of a stored history is new: then nothing else is written again."""
-    return old is not None and (old.signers, old.repo, old.before, old.policy) == (
-        new.signers,
-        new.repo,
-        new.before,
-        new.policy,
-    )
+    return old is not None and old._replace(head=new.head) == new
 
 
 def _format_head(head: ChainHead | None) -> tuple[int | None, bytes | None]:

@@ -195,7 +195,7 @@ def test_what_changes_in_a_history_is_stored_whichever_part_it_is(state, change)
     first.known.changed.add("name:m")
     state.advance(first, routes=To(), now=100)
     known = state.load(log, histories=["name:m"])
-    new = replace(OLD, **{"head": ChainHead(4, digest("t")), **change})
+    new = OLD._replace(**{"head": ChainHead(4, digest("t")), **change})
     known.histories["name:m"] = new
     known.changed.add("name:m")
     state.settle(log, known=known, findings=(), logged=(), routes=To(), now=101)
