@@ -177,6 +177,12 @@ def test_settings_that_are_wrong_are_usage(watched, settings):
     assert watched.run("once")[0] == 2
 
 
+def test_one_bracket_too_few_is_said_as_such(watched):
+    watched.settings.write_text(watched.settings.read_text().replace("[[log]]", "[log]"))
+    code, _, error = watched.run("once")
+    assert (code, "setting log of the monitor: expected tables [[log]], got {" in error) == (2, True)
+
+
 def test_a_broken_hook_is_said_and_told_again_later(changed):
     changed.hook("exit 9")
     code, facts = changed.json("once")
