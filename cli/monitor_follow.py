@@ -68,7 +68,8 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     from cli.main import show_error
     from ledger.errors import InputError, LedgerError
     from monitor.config import load_config
-    from monitor.daemon import exit_code, open_monitor
+    from monitor.daemon import FOUND, exit_code, open_monitor
+    from monitor.health import accuses
 
     try:
         config = load_config(config_file)
@@ -109,6 +110,8 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     more = sum(each.new_findings for each in looks) - len(new)
     if more > 0:
         click.echo(f"… and {plural(more, 'more finding')}: `hubledger monitor findings`")
+    if code == FOUND and not accuses(str(each.facts["kind"]) for each in new if each.state == "open"):
+        click.echo("Open findings of before are why this ends with 1: `hubledger monitor findings`")
     for sink, problem in problems.items():
         click.echo(f"Sink {sink} did not take a finding; it is sent again: {printable(problem)}")
     if unpublished:

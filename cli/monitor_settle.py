@@ -51,17 +51,21 @@ def _move(numbers: tuple[int, ...], config_file: pathlib.Path, *, to: str, note:
 @click.argument("model", metavar="MODEL")
 @config_option
 @click.option("--log", required=True, help="The log, as the settings call it.")
-@click.option("--signer", required=True, help="The signer's digest, as a finding shows it (64 hex digits).")
+@click.option(
+    "--signer",
+    required=True,
+    help="The signer's digest, as a finding shows it (64 hex digits), or its identity, as `history --json` shows it.",
+)
 @_NOTE
 @json_option
 def expect(model: str, config_file: pathlib.Path, log: str, signer: str, note: str, *, as_json: bool) -> None:
     """Say before that a signer is expected for MODEL: findings about exactly that signer alert nobody."""
-    from ledger.encoding import parse_hex
     from ledger.event import escape_name
     from monitor.config import load_config
     from monitor.state import State
+    from monitor.watch import signer_digest
 
-    digest = parse_hex(signer, length=32, what="--signer").hex()
+    digest = signer_digest(signer, what="--signer")
     state = State(load_config(config_file).folder, check=False)
     try:
         state.position(log)

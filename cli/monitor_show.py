@@ -147,18 +147,20 @@ def findings(
     if as_json:
         echo_json({"findings": [{**each.as_json(), "foundAt": format_time(each.found_at)} for each in found]})
     elif found:
-        show_findings(found)
+        show_findings(found, when=True)
     else:
         click.echo("No findings")
 
 
-def show_findings(found: Sequence["Stored"]) -> None:
-    """Print findings, a head line and the words of each."""
+def show_findings(found: Sequence["Stored"], *, when: bool = False) -> None:
+    """Print findings, a head line and the words of each; and when each was found, where that is not now."""
     for each in found:
         facts: Mapping[str, Any] = each.facts
         state = "" if each.state == "open" else f", {each.state}{f': {each.note}' if each.note else ''}"
         head = f"{each.number}  {facts['severity']} {facts['kind']}, {facts['log']}{state}"
         click.echo(printable(head))
+        if when:
+            click.echo(f"    found {format_time(each.found_at)}")
         click.echo(wrap(printable(str(facts["text"])), columns=columns(), first="    "))
         for signer in facts.get("signers", ()):
             click.echo(f"    signer {signer}")

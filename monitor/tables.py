@@ -106,7 +106,9 @@ def checked(table: object, known: Mapping[str, Any], prefix: str) -> dict[str, A
         texts = prefix == "" or not isinstance(value, list) or all(isinstance(each, str) for each in value)
         if not fits or not texts:
             raise ConfigError(
-                f"setting {prefix}{name} of the monitor", expected=_words(known[name]), actual=repr(value)
+                f"setting {prefix}{name} of the monitor",
+                expected=_words(known[name]) if prefix or known[name] is not list else f"tables [[{name}]]",
+                actual=repr(value),
             )
         found[name] = tuple(value) if isinstance(value, list) else value
     return found

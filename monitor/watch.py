@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +38,7 @@ class WatchConfig:
     namespaces: tuple[str, ...] = ()
     # Models: the whole name, with * and ?.
     models: tuple[str, ...] = ()
-    # Signers: hex digests of identities, or identities as `--json` shows them. Every version that one signs is told.
+    # Signers: hex digests of identities, or identities as `hubledger history --json` shows them. Every version that one signs is told.
     signers: tuple[str, ...] = ()
     # Kinds of finding.
     kinds: tuple[str, ...] = ()
@@ -58,19 +59,7 @@ class WatchConfig:
         return frozenset(map(self._digest, self.signers))
 
     def _digest(self, signer: str) -> str:
-        if _DIGEST.fullmatch(signer):
-            return signer
-        try:
-            value = format_canonical_json(
-                parse_json(signer.encode(), what="identity", max_bytes=_MAX_IDENTITY_BYTES)
-            )
-        except LedgerError as error:
-            raise ConfigError(
-                f"signers of rule {self.name}",
-                expected="64 hexadecimal digits, or an identity as `--json` shows it",
-                actual=signer,
-            ) from error
-        return hashlib.sha256(value).hexdigest()
+        return signer_digest(signer, what=f"signers of rule {self.name}")
 
     def matches(self, finding: "Tellable", *, logs: Collection[str]) -> bool:
         """Whether a finding is told by this rule, which is about these logs."""
@@ -94,6 +83,21 @@ class WatchConfig:
         lists = (self.sinks, self.hubs, self.logs, self.namespaces, self.models, self.signers, self.kinds)
         value: list[Json] = [log, self.name, self.severity, *(sorted(each) for each in lists)]
         return hashlib.sha256(format_canonical_json(value)).hexdigest()
+
+
+def signer_digest(text: str, *, what: str) -> str:
+    """Return the hex digest of a signer that somebody named by it, or by its canonical identity. Raises ConfigError."""
+    if _DIGEST.fullmatch(text):
+        return text
+    with suppress(LedgerError):
+        value = parse_json(text.encode(), what="identity", max_bytes=_MAX_IDENTITY_BYTES)
+        if isinstance(value, dict):
+            return hashlib.sha256(format_canonical_json(value)).hexdigest()
+    raise ConfigError(
+        what,
+        expected="64 hexadecimal digits, as `hubledger monitor findings` shows them, or an identity, as `hubledger history --json` does",
+        actual=text,
+    )
 
 
 class Tellable(Protocol):

@@ -1,6 +1,8 @@
 """`hubledger monitor`: from init to a resolved finding, its exit codes, and what it refuses."""
 
+import hashlib
 import json
+import re
 
 import pytest
 
@@ -92,9 +94,11 @@ def test_a_change_does_not_drown_in_what_is_for_the_record(changed):
     code, out, _ = changed.run("once")
     assert code == 1
     assert "… and 102 more findings: `hubledger monitor findings`" in out
-    assert changed.run("once")[0] == 1
+    code, out, _ = changed.run("once")
+    assert (code, "Open findings of before are why this ends with 1" in out) == (1, True)
     changed.run("ack", "2")
-    assert changed.run("once")[0] == 0
+    code, out, _ = changed.run("once")
+    assert (code, "Open findings" in out) == (0, False)
 
 
 def test_what_was_expected_alerts_nobody(changed):
@@ -115,6 +119,17 @@ def test_what_was_expected_alerts_nobody(changed):
     assert again.json("once")[0] == 0
     assert again.alerts() == []
     assert [each["state"] for each in again.json("findings", "--all")[1]["findings"]] == ["expected", "open"]
+
+
+def test_a_signer_who_never_signed_is_expected_by_the_identity_of_its_key(changed):
+    """Nobody has a finding of a key that is still to come; its identity is written from the key."""
+    identity = '{"type": "key", "spkiSha256": "' + "ab" * 32 + '"}'
+    code, facts = changed.json("expect", "acme/model", "--log", "models", "--signer", identity)
+    canonical = ('{"spkiSha256":"' + "ab" * 32 + '","type":"key"}').encode()
+    assert (code, facts["expected"][0]["signer"]) == (0, hashlib.sha256(canonical).hexdigest())
+    for wrong in ("SHA256:abc", '"ab"', "7"):
+        code, _, error = changed.run("expect", "acme/model", "--log", "models", "--signer", wrong)
+        assert (code, "--signer: expected 64 hexadecimal digits, as" in error) == (33, True)
 
 
 def test_could_not_check_is_neither_clean_nor_a_finding(watched):
@@ -162,6 +177,12 @@ def test_settings_that_are_wrong_are_usage(watched, settings):
     assert watched.run("once")[0] == 2
 
 
+def test_one_bracket_too_few_is_said_as_such(watched):
+    watched.settings.write_text(watched.settings.read_text().replace("[[log]]", "[log]"))
+    code, _, error = watched.run("once")
+    assert (code, "setting log of the monitor: expected tables [[log]], got {" in error) == (2, True)
+
+
 def test_a_broken_hook_is_said_and_told_again_later(changed):
     changed.hook("exit 9")
     code, facts = changed.json("once")
@@ -193,7 +214,8 @@ def test_text_says_the_same(changed):
     code, out, _ = changed.run("once")
     assert "models  2         as signed" in out
     assert "2  high signer-changed, models\n    acme/model at 2: Signer changed: " in out
-    assert "acme/model at 2: Signer changed: " in changed.run("findings")[1]
+    listed = changed.run("findings")[1]
+    assert re.search(r"models\n    found 20..-..-..T..:..:..Z\n    acme/model at 2: Signer changed: ", listed)
     assert "models  2     2         0" in changed.run("status")[1]
     assert "2  high signer-changed, models, resolved: ok" in changed.run("resolve", "2", "--note", "ok")[1]
     assert (

@@ -134,7 +134,7 @@ CASES = (
     ),
     refused(
         ConfigError,
-        f"signers of rule mine: expected 64 hexadecimal digits, or an identity as `--json` shows it, got me. {AGAIN}",
+        f"signers of rule mine: expected 64 hexadecimal digits, as `hubledger monitor findings` shows them, or an identity, as `hubledger history --json` does, got me. {AGAIN}",
         lambda scene: _config(scene, LOG + SINK + RULE + 'signers = ["me"]\n'),
     ),
     refused(
