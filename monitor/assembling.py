@@ -15,9 +15,9 @@ from monitor.compare import Views
 from monitor.config import MonitorConfig
 from monitor.follow import Follower
 from monitor.growth import Growth, reader_of
-from monitor.known import Context
+from monitor.known import Context, Known
 from monitor.log_config import LogConfig
-from monitor.looks import Followable, Looker
+from monitor.looks import Folded, Followable, Looker
 from monitor.past import Past
 from monitor.past_entries import LoggedPast, PastEntries, TilePast
 from monitor.rekor import Finder, RekorFollower, RekorLedger, Statements
@@ -72,6 +72,8 @@ def follower_of(
         return past
 
     first = trees[0]
+    if log.is_foreign:
+        return follower(first, folding=lambda _first, _entries: Folded(known=Known(), findings=()))
     if not log.is_rekor:
         published = PublishedLog(first.sources[0], origin=first.trust.origin, keys=first.trust.log_keys)
         return follower(first, past=past_of(TilePast(log.name, published, state)).catch_up)

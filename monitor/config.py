@@ -22,9 +22,10 @@ import re
 import tomllib
 from dataclasses import dataclass
 
-from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust
-from ledger.errors import ConfigError
+from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust, trust_in_log
+from ledger.errors import ConfigError, LedgerError
 from ledger.log.fetch import Fetch, fetch_from_url
+from ledger.tlog.trust_policy import TrustPolicy, parse_policy
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.findings import Finding
 from monitor.forms import WEB, parse_host_port
@@ -103,6 +104,8 @@ class MonitorConfig:
         ):
             if name and name not in {each.name for each in self.log}:
                 raise ConfigError(what, expected="the name of a log of this file", actual=name)
+            if name and any(each.is_foreign for each in self.log if each.name == name):
+                raise ConfigError(what, expected="a log with a trust file", actual=f"{name}, with a policy")
         for sink in self.sink:
             for name in sink.logs:
                 if name not in {each.name for each in self.log}:
@@ -188,7 +191,11 @@ class MonitorConfig:
         )
 
     def trust(self, log: LogConfig) -> TrustFile:
-        """Read the trust file of a log. Raises ConfigError."""
+        """Read the trust file of a log, or of one that is somebody else's its policy. Raises ConfigError."""
+        if log.is_foreign:
+            return trust_in_log(
+                _policy(_read(self.base / log.policy, f"policy of log {log.name}", MAX_TRUST_BYTES))
+            )
         return parse_trust(_read(self.base / log.trust, f"trust file of log {log.name}", MAX_TRUST_BYTES))
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
@@ -245,6 +252,13 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
         publish=publish,
         **top,
     )
+
+
+def _policy(data: bytes) -> TrustPolicy:
+    try:
+        return parse_policy(data)
+    except LedgerError as error:
+        raise ConfigError(error.what, expected=error.expected, actual=error.actual) from error
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:

@@ -18,7 +18,10 @@ class LogConfig:
     # What the log is called here: small letters, digits and hyphens. Findings and files carry it.
     name: str
     # The client's own trust file for the ledger; relative to the settings, like every path.
-    trust: str
+    trust: str = ""
+    # In the place of trust: a file with a C2SP tlog-policy. Then the log is one of somebody else's, and its entries can be anything:
+    # it is followed as a log, and nobody looks at what they say.
+    policy: str = ""
     # What the log is: "tiles", or "rekor-v2" or "rekor-v1" for a ledger in Rekor.
     kind: str = "tiles"
     # The address below which `checkpoint` is served.
@@ -60,10 +63,16 @@ class LogConfig:
             raise ConfigError(
                 f"kind of log {self.name}", expected="one of " + ", ".join(LOG_KINDS), actual=self.kind
             )
+        self._check_policy()
         if self.is_rekor:
             self._check_rekor()
         elif bool(self.url) == bool(self.folder) or self.shards or self.evidence:
             raise ConfigError(f"log {self.name}", expected="url or folder", actual="both, or neither")
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its entries are none of a ledger's, so that only the log itself is followed."""
+        return bool(self.policy)
 
     @property
     def is_rekor(self) -> bool:
@@ -81,6 +90,18 @@ class LogConfig:
         if self.by_receipt:
             return (self.name,)
         return (self.name, *(f"{self.name}.{order}" for order in range(1, len(self.shards))))
+
+    def _check_policy(self) -> None:
+        if bool(self.trust) == bool(self.policy):
+            raise ConfigError(
+                f"log {self.name}", expected="trust or policy", actual="both" if self.trust else "neither"
+            )
+        if self.is_foreign and (self.is_rekor or self.revoked_signers):
+            raise ConfigError(
+                f"log {self.name} with policy",
+                expected="tiles, and nothing about signers",
+                actual="more than that",
+            )
 
     def _check_rekor(self) -> None:
         if not self.shards or not self.evidence or self.url or self.folder or self.mirrors:

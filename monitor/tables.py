@@ -20,6 +20,7 @@ TOP: Mapping[str, Any] = {
 LOG: Mapping[str, Any] = {
     "name": str,
     "trust": str,
+    "policy": str,
     "url": str,
     "folder": str,
     "mirrors": list,
@@ -76,7 +77,7 @@ CANARY: Mapping[str, Any] = {
 CROSSCHECK: Mapping[str, Any] = {"log": str, "list": str, "grace": _NUMBER, "every": _NUMBER}
 _REQUIRED = {
     "": (),
-    "log.": ("name", "trust"),
+    "log.": ("name",),
     "sink.": ("name",),
     "watch.": ("name", "sinks"),
     "canary.": ("sink",),

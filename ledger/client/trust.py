@@ -35,7 +35,8 @@ class TrustFile:
     "complete" only; ``monitors`` are those whose statements count for ``require = "audited"``, and ``monitors_needed`` says
     how many of them must, all where it is absent. ``shards`` are those of a
     ledger in Rekor, oldest first; then ``origin`` is empty and the policy asks for no witness. ``update_key`` is the
-    file's own offline key, by which the next version is known; without one no update is taken.
+    file's own offline key, by which the next version is known; without one no update is taken. No file is of a log alone
+    (``trust_in_log``), whose entries say nothing of a hub.
     """
 
     version: int
@@ -60,12 +61,17 @@ class TrustFile:
             raise ConfigError(
                 "log policy of the trust file", expected=f"a log key named {self.origin}", actual="none"
             )
-        if not self.hub_keys:
+        if not self.hub_keys and not self.is_of_log_alone:
             raise ConfigError("hub keys of the trust file", expected="at least one", actual="none")
         if self.require not in REQUIRE:
             raise ConfigError("require", expected="one of " + ", ".join(REQUIRE), actual=self.require)
         check_monitors(self.monitors, self.monitors_needed)
         self._check_update_key()
+
+    @property
+    def is_of_log_alone(self) -> bool:
+        """Whether nothing is trusted but who signs the log."""
+        return not self.hub
 
     def _check_update_key(self) -> None:
         """Refuse a key that is on some server anyway: whoever broke in there could hand out trust files."""
@@ -167,6 +173,20 @@ class TrustFile:
         return load_hub_key(self.check_key(keyid, leaf_index).spki)
 
 
+def trust_in_log(policy: TrustPolicy) -> TrustFile:
+    """Return what is trusted where nothing is known but who signs and who cosigns a tile log.
+
+    Raises:
+        ConfigError: keys of no log, or of more than one.
+    """
+    origins = sorted({each.key.name for each in policy.logs})
+    if len(origins) != 1:
+        raise ConfigError(
+            "policy of a log", expected="the keys of one log", actual=", ".join(origins) or "none"
+        )
+    return TrustFile(version=1, ledger=origins[0], origin=origins[0], policy=policy, hub="", hub_keys=())
+
+
 def parse_trust(data: bytes) -> TrustFile:
     """Parse a trust file.
 
@@ -199,7 +219,7 @@ def parse_trust(data: bytes) -> TrustFile:
             origin=table["log"].get("origin", ""),
             policy=_policy_of(shards) if shards else parse_policy(table["log"]["policy"].encode()),
             shards=shards,
-            hub=table["hub"]["id"],
+            hub=_hub_id(table["hub"]["id"]),
             hub_keys=tuple(_hub_key(each) for each in table["hub"]["key"]),
             require=table.get("require", "included"),
             max_age=table.get("max_age"),
@@ -213,6 +233,12 @@ def parse_trust(data: bytes) -> TrustFile:
         raise ConfigError(
             f"trust file: {error.what}", expected=error.expected, actual=error.actual
         ) from error
+
+
+def _hub_id(id_: str) -> str:
+    if not id_:
+        raise ConfigError("setting hub.id of the trust file", expected="the id of a hub", actual="nothing")
+    return id_
 
 
 def _shards(log: Mapping[str, Any]) -> tuple[TrustedLog, ...]:

@@ -106,7 +106,8 @@ class _Publication:
     def run(self) -> PublishedLogs:
         """Publish, in the order of this module's first lines."""
         self._store.set_look(self._pages.look)
-        logs = [log for each in self._config.log if (log := self._covering.cover(each)) is not None]
+        ours = [each for each in self._config.log if not each.is_foreign]
+        logs = [log for each in ours if (log := self._covering.cover(each)) is not None]
         self._evidence(logs)
         self._writer.put(layout.STYLE, self._pages.style)
         for log in logs:

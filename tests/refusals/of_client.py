@@ -118,6 +118,11 @@ TRUST_FILES = (
     ),
     refused(
         ConfigError,
+        "setting hub.id of the trust file: expected the id of a hub, got nothing. Correct what is named, and try again",
+        lambda _: parse_trust(format_trust(TRUST).replace(b'id = "hub.example"', b'id = ""')),
+    ),
+    refused(
+        ConfigError,
         "require: expected one of included, complete, audited, got perfect. Correct what is named, and try again",
         lambda _: _trust(require="perfect"),
     ),

@@ -45,6 +45,13 @@ def _config(scene, text):
     return load_config(scene.write("monitor.toml", text.encode()))
 
 
+def _foreign(scene, policy):
+    """The trust in a log of which only a policy is given."""
+    scene.write("policy", policy.encode())
+    config = _config(scene, '[[log]]\nname = "a"\nfolder = "log"\npolicy = "policy"\n')
+    return config.trust(config.log[0])
+
+
 def _watched(scene, *, size=3, more=HOOKS):
     """A published log and the settings of a monitor of it."""
     hub = Hub()
@@ -158,8 +165,37 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "setting log.trust of the monitor: expected a value, got nothing. Correct what is named, and try again",
+        "setting log.name of the monitor: expected a value, got nothing. Correct what is named, and try again",
+        lambda scene: _config(scene, '[[log]]\ntrust = "t"\n'),
+    ),
+    refused(
+        ConfigError,
+        "log a: expected trust or policy, got neither. Correct what is named, and try again",
         lambda scene: _config(scene, '[[log]]\nname = "a"\n'),
+    ),
+    refused(
+        ConfigError,
+        "log a with policy: expected tiles, and nothing about signers, got more than that. Correct what is named, and try again",
+        lambda scene: _config(scene, '[[log]]\nname = "a"\npolicy = "p"\nkind = "rekor-v2"\n'),
+    ),
+    refused(
+        ConfigError,
+        "canary.log: expected a log with a trust file, got a, with a policy. Correct what is named, and try again",
+        lambda scene: _config(
+            scene,
+            '[[log]]\nname = "a"\nfolder = "log"\npolicy = "p"\n[[sink]]\nname = "s"\nhooks = "h"\n'
+            '[canary]\nsink = "s"\nlog = "a"\nmodel = "m"\n',
+        ),
+    ),
+    refused(
+        ConfigError,
+        "line 1 of the trust policy: expected log, witness, group or quorum, got nonsense. Correct what is named, and try again",
+        lambda scene: _foreign(scene, "nonsense\n"),
+    ),
+    refused(
+        ConfigError,
+        "policy of a log: expected the keys of one log, got none. Correct what is named, and try again",
+        lambda scene: _foreign(scene, "quorum none\n"),
     ),
     refused(
         ConfigError,
