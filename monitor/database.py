@@ -13,7 +13,7 @@ from typing import Any
 
 from ledger.encoding import parse_json as parse_stored_json
 from ledger.errors import CorruptError, WriteError
-from ledger.storage.readonly import quote_path
+from ledger.storage.readonly import is_of_the_disk, quote_path
 
 FILE_NAME = "monitor.db"
 VERSION = 3
@@ -119,12 +119,12 @@ class Database:
         self._connection.executemany(query, rows)
 
     def rows(self, query: str, *values: object) -> list[Any]:
-        """Return all rows of a query. Raises CorruptError."""
+        """Return all rows of a query. Raises CorruptError, WriteError."""
         with self._lock, _reading():
             return self._connection.execute(query, values).fetchall()
 
     def row(self, query: str, *values: object) -> Any:
-        """Return the first row of a query, or None. Raises CorruptError."""
+        """Return the first row of a query, or None. Raises CorruptError, WriteError."""
         with self._lock, _reading():
             return self._connection.execute(query, values).fetchone()
 
@@ -159,4 +159,11 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if is_of_the_disk(error):
+            raise WriteError(
+                f"using {FILE_NAME} of the monitor",
+                expected="a disk with space, readable and writable",
+                actual=str(error),
+                next_step="Free space or repair the disk and start again: what was stored is there as it was",
+            ) from error
         raise damaged(str(error)) from error

@@ -27,7 +27,7 @@ from ledger.encoding import (
 )
 from ledger.errors import CorruptError, LedgerError, StorageError, WriteError
 from ledger.storage import EVENT_KEY_BYTES, Head
-from ledger.storage.readonly import quote_path, read_only_uri
+from ledger.storage.readonly import is_of_the_disk, quote_path, read_only_uri
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -345,13 +345,9 @@ def reading(what: object) -> Iterator[None]:
         raise read_error(f"reading {what}", error) from error
 
 
-_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
-"""SQLite's codes for a disk that is full, broken or not ours: readers need space too, for shared memory."""
-
-
 def read_error(what: str, error: sqlite3.Error) -> StorageError:
     """Tell a disk that does not do its work from a file that is damaged."""
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK:
+    if is_of_the_disk(error):
         return WriteError(
             what,
             expected="a disk with space, readable and writable",

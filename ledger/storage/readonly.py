@@ -1,7 +1,11 @@
-"""How SQLite files are opened by those who only read."""
+"""How SQLite files are opened by those who only read, and what it means where that fails."""
 
 import os
 import pathlib
+import sqlite3
+
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""SQLite's codes for a disk that is full, broken or not ours: readers need space too, for shared memory."""
 
 
 def quote_path(path: pathlib.Path) -> str:
@@ -19,3 +23,8 @@ def read_only_uri(path: pathlib.Path) -> str:
     whole = not wal.exists() or not wal.stat().st_size
     immutable = whole and not os.access(path.parent, os.W_OK)
     return f"file:{quote_path(path)}?{'immutable=1' if immutable else 'mode=ro'}"
+
+
+def is_of_the_disk(error: sqlite3.Error) -> bool:
+    """Whether a disk does not do its work: that says nothing about what is in the file."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK

@@ -15,6 +15,7 @@ from ledger.encoding import Json, format_canonical_json
 from ledger.errors import WriteError
 from ledger.history import Standing, parse_state
 from ledger.identity import parse_signer
+from ledger.storage.readonly import is_of_the_disk
 from monitor.database import parse_json
 from monitor.publish.layout import CHUNK
 from monitor.publish.rows import KeyState, Published
@@ -103,7 +104,10 @@ class Store:
         self._path = folder / FILE_NAME
         try:
             self._open(token)
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            if is_of_the_disk(error):
+                with _writing():
+                    raise
             # What is derived is made again: a damaged file costs time and nothing else.
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(FILE_NAME + suffix).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from monitor.findings import Finding, Kind
 from monitor.known import Followed, Known
 from monitor.signers import format_signers
 from monitor.state import Position, Progress, State
+from tests.refusals.of_storage import no_space
 from tests.world import digest, key_signer
 
 
@@ -143,6 +144,18 @@ def test_a_transaction_that_fails_names_the_disk(state, tmp_path):
     with pytest.raises(WriteError):
         state.report(finding(), routes=To("a"), now=100)
     assert state.record.findings() == []
+
+
+def test_a_full_disk_is_no_damage(tmp_path, state):
+    """Whoever read that it is would throw away a good state."""
+    state.note_time(now=200)
+    state.close()
+    with no_space(), pytest.raises(WriteError) as full:
+        State(tmp_path).clock()
+    assert "Free space" in str(full.value)
+    again = State(tmp_path)
+    assert again.clock() == 200
+    again.close()
 
 
 def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):

@@ -28,6 +28,7 @@ from monitor.record import Stored
 from monitor.sinks import Hooks, Webhook, open_sink
 from monitor.state import Progress, State
 from tests.monitor.hub import Hub
+from tests.refusals.of_storage import no_space
 from tests.refusals.table import refused, turned
 from tests.world import NOW, key_signer, signed_by
 
@@ -257,6 +258,12 @@ def _other_origin(scene):
         pass
 
 
+def _no_room(scene):
+    _state(scene).close()
+    scene.after.enter_context(no_space())
+    return State(scene.folder / "state")
+
+
 def _unreadable(scene):
     state = _state(scene)
     (scene.folder / "state" / FILE_NAME).write_bytes(b"no database" * 100)
@@ -363,6 +370,11 @@ MEMORY = (
         CorruptError,
         "monitor.db of the monitor: expected the file as it was written, got file is not a database. Restore the newest copy; without one, keep the file, and begin anew in another folder",
         _unreadable,
+    ),
+    refused(
+        WriteError,
+        "using monitor.db of the monitor: expected a disk with space, readable and writable, got <any>. Free space or repair the disk and start again: what was stored is there as it was",
+        _no_room,
     ),
 )
 
