@@ -1,12 +1,16 @@
-"""`hubledger monitor ack|resolve|expect`: what people say of findings, for the record."""
+"""`hubledger monitor ack|resolve|expect|expected`: what people say of findings, for the record."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.monitor_options import config_option, now_seconds
+from cli.monitor_options import config_option, format_time, now_seconds
 from cli.monitor_show import show_findings
 from cli.output import columns, echo_json, format_table, json_option
+
+if TYPE_CHECKING:
+    from monitor.record import Expected
 
 _NUMBERS = click.argument("numbers", metavar="NUMBER", nargs=-1, required=True, type=click.IntRange(1))
 _NOTE = click.option("--note", default="", help="Why, for the record.")
@@ -57,25 +61,54 @@ def _move(numbers: tuple[int, ...], config_file: pathlib.Path, *, to: str, note:
     help="The signer's digest, as a finding shows it (64 hex digits), or its identity, as `history --json` shows it.",
 )
 @_NOTE
+@click.option("--withdraw", is_flag=True, help="Expect the signer no longer. What it settled stays settled.")
 @json_option
-def expect(model: str, config_file: pathlib.Path, log: str, signer: str, note: str, *, as_json: bool) -> None:
+def expect(
+    model: str, config_file: pathlib.Path, log: str, signer: str, note: str, *, withdraw: bool, as_json: bool
+) -> None:
     """Say before that a signer is expected for MODEL: findings about exactly that signer alert nobody."""
     from ledger.event import escape_name
     from monitor.config import load_config
     from monitor.state import State
     from monitor.watch import signer_digest
 
-    digest = signer_digest(signer, what="--signer")
+    digest, name = signer_digest(signer, what="--signer"), escape_name(model)
     state = State(load_config(config_file).folder, check=False)
     try:
         state.position(log)
-        state.record.expect(log, model=escape_name(model), signer=digest, note=note, now=now_seconds())
+        if withdraw:
+            state.record.withdraw(log, model=name, signer=digest)
+        else:
+            state.record.expect(log, model=name, signer=digest, note=note, now=now_seconds())
         known = state.record.expectations()
     finally:
         state.close()
+    _show_expected(known, as_json=as_json)
+
+
+@click.command()
+@config_option
+@json_option
+def expected(config_file: pathlib.Path, *, as_json: bool) -> None:
+    """List which signers are expected, of which models, since when and why."""
+    from monitor.config import load_config
+    from monitor.state import State
+
+    state = State(load_config(config_file).folder, check=False)
+    try:
+        known = state.record.expectations()
+    finally:
+        state.close()
+    _show_expected(known, as_json=as_json)
+
+
+def _show_expected(known: "list[Expected]", *, as_json: bool) -> None:
     if as_json:
-        echo_json(
-            {"expected": [dict(zip(("log", "model", "signer", "note"), each, strict=True)) for each in known]}
-        )
-        return
-    click.echo(format_table(("LOG", "MODEL", "SIGNER", "NOTE"), known, columns=columns()))
+        echo_json({"expected": [{**each.as_json(), "since": format_time(each.made_at)} for each in known]})
+    elif not known:
+        click.echo("No signer is expected before it signs: name one with `hubledger monitor expect`.")
+    else:
+        rows = [
+            (each.log, each.model, each.signer, format_time(each.made_at) or "", each.note) for each in known
+        ]
+        click.echo(format_table(("LOG", "MODEL", "SIGNER", "SINCE", "NOTE"), rows, columns=columns()))

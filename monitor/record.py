@@ -25,6 +25,26 @@ STORED = "number, id, state, note, found_at, seen_at, facts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A signer, by its hex digest, that is expected for a model; ``made_at`` is in POSIX seconds."""
+
+    log: str
+    model: str
+    signer: str
+    made_at: int
+    note: str
+
+    def as_json(self) -> dict[str, Json]:
+        """Return it for reports."""
+        return {
+            "log": self.log,
+            "model": self.model,
+            "signer": self.signer,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """A finding as it is remembered."""
 
@@ -200,11 +220,29 @@ class Record:
         with self._database.transaction() as execute:
             execute("INSERT OR REPLACE INTO expected VALUES (?, ?, ?, ?, ?)", (log, model, signer, now, note))
 
-    def expectations(self) -> list[tuple[str, str, str, str]]:
-        """Return what is expected: log, model, signer, note."""
-        return self._database.rows(
-            "SELECT log, model, signer, note FROM expected ORDER BY log, model, signer"
+    def withdraw(self, log: str, *, model: str, signer: str) -> None:
+        """Expect a signer no longer; what was settled by it stays so. Raises NotFoundError: it was not expected."""
+        with self._database.transaction() as execute:
+            gone = execute(
+                "DELETE FROM expected WHERE log = ? AND model = ? AND signer = ?", (log, model, signer)
+            ).rowcount
+            if not gone:
+                raise NotFoundError(
+                    f"expected signer {signer} of {model} in {log}",
+                    expected="one that was named before",
+                    actual="none",
+                    next_step="See which there are with `hubledger monitor expected`",
+                )
+
+    def expectations(self) -> list[Expected]:
+        """Return what is expected, by log, model and signer."""
+        rows = self._database.rows(
+            "SELECT log, model, signer, made_at, note FROM expected ORDER BY log, model, signer"
         )
+        return [
+            Expected(log=log, model=model, signer=signer, made_at=made_at, note=note)
+            for log, model, signer, made_at, note in rows
+        ]
 
 
 def parse_stored(row: Any) -> Stored:

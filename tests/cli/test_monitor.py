@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from unittest.mock import ANY
 
 import pytest
 
@@ -112,13 +113,42 @@ def test_what_was_expected_alerts_nobody(changed):
     again.hub = changed.hub
     again.run("init", "--from", "genesis")
     code, facts = again.json("expect", "acme/model", "--log", "models", "--signer", new, "--note", "ticket 7")
-    assert facts == {
-        "expected": [{"log": "models", "model": "acme/model", "signer": new, "note": "ticket 7"}]
-    }
+    (one,) = facts["expected"]
+    assert re.fullmatch(r"20..-..-..T..:..:..Z", one.pop("since"))
+    assert one == {"log": "models", "model": "acme/model", "signer": new, "note": "ticket 7"}
+    assert again.json("expected") == (code, facts | {"expected": [{**one, "since": ANY}]})
     again.publish()
     assert again.json("once")[0] == 0
     assert again.alerts() == []
     assert [each["state"] for each in again.json("findings", "--all")[1]["findings"]] == ["expected", "open"]
+
+
+def test_what_is_expected_can_be_taken_back(changed):
+    assert "No signer is expected" in changed.run("expected")[1]
+    for signer in ("0" * 64, "1" * 64):
+        assert changed.run("expect", "acme/tinny", "--log", "models", "--signer", signer)[0] == 0
+    withdraw = ("expect", "acme/tinny", "--log", "models", "--signer", "0" * 64, "--withdraw")
+    code, facts = changed.json(*withdraw)
+    assert (code, [each["signer"] for each in facts["expected"]]) == (0, ["1" * 64])
+    assert changed.json("expected")[1] == facts
+    assert "1" * 64 in changed.run("expected")[1]
+    code, _, error = changed.run(*withdraw)
+    assert (code, f"expected signer {'0' * 64} of acme/tinny in models: expected one that" in error) == (
+        32,
+        True,
+    )
+
+
+def test_a_signer_who_is_expected_no_longer_alerts_again(changed):
+    changed.run("once")
+    new = changed.json("findings")[1]["findings"][0]["signers"][0]
+    for more in ((), ("--withdraw",)):
+        changed.run("expect", "acme/other", "--log", "models", "--signer", new, *more)
+    changed.hub.record(B, name="acme/other")
+    changed.publish()
+    changed.run("once")
+    states = {each["model"]: each["state"] for each in changed.json("findings", "--all")[1]["findings"]}
+    assert states["acme/other"] == "open"
 
 
 def test_a_signer_who_never_signed_is_expected_by_the_identity_of_its_key(changed):

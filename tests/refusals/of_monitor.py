@@ -372,6 +372,11 @@ MEMORY = (
         _unreadable,
     ),
     refused(
+        NotFoundError,
+        "expected signer 00 of acme/model in models: expected one that was named before, got none. See which there are with `hubledger monitor expected`",
+        lambda scene: _state(scene).record.withdraw("models", model="acme/model", signer="00"),
+    ),
+    refused(
         WriteError,
         "using monitor.db of the monitor: expected a disk with space, readable and writable, got <any>. Free space or repair the disk and start again: what was stored is there as it was",
         _no_room,
