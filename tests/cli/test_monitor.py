@@ -134,7 +134,7 @@ def test_what_is_expected_can_be_taken_back(changed):
     assert "1" * 64 in changed.run("expected")[1]
     code, _, error = changed.run(*withdraw)
     assert (code, f"expected signer {'0' * 64} of acme/tinny in models: expected one that" in error) == (
-        32,
+        34,
         True,
     )
 
