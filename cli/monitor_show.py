@@ -112,6 +112,8 @@ def _health_facts(health: "Health") -> dict[str, Any]:
 
 
 _STATES = ("open", "expected", "acknowledged", "resolved")
+_SEVERITIES = ("info", "low", "medium", "high", "critical")
+"""The least first."""
 
 
 @click.command()
@@ -124,6 +126,16 @@ _STATES = ("open", "expected", "acknowledged", "resolved")
     help="Only these (repeatable); default: open.",
 )
 @click.option("--all", "everything", is_flag=True, help="All of the record, whatever became of it.")
+@click.option("--log", "logs", multiple=True, help="Of this log, as the settings call it (repeatable).")
+@click.option("--model", "models", multiple=True, help="About this model (repeatable).")
+@click.option("--kind", "kinds", multiple=True, help="Of this kind, as `signer-changed` (repeatable).")
+@click.option(
+    "--severity",
+    type=click.Choice(_SEVERITIES),
+    default=_SEVERITIES[0],
+    show_default=True,
+    help="At least so grave.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1, 100_000),
@@ -133,15 +145,42 @@ _STATES = ("open", "expected", "acknowledged", "resolved")
 )
 @json_option
 def findings(
-    config_file: pathlib.Path, states: tuple[str, ...], limit: int, *, everything: bool, as_json: bool
+    config_file: pathlib.Path,
+    *,
+    states: tuple[str, ...],
+    logs: tuple[str, ...],
+    models: tuple[str, ...],
+    kinds: tuple[str, ...],
+    severity: str,
+    limit: int,
+    everything: bool,
+    as_json: bool,
 ) -> None:
     """List findings, newest first. They stay in the record, also when they are settled. Reads only."""
+    from ledger.errors import UsageError
+    from ledger.event import escape_name
     from monitor.config import load_config
+    from monitor.findings import Kind
     from monitor.state import State
 
+    for each in kinds:
+        if each not in list(Kind):
+            raise UsageError(
+                "--kind",
+                expected="a kind of finding",
+                actual=each,
+                next_step="Name one of " + ", ".join(Kind),
+            )
     state = State(load_config(config_file).folder, check=False)
     try:
-        found = state.record.findings(states=() if everything else states or ("open",), limit=limit)
+        found = state.record.findings(
+            states=() if everything else states or ("open",),
+            logs=logs,
+            models=[escape_name(each) for each in models],
+            kinds=kinds,
+            severities=_SEVERITIES[_SEVERITIES.index(severity) :],
+            limit=limit,
+        )
     finally:
         state.close()
     if as_json:

@@ -116,14 +116,31 @@ class Record:
             )
         return parse_stored(row)
 
-    def findings(self, *, states: Sequence[str] = (), limit: int = 1000) -> list[Stored]:
-        """Return findings, newest first."""
+    def findings(
+        self,
+        *,
+        states: Sequence[str] = (),
+        logs: Sequence[str] = (),
+        models: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        severities: Sequence[str] = (),
+        limit: int = 1000,
+    ) -> list[Stored]:
+        """Return findings, newest first: those that are one of each that is named; where none is named, any."""
+        wanted = [
+            ("state", states),
+            ("log", logs),
+            ("kind", kinds),
+            ("json_extract(facts, '$.model')", models),
+            ("json_extract(facts, '$.severity')", severities),
+        ]
+        tests = " AND ".join(f"{what} IN ({','.join('?' * len(any_))})" for what, any_ in wanted if any_)
+        values = [each for _, any_ in wanted for each in any_]
         query = (
-            f"SELECT {STORED} FROM findings WHERE (? = '' OR instr(?, ' ' || state || ' ')) "  # noqa: S608  # our own columns
+            f"SELECT {STORED} FROM findings {'WHERE ' + tests if tests else ''} "  # noqa: S608  # our own columns
             "ORDER BY number DESC LIMIT ?"
         )
-        state = f" {' '.join(states)} " if states else ""
-        return [parse_stored(row) for row in self._database.rows(query, state, state, limit)]
+        return [parse_stored(row) for row in self._database.rows(query, *values, limit)]
 
     def of_kind(self, log: str, kind: str) -> list[Stored]:
         """Return the findings of a kind about a log, wherever they stand."""

@@ -123,6 +123,31 @@ def test_what_was_expected_alerts_nobody(changed):
     assert [each["state"] for each in again.json("findings", "--all")[1]["findings"]] == ["expected", "open"]
 
 
+@pytest.mark.parametrize(
+    ("options", "kinds"),
+    [
+        ((), ["signer-changed", "first-signer"]),
+        (("--kind", "first-signer"), ["first-signer"]),
+        (("--kind", "first-signer", "--kind", "signer-changed"), ["signer-changed", "first-signer"]),
+        (("--severity", "low"), ["signer-changed"]),
+        (("--severity", "critical"), []),
+        (("--model", "acme/model", "--log", "models"), ["signer-changed", "first-signer"]),
+        (("--model", "acme/other"), []),
+        (("--log", "other"), []),
+        (("--log", "models", "--limit", "1"), ["signer-changed"]),
+    ],
+)
+def test_findings_are_picked_by_what_they_are_about(changed, options, kinds):
+    changed.run("once")
+    code, facts = changed.json("findings", *options)
+    assert (code, [each["kind"] for each in facts["findings"]]) == (0, kinds)
+
+
+def test_a_kind_that_there_is_not_is_refused_with_those_that_there_are(changed):
+    code, _, error = changed.run("findings", "--kind", "signer-changes")
+    assert (code, "Name one of first-signer, signer-changed," in error) == (2, True)
+
+
 def test_what_is_expected_can_be_taken_back(changed):
     assert "No signer is expected" in changed.run("expected")[1]
     for signer in ("0" * 64, "1" * 64):

@@ -258,6 +258,14 @@ def _other_origin(scene):
         pass
 
 
+def _findings(scene, *options):
+    from cli.monitor import command
+
+    _watched(scene)
+    arguments = ["findings", "--config", str(scene.folder / "monitor.toml"), *options]
+    return command.main(args=arguments, standalone_mode=False)
+
+
 def _no_room(scene):
     _state(scene).close()
     scene.after.enter_context(no_space())
@@ -370,6 +378,11 @@ MEMORY = (
         CorruptError,
         "monitor.db of the monitor: expected the file as it was written, got file is not a database. Restore the newest copy; without one, keep the file, and begin anew in another folder",
         _unreadable,
+    ),
+    refused(
+        UsageError,
+        f"--kind: expected a kind of finding, got signer-changes. Name one of {', '.join(Kind)}",
+        lambda scene: _findings(scene, "--kind", "signer-changes"),
     ),
     refused(
         NotFoundError,
