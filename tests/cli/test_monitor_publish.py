@@ -1,6 +1,7 @@
 """`hubledger monitor publish` and `key`, and that `once` publishes by itself."""
 
 import json
+import shlex
 import stat
 
 import pytest
@@ -53,6 +54,19 @@ def test_once_publishes_and_publish_says_what_it_wrote(run, tmp_path):
     assert (code, json.loads(out)["logs"]) == (0, [{"log": "models", "size": 1}])
     assert json.loads(out)["filesWritten"] == 0
     assert run("publish")[1].splitlines()[1:] == ["Log        models, 1 entry", "Written    0 files"]
+
+
+def test_a_published_proof_is_checked_with_the_command_that_is_printed(run, hubledger, tmp_path):
+    run("key", "monitor.example")
+    run("once")
+    code, out, _ = hubledger(
+        "proof", tmp_path / "public/models", "0", "--published", "-o", tmp_path / "0.tlog-proof"
+    )
+    assert code == 0
+    command = shlex.split(out.splitlines()[1].removeprefix("Check it: "))
+    assert command[:2] == ["hubledger", "verify"]
+    own = [str(tmp_path / "trust.toml") if word == "TRUST_FILE" else word for word in command[2:]]
+    assert hubledger("verify", *own)[0] == 0
 
 
 def test_a_publication_that_fails_is_said_and_is_not_exit_code_0(run, tmp_path):
