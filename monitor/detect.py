@@ -260,7 +260,7 @@ class Detector:
             Kind.FIRST_SIGNER,
             read,
             f"{event.name} at {event.revision}: first signed by {who}. Later versions are compared with "
-            "this signer; tell us with `hubledger monitor expect` if it is the right one.",
+            "this signer: see that it is the right one.",
             model=event.name,
             signers=digests_of(signers),
             facts=event_facts(event),

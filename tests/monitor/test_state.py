@@ -1,5 +1,6 @@
 """What is remembered: refused where it is missing or damaged, one transaction or none, one writer."""
 
+import re
 import sqlite3
 from dataclasses import replace
 
@@ -156,6 +157,30 @@ def test_a_full_disk_is_no_damage(tmp_path, state):
     again = State(tmp_path)
     assert again.clock() == 200
     again.close()
+
+
+def test_a_disk_that_fills_up_while_something_is_written_is_named(state):
+    def fill():
+        for size in range(100):
+            state.saw("models", size=size, root=bytes(32), note=bytes(4096), now=100)
+
+    with no_space(64 << 10), pytest.raises(WriteError) as full:
+        fill()
+    assert re.search("disk", str(full.value.actual))
+    state.saw("models", size=1000, root=bytes(32), note=b"room", now=100)
+    assert state.largest_seen("models") == 1000
+
+
+def test_a_long_transaction_that_does_not_fit_is_named(state):
+    """The changes do not fit into memory either, so that they are written before the end."""
+    rows = ((f"signer:{at}", {"namespaces": ["n" * 4000]}) for at in range(5000))
+    known = Known()
+    for key, value in rows:
+        known.note(key, value)
+    with no_space(64 << 10), pytest.raises(WriteError) as full:
+        state.advance(replace(progress(), known=known), routes=To(), now=100)
+    assert re.search("disk", str(full.value.actual))
+    assert state.position("models").size == 0
 
 
 def test_the_file_is_readable_by_its_owner_alone(tmp_path, state):
