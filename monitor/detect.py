@@ -21,7 +21,6 @@ from monitor.signers import parse_signers
 from monitor.watched import signed_by_watched
 from monitor.wording import CHANGES, advice, digests_of, event_facts, stood_before
 
-_NOTHING = Followed()
 LATE_SECONDS = 300
 """How far the recorder's clock may run ahead of the checkpoint that covers the event."""
 EARLY_SECONDS = 86_400
@@ -164,9 +163,10 @@ class Detector:
         if _role(read) != "hub":
             return
         for key, sequence, previous in read.links:
-            known = self._known.histories.get(key, _NOTHING)
+            known = self._known.history(key)
             try:
                 saw_beginning = known.head is not None or not self._context.first or not sequence
+                # Compared here first: twice for every event, of which hardly one breaks a chain.
                 if saw_beginning and (sequence, previous) != place_after(known.head):
                     link = HistoryLink(key=key, sequence=sequence, previous=previous)
                     check_link(link, known.head, where=f"leaf {read.leaf_index}")
@@ -204,7 +204,7 @@ class Detector:
 
     def _observed(self, read: Read, event: EventFacts) -> Finding:
         """What an observer recorded: of a model that the hub records, the hub is missed where it says nothing itself."""
-        hub_records = self._known.histories.get(f"name:{event.name}", _NOTHING).head is not None
+        hub_records = self._known.history(f"name:{event.name}").head is not None
         missed = hub_records and event.revision_key not in self._known.revisions
         who = f"{event.recorder}, an observer, recorded {event.name} at {event.revision}"
         return self._finding(
@@ -218,7 +218,7 @@ class Detector:
 
     def _signers(self, read: Read, event: EventFacts) -> Iterator[Finding]:
         key = f"name:{event.name}"
-        known = self._known.histories.get(key, _NOTHING)
+        known = self._known.history(key)
         signers, repo = known.signers, known.repo
         changes: tuple[Change, ...] = ()
         if (event.signed_by, event.repo) != (signers, repo):

@@ -19,10 +19,9 @@ Links = tuple[tuple[str, int | None, bytes | None], ...]
 class EventFacts(NamedTuple):
     """What a verification event is held against others by; plain values, and tuples of them.
 
-    ``repo`` is its ``repo:`` history.
-    ``revision_key`` stands for the revision.
-    ``verified`` are the hex digests of everybody whose signature verified, sorted; ``signed_by`` is who signed a verified
-    event, as one text (``monitor.signers``). ``counts``: later events are compared with this one.
+    ``repo`` is its ``repo:`` history, ``revision_key`` stands for its revision. ``verified`` are the hex digests of everybody whose
+    signature verified, sorted; ``signed_by`` is who signed a verified event, as one text (``monitor.signers``). ``counts``: later
+    events are compared with this one.
     """
 
     ledger: str

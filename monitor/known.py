@@ -89,6 +89,9 @@ class Followed(NamedTuple):
         return parse_signers(self.before or self.signers)
 
 
+_NOTHING = Followed()
+
+
 @dataclass(slots=True, kw_only=True)
 class Known:
     """What is known so far. ``histories``, ``revisions`` and ``notes`` hold what a run needs; the others what it changed.
@@ -108,6 +111,10 @@ class Known:
     new_notes: set[str] = field(default_factory=set)
     has_policies: bool = True
     stored: dict[str, Followed] = field(default_factory=dict)
+
+    def history(self, key: str) -> Followed:
+        """Return what is known of one history, which may be nothing."""
+        return self.histories.get(key, _NOTHING)
 
     def note(self, key: str, value: dict[str, Json]) -> None:
         """Keep a note, in the place of the one before."""

@@ -15,7 +15,7 @@ from ledger.history import Change
 from ledger.identity import canonical_identity, display, identity_digest
 from monitor.event_facts import EventFacts, seconds_of
 from monitor.findings import Finding, Kind
-from monitor.known import Context, Followed, Known
+from monitor.known import Context, Known
 
 MAX_NAMESPACES = 8
 """Namespaces of one signer that are remembered and told: then it is known to sign for many."""
@@ -124,7 +124,7 @@ class Rules:
                 return
             why = f"the one in force for {scope} is {wanted[:16]}…"
         else:
-            last = self._known.histories.get(f"name:{event.name}", Followed()).policy
+            last = self._known.history(f"name:{event.name}").policy
             if last is None or last == used[:POLICY_BYTES]:
                 return
             why = f"the version before was decided by {last.hex()[:16]}…, and nothing in the log says that it changed"
@@ -252,7 +252,7 @@ class Rules:
         return "" if note["policy"] in policies else "it is about another policy"
 
     def _standing(self, scope: str) -> frozenset[str]:
-        followed = self._known.histories.get(scope, Followed())
+        followed = self._known.history(scope)
         return frozenset(identity_digest(canonical_identity(each)).hex() for each in followed.last_agreed)
 
     # Challenges
@@ -309,7 +309,7 @@ class Rules:
             return "and does not say by whom or how"
         if method != "old-signer":
             return ""
-        stood = [self._known.histories.get(key, Followed()) for key in histories]
+        stood = [self._known.history(key) for key in histories]
         old = [canonical_identity(each) for known in stood for each in known.last_agreed]
         words = [word for each in old for word in (display(each), identity_digest(each).hex())]
         if not old or any(_says(who, word) for word in words):

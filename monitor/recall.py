@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Iterator
 
-from monitor.known import Followed, Known
+from monitor.known import Known
 from monitor.reads import Read
 from monitor.state import State
-
-_NOTHING = Followed()
 
 
 def recall(state: State, log: str, reads: Collection[Read]) -> Known:
@@ -29,14 +27,10 @@ def _notes(reads: Collection[Read], known: Known) -> Iterator[str]:
     moved = {
         read.facts.name
         for read in reads
-        if read.facts is not None and read.facts.signed_by != _signers(known, read.facts.name)
+        if read.facts is not None and read.facts.signed_by != known.history(f"name:{read.facts.name}").signers
     }
     for read in reads:
         if read.facts is None or read.facts.name in moved:
             yield from read.notes
         if known.has_policies:
             yield from read.policies
-
-
-def _signers(known: Known, name: str) -> str:
-    return known.histories.get(f"name:{name}", _NOTHING).signers

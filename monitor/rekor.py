@@ -22,7 +22,7 @@ from ledger.storage.evidence import Evidence
 from monitor.detect import Detector
 from monitor.findings import Finding, Kind
 from monitor.follow import Follower
-from monitor.known import Context, Followed, Known
+from monitor.known import Context, Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.looks import Folded, Look
 from monitor.reads import Read, load_key, read_of
@@ -275,7 +275,7 @@ def _places(read: Read) -> list[tuple[str, int]]:
 
 
 def _follows(known: Known, key: str, sequence: int) -> bool:
-    head = known.histories.get(key, Followed()).head
+    head = known.history(key).head
     return sequence <= (0 if head is None else head.sequence + 1)
 
 
