@@ -16,7 +16,6 @@ import marshal
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +31,13 @@ from ledger.entry import Entry, keyid_of, parse_entry, verify_entry
 from ledger.errors import LedgerError
 from ledger.event import VerificationEvent, parse_statement
 from monitor.event_facts import EventFacts, facts_of
+from monitor.processes import end_process, start_process
 from monitor.reads import Read, load_key, read_entry
 
 FROM = 1024
 """Entries of a run from which on processes are worth their start."""
 MOST_PROCESSES = 2
 """More would wait for the one that acts. It has a processor to itself where there are two."""
-_STOP_SECONDS = 5.0
 _PIECE = 32
 """Entries of one answer: we listen as often."""
 _GOOD, _OTHERWISE = 1, 2
@@ -48,6 +47,8 @@ _BUFFERS = 1024
 _OBJECTS = 200_000
 """Objects between two looks for circles: what is made of an entry has none."""
 
+_SAME = (__version__, EventFacts._fields)
+"""What both sides must have alike: facts are handed over by their places."""
 _Row = tuple[str, bytes, tuple[object, ...]]
 """What is handed over of a good event: the key id, the SHA-256 of the statement, the facts."""
 
@@ -165,9 +166,10 @@ class _Process:
             self._ours, theirs = multiprocessing.Pipe()
             opened.callback(self._ours.close)
             with theirs:
-                self._process = _start(theirs.fileno(), self._shared.fileno(), self._facts.fileno())
+                fds = (theirs.fileno(), self._shared.fileno(), self._facts.fileno())
+                self._process = start_process(__name__, *fds)
             opened.pop_all()
-        self._send((__version__, list(spkis)))
+        self._send((_SAME, list(spkis)))
 
     def begin(self, entries: Sequence[bytes]) -> None:
         self._listen(0.0)
@@ -234,28 +236,7 @@ class _Process:
         self._ours.close()
         self._shared.close()
         self._facts.close()
-        if self._gone or not self._heard:
-            self._process.kill()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-_START = "import sys; fds, sys.path[:] = sys.argv[1:4], sys.argv[4:]; from monitor.checkers import work; work(*map(int, fds))"
-
-
-def _start(*fds: int) -> "subprocess.Popen[bytes]":
-    """Start a process that has our own modules, from where we have them.
-
-    Neither a fork, since a copy would wait for the locks of our other threads, nor what multiprocessing calls spawn, which
-    runs the main module of whoever uses us once more. Isolated (-I): neither the folder that we happen to be in nor the
-    environment says what a module is.
-    """
-    paths = [path for path in sys.path if path]
-    command = [sys.executable, "-I", "-c", _START, *map(str, fds), *paths]
-    return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+        end_process(self._process, at_once=self._gone or not self._heard)
 
 
 def _shared_memory() -> BinaryIO:
@@ -278,7 +259,7 @@ def _write(file: int, buffers: Sequence[bytes], *, at: int = 0) -> None:
 
 
 def work(connection: int, shared: int, handed: int) -> None:
-    """Answer each batch with a byte for each entry, until there is nobody who asks. Before the first come version and keys.
+    """Answer each batch with a byte for each entry, until there is nobody who asks. Before the first come what must be the same, and keys.
 
     Whoever asks from another version, as one that was installed over while it ran, gets no answer.
     """
@@ -286,8 +267,8 @@ def work(connection: int, shared: int, handed: int) -> None:
     gc.set_threshold(_OBJECTS)
     asked = Connection(connection)
     with contextlib.suppress(EOFError, OSError):
-        version, spkis = asked.recv()
-        if version != __version__:
+        same, spkis = asked.recv()
+        if same != _SAME:
             return
         keys = {keyid_of(each): load_key(each) for each in spkis}
         while True:

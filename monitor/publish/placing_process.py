@@ -9,8 +9,6 @@ import contextlib
 import multiprocessing
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,11 +16,11 @@ from multiprocessing.connection import Connection
 
 from ledger import __version__
 from ledger.errors import WriteError
+from monitor.processes import end_process, start_process
 from monitor.publish.placing import File, Placing
 
 _START_SECONDS = 10.0
 """Until it is taken for one that cannot be started."""
-_STOP_SECONDS = 5.0
 _AHEAD = 64
 """Messages that wait in the process, of a quarter of a megabyte each."""
 _Message = Sequence[File] | EOFError | None
@@ -47,7 +45,7 @@ class PlacingProcess:
             self._ours, theirs = multiprocessing.Pipe()
             opened.callback(self._ours.close)
             with theirs:
-                self._process = _start(theirs.fileno(), lock)
+                self._process = start_process(__name__, theirs.fileno(), lock)
             opened.pop_all()
 
     def is_ready(self) -> bool:
@@ -77,13 +75,7 @@ class PlacingProcess:
     def close(self) -> None:
         """End the process. It is at nothing that cannot be broken off."""
         self._ours.close()
-        if not self._is_ready:
-            self._process.kill()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end_process(self._process, at_once=not self._is_ready)
 
     @contextmanager
     def _noticing(self) -> Iterator[None]:
@@ -98,26 +90,10 @@ class PlacingProcess:
             ) from error
 
 
-_START = (
-    "import sys; fd, sys.path[:] = sys.argv[1], sys.argv[2:]; "
-    "from monitor.publish.placing_process import work; work(int(fd))"
-)
-
-
-def _start(connection: int, lock: int) -> "subprocess.Popen[bytes]":
-    """Start a process that has our own modules, from where we have them, as ``monitor.checkers`` does and for its reasons."""
-    paths = [path for path in sys.path if path]
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", _START, str(connection), *paths],
-        pass_fds=[connection, lock],
-        stdin=subprocess.DEVNULL,
-    )
-
-
 # In the process
 
 
-def work(connection: int) -> None:
+def work(connection: int, _lock: int) -> None:
     """Say that we are there; be given the folder, then files, or nothing: to commit. End when there is nobody who asks.
 
     Once something went wrong nothing is done any more, and each commit is answered with it.

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from ledger import __version__
 from ledger.entry import Entry, MapCommit, format_map_commit, parse_entry, verify_entry
 from ledger.errors import LedgerError
 from ledger.tlog.checkpoint import parse_checkpoint
@@ -17,6 +18,7 @@ from monitor import checkers as module
 from monitor import follow, runs
 from monitor.checkers import Checkers
 from monitor.compare import Views
+from monitor.event_facts import EventFacts
 from monitor.reads import load_key, read_entry
 from tests.fuzz import bend_bytes
 from tests.monitor.hub import Hub
@@ -167,8 +169,11 @@ def test_another_monitor_is_not_run(tmp_path, monkeypatch, where):
     assert not (tmp_path / "was run").exists()
 
 
-def test_a_process_of_another_version_finds_nothing_good(monkeypatch):
-    monkeypatch.setattr(module, "__version__", "0.0.0")
+@pytest.mark.parametrize(
+    "same", [("0.0.0", EventFacts._fields), (__version__, EventFacts._fields[::-1])], ids=["version", "facts"]
+)
+def test_a_process_of_another_version_finds_nothing_good(monkeypatch, same):
+    monkeypatch.setattr(module, "_SAME", same)
     hub = Hub()
     hub.record(A, name="acme/model", revision="1")
     with checkers(hub.world.trust()) as some:

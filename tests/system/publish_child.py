@@ -15,6 +15,7 @@ from monitor.publish import layout, placing_process, writing
 from monitor.publish.placing_process import PlacingProcess
 from monitor.publish.store import Store
 from tests.monitor.publish.scene import Publication
+from tests.system import publish_steps
 from tests.system.publish_steps import die_after
 from tests.system.publish_world import hub_of, look_as_reader
 
@@ -37,10 +38,9 @@ def _publish(published, who, steps):
                 setattr(owner, name, counted(getattr(owner, name)))
         published.step()
         return
-    placing_process._START = placing_process._START.replace(
-        "work(int(fd))",
-        f"from tests.system.publish_steps import die_after; die_after({steps}); work(int(fd))",
-    )
+    os.environ[publish_steps.STEPS] = str(steps)
+    start = placing_process.start_process
+    placing_process.start_process = lambda _module, *fds: start(publish_steps.__name__, *fds)
     try:
         published.step()
     except WriteError as error:

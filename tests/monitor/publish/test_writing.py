@@ -43,19 +43,19 @@ def files_of(root):
 def published(folder, start, monkeypatch):
     """What is published of a log that grows, with a process from ``start`` entries on; how many were started."""
     started = []
-    original = placing_process._start
+    original = placing_process.start_process
 
     def noted(*arguments):
         process = original(*arguments)
         started.append(process)
         return process
 
-    monkeypatch.setattr(placing_process, "_start", noted)
+    monkeypatch.setattr(placing_process, "start_process", noted)
     monkeypatch.setattr(writing, "FROM", start)
     folder.mkdir()
     publication = Publication(folder, hub=hub_of(150)).begin()
     counts = [publication.step(size).files for size in (40, 100, 150)]
-    monkeypatch.setattr(placing_process, "_start", original)
+    monkeypatch.setattr(placing_process, "start_process", original)
     assert all(each.poll() is not None for each in started)
     contents = publication.contents()
     del contents[".publication"]  # by chance
