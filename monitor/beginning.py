@@ -46,6 +46,6 @@ def begin(followable: Followable, state: State, *, pinned: bytes | None, now: in
     position = Position(name=followable.name, origin=trust.origin, first=size, frontier=Frontier(size, peaks))
     state.add_log(position, leaves=leaves, nodes=nodes)
     note = kept_note(fetched, witness_keys(trust))
-    state.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=note, now=now)
-    state.verified_checkpoint(followable.name, size=size, root=fetched.checkpoint.root_hash)
+    state.checkpoints.saw(followable.name, size=size, root=fetched.checkpoint.root_hash, note=note, now=now)
+    state.checkpoints.mark_verified(followable.name, size=size, root=fetched.checkpoint.root_hash)
     return position

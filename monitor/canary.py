@@ -86,7 +86,7 @@ class Canary:
         version = "" if head is None else head.statement_sha256.hex()
         before = {} if last is None else last.facts["facts"]
         if head is None or before.get("version") == version:
-            since = self._state.began_at(log) if last is None else last.found_at
+            since = self._state.checkpoints.began_at(log) if last is None else last.found_at
             if since and now - since >= every + self._config.grace:
                 self._state.report(self._no_version(now - since), routes=Only(names=self._others), now=now)
             return None

@@ -26,9 +26,10 @@ from ledger.log.fetch import Fetch
 from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.signed_note import MAX_NOTE_BYTES
 from monitor.accuse import accuse
+from monitor.checkpoints import MAX_TREE_SIZE, SeenCheckpoint
 from monitor.findings import Finding, Kind
 from monitor.judge import compare_smaller, convict, kept_note, reopen, witness_keys
-from monitor.state import MAX_TREE_SIZE, Position, Routes, SeenCheckpoint, State
+from monitor.state import Position, Routes, State
 
 MAX_WAITING = 4096
 """Checkpoints of one log that are remembered and cannot be judged yet, of up to 4 KB each as a rule."""
@@ -108,7 +109,7 @@ class Views:
 
     def _judge(self, name: str, fetched: VerifiedCheckpoint, position: Position) -> Judged:
         tree = fetched.checkpoint
-        same = self._state.checkpoints(name, least=tree.size, most=tree.size)
+        same = self._state.checkpoints.between(name, least=tree.size, most=tree.size)
         if any(each.verified and each.root == tree.root_hash for each in same):
             return self._consistent(name, tree.size)
         found = self._contradicted(name, fetched, same)
@@ -126,7 +127,7 @@ class Views:
             if found is None:
                 # Remembered, so that whoever hands it in again and again costs one look into an index.
                 self._keep(name, fetched, "")
-                self._state.verified_checkpoint(name, size=tree.size, root=tree.root_hash)
+                self._state.checkpoints.mark_verified(name, size=tree.size, root=tree.root_hash)
                 return self._consistent(name, tree.size)
         if found is None:
             return self._keep(name, fetched, f"verified here so far: {position.size}")
@@ -160,7 +161,9 @@ class Views:
         tree = fetched.checkpoint
         self._check_room(name, tree.size)
         note = kept_note(fetched, witness_keys(self._logs[name]))
-        self._state.saw(name, size=tree.size, root=tree.root_hash, note=note, now=int(self._clock()))
+        self._state.checkpoints.saw(
+            name, size=tree.size, root=tree.root_hash, note=note, now=int(self._clock())
+        )
         return Judged(log=name, size=tree.size, judgement=Judgement.PENDING, text=text)
 
     def _check_room(self, name: str, size: int) -> None:
@@ -170,7 +173,7 @@ class Views:
             return  # one for each size
         over = size > position.size
         least, most = (position.size + 1, MAX_TREE_SIZE) if over else (0, position.first - 1)
-        if self._state.count_checkpoints(name, least=least, most=most) >= MAX_WAITING:
+        if self._state.checkpoints.count(name, least=least, most=most) >= MAX_WAITING:
             raise SourceError(
                 f"checkpoint of {name} at size {size}",
                 expected=f"fewer than {MAX_WAITING} that wait for entries which the log does not serve",

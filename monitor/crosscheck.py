@@ -157,7 +157,7 @@ class Crosscheck:
         was at a pinned checkpoint, and until every tree was verified to its end.
         """
         positions = [self._state.position(each) for each in self._trees]
-        began = [self._state.began_at(each.name) for each in positions if each.first]
+        began = [self._state.checkpoints.began_at(each.name) for each in positions if each.first]
         return max(began, default=0), min(each.succeeded_at or 0 for each in positions)
 
     def _is_due(self, each: Served, since: tuple[int, int], now: int) -> bool:

@@ -137,7 +137,9 @@ class Follower:
                 continue
             tree = fetched.checkpoint
             note = kept_note(fetched, witness_keys(self._log.trust), others=MAX_UNKNOWN)
-            self._state.saw(self._log.name, size=tree.size, root=tree.root_hash, note=note, now=now)
+            self._state.checkpoints.saw(
+                self._log.name, size=tree.size, root=tree.root_hash, note=note, now=now
+            )
             return fetched
         raise errors[0]
 
@@ -146,7 +148,7 @@ class Follower:
     def _follow(self, fetched: VerifiedCheckpoint) -> str:
         """Return why the log could not be checked, empty where it was."""
         tree, position = fetched.checkpoint, self._state.position(self._log.name)
-        for seen in self._state.checkpoints(self._log.name, least=tree.size):
+        for seen in self._state.checkpoints.between(self._log.name, least=tree.size):
             differs = seen.size == tree.size and seen.root != tree.root_hash
             other = reopen(seen, fetched, self._log.trust) if differs else None
             if other is not None:
@@ -157,12 +159,12 @@ class Follower:
             found = compare_smaller(fetched, state=self._state, position=position, trust=self._log.trust)
             if found is not None:
                 return self._tamper(found)
-            self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
+            self._state.checkpoints.mark_verified(self._log.name, size=tree.size, root=tree.root_hash)
         return self._stale(fetched, position)
 
     def _stale(self, fetched: VerifiedCheckpoint, position: Position) -> str:
         """Say where the log shows less than it did: to us, of what we hold, or of what it signed before."""
-        most = max(self._state.largest_seen(self._log.name), position.size)
+        most = max(self._state.checkpoints.largest(self._log.name), position.size)
         if fetched.checkpoint.size >= most:
             return ""
         return self._report(
@@ -197,7 +199,7 @@ class Follower:
 
     def _replay(self, fetched: VerifiedCheckpoint, position: Position) -> str:
         trust, tree = self._log.trust, fetched.checkpoint
-        held = self._state.newest_verified(self._log.name)
+        held = self._state.checkpoints.newest_verified(self._log.name)
         since = held.size if held is not None else position.first
         errors: list[LedgerError] = []
         for published in (*self._published[:1], *self._published):  # asked for again, then from each mirror
@@ -217,14 +219,14 @@ class Follower:
                     if self._stopping():
                         return "stopped before its newest checkpoint was reached"
                     return self._stale(fetched, now_at)  # the rest waits for a full tile
-                self._state.verified_checkpoint(self._log.name, size=tree.size, root=tree.root_hash)
+                self._state.checkpoints.mark_verified(self._log.name, size=tree.size, root=tree.root_hash)
                 return self._look_back(fetched, since) or self._stale(fetched, now_at)
         raise errors[0]
 
     def _look_back(self, fetched: VerifiedCheckpoint, since: int) -> str:
         """Hold the checkpoints that were handed in while their entries were replayed against what was."""
         log, trust, position = self._log.name, self._log.trust, self._state.position(self._log.name)
-        for seen in self._state.checkpoints(log, least=since + 1, most=position.size - 1):
+        for seen in self._state.checkpoints.between(log, least=since + 1, most=position.size - 1):
             other = None if seen.verified else reopen(seen, fetched, trust)
             if other is None:
                 continue
@@ -234,7 +236,7 @@ class Follower:
                 continue  # before what is known here
             if found is not None:
                 return self._tamper(found)
-            self._state.verified_checkpoint(log, size=seen.size, root=seen.root)
+            self._state.checkpoints.mark_verified(log, size=seen.size, root=seen.root)
         return ""
 
     def _replay_from(self, published: PublishedLog, fetched: VerifiedCheckpoint) -> None:
@@ -260,14 +262,14 @@ class Follower:
         if not wait or not size % TILE_WIDTH:
             return True
         full = max(size - size % TILE_WIDTH, self._state.position(self._log.name).size)
-        seen = [each.seen_at for each in self._state.checkpoints(self._log.name, least=full + 1)]
+        seen = [each.seen_at for each in self._state.checkpoints.between(self._log.name, least=full + 1)]
         return bool(seen) and self._clock() - min(seen) >= wait
 
     def _end_of(self, start: int, until: int) -> int:
         """Return where a run ends at most: at the next checkpoint that was seen, since its root is compared."""
         seen = [
             each.size
-            for each in self._state.checkpoints(self._log.name, least=start + 1)
+            for each in self._state.checkpoints.between(self._log.name, least=start + 1)
             if each.size <= until
         ]
         return min([until, *seen, (start // RUN_ENTRIES + 1) * RUN_ENTRIES])
@@ -296,7 +298,7 @@ class Follower:
         )
         self._new += self._state.advance(progress, routes=self._routes, now=int(self._clock()))
         for root in matched:
-            self._state.verified_checkpoint(log, size=end, root=root)
+            self._state.checkpoints.mark_verified(log, size=end, root=root)
 
     def _fold(self, run: Run, position: Position, fetched: VerifiedCheckpoint) -> "Folded":
         """Return what entries of the signed tree say."""

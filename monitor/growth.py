@@ -47,7 +47,7 @@ class Growth:
 
     def largest(self, origin: str) -> int:
         """Return the largest size of a tree that is known to be consistent with all others of it."""
-        newest = self._state.newest_verified(self._name(origin))
+        newest = self._state.checkpoints.newest_verified(self._name(origin))
         return 0 if newest is None else newest.size
 
     def hold(self, seen: VerifiedCheckpoint) -> Misbehaviour | None:
@@ -59,7 +59,7 @@ class Growth:
         """
         tree = seen.checkpoint
         name = self._name(tree.origin)
-        same = self._state.checkpoints(name, least=tree.size, most=tree.size)
+        same = self._state.checkpoints.between(name, least=tree.size, most=tree.size)
         if any(each.verified and each.root == tree.root_hash for each in same):
             return None
         # Remembered before anything is decided about it: also what contradicts all else was signed.
@@ -72,13 +72,13 @@ class Growth:
         older, newer = sorted((seen, newest), key=lambda each: each.checkpoint.size)
         found = self._hold_both(older, newer)
         if found is None:
-            self._state.verified_checkpoint(name, size=tree.size, root=tree.root_hash)
+            self._state.checkpoints.mark_verified(name, size=tree.size, root=tree.root_hash)
         return found
 
     def _newest_known(self, seen: VerifiedCheckpoint) -> VerifiedCheckpoint:
         """Return the newest consistent checkpoint of a tree; of a tree that is new to us, the one that the log shows now."""
         origin = seen.checkpoint.origin
-        known = self._state.newest_verified(self._name(origin))
+        known = self._state.checkpoints.newest_verified(self._name(origin))
         reopened = None if known is None else self._reopen(known.note)
         if reopened is not None:
             return reopened
@@ -86,7 +86,7 @@ class Growth:
         shown = self._readers[order](origin).checkpoint()
         self._saw(shown)
         tree = shown.checkpoint
-        self._state.verified_checkpoint(self._name(origin), size=tree.size, root=tree.root_hash)
+        self._state.checkpoints.mark_verified(self._name(origin), size=tree.size, root=tree.root_hash)
         return shown
 
     def _hold_both(self, older: VerifiedCheckpoint, newer: VerifiedCheckpoint) -> Misbehaviour | None:
@@ -144,7 +144,7 @@ class Growth:
 
     def _saw(self, seen: VerifiedCheckpoint) -> None:
         tree = seen.checkpoint
-        self._state.saw(
+        self._state.checkpoints.saw(
             self._name(tree.origin),
             size=tree.size,
             root=tree.root_hash,

@@ -118,10 +118,10 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
 
 def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
     position = state.position(name)
-    seen, verified = max(state.largest_seen(name), position.size), position.size
+    seen, verified = max(state.checkpoints.largest(name), position.size), position.size
     if by_receipt:  # what the hub lists, and what is proven of that
         seen, verified = state.receipts.listed(name), state.receipts.proven(name)
-    pending = state.checkpoints(name, least=position.size + 1)
+    pending = state.checkpoints.between(name, least=position.size + 1)
     cosigned = state.notes(name, (COSIGNED,)).get(COSIGNED, {})
     return LogHealth(
         log=name,

@@ -15,7 +15,8 @@ from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
 from ledger.tlog.cosignature import Cosignature, verify_cosignature
 from ledger.tlog.signed_note import NoteSignature, VerifierKey, format_note
 from ledger.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, TileReader
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.checkpoints import SeenCheckpoint
+from monitor.state import Position, State
 
 MAX_UNKNOWN_BYTES = 4096
 """Of a line by a key that we do not know: an ML-DSA-44 cosignature has 2,428 bytes, and a name."""
@@ -117,7 +118,7 @@ def compare_smaller(
     ours = remembered.root_at(tree.size)
     if ours == tree.root_hash:
         return None
-    for seen in state.checkpoints(position.name, least=max(tree.size, 1)):
+    for seen in state.checkpoints.between(position.name, least=max(tree.size, 1)):
         other = reopen(seen, fetched, trust) if seen.verified else None
         if other is not None:
             proof = (
@@ -142,9 +143,9 @@ def contradiction(
     they prove it; None where they prove nothing.
     """
     tree = fetched.checkpoint
-    newest = state.newest_verified(position.name)
+    newest = state.checkpoints.newest_verified(position.name)
     # That of our own size too: if we stopped before it was marked as verified, it still is what the log signed.
-    pending = state.checkpoints(position.name, least=position.size)
+    pending = state.checkpoints.between(position.name, least=position.size)
     nodes = TileReader(log.tile, tree.size)
     for old in (*([] if newest is None else [newest]), *pending):
         if not 1 <= old.size < tree.size:

@@ -24,7 +24,7 @@ def prove_run(
     Returns the signed roots that it equals. Raises ProofError: it is not what the log signed.
     """
     tree, root = fetched.checkpoint, frontier.root()
-    seen = state.checkpoints(log, least=frontier.size)
+    seen = state.checkpoints.between(log, least=frontier.size)
     signed = [each.root for each in seen if each.size == frontier.size]
     if frontier.size == tree.size:
         signed.append(tree.root_hash)
@@ -68,7 +68,7 @@ def touched_tiles(
 def context_of(log: Followable, state: State, *, position: Position, fetched: VerifiedCheckpoint) -> Context:
     """Return what the entries of a run are held against beside what is known: keys, and the times that witnesses vouch for."""
     trust = log.trust
-    before = state.newest_verified(log.name)
+    before = state.checkpoints.newest_verified(log.name)
     older = reopen(before, fetched, trust) if before is not None and before.size <= position.size else None
     return Context(
         log=log.name,

@@ -1,7 +1,7 @@
 """What a monitor remembers: positions, every signed checkpoint ever seen, histories, findings, outbox.
 
 A finding, its rows in the outbox and the position that covers it are written in one transaction, so a crash loses no
-finding and the position is never ahead of what was verified. ``State`` has what is known of the logs, ``record`` the
+finding and the position is never ahead of what was verified. ``State`` has what is known of the logs, ``checkpoints`` what they signed, ``record`` the
 findings, ``outbox`` the deliveries; what changes more than one of them is here.
 """
 
@@ -14,7 +14,8 @@ from ledger.encoding import Json, format_canonical_json
 from ledger.errors import NotFoundError
 from ledger.history import ChainHead
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import logged, outbox, receipts, record, replays
+from monitor import checkpoints, logged, outbox, receipts, record, replays
+from monitor.checkpoints import Checkpoints
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.known import Followed, Known
@@ -25,7 +26,6 @@ from monitor.receipts import Receipts
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
-MAX_TREE_SIZE = (1 << 63) - 1
 # Histories have rowids: their rows are long, and without, whole rows lie on the way to a row, nine or ten on a page.
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
@@ -37,9 +37,6 @@ CREATE TABLE logs(
 CREATE TABLE nodes(log TEXT NOT NULL, level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY (log, level, idx)) STRICT, WITHOUT ROWID;
 CREATE TABLE leaves(log TEXT NOT NULL, tile INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (log, tile)) STRICT;
-CREATE TABLE checkpoints(
-    log TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL, note BLOB NOT NULL, seen_at INTEGER NOT NULL,
-    verified INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (log, size, root)) STRICT, WITHOUT ROWID;
 CREATE TABLE histories(
     log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
     repo TEXT, policy BLOB,
@@ -72,17 +69,6 @@ class Position:
     def size(self) -> int:
         """The verified size: every entry before it was hashed and is in a tree that the log signed."""
         return self.frontier.size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenCheckpoint:
-    """A signed checkpoint as it was seen. ``verified``: its root is that of the replayed entries."""
-
-    size: int
-    root: bytes
-    note: bytes
-    seen_at: int
-    verified: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +115,7 @@ class State:
 
     def __init__(self, folder: pathlib.Path, *, check: bool = True) -> None:
         self._database = Database(folder, check=check)
+        self.checkpoints = Checkpoints(self._database)
         self.record = Record(self._database)
         self.outbox = Outbox(self._database)
         self.replays = Replays(self._database)
@@ -139,7 +126,7 @@ class State:
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        parts = (each.SCHEMA for each in (record, outbox, replays, logged, receipts))
+        parts = (each.SCHEMA for each in (checkpoints, record, outbox, replays, logged, receipts))
         Database.create(folder, schema="".join((_SCHEMA, *parts, clock)))
 
     def close(self) -> None:
@@ -237,63 +224,6 @@ class State:
         """Return the stored leaf hashes of a tile, one after the other."""
         row = self._database.row("SELECT hashes FROM leaves WHERE log = ? AND tile = ?", log, tile)
         return b"" if row is None else bytes(row[0])
-
-    # Checkpoints
-
-    def saw(self, log: str, *, size: int, root: bytes, note: bytes, now: int) -> None:
-        """Remember a signed checkpoint, before anything is decided about it."""
-        with self._database.transaction() as execute:
-            execute(
-                "INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?, ?, 0)", (log, size, root, note, now)
-            )
-
-    def verified_checkpoint(self, log: str, *, size: int, root: bytes) -> None:
-        """Remember that the root of a signed checkpoint is that of the replayed entries."""
-        with self._database.transaction() as execute:
-            execute(
-                "UPDATE checkpoints SET verified = 1 WHERE log = ? AND size = ? AND root = ?",
-                (log, size, root),
-            )
-
-    def checkpoints(self, log: str, *, least: int = 0, most: int = MAX_TREE_SIZE) -> list[SeenCheckpoint]:
-        """Return the signed checkpoints from one size to another, both included, smallest first."""
-        rows = self._database.rows(
-            "SELECT size, root, note, seen_at, verified FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ? "
-            "ORDER BY size, seen_at",
-            log,
-            least,
-            most,
-        )
-        return [
-            SeenCheckpoint(size=size, root=root, note=note, seen_at=seen_at, verified=bool(verified))
-            for size, root, note, seen_at, verified in rows
-        ]
-
-    def count_checkpoints(self, log: str, *, least: int, most: int = MAX_TREE_SIZE) -> int:
-        """Return how many signed checkpoints are remembered from one size to another, both included."""
-        row = self._database.row(
-            "SELECT count(*) FROM checkpoints WHERE log = ? AND size BETWEEN ? AND ?", log, least, most
-        )
-        return int(row[0])
-
-    def largest_seen(self, log: str) -> int:
-        """Return the largest size that the log ever signed for us, 0 where it signed nothing."""
-        row = self._database.row("SELECT max(size) FROM checkpoints WHERE log = ?", log)
-        return int(row[0] or 0)
-
-    def began_at(self, log: str) -> int:
-        """Return when the first checkpoint of a log was seen: that of the pin, where it is followed from one."""
-        row = self._database.row("SELECT min(seen_at) FROM checkpoints WHERE log = ?", log)
-        return int(row[0] or 0)
-
-    def newest_verified(self, log: str, *, most: int = MAX_TREE_SIZE) -> SeenCheckpoint | None:
-        """Return the largest signed checkpoint, of at most some size, whose root is that of the replayed entries."""
-        row = self._database.row(
-            "SELECT size, root, note, seen_at FROM checkpoints WHERE log = ? AND verified = 1 AND size <= ? ORDER BY size DESC LIMIT 1",
-            log,
-            most,
-        )
-        return row and SeenCheckpoint(size=row[0], root=row[1], note=row[2], seen_at=row[3], verified=True)
 
     def keep_note(self, log: str, key: str, value: Mapping[str, Any]) -> None:
         """Remember a small fact about a log, in the place of the one before."""

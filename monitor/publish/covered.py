@@ -8,11 +8,12 @@ from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.monitor_statement import MonitorStatement
 from ledger.tlog.checkpoint import Checkpoint
+from monitor.checkpoints import SeenCheckpoint
 from monitor.publish import layout
 from monitor.publish.accounts import Account
 from monitor.publish.listings import LogFacts, ShardFacts
 from monitor.publish.shards import Shard
-from monitor.state import Position, SeenCheckpoint
+from monitor.state import Position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

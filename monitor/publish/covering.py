@@ -5,6 +5,7 @@ from itertools import groupby
 
 from ledger.client.trust import TrustFile
 from ledger.log.fetch import Fetch
+from monitor.checkpoints import SeenCheckpoint
 from monitor.findings import Kind
 from monitor.publish import layout
 from monitor.publish.packs import LEAF, format_pack, parse_pack
@@ -14,7 +15,7 @@ from monitor.publish.source import Source
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
 from monitor.reads import read_entry
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.state import Position, State
 
 
 class Coverage:

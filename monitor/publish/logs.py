@@ -7,6 +7,7 @@ from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.errors import LedgerError, StorageError
 from monitor.assembling import finder_of, open_service, trees_of
+from monitor.checkpoints import SeenCheckpoint
 from monitor.config import MonitorConfig
 from monitor.findings import Kind
 from monitor.log_config import LogConfig
@@ -21,7 +22,7 @@ from monitor.publish.receipts import ReceiptPieces
 from monitor.publish.shards import Shard, ShardPieces
 from monitor.publish.store import Store
 from monitor.publish.writing import Writer
-from monitor.state import SeenCheckpoint, State
+from monitor.state import State
 
 
 class LogCovering:
@@ -98,7 +99,7 @@ class LogCovering:
         name = settings.name
         # The position first: what was checked last is then never later than the tree that it is said of.
         position = self._state.position(name)
-        newest = self._state.newest_verified(name)
+        newest = self._state.checkpoints.newest_verified(name)
         # The leaves of a Rekor hold no statements: what is published of a tile log cannot be made of them.
         if newest is None or trust.is_rekor:
             return None
@@ -113,7 +114,7 @@ class LogCovering:
         )
         self._run(name, coverage)
         covered = self._store.covered(name)
-        seen = self._state.newest_verified(name, most=covered)
+        seen = self._state.checkpoints.newest_verified(name, most=covered)
         if seen is None or seen.size != covered:
             return None
         summed = self._account(settings, lambda _shard, at: at)
@@ -216,7 +217,7 @@ class LogCovering:
         found = []
         for order, tree in enumerate(trees_of(self._config, settings)):
             position = self._state.position(tree.name)
-            newest = self._state.newest_verified(tree.name)
+            newest = self._state.checkpoints.newest_verified(tree.name)
             if newest is not None:
                 found.append(Shard(order=order, tree=tree, position=position, checkpoint=newest))
         return found
@@ -250,7 +251,7 @@ class LogCovering:
             len(unsettled) == MAX_UNSETTLED and order >= unsettled[-1].shard
         ):  # there may be more behind the last
             most = min(most, unsettled[-1].leaf if order == unsettled[-1].shard else 0)
-        return self._state.newest_verified(shard.tree.name, most=min(most, shard.checkpoint.size))
+        return self._state.checkpoints.newest_verified(shard.tree.name, most=min(most, shard.checkpoint.size))
 
     # A ledger in Rekor v1
 

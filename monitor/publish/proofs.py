@@ -11,8 +11,9 @@ from ledger.errors import LimitError
 from ledger.tlog.merkle import HASH_BYTES, prove_inclusion
 from ledger.tlog.proof import TlogProof, format_proof
 from ledger.tlog.tiles import TILE_WIDTH, CachedNodes
+from monitor.checkpoints import SeenCheckpoint
 from monitor.judge import Remembered
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.state import Position, State
 
 
 class Prover:

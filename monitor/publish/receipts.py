@@ -76,7 +76,7 @@ class ReceiptPieces:
 
     def _is_held(self, placed: Placed) -> bool:
         tree = placed.checkpoint.checkpoint
-        seen = self._state.checkpoints(f"{self._log} {tree.origin}", least=tree.size, most=tree.size)
+        seen = self._state.checkpoints.between(f"{self._log} {tree.origin}", least=tree.size, most=tree.size)
         return any(each.verified and each.root == tree.root_hash for each in seen)
 
     def keep(self, writer: Writer, proofs: Mapping[int, bytes]) -> Mapping[int, str]:

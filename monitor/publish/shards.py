@@ -14,6 +14,7 @@ from ledger.entry import format_entry
 from ledger.errors import ProofError
 from ledger.log.hashedrekord import signature_by
 from ledger.tlog.tiles import TILE_WIDTH
+from monitor.checkpoints import SeenCheckpoint
 from monitor.logged import MAX_UNSETTLED, LoggedEntry
 from monitor.looks import Followable
 from monitor.publish import layout
@@ -26,7 +27,7 @@ from monitor.publish.store import Store
 from monitor.publish.writing import Writer
 from monitor.reads import read_entry
 from monitor.rekor import Finder
-from monitor.state import Position, SeenCheckpoint, State
+from monitor.state import Position, State
 
 RUN_STATEMENTS = 512
 """Statements that are read at a time, at most 32 KiB each."""

@@ -315,7 +315,7 @@ def test_a_checkpoint_that_is_handed_in_at_the_last_moment_is_held_against_what_
 
     def late(state, log, **more):
         tree = parse_checkpoint(parse_note(note).text)
-        state.saw(log, size=tree.size, root=tree.root_hash, note=note, now=scene.time)
+        state.checkpoints.saw(log, size=tree.size, root=tree.root_hash, note=note, now=scene.time)
         return real(state, log, **more)
 
     monkeypatch.setattr(follow, "prove_run", late)

@@ -120,10 +120,10 @@ def other_key(scene):
     ],
 )
 def test_what_the_log_did_not_sign_says_nothing_and_leaves_nothing(scene, make, error):
-    before = scene.state.checkpoints("models")
+    before = scene.state.checkpoints.between("models")
     with pytest.raises(error):
         views(scene).judge(make(scene))
-    assert scene.state.checkpoints("models") == before
+    assert scene.state.checkpoints.between("models") == before
     assert scene.kinds("open") == ["first-signer"] * 6
 
 
@@ -210,7 +210,7 @@ def test_of_a_note_only_the_lines_that_count_are_kept(scene):
     junk = NoteSignature(name="stranger", key_id=bytes(4), signature=bytes(500_000))
     note = signed_also(plain, junk, bad_cosignature(scene))
     assert views(scene).judge(note).judgement is Judgement.PENDING
-    (kept,) = scene.state.checkpoints("models", least=scene.size + 1)
+    (kept,) = scene.state.checkpoints.between("models", least=scene.size + 1)
     assert kept.note == plain
 
 
@@ -221,7 +221,7 @@ def test_of_the_logs_own_note_cosignatures_that_others_may_know_are_kept_too(sce
     junk = NoteSignature(name="stranger", key_id=bytes(4), signature=bytes(5000))
     scene.publish(note=signed_also(plain, junk))
     assert scene.look().problem == ""
-    (kept,) = scene.state.checkpoints("models", least=scene.size)
+    (kept,) = scene.state.checkpoints.between("models", least=scene.size)
     assert kept.note == plain
 
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_judged_is_remembered_up_to_a_limit_and_the_rest_still_ju
         SourceError, match=r"expected fewer than 4 that wait for entries .*, got no room for more"
     ):
         view.judge(notes[4])
-    assert scene.state.count_checkpoints("models", least=sizes[0], most=sizes[-1]) == 4
+    assert scene.state.checkpoints.count("models", least=sizes[0], most=sizes[-1]) == 4
     assert view.judge(scene.hub.world.checkpoint(8)).judgement is Judgement.CONSISTENT
     other = scene.hub.fork(sizes[0]) if sizes[0] < 10 else fork(scene, 10, more=90)
     assert view.judge(other.world.checkpoint()).judgement is Judgement.INCONSISTENT, "the first is remembered"

@@ -305,7 +305,7 @@ def test_a_checkpoint_by_another_key_is_a_finding_and_moves_nothing(scene):
     scene.publish(note=stranger.checkpoint())
     scene.look()
     assert scene.kinds() == ["log-key-refused"]
-    assert (scene.size, scene.state.largest_seen("models")) == (0, 0)
+    assert (scene.size, scene.state.checkpoints.largest("models")) == (0, 0)
 
 
 def test_a_mirror_does_not_hide_that_another_key_answered(scene):

@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_not_verified_yet_has_an_age(hub, tmp_path):
     with answered(tmp_path, clock=lambda: NOW + 90) as (monitor, client):
         monitor.look()
         for size, seen_at in ((5, NOW + 60), (4, NOW + 30)):
-            monitor.state.saw("models", size=size, root=bytes(32), note=b"%d" % size, now=seen_at)
+            monitor.state.checkpoints.saw("models", size=size, root=bytes(32), note=b"%d" % size, now=seen_at)
         found = samples(client)
     assert found["hubledger_monitor_log_pending_age_seconds", "models"] == 60
     assert found["hubledger_monitor_log_lag_entries", "models"] == 2

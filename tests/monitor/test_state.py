@@ -162,13 +162,13 @@ def test_a_full_disk_is_no_damage(tmp_path, state):
 def test_a_disk_that_fills_up_while_something_is_written_is_named(state):
     def fill():
         for size in range(100):
-            state.saw("models", size=size, root=bytes(32), note=bytes(4096), now=100)
+            state.checkpoints.saw("models", size=size, root=bytes(32), note=bytes(4096), now=100)
 
     with no_space(64 << 10), pytest.raises(WriteError) as full:
         fill()
     assert re.search("disk", str(full.value.actual))
-    state.saw("models", size=1000, root=bytes(32), note=b"room", now=100)
-    assert state.largest_seen("models") == 1000
+    state.checkpoints.saw("models", size=1000, root=bytes(32), note=b"room", now=100)
+    assert state.checkpoints.largest("models") == 1000
 
 
 def test_a_long_transaction_that_does_not_fit_is_named(state):
