@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from ledger.client.trust import MAX_TRUST_BYTES, TrustFile, parse_trust, trust_in_log
 from ledger.errors import ConfigError, LedgerError
 from ledger.log.fetch import Fetch, fetch_from_url
-from ledger.tlog.trust_policy import TrustPolicy, parse_policy
+from ledger.tlog.trust_policy import parse_policy
 from monitor.checks import CanaryConfig, CrosscheckConfig
 from monitor.findings import Finding
 from monitor.forms import WEB, parse_host_port
@@ -193,9 +193,7 @@ class MonitorConfig:
     def trust(self, log: LogConfig) -> TrustFile:
         """Read the trust file of a log, or of one that is somebody else's its policy. Raises ConfigError."""
         if log.is_foreign:
-            return trust_in_log(
-                _policy(_read(self.base / log.policy, f"policy of log {log.name}", MAX_TRUST_BYTES))
-            )
+            return _trust_in_log(self.base / log.policy, f"policy of log {log.name}")
         return parse_trust(_read(self.base / log.trust, f"trust file of log {log.name}", MAX_TRUST_BYTES))
 
     def sources(self, log: LogConfig) -> tuple[Fetch, ...]:
@@ -254,11 +252,14 @@ def load_config(path: pathlib.Path) -> MonitorConfig:
     )
 
 
-def _policy(data: bytes) -> TrustPolicy:
+def _trust_in_log(path: pathlib.Path, what: str) -> TrustFile:
+    data = _read(path, what, MAX_TRUST_BYTES)
     try:
-        return parse_policy(data)
+        return trust_in_log(parse_policy(data))
     except LedgerError as error:
-        raise ConfigError(error.what, expected=error.expected, actual=error.actual) from error
+        raise ConfigError(
+            f"{what} {path}: {error.what}", expected=error.expected, actual=error.actual
+        ) from error
 
 
 def _read(path: pathlib.Path, what: str, limit: int) -> bytes:

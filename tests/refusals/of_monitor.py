@@ -190,12 +190,12 @@ SETTINGS = (
     ),
     refused(
         ConfigError,
-        "line 1 of the trust policy: expected log, witness, group or quorum, got nonsense. Correct what is named, and try again",
+        "policy of log a <folder>/policy: line 1 of the trust policy: expected log, witness, group or quorum, got nonsense. Correct what is named, and try again",
         lambda scene: _foreign(scene, "nonsense\n"),
     ),
     refused(
         ConfigError,
-        "policy of a log: expected the keys of one log, got none. Correct what is named, and try again",
+        "policy of log a <folder>/policy: logs: expected the keys of one log, got none. Correct what is named, and try again",
         lambda scene: _foreign(scene, "quorum none\n"),
     ),
     refused(
