@@ -181,9 +181,7 @@ def trust_in_log(policy: TrustPolicy) -> TrustFile:
     """
     origins = sorted({each.key.name for each in policy.logs})
     if len(origins) != 1:
-        raise ConfigError(
-            "policy of a log", expected="the keys of one log", actual=", ".join(origins) or "none"
-        )
+        raise ConfigError("logs", expected="the keys of one log", actual=", ".join(origins) or "none")
     return TrustFile(version=1, ledger=origins[0], origin=origins[0], policy=policy, hub="", hub_keys=())
 
 
