@@ -41,6 +41,8 @@ from ledger.tlog.signed_note import parse_note
 
 _TOO_MANY, _FAILS = 429, 500
 """HTTP: too many requests; from here on, it is the server that fails."""
+_MAX_ASKED = 3
+"""How often the service is asked where others move the pin meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,15 +87,37 @@ def ask(
 ) -> ProofBundle:
     """Ask the service, with proof that the log only grew since the remembered checkpoint, and the monitors.
 
-    ``kept`` is what monitors said before. Monitors are asked first, so that the log's checkpoint is not older than theirs.
+    ``kept`` is what monitors said before. Monitors are asked first, so that the log's checkpoint is not older than theirs. Where
+    another process moved the pin while the service was asked, the service is asked again, from where that is now: what is not
+    linked to the pin is not remembered.
 
     Raises:
         NotFoundError, SourceError, LimitError, MalformedError: see ``fetch_bundle``. CorruptError: the pin is damaged.
     """
+    since = _pinned_size(stored, pins)
+    for _ in range(_MAX_ASKED):
+        bundle = _ask_from(since, fetch, wanted, stored, now=now, kept=kept)
+        moved = _pinned_size(stored, pins)
+        if moved == since:
+            break
+        since = moved
+    return bundle
+
+
+def _pinned_size(stored: StoredTrust, pins: Pins) -> int | None:
     pin = None if stored.trust.is_rekor else pins.log(stored.trust.ledger, stored.trust.origin)
-    since = None
-    if pin is not None:
-        since = parse_checkpoint(parse_note(pin.note).text).size
+    return None if pin is None else parse_checkpoint(parse_note(pin.note).text).size
+
+
+def _ask_from(
+    since: int | None,
+    fetch: Fetch,
+    wanted: Wanted,
+    stored: StoredTrust,
+    *,
+    now: int,
+    kept: Sequence[Stated],
+) -> ProofBundle:
     files = wanted.files
     stated = _hear(stored, kept)
     bundle = fetch_bundle(

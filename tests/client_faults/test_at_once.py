@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from ledger.client.pins import Pins, verify_pin
+from ledger.client import check
+from ledger.client.pins import HistoryPin, Pins, verify_pin
 from ledger.client.trust_store import Origin, TrustStore
-from tests.client_faults.hub import NAME
+from tests.client_faults.hub import NAME, outcome, stored
 from tests.client_faults.store_world import FILES, KEY, LEDGER, ORIGIN, SIZES, TRUST, VERSIONS, event_at, tree
 from tests.conftest import REPOSITORY
 
@@ -95,7 +96,7 @@ def trusting(tmp_path):
     return folder
 
 
-def stored(folder):
+def kept(folder):
     (found,) = TrustStore(folder).list()
     assert found.data == FILES[found.trust.version]
     assert found.origin is Origin.CONFIRMED
@@ -105,7 +106,7 @@ def stored(folder):
 def test_two_processes_update_a_trust_file(trusting):
     for reached, code in go([start("trust", trusting), start("trust", trusting)]):
         assert (reached, code) == ([VERSIONS], 0)
-    assert stored(trusting) == VERSIONS
+    assert kept(trusting) == VERSIONS
 
 
 def test_a_process_that_is_killed_while_it_updates_a_trust_file(trusting):
@@ -113,15 +114,15 @@ def test_a_process_that_is_killed_while_it_updates_a_trust_file(trusting):
     version, seen = 1, set()
     for number in (1, 2, 3, 4, 5, 6, 7):
         ((_, code),) = go([start("trust", trusting, kill=number)])
-        assert stored(trusting) >= version
-        version = stored(trusting)
+        assert kept(trusting) >= version
+        version = kept(trusting)
         seen.add(version)
         if code == 0:
             break
         assert code == -signal.SIGKILL
     assert len(seen) > 2, "some were killed after a version, and some before"
     assert go([start("trust", trusting), start("trust", trusting, kill=2)])[0][1] == 0
-    assert stored(trusting) == VERSIONS
+    assert kept(trusting) == VERSIONS
 
 
 def test_checks_of_several_processes_at_once(hub, service, early, data, tmp_path):
@@ -141,3 +142,16 @@ def test_checks_of_several_processes_at_once(hub, service, early, data, tmp_path
     log, history = sorted(Pins(data).known(), key=lambda each: each.as_json()["kind"], reverse=True)
     assert history.revision == "r2"
     assert log.note.split(b"\n")[1] in (b"3", b"4")
+
+
+def test_the_pin_moves_while_the_service_is_asked(hub, proxy, early, data):
+    """Its answer has no link to where the pin is now: it is asked again, and what it proved then is remembered."""
+
+    def bend(path):
+        if len(proxy.seen) == 1:
+            assert outcome(lambda: check(hub.old, name=NAME, trust=stored(hub.trust, early))).satisfied
+
+    proxy.bend = bend
+    assert outcome(lambda: check(hub.new, name=NAME, trust=stored(hub.trust, proxy.url))).satisfied
+    assert ["since=" in path for path in proxy.seen] == [False, True]
+    assert [each.revision for each in Pins(data).known() if isinstance(each, HistoryPin)] == ["r2"]
