@@ -16,7 +16,7 @@ from ledger.errors import CorruptError, WriteError
 from ledger.storage.readonly import is_of_the_disk, quote_path
 
 FILE_NAME = "monitor.db"
-VERSION = 3
+VERSION = 4
 _CHUNK = 500
 """Keys of one query: SQLite's historic limit of 999 variables, with room."""
 _MAX_JSON_BYTES = 1 << 20

@@ -89,7 +89,8 @@ class Followed(NamedTuple):
         return parse_signers(self.before or self.signers)
 
 
-_NOTHING = Followed()
+NOTHING = Followed()
+"""What is known of a history that nobody has seen."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class Known:
     ``keys`` are the signing keys that the log itself announced: key id → ``{state, role, spki, at, from?}``.
     ``notes`` are small facts that outlive a run: the policy of a scope, a challenge, the namespaces of a signer. Where it is
     known that no scope has a policy, as in most ledgers, ``has_policies`` is false, and nobody has to look for any.
-    ``stored`` are the histories as they were loaded.
+    ``stored`` are the histories as they were loaded, ``standings`` the rows in which who stands there is kept.
     """
 
     histories: dict[str, Followed] = field(default_factory=dict)
@@ -111,10 +112,11 @@ class Known:
     new_notes: set[str] = field(default_factory=set)
     has_policies: bool = True
     stored: dict[str, Followed] = field(default_factory=dict)
+    standings: dict[str, int] = field(default_factory=dict)
 
     def history(self, key: str) -> Followed:
         """Return what is known of one history, which may be nothing."""
-        return self.histories.get(key, _NOTHING)
+        return self.histories.get(key, NOTHING)
 
     def note(self, key: str, value: dict[str, Json]) -> None:
         """Keep a note, in the place of the one before."""

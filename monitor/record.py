@@ -9,19 +9,23 @@ from ledger.errors import NotFoundError
 from monitor.database import Database, parse_json
 from monitor.findings import Finding
 
+# Both indexes grow at an end of theirs while a log is read: an id alone, which is a digest, has a page of its own to be written.
 SCHEMA = """
 CREATE TABLE findings(
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, log TEXT NOT NULL, kind TEXT NOT NULL, about TEXT NOT NULL,
-    found_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL DEFAULT '',
-    moved_at INTEGER, facts TEXT NOT NULL, CHECK (state IN ('open', 'expected', 'acknowledged', 'resolved'))
+    number INTEGER PRIMARY KEY, log TEXT NOT NULL, leaf INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL,
+    about TEXT NOT NULL, found_at INTEGER NOT NULL, seen_at INTEGER NOT NULL, state TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '', moved_at INTEGER, facts TEXT NOT NULL, UNIQUE (log, leaf, id),
+    CHECK (state IN ('open', 'expected', 'acknowledged', 'resolved'))
 ) STRICT;
 CREATE TABLE expected(
     log TEXT NOT NULL, model TEXT NOT NULL, signer TEXT NOT NULL, made_at INTEGER NOT NULL, note TEXT NOT NULL,
     PRIMARY KEY (log, model, signer)) STRICT, WITHOUT ROWID;
-CREATE INDEX standing ON findings(log, kind, state, id);
+CREATE INDEX standing ON findings(log, kind, state, number, id);
 """
 STORED = "number, id, state, note, found_at, seen_at, facts"
 """The columns of a finding, in the order of ``parse_stored``."""
+_NO_LEAF = -1
+"""The leaf index of a finding that is about a log itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +82,18 @@ class Record:
                 (finding.log, finding.kind, finding.about),
             ).fetchone()
         facts, id_ = finding.as_json(), finding.id(episode)
+        leaf = _NO_LEAF if finding.leaf_index is None else finding.leaf_index
         text = format_canonical_json(facts).decode()
         row = execute(
-            "INSERT INTO findings(id, log, kind, about, found_at, seen_at, state, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT(id) DO NOTHING RETURNING number",
-            (id_, finding.log, finding.kind, finding.about, now, now, state, text),
+            "INSERT INTO findings(log, leaf, id, kind, about, found_at, seen_at, state, facts) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(log, leaf, id) DO NOTHING RETURNING number",
+            (finding.log, leaf, id_, finding.kind, finding.about, now, now, state, text),
         ).fetchone()
         if row is None:
-            execute("UPDATE findings SET seen_at = max(seen_at, ?) WHERE id = ?", (now, id_))
+            execute(
+                "UPDATE findings SET seen_at = max(seen_at, ?) WHERE log = ? AND leaf = ? AND id = ?",
+                (now, finding.log, leaf, id_),
+            )
             return None
         return Stored(number=row[0], id=id_, state=state, note="", found_at=now, seen_at=now, facts=facts)
 

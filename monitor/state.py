@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 from ledger.encoding import Json, format_canonical_json
 from ledger.errors import NotFoundError
-from ledger.history import ChainHead
 from ledger.tlog.merkle import HASH_BYTES, Frontier
-from monitor import checkpoints, logged, outbox, receipts, record, replays
+from monitor import checkpoints, histories, logged, outbox, receipts, record, replays
 from monitor.checkpoints import Checkpoints
 from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
-from monitor.known import Followed, Known
+from monitor.histories import Histories
+from monitor.known import Known
 from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
 from monitor.policies import POLICY_NOTE
@@ -26,7 +26,6 @@ from monitor.receipts import Receipts
 from monitor.record import Record, Stored
 from monitor.replays import Replays
 
-# Histories have rowids: their rows are long, and without, whole rows lie on the way to a row, nine or ten on a page.
 _SCHEMA = """
 CREATE TABLE clock(id INTEGER PRIMARY KEY CHECK (id = 1), latest INTEGER NOT NULL) STRICT;
 CREATE TABLE logs(
@@ -37,19 +36,8 @@ CREATE TABLE logs(
 CREATE TABLE nodes(log TEXT NOT NULL, level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY (log, level, idx)) STRICT, WITHOUT ROWID;
 CREATE TABLE leaves(log TEXT NOT NULL, tile INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (log, tile)) STRICT;
-CREATE TABLE histories(
-    log TEXT NOT NULL, key TEXT NOT NULL, sequence INTEGER, statement BLOB, signers TEXT NOT NULL, before TEXT NOT NULL,
-    repo TEXT, policy BLOB,
-    PRIMARY KEY (log, key)) STRICT;
 CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
     STRICT, WITHOUT ROWID;
-CREATE TABLE revisions(log TEXT NOT NULL, key BLOB NOT NULL, manifest BLOB NOT NULL, PRIMARY KEY (log, key))
-    STRICT, WITHOUT ROWID;
-"""
-_KEEP_HISTORY = """
-INSERT INTO histories VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (log, key) DO UPDATE SET sequence = excluded.sequence,
-    statement = excluded.statement, signers = excluded.signers, before = excluded.before, repo = excluded.repo,
-    policy = excluded.policy
 """
 
 
@@ -121,12 +109,13 @@ class State:
         self.replays = Replays(self._database)
         self.logged = Logged(self._database)
         self.receipts = Receipts(self._database)
+        self._histories = Histories(self._database)
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
-        parts = (each.SCHEMA for each in (checkpoints, record, outbox, replays, logged, receipts))
+        parts = (each.SCHEMA for each in (checkpoints, histories, record, outbox, replays, logged, receipts))
         Database.create(folder, schema="".join((_SCHEMA, *parts, clock)))
 
     def close(self) -> None:
@@ -238,19 +227,7 @@ class State:
     def load(self, log: str, *, histories: Iterable[str] = (), revisions: Iterable[bytes] = ()) -> Known:
         """Return what is known of these histories and revisions, and the announced keys."""
         known = Known(has_policies=self._has_policies(log))
-        for key, sequence, statement, signers, before, repo, policy in self._database.select(
-            "SELECT key, sequence, statement, signers, before, repo, policy FROM histories WHERE log = ? AND key",
-            log,
-            sorted(set(histories)),
-        ):
-            head = None if sequence is None else ChainHead(sequence, statement)
-            known.histories[key] = known.stored[key] = Followed(
-                head=head, signers=signers, repo=repo, before=before, policy=policy
-            )
-        for key, manifest in self._database.select(
-            "SELECT key, manifest FROM revisions WHERE log = ? AND key", log, sorted(set(revisions))
-        ):
-            known.revisions[key] = manifest
+        self._histories.load(known, log, histories=histories, revisions=revisions)
         row = self._database.row("SELECT keys FROM logs WHERE name = ?", log)
         known.keys.update(parse_json(row[0]) if row else {})
         return known
@@ -329,25 +306,8 @@ class State:
             return sum(self._report(execute, each, routes, now) for each in received.findings)
 
     def _learn(self, execute: Any, ledger: str, known: Known) -> None:
-        many = self._database.execute_many
-        changed = sorted(known.changed)
-        moved = {key for key in changed if _only_head_moved(known.stored.get(key), known.histories[key])}
-        many(
-            _KEEP_HISTORY,
-            [
-                (ledger, key, *_format_head(new.head), new.signers, new.before, new.repo, new.policy)
-                for key, new in ((key, known.histories[key]) for key in changed if key not in moved)
-            ],
-        )
-        many(
-            "UPDATE histories SET sequence = ?, statement = ? WHERE log = ? AND key = ?",
-            [(*_format_head(known.histories[key].head), ledger, key) for key in changed if key in moved],
-        )
-        many(
-            "INSERT OR REPLACE INTO revisions VALUES (?, ?, ?)",
-            [(ledger, *each) for each in sorted(known.new_revisions.items())],
-        )
-        many(
+        self._histories.keep(execute, ledger, known)
+        self._database.execute_many(
             "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
             [
                 (ledger, key, format_canonical_json(known.notes[key]).decode())
@@ -391,12 +351,3 @@ class State:
                 for number in numbers:
                     self.outbox.drop(execute, number)
         return moved
-
-
-def _only_head_moved(old: Followed | None, new: Followed) -> bool:
-    """Whether nothing but the head of a stored history is new: then nothing else is written again."""
-    return old is not None and old._replace(head=new.head) == new
-
-
-def _format_head(head: ChainHead | None) -> tuple[int | None, bytes | None]:
-    return (None, None) if head is None else (head.sequence, head.statement_sha256)
