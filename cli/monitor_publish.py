@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from cli.monitor_options import COULD_NOT_CHECK, config_option
+from cli.monitor_options import COULD_NOT_CHECK, config_option, now_seconds
 from cli.output import echo_json, json_option, printable
 from ledger.embedded.wording import plural
 
@@ -27,7 +27,7 @@ def publish(config_file: pathlib.Path, *, as_json: bool) -> int:
         raise ConfigError("setting publish.folder of the monitor", expected="a folder", actual="nothing")
     state = State(config.folder, check=False)
     try:
-        done = show(config, state)
+        done = show(config, state, now=now_seconds())
     finally:
         state.close()
     code = COULD_NOT_CHECK if done.problems else 0

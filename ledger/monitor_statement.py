@@ -5,15 +5,28 @@ Pure: the time is a value, and nothing here says how old is too old.
 """
 
 import functools
-import hashlib
 import operator
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from hashlib import sha256
 
-from ledger.encoding import format_base64, parse_base64, parse_decimal, parse_hex
-from ledger.errors import LimitError, MalformedError, SignatureError
+from ledger.encoding import format_base64, parse_base64, parse_decimal
+from ledger.errors import LimitError, MalformedError, NotFoundError, SignatureError
+from ledger.open_findings import (
+    MAX_FINDINGS,
+    MAX_HISTORIES,
+    HistoryFindings,
+    ListPart,
+    OpenFindings,
+    OpenList,
+    check_parts,
+    check_rows,
+    history_digest,
+    parse_open,
+    parse_parts,
+    parse_rows,
+    verify_part,
+)
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import HASH_BYTES
 from ledger.tlog.signed_note import KeyType, NoteSigner, VerifierKey, open_note, sign_note
@@ -21,85 +34,8 @@ from ledger.tlog.signed_note import KeyType, NoteSigner, VerifierKey, open_note,
 FORMAT = "hubledger/monitor-statement/v1"
 MAX_STATEMENT_BYTES = 512 << 10
 """Of the whole note: all rows that it may have, and signatures."""
-MAX_HISTORIES = 4096
-"""Histories that are listed one by one. Beyond that a client is told that any could be among them."""
-MAX_FINDINGS = 2**53 - 1
 MAX_CHECKED = 253_402_300_799
 """The last second of the year 9999, beyond which no calendar here goes."""
-
-
-class Ranked(StrEnum):
-    """Words in an order, the least first."""
-
-    @property
-    def rank(self) -> int:
-        """Its place, so that two can be compared."""
-        return tuple(type(self)).index(self)
-
-
-class OpenSeverity(Ranked):
-    """How grave an open finding is. What is only for the record (``info``) is never open."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
-
-
-class OpenClass(Ranked):
-    """What sort of finding is open. A monitor that cannot see says so by ``checked``, not here."""
-
-    MALFORMED = "malformed"
-    FINDING = "finding"
-    TAMPER = "tamper"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenFindings:
-    """How many findings are open, and the gravest severity and class among them: each by itself."""
-
-    count: int
-    severity: OpenSeverity
-    kind: OpenClass
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_FINDINGS:
-            raise MalformedError("open findings", expected=f"1 to {MAX_FINDINGS}", actual=self.count)
-
-    @property
-    def blocks(self) -> bool:
-        """Whether a client that asks for ``audited`` must stop: at ``medium`` and above; a low one is shown."""
-        return self.severity is not OpenSeverity.LOW
-
-    def __str__(self) -> str:
-        return f"{self.count} {self.severity} {self.kind}"
-
-    def __add__(self, other: "OpenFindings") -> "OpenFindings":
-        """Return both together."""
-        return OpenFindings(
-            count=self.count + other.count,
-            severity=max(self.severity, other.severity, key=lambda each: each.rank),
-            kind=max(self.kind, other.kind, key=lambda each: each.rank),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryFindings:
-    """The open findings about one history, by the SHA-256 of ``history_digest``."""
-
-    history: bytes
-    open: OpenFindings
-
-    def __post_init__(self) -> None:
-        if len(self.history) != HASH_BYTES:
-            raise MalformedError(
-                "digest of a history", expected=f"{HASH_BYTES} bytes", actual=f"{len(self.history)} bytes"
-            )
-
-
-def history_digest(ledger: str, history: str) -> bytes:
-    """Return what stands for a history: its map key (architecture section 6), so that names are not published twice."""
-    return hashlib.sha256(f"hubledger/map-key/v1\n{ledger}\n{history}".encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +44,8 @@ class MonitorStatement:
 
     ``size`` and ``root_hash`` are of the tree that the monitor computed from the entries themselves and found signed by the
     log. ``checked_at``: POSIX seconds at which the newest checkpoint that the log showed was held against it. ``log``: open
-    findings that are about no history that could be read. ``histories``: sorted, each once. ``not_listed``: how many
-    histories have open findings that stop a client and are too many to list; then none is.
+    findings that are about no history that could be read. ``histories``: sorted, each once; or ``parts``: of a list that is
+    too long for a statement, in the order of the digests; or ``not_listed``: how many are too many even for that.
     """
 
     ledger: str
@@ -119,6 +55,7 @@ class MonitorStatement:
     checked_at: int
     log: OpenFindings | None = None
     histories: tuple[HistoryFindings, ...] = ()
+    parts: tuple[ListPart, ...] = ()
     not_listed: int = 0
 
     def __post_init__(self) -> None:
@@ -133,53 +70,61 @@ class MonitorStatement:
                 expected=f"POSIX seconds up to {MAX_CHECKED}",
                 actual=self.checked_at,
             )
-        digests = [each.history for each in self.histories]
-        if len(digests) > MAX_HISTORIES or digests != sorted(set(digests)):
+        check_rows(self.histories, most=MAX_HISTORIES, what="histories of a monitor's statement")
+        check_parts(self.parts)
+        forms = bool(self.histories) + bool(self.parts) + bool(self.not_listed)
+        if not 0 <= self.not_listed <= MAX_FINDINGS or forms > 1:
             raise MalformedError(
                 "histories of a monitor's statement",
-                expected=f"at most {MAX_HISTORIES}, sorted, each once",
-                actual=f"{len(digests)}",
-            )
-        if not 0 <= self.not_listed <= MAX_FINDINGS or (self.not_listed and self.histories):
-            raise MalformedError(
-                "histories of a monitor's statement",
-                expected="a list, or how many are not listed",
-                actual=f"{len(digests)} listed, {self.not_listed} not",
+                expected="a list, its parts, or how many are not listed",
+                actual=f"{len(self.histories)} listed, {len(self.parts)} parts, {self.not_listed} not",
             )
 
     @classmethod
     def of(
-        cls,
-        tree: Checkpoint,
-        *,
-        ledger: str,
-        checked_at: int,
-        findings: Mapping[str, OpenFindings],
-        log: OpenFindings | None = None,
+        cls, tree: Checkpoint, found: OpenList, *, checked_at: int, log: OpenFindings | None = None
     ) -> "MonitorStatement":
-        """Return the statement about a verified tree; ``findings`` by history key (``name:…``, ``repo:…``), listed if they fit.
-
-        If they do not, those that stop no client are left out: a hub whose clock is wrong has a low one about each model.
-        """
-        if len(findings) > MAX_HISTORIES:
-            findings = {key: found for key, found in findings.items() if found.blocks}
-        fits = len(findings) <= MAX_HISTORIES
-        rows = sorted((history_digest(ledger, key), found) for key, found in findings.items()) if fits else ()
+        """Return the statement about a verified tree, and about what is open in its ledger."""
         return cls(
-            ledger=ledger,
+            ledger=found.ledger,
             origin=tree.origin,
             size=tree.size,
             root_hash=tree.root_hash,
             checked_at=checked_at,
             log=log,
-            histories=tuple(HistoryFindings(history=key, open=found) for key, found in rows),
-            not_listed=0 if fits else len(findings),
+            histories=found.histories,
+            parts=found.parts,
+            not_listed=found.not_listed,
         )
 
-    def open_for(self, histories: Iterable[str]) -> OpenFindings | None:
-        """Return the open findings listed for any of these history keys; with ``not_listed`` nothing is known of them."""
-        wanted = {history_digest(self.ledger, key) for key in histories}
-        found = [each.open for each in self.histories if each.history in wanted]
+    def parts_for(self, histories: Iterable[str]) -> tuple[ListPart, ...]:
+        """Return the parts that these history keys fall in, each once; none where the statement has no parts."""
+        digests = [history_digest(self.ledger, key) for key in histories]
+        return tuple(part for part in self.parts if any(map(part.holds, digests)))
+
+    def open_for(self, histories: Iterable[str], parts: Iterable[bytes] = ()) -> OpenFindings | None:
+        """Return the open findings listed for any of these history keys; with ``not_listed`` nothing is known of them.
+
+        ``parts`` are those that somebody handed over; others may be among them.
+
+        Raises:
+            NotFoundError: a part that has to be looked into is not among them. MalformedError: the monitor signed one that is none.
+        """
+        keys = tuple(histories)
+        wanted = {history_digest(self.ledger, key) for key in keys}
+        rows = [*self.histories]
+        given = {sha256(data).digest(): data for data in parts}
+        for part in self.parts_for(keys):
+            data = given.get(part.sha256)
+            if data is None:
+                raise NotFoundError(
+                    "part of a monitor's list",
+                    expected=f"one with the SHA-256 {part.name}",
+                    actual=f"none among {len(given)}",
+                    next_step="Ask the monitor for it",
+                )
+            rows += verify_part(data, part)
+        found = [each.open for each in rows if each.history in wanted]
         return functools.reduce(operator.add, found) if found else None
 
 
@@ -192,12 +137,17 @@ def _text(statement: MonitorStatement) -> bytes:
         f"root {format_base64(statement.root_hash)}",
         f"checked {statement.checked_at}",
         f"log {statement.log or 'none'}",
-        f"not-listed {statement.not_listed}"
-        if statement.not_listed
-        else f"listed {len(statement.histories)}",
-        *(f"{each.history.hex()} {each.open}" for each in statement.histories),
+        *_list(statement),
     ]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _list(statement: MonitorStatement) -> list[str]:
+    if statement.not_listed:
+        return [f"not-listed {statement.not_listed}"]
+    if statement.parts:
+        return [f"parts {len(statement.parts)}", *map(str, statement.parts)]
+    return [f"listed {len(statement.histories)}", *map(str, statement.histories)]
 
 
 def format_monitor_statement(statement: MonitorStatement, key: NoteSigner) -> bytes:
@@ -231,7 +181,6 @@ def verify_monitor_statement(note: bytes, *, vkeys: Sequence[VerifierKey]) -> Mo
 
 
 _LABELS = ("ledger", "origin", "size", "root", "checked", "log")
-_OPEN = re.compile("([1-9][0-9]{0,15}) (low|medium|high|critical) (malformed|finding|tamper)")
 
 
 def _parse(text: bytes) -> MonitorStatement:
@@ -241,15 +190,17 @@ def _parse(text: bytes) -> MonitorStatement:
     values = [_labelled(lines, at, label) for at, label in enumerate(_LABELS)]
     ledger, origin, size, root, checked, log = values
     rows = lines[len(_LABELS) + 1 :]
+    form, many = _form(lines, len(rows))
     statement = MonitorStatement(
         ledger=ledger,
         origin=origin,
         size=parse_decimal(size, what="size of a monitor's statement"),
         root_hash=parse_base64(root, what="root of a monitor's statement", max_bytes=HASH_BYTES),
         checked_at=parse_decimal(checked, what="time of a monitor's statement"),
-        log=None if log == "none" else _open(log),
-        histories=tuple(_row(each) for each in rows),
-        not_listed=_not_listed(lines, len(rows)),
+        log=None if log == "none" else parse_open(log),
+        histories=parse_rows(rows) if form == "listed" else (),
+        parts=parse_parts(rows) if form == "parts" else (),
+        not_listed=many if form == "not-listed" else 0,
     )
     if _text(statement) != text:
         raise MalformedError("monitor's statement", expected="its own formatting", actual="other bytes")
@@ -266,35 +217,16 @@ def _labelled(lines: Sequence[str], at: int, label: str) -> str:
     return value
 
 
-def _not_listed(lines: Sequence[str], rows: int) -> int:
-    """Return how many histories are not listed; what is listed must be as many as the line before them says."""
+def _form(lines: Sequence[str], rows: int) -> tuple[str, int]:
+    """Return in which form the open histories are, and the number in that line: of the lines after it, which must be as many."""
     line = lines[len(_LABELS)] if len(lines) > len(_LABELS) else ""
-    if line == f"listed {rows}":
-        return 0
-    name, _, value = line.partition(" ")
-    if name == "not-listed" and rows == 0 and value not in ("", "0"):
-        return parse_decimal(value, what="histories of a monitor's statement")
+    form, _, value = line.partition(" ")
+    if line == f"listed {rows}" or (line == f"parts {rows}" and rows):
+        return form, rows
+    if form == "not-listed" and rows == 0 and value not in ("", "0"):
+        return form, parse_decimal(value, what="histories of a monitor's statement")
     raise MalformedError(
         "histories of a monitor's statement",
-        expected=f"listed {rows}, or not-listed and how many",
+        expected=f"listed {rows}, parts {rows}, or not-listed and how many",
         actual=line,
-    )
-
-
-def _open(text: str) -> OpenFindings:
-    match = _OPEN.fullmatch(text)
-    if match is None:
-        raise MalformedError(
-            "open findings of a monitor's statement", expected="count, severity and class", actual=text
-        )
-    return OpenFindings(
-        count=parse_decimal(match[1]), severity=OpenSeverity(match[2]), kind=OpenClass(match[3])
-    )
-
-
-def _row(line: str) -> HistoryFindings:
-    digest, _, found = line.partition(" ")
-    return HistoryFindings(
-        history=parse_hex(digest, length=HASH_BYTES, what="history of a monitor's statement"),
-        open=_open(found),
     )

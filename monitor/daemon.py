@@ -88,7 +88,7 @@ class Monitor:
         from monitor.publish.publishing import publish
 
         try:
-            done = publish(self.config, self.state, stopping=self.stopping)
+            done = publish(self.config, self.state, now=self.clock(), stopping=self.stopping)
         except LedgerError as error:
             return error.finding
         return "; ".join(f"{log}: {problem}" for log, problem in done.problems.items())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ledger.encoding import Json, format_canonical_json
-from ledger.monitor_statement import Ranked
+from ledger.open_findings import Ranked
 
 SELF = "(monitor)"
 """The log of a finding that is about the monitor: no log of the settings can be called that."""

@@ -472,19 +472,60 @@ def monitor_statement(data, vkey):
     need(HEX.fullmatch(values["root"]), "root")
     need(values["size"] or values["root"] == sha256(b""), "root of nothing")
     values["log"] = None if values["log"] == "none" else open_findings(values["log"])
+    word, _, count = lines[7].partition(" ")
+    need(re.fullmatch("(0|[1-9][0-9]*)", count, re.ASCII), "how many")
+    if word == "parts":
+        need(0 < int(count) == len(lines) - 8 <= 4096, "number of parts")
+        return values | {"listed": {}, "notListed": 0, "parts": list_parts(lines[8:])}
     rows = [line.partition(" ") for line in lines[8:]]
     values["listed"] = {digest: open_findings(found) for digest, _, found in rows}
     digests = [digest for digest, _, _ in rows]
     need(all(HEX.fullmatch(each) for each in digests) and digests == sorted(set(digests)), "histories")
     need(len(rows) <= 4096, "too many histories")
-    word, _, count = lines[7].partition(" ")
-    need(re.fullmatch("(0|[1-9][0-9]*)", count, re.ASCII), "how many")
     values["notListed"] = int(count) if word == "not-listed" else 0
     if word == "not-listed":
         need(not rows and 0 < int(count) < 2**53, "not listed")
     else:
         need(word == "listed" and int(count) == len(rows), "listed")
     return values
+
+
+def list_parts(lines):
+    """The parts of a list: in how many bits the digests of each agree, how many it has, and its SHA-256."""
+    found, at = [], 0
+    for line in lines:
+        match = re.fullmatch("(0|[1-9][0-9]*) (0|[1-9][0-9]*) ([0-9a-f]{64})", line, re.ASCII)
+        need(match and int(match[1]) <= 256 and int(match[2]) <= 1024, "part")
+        width = 2 ** (256 - int(match[1]))
+        need(at % width == 0, "a part that begins where none of its bits can")
+        found.append({"bits": int(match[1]), "count": int(match[2]), "sha256": match[3]})
+        at += width
+    need(at == 2**256, "parts that do not hold every digest once")
+    return found
+
+
+def part_of(parts, history):
+    """The part that the digest of a history falls in, and its bounds."""
+    at = 0
+    for part in parts:
+        end = at + 2 ** (256 - part["bits"])
+        if at <= int(history, 16) < end:
+            return part, at, end
+        at = end
+    raise AssertionError("a part for every digest")
+
+
+def open_in_part(values, history, data):
+    """What is open for a history, by its digest in hex: the line in its part, or None."""
+    part, start, end = part_of(values["parts"], history)
+    need(len(data) <= 1024 * 101 and sha256(data) == part["sha256"], "the part that was signed")
+    need(data == b"" or data.endswith(b"\n"), "whole lines")
+    rows = [line.partition(" ") for line in data.decode().split("\n")[:-1]]
+    digests = [digest for digest, _, _ in rows]
+    need(all(HEX.fullmatch(each) for each in digests) and digests == sorted(set(digests)), "histories")
+    need(len(rows) == part["count"], "how many")
+    need(all(start <= int(each, 16) < end for each in digests), "a digest in another part")
+    return {digest: open_findings(found) for digest, _, found in rows}.get(history)
 
 
 def open_findings(text):

@@ -1,6 +1,7 @@
 """Makes the vectors and JSON Schemas of docs/spec: ``python -m tests.spec_vectors`` writes the files."""
 
 import base64
+import hashlib
 import json
 from dataclasses import replace
 
@@ -20,14 +21,16 @@ from ledger.identity import (
     overflow_value,
 )
 from ledger.manifest import Manifest, ManifestFile, ManifestLink, escape_path
-from ledger.monitor_statement import (
+from ledger.monitor_statement import MonitorStatement, format_monitor_statement
+from ledger.open_findings import (
     MAX_HISTORIES,
-    MonitorStatement,
+    ListPart,
     OpenClass,
     OpenFindings,
+    OpenList,
     OpenSeverity,
-    format_monitor_statement,
     history_digest,
+    verify_part,
 )
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.merkle import EMPTY_ROOT, leaf_hash, node_hash
@@ -406,6 +409,7 @@ def rekor_proofs():
     ]
 
 
+CHECKED = 1_767_323_045
 MONITORED = ("name:acme/tiny", "name:acme/other", "repo:7", "hub:")
 
 
@@ -417,17 +421,14 @@ def monitor_statements():
     forked = OpenFindings(count=1, severity=OpenSeverity.CRITICAL, kind=OpenClass.TAMPER)
 
     def make(findings, *, log=None, at=tree):
-        return MonitorStatement.of(
-            at, ledger=world.LEDGER, checked_at=1_767_323_045, findings=findings, log=log
-        )
+        return MonitorStatement.of(at, OpenList.of(world.LEDGER, findings), checked_at=CHECKED, log=log)
 
-    many = {f"name:acme/m{number}": changed_signer for number in range(MAX_HISTORIES + 1)}
     good = [
         make({}),
         make({}, at=Checkpoint(origin="log.example - 7", size=0, root_hash=EMPTY_ROOT)),
         make({"name:acme/tiny": changed_signer, "repo:7": changed_signer + strange}, log=strange),
         make({}, log=forked),
-        make(many),
+        replace(make({}), not_listed=MAX_HISTORIES + 1),
     ]
     text = parse_note(format_monitor_statement(good[2], key)).text
     rows = text.splitlines(keepends=True)[-2:]
@@ -463,30 +464,150 @@ def monitor_statements():
         format_monitor_statement(good[0], other),
         signed_note.replace(b"size 42", b"size 43"),
     ]
+    divided = MonitorStatement.of(tree, _divided(), checked_at=CHECKED, log=strange)
     return [
         *(
             {"note": format_monitor_statement(each, key).decode(), "vkey": vkey, **_said(each)}
             for each in good
         ),
         *({"note": each.decode(), "vkey": vkey, "refuse": True} for each in refused),
+        {"note": format_monitor_statement(divided, key).decode(), "vkey": vkey, **_said(divided)},
+        *(
+            {"note": sign_note(each, [key]).decode(), "vkey": vkey, "refuse": True}
+            for each in _bad_parts(parse_note(format_monitor_statement(divided, key)).text)
+        ),
+    ]
+
+
+def _divided():
+    """A list in parts. A monitor divides only one of more than 4096 lines; readers do not care, and vectors are to be short."""
+    high = OpenFindings(count=1, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
+    findings = {
+        "name:acme/tiny": high,
+        "repo:7": high + high,
+        **{f"name:acme/m{at}": high for at in range(10)},
+    }
+    return OpenList.of(world.LEDGER, findings, most=11, most_in_part=3)
+
+
+def _bad_parts(text):
+    head, _, rest = text.partition(b"parts ")
+    number, *rows = rest.splitlines(keepends=True)
+    many = int(number)
+
+    def with_rows(*some, number=None):
+        return head + b"parts %d\n" % (len(some) if number is None else number) + b"".join(some)
+
+    deep = [row for row in rows if not row.startswith(b"1 ")]
+    bad = [
+        with_rows(*rows, number=many + 1),
+        with_rows(*rows, number=many - 1),
+        with_rows(),
+        with_rows(*rows[1:]),
+        with_rows(*rows[:-1]),
+        with_rows(*rows, rows[-1]),
+        with_rows(rows[0], *rows),
+        with_rows(b"1 0 " + b"00" * 32 + b"\n"),
+        with_rows(deep[0], b"1 0 " + b"00" * 32 + b"\n", deep[0]),
+        with_rows(b"257" + rows[0][1:], *rows[1:]),
+        with_rows(b"0" + rows[0], *rows[1:]),
+        with_rows(b"-1" + rows[0][1:], *rows[1:]),
+        with_rows(rows[0].replace(b" ", b" 0", 1), *rows[1:]),
+        with_rows(b"0 1025 " + b"00" * 32 + b"\n"),
+        with_rows(rows[0].upper(), *rows[1:]),
+        with_rows(rows[0][:-3] + b"\n", *rows[1:]),
+        with_rows(rows[0][:-1] + b" more\n", *rows[1:]),
+        with_rows(*rows, b"00" * 32 + b" 1 high finding\n"),
+        text.replace(b"parts ", b"listed ", 1),
+        text.replace(b"parts ", b"not-listed ", 1),
+    ]
+    if text in bad:
+        raise AssertionError("one of them is not bad at all")
+    return bad
+
+
+def monitor_statement_parts():
+    key = world.Ed25519NoteSigner("monitor.example", world.ed25519_key("monitor.example"))
+    tree, vkey = Checkpoint(origin=world.LEDGER, size=42, root_hash=bytes(range(32))), key.verifier.format()
+    found = _divided()
+    note = format_monitor_statement(MonitorStatement.of(tree, found, checked_at=CHECKED), key)
+    statement = MonitorStatement.of(tree, found, checked_at=CHECKED)
+    common = {"note": note.decode(), "vkey": vkey}
+    good = []
+    for history in MONITORED:
+        (part,) = statement.parts_for([history])
+        data = found.files[part.name]
+        rows = {each.history: str(each.open) for each in verify_part(data, part)}
+        line = rows.get(history_digest(world.LEDGER, history))
+        good.append({**common, "history": history, "part": data.decode(), "open": line})
+    data = good[0]["part"].encode()
+    others = [each["part"] for each in good if each["part"] != good[0]["part"]]
+    unsigned = [data + data, data.upper(), data.replace(b"1 high", b"1 low"), b"", others[0].encode()]
+
+    def signed(bad):
+        """The monitor itself signed a part that is none."""
+        (part,) = statement.parts_for([MONITORED[0]])
+        rows = tuple(
+            replace(each, sha256=hashlib.sha256(bad).digest()) if each == part else each
+            for each in statement.parts
+        )
+        made = format_monitor_statement(replace(statement, parts=rows), key)
+        return {"note": made.decode(), "vkey": vkey, "part": bad.decode()}
+
+    rows = data.splitlines(keepends=True)
+    moved = [*rows[1:], others[0].encode().splitlines(keepends=True)[0]]
+    by_monitor = [
+        b"".join(reversed(rows)),
+        b"".join([rows[0], *rows[:-1]]),
+        b"".join(sorted(moved)),
+        data[:-1],
+        data.replace(b"\n", b"\r\n"),
+        data.removesuffix(rows[-1]),
+        data.upper(),
+        data.replace(b" 1 high", b" 0 high"),
+        data.replace(b" 1 high", b" 01 high"),
+        data.replace(b"high", b"grave"),
+        b"\n" + data,
+        b"",
+    ]
+    if data in (*unsigned, *by_monitor):
+        raise AssertionError("one of them is not bad at all")
+    return [
+        *good,
+        *({**common, "history": MONITORED[0], "part": each.decode(), "refuse": True} for each in unsigned),
+        *({**signed(each), "history": MONITORED[0], "refuse": True} for each in by_monitor),
     ]
 
 
 def _said(statement):
+    if statement.parts:
+        facts = {"listed": {}, "notListed": 0, "parts": [_part(each) for each in statement.parts]}
+        places = {key: statement.parts_for([key])[0].name for key in MONITORED}
+        return {"statement": _facts(statement) | facts, "part": places}
     listed = {each.history: each.open for each in statement.histories}
     lines = {key: listed.get(history_digest(statement.ledger, key)) for key in MONITORED}
+    facts = {
+        "listed": {each.history.hex(): str(each.open) for each in statement.histories},
+        "notListed": statement.not_listed,
+    }
     return {
-        "statement": {
-            "ledger": statement.ledger,
-            "origin": statement.origin,
-            "size": statement.size,
-            "root": statement.root_hash.hex(),
-            "checked": statement.checked_at,
-            "log": None if statement.log is None else str(statement.log),
-            "listed": {each.history.hex(): str(each.open) for each in statement.histories},
-            "notListed": statement.not_listed,
-        },
+        "statement": _facts(statement) | facts,
         "open": {key: None if found is None else str(found) for key, found in lines.items()},
+    }
+
+
+def _part(part: ListPart):
+    return {"bits": part.bits, "count": part.count, "sha256": part.name}
+
+
+def _facts(statement):
+    return {
+        "ledger": statement.ledger,
+        "origin": statement.origin,
+        "size": statement.size,
+        "root": statement.root_hash.hex(),
+        "checked": statement.checked_at,
+        "log": None if statement.log is None else str(statement.log),
     }
 
 
@@ -505,6 +626,7 @@ VECTORS = {
     "proofs": proofs,
     "rekor-proofs": rekor_proofs,
     "monitor-statements": monitor_statements,
+    "monitor-statement-parts": monitor_statement_parts,
 }
 
 

@@ -20,7 +20,8 @@ from ledger.event import UnknownStatement, escape_name, facts_digest, parse_stat
 from ledger.event.schemas import PREFIX, STATEMENTS
 from ledger.identity import canonical_identity, identity_digest, parse_signer
 from ledger.manifest import escape_path, parse_manifest
-from ledger.monitor_statement import history_digest, verify_monitor_statement
+from ledger.monitor_statement import verify_monitor_statement
+from ledger.open_findings import history_digest
 from ledger.tlog.checkpoint import verify_checkpoint
 from ledger.tlog.merkle import leaf_hash, verify_inclusion
 from ledger.tlog.proof import parse_proof
@@ -211,7 +212,9 @@ def test_monitor_statements(case):
             second.monitor_statement(data, vkey)
         return
     ours = verify_monitor_statement(data, vkeys=[VerifierKey.parse(vkey)])
-    assert second.monitor_statement(data, vkey) == case["statement"]
+    theirs = second.monitor_statement(data, vkey)
+    assert theirs == case["statement"]
+    parts = [{"bits": each.bits, "count": each.count, "sha256": each.name} for each in ours.parts]
     assert {
         "ledger": ours.ledger,
         "origin": ours.origin,
@@ -221,12 +224,32 @@ def test_monitor_statements(case):
         "log": ours.log and str(ours.log),
         "listed": {each.history.hex(): str(each.open) for each in ours.histories},
         "notListed": ours.not_listed,
+        **({"parts": parts} if parts else {}),
     } == case["statement"]
-    for key, line in case["open"].items():
+    for key, name in case.get("part", {}).items():
+        assert [each.name for each in ours.parts_for([key])] == [name]
+        assert second.part_of(theirs["parts"], history_digest(ours.ledger, key).hex())[0]["sha256"] == name
+    for key, line in case.get("open", {}).items():
         digest = second.history_digest(ours.ledger, key)
         assert digest == history_digest(ours.ledger, key).hex()
         found = ours.open_for([key])
         assert (found and str(found)) == line == case["statement"]["listed"].get(digest)
+
+
+@pytest.mark.parametrize("case", cases("monitor-statement-parts"))
+def test_parts_of_monitor_statements(case):
+    note, vkey, part = case["note"].encode(), case["vkey"], case["part"].encode()
+    ours = verify_monitor_statement(note, vkeys=[VerifierKey.parse(vkey)])
+    theirs = second.monitor_statement(note, vkey)
+    digest = second.history_digest(ours.ledger, case["history"])
+    if case.get("refuse"):
+        with pytest.raises(LedgerError):
+            ours.open_for([case["history"]], [part])
+        with pytest.raises(second.RefusedError):
+            second.open_in_part(theirs, digest, part)
+        return
+    found = ours.open_for([case["history"]], [part])
+    assert (found and str(found)) == case["open"] == second.open_in_part(theirs, digest, part)
 
 
 def test_the_text_names_every_field_of_every_type():

@@ -28,7 +28,8 @@ from ledger.event import (
     outcome_of,
 )
 from ledger.identity import CertificateFacts, KeyFacts, SignerFacts, SigstoreFacts
-from ledger.monitor_statement import MonitorStatement, OpenFindings, format_monitor_statement
+from ledger.monitor_statement import MonitorStatement, format_monitor_statement
+from ledger.open_findings import OpenFindings, OpenList
 from ledger.tlog.checkpoint import Checkpoint, format_checkpoint
 from ledger.tlog.cosignature import Cosigner, add_cosignatures
 from ledger.tlog.merkle import leaf_hash, prove_consistency, prove_inclusion, root_of
@@ -171,12 +172,12 @@ class World:
         at: int = NOW,
         findings: Mapping[str, OpenFindings] | None = None,
         log: OpenFindings | None = None,
+        found: OpenList | None = None,
         **changes,
     ) -> bytes:
         """The statement of a monitor that has followed this log up to a size."""
-        made = MonitorStatement.of(
-            self.tree(size), ledger=LEDGER, checked_at=at, findings=findings or {}, log=log
-        )
+        found = found or OpenList.of(LEDGER, findings or {})
+        made = MonitorStatement.of(self.tree(size), found, checked_at=at, log=log)
         return format_monitor_statement(replace(made, **changes), self.monitor(name))
 
     def trust(self, *, witnesses: tuple[str, ...] = (), quorum: str | None = None, **changes) -> TrustFile:

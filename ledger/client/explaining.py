@@ -62,7 +62,8 @@ def _statement(stated: Stated) -> Used:
     names = ", ".join(dict.fromkeys(each.name for each in note.signatures))
     linked = () if stated.consistency is None else ("consistency proof to the checkpoint of the proof:",)
     hashes = (f"  {each.hex()}" for each in stated.consistency or ())
-    return Used(step=f"monitor {names}", lines=(*_signed_lines(note), *linked, *hashes))
+    parts = (f"part of its list: {len(each)} bytes, sha256 {_sha256(each)}" for each in stated.parts)
+    return Used(step=f"monitor {names}", lines=(*_signed_lines(note), *linked, *hashes, *parts))
 
 
 def _attestation(attestation: "Attestation") -> Used:

@@ -1,8 +1,14 @@
-"""Where the statements of monitors come from: each monitor's address, and what was kept of it before."""
+"""Where the statements of monitors come from: each monitor's address, and what was kept of it before.
 
-from collections.abc import Callable, Sequence
+A list that is too long for a statement is in parts beside it, ``<address>-parts/<SHA-256>``. Only those are asked for in which the model
+would be; so the monitor hears the beginning of its digest, and not its name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 
 from ledger.client.proof_bundle import MAX_STATEMENTS, ProofBundle
 from ledger.client.proof_extra import parse_extra
@@ -10,9 +16,12 @@ from ledger.client.trust import TrustFile
 from ledger.client.trust_source import open_source
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.vouching import Stated, Unheard
+from ledger.entry import Entry, parse_entry
 from ledger.errors import LedgerError
+from ledger.event import parse_statement
 from ledger.log.fetch import Fetch
 from ledger.monitor_statement import MAX_STATEMENT_BYTES, MonitorStatement, verify_monitor_statement
+from ledger.open_findings import MAX_PART_BYTES, ListPart, verify_part
 from ledger.tlog.checkpoint import Checkpoint, parse_checkpoint
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import parse_note
@@ -108,9 +117,14 @@ def _link(
     return bundle, {}
 
 
+def _said(stated: Stated, trust: TrustFile) -> tuple[TrustedMonitor, MonitorStatement] | None:
+    found = ((each, _read(stated, each)) for each in trust.monitors)
+    return next(((monitor, statement) for monitor, statement in found if statement is not None), None)
+
+
 def _size_of(stated: Stated, trust: TrustFile) -> int | None:
-    found = (_read(stated, each) for each in trust.monitors)
-    return next((each.size for each in found if each is not None), None)
+    found = _said(stated, trust)
+    return None if found is None else found[1].size
 
 
 def _tree_of(proof: bytes) -> tuple[Checkpoint, int]:
@@ -123,3 +137,63 @@ def _consistency_of(proof: bytes, size: int) -> tuple[bytes, ...] | None:
     extra = parse_proof(proof).extra
     found = None if extra is None else parse_extra(extra).consistency
     return found.hashes if found is not None and found.size == size else None
+
+
+def add_parts(
+    bundle: ProofBundle, trust: TrustFile, kept: Iterable[Stated] = (), *, connect: Connect = _connect
+) -> ProofBundle:
+    """Return the bundle with those parts of its monitors' lists in which its event's histories would be.
+
+    What was kept is not asked for again. What does not come, or is no such part, is missing: the check says so, and why.
+    """
+    keys = _histories_of(bundle.proof)
+    wanted = {each: tuple(_parts_for(each, trust, keys)) for each in bundle.stated}
+    known = {sha256(part).digest(): part for each in (*kept, *bundle.stated) for part in each.parts}
+    missing = {
+        (monitor, part): None
+        for some in wanted.values()
+        for monitor, part in some
+        if part.sha256 not in known
+    }
+    with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="monitor") as pool:
+        answers = pool.map(lambda each: _fetch_part(each[0], each[1], connect), missing)
+        heard = dict(zip(missing, answers, strict=True))
+    known |= {part.sha256: data for (_, part), data in heard.items() if isinstance(data, bytes)}
+    rows = [
+        replace(each, parts=tuple(known[part.sha256] for _, part in some if part.sha256 in known))
+        for each, some in wanted.items()
+    ]
+    silent = [Stated(unheard=each) for each in heard.values() if isinstance(each, Unheard)]
+    return replace(bundle, stated=(*rows, *silent))
+
+
+def _parts_for(
+    stated: Stated, trust: TrustFile, keys: Sequence[str]
+) -> Iterator[tuple[TrustedMonitor, ListPart]]:
+    found = _said(stated, trust)
+    if found is not None:
+        monitor, statement = found
+        yield from ((monitor, part) for part in statement.parts_for(keys))
+
+
+def _fetch_part(monitor: TrustedMonitor, part: ListPart, connect: Connect) -> bytes | Unheard:
+    if monitor.url is None:
+        return Unheard(monitor=monitor.name, why="the trust file has no address of this monitor")
+    base, _, name = monitor.url.rpartition("/")
+    try:
+        data = connect(base)(f"{name}-parts/{part.name}", max_bytes=MAX_PART_BYTES)
+        verify_part(data, part)
+    except LedgerError as error:
+        return Unheard(monitor=monitor.name, why=error.finding)
+    return data
+
+
+def _histories_of(proof: bytes) -> tuple[str, ...]:
+    """Return the histories of the event in a proof. Nothing is verified: a lie about them leaves the right parts missing."""
+    with suppress(LedgerError):
+        parsed = parse_proof(proof)
+        if parsed.extra is not None:
+            entry = parse_entry(parse_extra(parsed.extra).entry, leaf_index=parsed.index)
+            common = parse_statement(entry.payload).common if isinstance(entry, Entry) else None
+            return () if common is None else tuple(each.key for each in common.histories)
+    return ()

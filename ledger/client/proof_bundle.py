@@ -5,6 +5,7 @@ says which keys count: that is in the trust file, which travels another way.
 """
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from ledger.client.vouching import Stated
 from ledger.encoding import (
@@ -17,7 +18,8 @@ from ledger.encoding import (
     parse_whole,
 )
 from ledger.errors import LimitError, MalformedError
-from ledger.event.schemas import VERIFICATION_EVENT
+from ledger.event.schemas import MAX_HISTORIES, VERIFICATION_EVENT
+from ledger.open_findings import MAX_PART_BYTES
 from ledger.tlog.proof import HEADER, MAX_PROOF_BYTES
 
 FORMAT = "hubledger-proof-bundle/v1"
@@ -165,6 +167,8 @@ def _format_stated(stated: Stated) -> dict[str, Json]:
     row: dict[str, Json] = {"note": stated.note.decode("utf-8", "replace")}
     if stated.consistency is not None:
         row["consistency"] = [format_base64(each) for each in stated.consistency]
+    if stated.parts:
+        row["parts"] = [each.decode("utf-8", "replace") for each in stated.parts]
     return row
 
 
@@ -178,16 +182,32 @@ def _parse_all_stated(rows: Json) -> tuple[Stated, ...]:
 
 def _parse_stated(row: Json) -> Stated:
     match row:
-        case {"note": str(note), "consistency": list(hashes)} if len(row) == 2 and all(
-            isinstance(each, str) for each in hashes
-        ):
-            proof = tuple(
-                parse_base64(each, what="consistency of a statement", max_bytes=32) for each in hashes
-            )
-            return Stated(note=note.encode(), consistency=proof)
-        case {"note": str(note)} if len(row) == 1:
-            return Stated(note=note.encode())
-    raise MalformedError("statement of a proof bundle", expected="note and consistency", actual=row)
+        case {"note": str(note), **others} if others.keys() <= {"consistency", "parts"}:
+            hashes, parts = others.get("consistency", []), others.get("parts", [])
+            if (
+                _are_texts(hashes)
+                and _are_texts(parts)
+                and _are_parts(parts)
+                and ("parts" not in others or parts)
+            ):
+                proof = [
+                    parse_base64(each, what="consistency of a statement", max_bytes=32) for each in hashes
+                ]
+                return Stated(
+                    note=note.encode(),
+                    consistency=tuple(proof) if "consistency" in others else None,
+                    parts=tuple(each.encode() for each in parts),
+                )
+    raise MalformedError("statement of a proof bundle", expected="note, consistency and parts", actual=row)
+
+
+def _are_texts(value: Json) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+def _are_parts(parts: list[str]) -> bool:
+    """Whether they are no more, and no larger, than an event can have histories and a list parts."""
+    return len(parts) <= MAX_HISTORIES and all(len(each) <= MAX_PART_BYTES for each in parts)
 
 
 def choose(

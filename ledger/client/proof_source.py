@@ -131,9 +131,10 @@ def _ask_from(
     )
     if not stated:
         return bundle
-    from ledger.client.monitor_source import link_statements
+    from ledger.client.monitor_source import add_parts, link_statements
 
-    return link_statements(bundle, stated, stored.trust, since=since, ask=partial(fetch_proof, fetch))
+    linked = link_statements(bundle, stated, stored.trust, since=since, ask=partial(fetch_proof, fetch))
+    return add_parts(linked, stored.trust, kept)
 
 
 def _hear(stored: StoredTrust, kept: Sequence[Stated]) -> tuple[Stated, ...]:

@@ -13,11 +13,8 @@ from ledger.client.evidence import prefix_by_consistency
 from ledger.client.result import Failure
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.errors import LedgerError, ProofError
-from ledger.monitor_statement import (
-    MonitorStatement,
-    OpenFindings,
-    verify_monitor_statement,
-)
+from ledger.monitor_statement import MonitorStatement, verify_monitor_statement
+from ledger.open_findings import OpenFindings
 from ledger.tlog.checkpoint import Checkpoint
 
 MAX_AHEAD = 300
@@ -36,12 +33,14 @@ class Unheard:
 class Stated:
     """A statement as it was handed over: nothing of it is verified.
 
-    ``consistency``: hashes of a proof from its size to the size of the checkpoint in the proof beside it. With ``unheard``, which is
-    for the check that asked and for nobody later, there is no statement.
+    ``consistency``: hashes of a proof from its size to the size of the checkpoint in the proof beside it. ``parts``: of its list,
+    those that the event's histories fall in. With ``unheard``, which is for the check that asked and for nobody later, there is no
+    statement, or one beside it lacks a part.
     """
 
     note: bytes = b""
     consistency: tuple[bytes, ...] | None = None
+    parts: tuple[bytes, ...] = ()
     unheard: Unheard | None = None
 
 
@@ -95,15 +94,17 @@ def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Aske
     link = _check_link(monitor, statement, given, asked)
     if link is not None and link.verdict is Verdict.CONTRADICTS:
         return link
+    model = _look_up(statement, given, asked)
     against = (
         _check_reach(monitor, statement, asked)
         or link
         or _check_age(monitor, statement, asked)
-        or _check_open(monitor, statement, asked)
+        or _check_open(monitor, statement, model)
+        or _check_known(monitor, model, stated)
     )
     if against is not None:
         return against
-    low = [f"{each} open" for each in (_open_for(statement, asked), statement.log) if each is not None]
+    low = [f"{each} open" for each in (model.open, statement.log) if each is not None]
     return Word(
         monitor=monitor,
         verdict=Verdict.VOUCHES,
@@ -233,13 +234,29 @@ def _check_age(monitor: TrustedMonitor, statement: MonitorStatement, asked: Aske
     )
 
 
-def _open_for(statement: MonitorStatement, asked: Asked) -> OpenFindings | None:
-    return statement.open_for(asked.histories)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """What is open for the event's histories as far as it is known, and why it is not known of one of them."""
+
+    open: OpenFindings | None
+    unknown: str | None
 
 
-def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, asked: Asked) -> Word | None:
+def _look_up(statement: MonitorStatement, given: Stated, asked: Asked) -> _Model:
+    found, unknown = None, None
+    for each in asked.histories:
+        try:
+            one = statement.open_for([each], given.parts)
+        except LedgerError as error:
+            unknown = error.finding
+        else:
+            found = one if found is None else found if one is None else found + one
+    return _Model(open=found, unknown=unknown)
+
+
+def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, found: _Model) -> Word | None:
     """An overflowing statement lists nothing: an open finding could be about this model (docs/spec/monitor-statement.md)."""
-    model = _open_for(statement, asked)
+    model = found.open
     if statement.not_listed:
         actual = f"one could be: {statement.not_listed} models have open findings, too many to list"
         cause = "many models have open findings, and the monitor cannot say whether this is one of them"
@@ -258,6 +275,24 @@ def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, asked: Ask
         actual=actual,
         causes=(cause,),
         next_step="Read what the monitor found, and ask the hub or the publisher about it before you load the model",
+    )
+
+
+def _check_known(monitor: TrustedMonitor, model: _Model, stated: Iterable[Stated]) -> Word | None:
+    """A finding could be in a part that is not here: whoever holds it back must not have the model vouched for."""
+    if model.unknown is None:
+        return None
+    unheard = [each.unheard.why for each in stated if each.unheard and each.unheard.monitor == monitor.name]
+    return _fails(
+        monitor,
+        Verdict.NOT_ENOUGH,
+        expected="the part of its list in which this model would be",
+        actual=f"none: {(unheard or [model.unknown])[0]}",
+        causes=(
+            "the monitor's folder is not served whole",
+            "the statement was handed over without the part",
+        ),
+        next_step="Fetch a new proof of the same event; if it has no such part either, ask whoever runs the monitor",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
+from ledger.open_findings import OpenClass, OpenFindings, OpenSeverity
 from monitor.findings import CLASSES, Alert, Kind, Severity
 from monitor.publish.store import Shown
 from monitor.record import Stored

@@ -1,12 +1,12 @@
 """What is said of one log that is covered: facts for pages and for ``index.json``, its checkpoints, what the monitor signs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.monitor_statement import MonitorStatement
+from ledger.open_findings import OpenFindings, OpenList
 from ledger.tlog.checkpoint import Checkpoint
 from monitor.checkpoints import SeenCheckpoint
 from monitor.publish import layout
@@ -20,7 +20,7 @@ from monitor.state import Position
 class CoveredLog:
     """One log that is covered. ``checkpoints`` and ``statements`` go by the files that they are written to.
 
-    ``trees`` are what findings about it are filed under.
+    ``parts``, by their names, are of the list that all of these statements have. ``trees`` are what findings about it are filed under.
     """
 
     facts: LogFacts
@@ -29,6 +29,7 @@ class CoveredLog:
     index: Mapping[str, Any]
     checkpoints: Mapping[str, bytes]
     statements: Mapping[str, MonitorStatement]
+    parts: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -42,16 +43,11 @@ class CoveredLog:
 
 
 def statement_of(
-    trust: TrustFile, position: Position, seen: SeenCheckpoint, summed: Account
+    position: Position, seen: SeenCheckpoint, found: OpenList, *, log: OpenFindings | None
 ) -> MonitorStatement:
-    """Return what the monitor says of a tree that it has verified."""
-    return MonitorStatement.of(
-        Checkpoint(origin=position.origin, size=seen.size, root_hash=seen.root),
-        ledger=trust.ledger,
-        checked_at=position.succeeded_at or 0,
-        findings=summed.histories,
-        log=summed.log,
-    )
+    """Return what the monitor says of a tree that it has verified, and of what is open."""
+    tree = Checkpoint(origin=position.origin, size=seen.size, root_hash=seen.root)
+    return MonitorStatement.of(tree, found, checked_at=position.succeeded_at or 0, log=log)
 
 
 def common_index(facts: LogFacts) -> dict[str, Any]:

@@ -73,6 +73,11 @@ def of_shard(log: str, order: int, rest: str) -> str:
     return of_log(log, f"shards/{order}/{rest}")
 
 
+def of_part(statement: str, name: str = "") -> str:
+    """Return the folder beside a statement with the parts of its list, or a part by its name."""
+    return f"{statement}-parts/{name}"
+
+
 def of_events(log: str, page: int) -> str:
     """Return the page of the entries from ``page * CHUNK`` on."""
     return of_log(log, f"events/{_thousands(page)}/{page}.html")

@@ -6,6 +6,7 @@ from collections.abc import Set as AbstractSet
 from ledger.client.trust import TrustFile
 from ledger.encoding import format_base64
 from ledger.errors import LedgerError, StorageError
+from ledger.open_findings import OpenList
 from monitor.assembling import finder_of, open_service, trees_of
 from monitor.checkpoints import SeenCheckpoint
 from monitor.config import MonitorConfig
@@ -121,6 +122,7 @@ class LogCovering:
         # Not about entries that nobody looked at here, and not before a first check.
         stated = self._signs and not position.first and position.succeeded_at is not None
         statement = layout.of_log(name, layout.STATEMENT)
+        found = OpenList.of(trust.ledger, summed.histories if stated else {})
         facts = LogFacts(
             name=name,
             origin=position.origin,
@@ -146,7 +148,8 @@ class LogCovering:
             trees=settings.trees,
             index=index,
             checkpoints={layout.of_log(name, layout.CHECKPOINT): seen.note},
-            statements={statement: statement_of(trust, position, seen, summed)} if stated else {},
+            statements={statement: statement_of(position, seen, found, log=summed.log)} if stated else {},
+            parts=found.files,
         )
 
     # A ledger in Rekor v2
@@ -180,9 +183,10 @@ class LogCovering:
             for each in shards
             if (tree := self._stated(each, name, unsettled, missing)) is not None
         }
+        found = OpenList.of(trust.ledger, summed.histories if stated else {})
         statements = {
             layout.of_shard(name, each.order, layout.STATEMENT): statement_of(
-                trust, each.position, stated[each.order], summed
+                each.position, stated[each.order], found, log=summed.log
             )
             for each in shards
             if each.order in stated
@@ -211,6 +215,7 @@ class LogCovering:
                 layout.of_shard(name, each.order, layout.CHECKPOINT): each.checkpoint.note for each in shards
             },
             statements=statements,
+            parts=found.files,
         )
 
     def _verified_shards(self, settings: LogConfig) -> list[Shard]:

@@ -4,9 +4,9 @@ In order, so that nobody ever reads of a file that is not there, and a crash any
 
 1. the proofs of new entries, then what they say, into the store, with what is due because of it;
 2. evidence, pages, histories and feeds that are due;
-3. lists of findings, pages of logs, the checkpoint that all proofs lead up to;
-4. the signed statement of each log;
-5. ``index.json``, and what was due is struck off.
+3. lists of findings, pages of logs, the parts that statements name;
+4. the checkpoint that all proofs lead up to, and the signed statement of each log;
+5. ``index.json``; what was due is struck off, and parts that nobody asks for any more are removed.
 """
 
 import pathlib
@@ -31,6 +31,7 @@ from monitor.publish.layout import CHUNK
 from monitor.publish.listings import Listings, LogFacts
 from monitor.publish.logs import LogCovering
 from monitor.publish.pages import Pages
+from monitor.publish.parts import leave_parts, put_parts, remove_parts
 from monitor.publish.store import Shown, Store
 from monitor.publish.writing import Writer
 from monitor.record import Stored
@@ -64,9 +65,9 @@ def make_key(path: pathlib.Path, name: str, private: bytes) -> VerifierKey:
 
 
 def publish(
-    config: MonitorConfig, state: State, *, stopping: Callable[[], bool] = lambda: False
+    config: MonitorConfig, state: State, *, now: float, stopping: Callable[[], bool] = lambda: False
 ) -> PublishedLogs:
-    """Publish what the monitor has verified and found.
+    """Publish what the monitor has verified and found. ``now``: POSIX seconds, for how long old parts are kept.
 
     Raises:
         ConfigError: the key or a trust file cannot be used, or jinja2 is missing. WriteError: the folder or the store
@@ -78,7 +79,7 @@ def publish(
         closing(Store(config.folder, token=secrets.token_hex(16))) as store,
         closing(_Publication(config, state, store, lock, stopping)) as publication,
     ):
-        return publication.run()
+        return publication.run(now=now)
 
 
 class _Publication:
@@ -103,7 +104,7 @@ class _Publication:
         """End what writes."""
         self._writer.close()
 
-    def run(self) -> PublishedLogs:
+    def run(self, *, now: float) -> PublishedLogs:
         """Publish, in the order of this module's first lines."""
         self._store.set_look(self._pages.look)
         ours = [each for each in self._config.log if not each.is_foreign]
@@ -113,16 +114,20 @@ class _Publication:
         for log in logs:
             self._listings(log).write()
         self._overviews(logs)
+        for log in logs:
+            put_parts(self._writer, log.statements, log.parts)
         self._writer.commit()
         # If we stop here, all that the statements speak of is there, and the old ones still stand.
         for log in logs:
-            self._statement(log)
+            self._statement(log, now=now)
         self._writer.commit()
         self._writer.put(layout.INDEX, self._index(logs))
         self._writer.commit()
         # If we stop here, what was due is written once more, as it is.
         for log in logs:
             self._store.done(log.name)
+            for path in log.statements:
+                remove_parts(self._writer, path, log.parts, now=now)
         return PublishedLogs(
             sizes={log.name: log.facts.size for log in logs},
             problems=self._covering.problems,
@@ -214,12 +219,13 @@ class _Publication:
 
     # 4. What is signed
 
-    def _statement(self, log: CoveredLog) -> None:
+    def _statement(self, log: CoveredLog, *, now: float) -> None:
         for path, note in log.checkpoints.items():
             self._writer.put(path, note)
         if self._key is None:
             return
         for path, statement in log.statements.items():
+            leave_parts(self._writer, path, log.parts, key=self._key.verifier, now=now)
             self._writer.put(path, format_monitor_statement(statement, self._key))
 
     # 5. The index

@@ -8,7 +8,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ledger.errors import WriteError
 from monitor.publish.placing import ASIDE, File, Placing
@@ -63,6 +63,25 @@ class Writer:
         """Return a file that is in its place. Raises WriteError: somebody removed it."""
         with self._reporting(), open(f"{self._root}/{name}", "rb") as file:
             return file.read()
+
+    def dates(self, folder: str) -> dict[str, float]:
+        """Return the names of the files in a folder and when each was written or dated, in POSIX seconds; none where it is not there."""
+        with self._reporting():
+            try:
+                with os.scandir(f"{self._root}/{folder}") as found:
+                    return {each.name: each.stat(follow_symlinks=False).st_mtime for each in found}
+            except FileNotFoundError:
+                return {}
+
+    def date(self, name: str, now: float) -> None:
+        """Give a file in its place a time, where it is there."""
+        with self._reporting(), suppress(FileNotFoundError):
+            os.utime(f"{self._root}/{name}", (now, now), follow_symlinks=False)
+
+    def remove(self, name: str) -> None:
+        """Remove a file from its place."""
+        with self._reporting(), suppress(FileNotFoundError):
+            os.unlink(f"{self._root}/{name}")
 
     def commit(self) -> None:
         """Put everything in its place, durably on return. Raises WriteError."""

@@ -26,7 +26,7 @@ with open_monitor(config) as monitor:
     (look,) = monitor.look()
     assert look.problem == "", look.problem
     start, busy = time.perf_counter(), sum(os.times()[:4])  # with processes that have ended
-    done = publish(config, monitor.state)
+    done = publish(config, monitor.state, now=time.time())
     print(done.sizes["models"], time.perf_counter() - start, sum(os.times()[:4]) - busy, done.files)
 """
 

@@ -18,7 +18,7 @@ from ledger.client.trusted_keys import HubKey
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.vouching import Stated
 from ledger.manifest import format_items
-from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
+from ledger.open_findings import OpenClass, OpenFindings, OpenSeverity
 from ledger.verification import read_content
 from tests.ledger.attestation.test_attestation import bent, sign, statement
 from tests.ledger.client.test_named import NAME, PLAN, events

@@ -22,6 +22,7 @@ from ledger.client.trust import parse_trust
 from ledger.client.trust_signature import sign_trust
 from ledger.client.trust_store import Origin, TrustStore
 from ledger.monitor_statement import MonitorStatement, format_monitor_statement
+from ledger.open_findings import OpenList
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner, parse_note
 from tests.client_faults.hub import MODEL, NAME, facts_of, outcome, stored
@@ -339,7 +340,7 @@ def test_what_a_monitor_says(proxy, data, hub):
     """Who stands between user and monitor has not its key: then nobody vouches, which is not enough, and no accusation."""
     trust = audited(hub, proxy)
     tree = parse_checkpoint(parse_note((hub.ledger / "log/checkpoint").read_bytes()).text)
-    said = MonitorStatement.of(tree, ledger="log.example/models", checked_at=int(time.time()), findings={})
+    said = MonitorStatement.of(tree, OpenList.of("log.example/models", {}), checked_at=int(time.time()))
     statement = format_monitor_statement(said, MONITOR)
 
     def call():

@@ -227,7 +227,7 @@ MONITORS = (
     ),
     refused(
         MalformedError,
-        f"statement of a proof bundle: expected note and consistency, got {{'note': 1}}. {AGAIN}",
+        f"statement of a proof bundle: expected note, consistency and parts, got {{'note': 1}}. {AGAIN}",
         lambda _: _bundle_with([{"note": 1}]),
     ),
 )

@@ -46,7 +46,7 @@ def _other_entries(scene):
         other = published.hub.fork(1)
         other.record(B, revision="other")
         other.publish(scene.folder / "log", note=published.hub.world.checkpoint())
-        publish(published.config, monitor.state)
+        publish(published.config, monitor.state, now=NOW)
 
 
 def _other_digest(scene):
@@ -65,7 +65,7 @@ def _other_digest(scene):
     with contextlib.closing(sqlite3.connect(next(scene.folder.rglob("monitor.db")))) as database, database:
         database.execute("UPDATE logged SET leaf = 1 - leaf")
     with open_monitor(config, clock=lambda: NOW) as monitor:
-        publish(config, monitor.state)
+        publish(config, monitor.state, now=NOW)
 
 
 def _file_in_the_way(scene):

@@ -22,17 +22,14 @@ from ledger.client.expect import Expectation
 from ledger.client.result import LogResult, ModelResult
 from ledger.client.trust_store import TrustStore
 from ledger.embedded.recording import RecordRequest, record_revision
+from ledger.encoding import format_canonical_json
 from ledger.errors import NotFoundError, SourceError, UsageError
 from ledger.log import fetch
-from ledger.monitor_statement import (
-    MonitorStatement,
-    OpenClass,
-    OpenFindings,
-    OpenSeverity,
-    format_monitor_statement,
-)
+from ledger.monitor_statement import MonitorStatement, format_monitor_statement
+from ledger.open_findings import MAX_HISTORIES, OpenClass, OpenFindings, OpenList, OpenSeverity
 from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.signed_note import Ed25519NoteSigner, parse_note
+from monitor.publish import layout
 from tests.fakes.web import answering, showing
 from tests.oms import key_bundle, new_key, public_pem, put, statement, write_model
 from tests.system.peers import wait_until
@@ -219,11 +216,18 @@ def test_require_complete_is_not_satisfied_by_one_event(hubledger, hub):
 MONITOR = Ed25519NoteSigner("monitor.example", ed25519_key("monitor.example"))
 
 
-def state(url, path, **more):
-    """What a monitor signs that has just looked at this log."""
+def state(url, path, findings=None, **limits):
+    """What a monitor publishes that has just looked at this log: the statement, and the parts that it names."""
     checkpoint = parse_checkpoint(parse_note(httpx.get(f"{url}/checkpoint").content).text)
-    known = {"ledger": "log.example/models", "checked_at": int(time.time()), "findings": {}} | more
-    path.write_bytes(format_monitor_statement(MonitorStatement.of(checkpoint, **known), MONITOR))
+    found = OpenList.of("log.example/models", findings or {}, **limits)
+    for name, data in found.files.items():
+        part = path.parent / layout.of_part(path.name, name)
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(data)
+    path.write_bytes(
+        format_monitor_statement(MonitorStatement.of(checkpoint, found, checked_at=int(time.time())), MONITOR)
+    )
+    return found
 
 
 def test_a_monitor_vouches_from_its_address_from_a_file_and_with_everybody_away(hubledger, hub, tmp_path):
@@ -279,6 +283,40 @@ def test_a_monitor_with_an_open_finding_stops_the_check_and_is_not_hidden_by_a_b
             code, facts = verify(hubledger, hub.model, "--trust", trust, "--url", url)
             assert (code, facts["failure"]["actual"]) == (15, "open for this model: 1 high finding")
             (site / "statement").write_text("<html>")
+
+
+def test_of_a_monitor_with_a_long_list_a_check_fetches_one_part_and_a_file_carries_it(
+    hubledger, hub, tmp_path
+):
+    """More open histories than a statement lists: other models are not stopped by that, and what is open for this one is found."""
+    site, proof, trust = tmp_path / "site", tmp_path / "proof.json", tmp_path / "mine.toml"
+    site.mkdir()
+    high = OpenFindings(count=1, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
+    many = {f"name:acme/m{at}": high for at in range(MAX_HISTORIES + 1)}
+    with showing(site) as folder, serving(hub.ledger, "--read-only") as (url, _):
+        table = f'\n[[monitor]]\nvkey = "{MONITOR.verifier.format()}"\nmax_age = 3600\nurl = "{folder}/statement"\n'
+        trust.write_text((hub.ledger / "trust.toml").read_text().replace('"included"', '"audited"') + table)
+        options = ("--trust", trust, "--url", url)
+        found = state(url, site / "statement", many)
+        assert len(found.files) >= 4
+        code, facts = verify(hubledger, hub.model, *options)
+        assert (code, row(facts, "monitor monitor.example")["result"]) == (0, "ok")
+        assert hubledger("fetch-proof", NAME, *options, "--revision", "r1", "-o", proof)[0] == 0
+        (said,) = json.loads(proof.read_bytes())["statements"]
+        assert {each.encode() for each in said["parts"]} < set(found.files.values())
+        for way in (("--from", proof), ("--offline",)):
+            assert verify(hubledger, hub.model, "--trust", trust, *way)[0] == 0, way
+        state(url, site / "statement", many | {"name:acme/tiny": high})
+        code, facts = verify(hubledger, hub.model, *options)
+        assert (code, facts["failure"]["actual"]) == (15, "open for this model: 1 high finding")
+        state_of = json.loads(proof.read_bytes())
+        state_of["statements"][0]["parts"] = [""]
+        proof.write_bytes(format_canonical_json(state_of))
+        code, facts = verify(hubledger, hub.model, "--trust", trust, "--from", proof)
+        assert (code, facts["failure"]["expected"]) == (
+            15,
+            "the part of its list in which this model would be",
+        )
 
 
 HEAVY = (

@@ -1,12 +1,15 @@
 """Where monitors' statements come from: addresses that answer, lie or are away, and the link to the checkpoint."""
 
-from ledger.client.monitor_source import hear_monitors, link_statements
+import dataclasses
+
+from ledger.client.monitor_source import add_parts, hear_monitors, link_statements
 from ledger.client.proof_bundle import ProofBundle, parse_bundle
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.vouching import Stated, Unheard
-from ledger.errors import SourceError
+from ledger.errors import NotFoundError, SourceError
+from ledger.open_findings import MAX_PART_BYTES
 from tests.ledger.client.test_named import NAME
-from tests.ledger.client.test_vouching import make_world
+from tests.ledger.client.test_vouching import OPEN, divided, make_world
 from tests.world import NOW
 
 WORLD = make_world()
@@ -128,3 +131,79 @@ def test_a_service_that_stops_answering_leaves_the_statement_unlinked():
     stated = Stated(note=WORLD.stated(name="m1", size=6))
     found = link_statements(bundle, [stated], trust("m1"), since=None, ask=away)
     assert (found.proof, found.stated) == (bundle.proof, (stated,))
+
+
+class Folder:
+    """What a monitor publishes, at one address; it notes what is asked for."""
+
+    def __init__(self, files):
+        self.files, self.asked = files, []
+
+    def __call__(self, base):
+        assert base == "https://m1/hub"
+
+        def fetch(name, /, *, max_bytes):
+            assert max_bytes == MAX_PART_BYTES
+            folder, _, part = name.partition("/")
+            assert folder == "statement-parts"
+            self.asked.append(part)
+            if part not in self.files:
+                raise NotFoundError("GET", expected="an object", actual="404")
+            return self.files[part]
+
+        return fetch
+
+
+def bundle_of(*stated):
+    return ProofBundle(name=NAME, proof=WORLD.proof(4), claims=(), fetched_at=NOW, stated=stated)
+
+
+def test_only_the_parts_of_the_model_are_asked_for_and_none_that_was_kept():
+    """The monitor hears how the digests of the model's two histories begin, once."""
+    found, parts = divided()
+    folder = Folder(found.files)
+    said = Stated(note=WORLD.stated(name="m1", found=found))
+    bundle = add_parts(bundle_of(said), trust("m1"), connect=folder)
+    assert bundle.stated == (dataclasses.replace(said, parts=tuple(parts)),)
+    assert sorted(folder.asked) == sorted(name for name, data in found.files.items() if data in parts)
+    later, after = divided(**{"name:acme/later": OPEN})
+    said = Stated(note=WORLD.stated(name="m1", found=later))
+    folder = Folder(later.files)
+    assert add_parts(bundle_of(said), trust("m1"), bundle.stated, connect=folder).stated[0].parts == tuple(
+        after
+    )
+    assert len(folder.asked) == len(set(after) - set(parts)) < 2
+
+
+def test_a_part_that_does_not_come_or_is_another_is_missing_and_the_check_hears_why():
+    found, parts = divided()
+    said = Stated(note=WORLD.stated(name="m1", found=found))
+    names = {data: name for name, data in found.files.items()}
+    some = {names[parts[0]]: parts[0], names[parts[1]]: parts[0]}
+    for files, why in ((some, f"part of a monitor's list: expected SHA-256 {names[parts[1]]}"), ({}, "GET")):
+        here, *silent = add_parts(bundle_of(said), trust("m1"), connect=Folder(files)).stated
+        assert here.parts == tuple(files.values())[:1]
+        assert {each.unheard.monitor for each in silent} == {"m1"}
+        assert all(each.unheard.why.startswith(why) for each in silent)
+
+
+def test_of_a_monitor_without_an_address_no_part_is_asked_for():
+    found, _ = divided()
+    said = Stated(note=WORLD.stated(name="m1", found=found))
+    (monitor,) = trust("m1").monitors
+    at_home = WORLD.trust(monitors=(dataclasses.replace(monitor, url=None),))
+    here, *silent = add_parts(bundle_of(said), at_home).stated
+    assert (here, {each.unheard.why for each in silent}) == (
+        said,
+        {"the trust file has no address of this monitor"},
+    )
+
+
+def test_for_what_lists_everything_nobody_is_asked():
+    said = Stated(note=WORLD.stated(name="m1", findings={f"name:{NAME}": OPEN}))
+    folder = Folder({})
+    assert add_parts(bundle_of(said, Stated(note=b"<html>")), trust("m1"), connect=folder).stated == (
+        said,
+        Stated(note=b"<html>"),
+    )
+    assert folder.asked == []

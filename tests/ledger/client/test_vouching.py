@@ -1,6 +1,7 @@
 """What monitors say of an event: each way in which their word is enough, not enough, or against the log."""
 
 import dataclasses
+import hashlib
 
 import pytest
 
@@ -10,10 +11,10 @@ from ledger.client.result import LogResult, ModelResult
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof
 from ledger.client.vouching import Stated, Unheard
-from ledger.monitor_statement import OpenClass, OpenFindings, OpenSeverity
+from ledger.open_findings import OpenClass, OpenFindings, OpenList, OpenSeverity, history_digest
 from ledger.tlog.merkle import prove_consistency
 from tests.ledger.client.test_named import NAME, PLAN, events, local
-from tests.world import NOW, World, digest
+from tests.world import LEDGER, NOW, World, digest
 
 OPEN = OpenFindings(count=2, severity=OpenSeverity.HIGH, kind=OpenClass.FINDING)
 LOW = OpenFindings(count=1, severity=OpenSeverity.LOW, kind=OpenClass.FINDING)
@@ -23,8 +24,19 @@ AT = 4
 def make_world(size=7):
     made = World().grow(3)
     for each in events(*PLAN):
-        made.record(each)
+        made.record(_of_repository(each))
     return made.grow(size - 5)
+
+
+def _of_repository(event):
+    """The event in two histories, as most are: of its name and of its repository."""
+    (link,) = event.common.histories
+    links = (link, dataclasses.replace(link, key="repo:1"))
+    return dataclasses.replace(
+        event,
+        common=dataclasses.replace(event.common, histories=links),
+        model=dataclasses.replace(event.model, repo_id="1"),
+    )
 
 
 def monitor(world, name="monitor.example", max_age=100):
@@ -160,6 +172,98 @@ NOT_ENOUGH = {
 }
 
 
+KEYS = (f"name:{NAME}", "repo:1")
+"""The histories of event 4, which fall in two parts."""
+
+
+def divided(**findings):
+    """A list in parts of two, and of each of the event's histories the part in which it would be."""
+    table = {f"name:other/{at}": OPEN for at in range(9)} | findings
+    found = OpenList.of(LEDGER, table, most=8, most_in_part=2)
+    return found, [found.files[part_for(found, key).name] for key in KEYS]
+
+
+def part_for(found, key):
+    digest = history_digest(LEDGER, key)
+    return next(each for each in found.parts if each.holds(digest))
+
+
+def test_of_a_list_in_parts_those_of_the_model_are_enough():
+    world = make_world()
+    found, parts = divided()
+    assert len(found.parts) > len(set(parts)) == 2
+    result, row = ask(world, Stated(note=world.stated(found=found), parts=tuple(parts)))
+    assert (exit_code(result), row.passed) == (0, True)
+    assert row.against.endswith("nothing open for this model")
+    found, parts = divided(**{KEYS[0]: OPEN, KEYS[1]: OPEN})
+    result, row = ask(world, Stated(note=world.stated(found=found), parts=tuple(parts)))
+    assert (exit_code(result), row.found) == (15, "open for this model: 4 high finding")
+
+
+def without_a_part(world):
+    found, parts = divided()
+    return [Stated(note=world.stated(found=found), parts=(parts[0],))]
+
+
+def with_another_part(world):
+    found, parts = divided()
+    other = next(data for data in found.files.values() if data not in parts)
+    return [Stated(note=world.stated(found=found), parts=(parts[0], other))]
+
+
+def with_a_part_of_before(world):
+    """Somebody hands over the newest statement, and of an older one the part in which nothing was open yet."""
+    _, before = divided()
+    found, _ = divided(**{KEYS[1]: OPEN})
+    return [Stated(note=world.stated(found=found), parts=tuple(before))]
+
+
+def with_a_part_that_is_none(world):
+    found, parts = divided()
+    bad = parts[1].replace(b"high", b"gone")
+    wrong = dataclasses.replace(part_for(found, KEYS[1]), sha256=hashlib.sha256(bad).digest())
+    rows = tuple(wrong if each.first == wrong.first else each for each in found.parts)
+    return [Stated(note=world.stated(found=dataclasses.replace(found, parts=rows)), parts=(parts[0], bad))]
+
+
+def where_nobody_answered(world):
+    away = Unheard(monitor="monitor.example", why="GET x: expected 200, got 404")
+    return [*without_a_part(world), Stated(unheard=away)]
+
+
+PART = "the part of its list in which this model would be"
+NOT_ENOUGH |= {
+    "a part is not there": (without_a_part, PART, "none: part of a monitor's list: expected one with"),
+    "another part is there": (with_another_part, PART, "none: part of a monitor's list: expected one with"),
+    "a part of an older statement": (
+        with_a_part_of_before,
+        PART,
+        "none: part of a monitor's list: expected one with",
+    ),
+    "the monitor signed a part that is none": (
+        with_a_part_that_is_none,
+        PART,
+        "none: open findings of a monitor's statement: expected count, severity and class",
+    ),
+    "a part that nobody gave": (where_nobody_answered, PART, "none: GET x: expected 200, got 404"),
+}
+
+
+def test_what_is_known_to_be_open_counts_though_a_part_is_missing():
+    """Or else another monitor could be enough, and the finding would be as good as hidden."""
+    world = make_world()
+    found, parts = divided(**{KEYS[0]: OPEN})
+    monitors = (monitor(world), monitor(world, "other.example"))
+    calm = world.stated(name="other.example")
+    partly = Stated(note=world.stated(found=found), parts=(parts[0],))
+    result, row = ask(world, partly, calm, monitors=monitors, monitors_needed=1)
+    assert (exit_code(result), row.found) == (15, "open for this model: 2 high finding")
+    of_log = Stated(note=world.stated(found=found, log=OPEN))
+    assert ask(world, of_log)[1].found == "open for the log itself: 2 high finding"
+    silent = Stated(note=world.stated(found=found))
+    assert exit_code(ask(world, silent, calm, monitors=monitors, monitors_needed=1)[0]) == 0
+
+
 @pytest.mark.parametrize("case", NOT_ENOUGH)
 def test_what_a_monitor_does_not_say_is_not_taken_for_said(case):
     """Never success, and never an accusation; where it is not required it is a row that says so."""
@@ -270,6 +374,10 @@ def test_a_proof_bundle_carries_the_statements():
     stated = (linked(world, 6), Stated(note=world.stated()))
     bundle = ProofBundle(name=NAME, proof=world.proof(AT), claims=(), fetched_at=NOW, stated=stated)
     assert parse_bundle(bundle.format()) == bundle
+    found, parts = divided()
+    stated = (Stated(note=world.stated(found=found), parts=tuple(parts)), linked(world, 6, found=found))
+    with_parts = dataclasses.replace(bundle, stated=stated)
+    assert parse_bundle(with_parts.format()) == with_parts
     without = dataclasses.replace(bundle, stated=())
     assert b"statements" not in without.format()
     assert parse_bundle(without.format()) == without

@@ -45,7 +45,7 @@ class Publication:
             self.hub.publish(self.folder / "log", size)
         with open_monitor(self.config, clock=lambda: self.now) as monitor:
             self.looks = monitor.look()
-            return publish(self.config, monitor.state)
+            return publish(self.config, monitor.state, now=self.now)
 
     def resolve(self, *numbers):
         self.move(*numbers, to="resolved")

@@ -11,8 +11,10 @@ from ledger.client.result import LogResult
 from ledger.client.verify import check_proof
 from ledger.errors import WriterLockedError
 from ledger.log.lock import writer_lock
+from ledger.open_findings import MAX_HISTORIES
 from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
+from monitor.findings import Finding, Kind
 from monitor.publish import layout, names, placing, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
@@ -141,7 +143,7 @@ def test_entries_that_are_not_served_again_hide_no_finding(published):
     with open_monitor(published.config, clock=lambda: published.now) as monitor:
         monitor.look()
         shutil.rmtree(published.folder / "log/tile")
-        done = publish(published.config, monitor.state)
+        done = publish(published.config, monitor.state, now=NOW)
     assert done.sizes == {"models": 1}
     assert "models" in done.problems
     assert published.statement().size == 1
@@ -209,7 +211,7 @@ def test_bytes_that_were_not_verified_are_not_published(published):
         other = published.hub.fork(1)
         other.record(B, revision="other")
         other.publish(published.folder / "log", note=published.hub.world.checkpoint())
-        done = publish(published.config, monitor.state)
+        done = publish(published.config, monitor.state, now=NOW)
     assert (
         "the entries that were verified" in done.problems["models"] or "verified" in done.problems["models"]
     )
@@ -467,3 +469,46 @@ def test_no_page_leads_to_one_that_is_not_there_yet(published, monkeypatch):
     published.step()
     assert len(batches) > 100
     assert set().union(*batches) == set()
+
+
+def found_everywhere(published, many, first=0):
+    """Findings about so many models, as a log that nobody tends has them."""
+    with open_monitor(published.config, clock=lambda: published.now) as monitor:
+        database = monitor.state.record._database
+        with database.transaction() as execute:
+            for at in range(first, first + many):
+                found = Finding(log="models", kind=Kind.NOT_RECORDED, text="x", model=f"acme/m{at}")
+                monitor.state.record.add(execute, found, published.now)
+
+
+def parts_of(published):
+    folder = published.public / "models/statement-parts"
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def test_a_list_that_is_too_long_for_a_statement_is_in_parts_which_stay_for_an_hour(published):
+    published.hub.record(A)
+    published.step()
+    found_everywhere(published, MAX_HISTORIES)
+    published.step()
+    assert (len(published.statement().histories), parts_of(published)) == (MAX_HISTORIES, {})
+    found_everywhere(published, 1, first=MAX_HISTORIES)
+    published.step()
+    first, before = published.statement(), parts_of(published)
+    assert before.keys() == {each.name for each in first.parts}
+    assert len(before) >= 4
+    assert first.open_for(["name:acme/m7"], before.values()).count == 1
+    assert first.open_for(["name:acme/model"], before.values()) is None
+    found_everywhere(published, 1, first=MAX_HISTORIES + 1)
+    published.now += 10
+    published.step()
+    second, both = published.statement(), parts_of(published)
+    named = {each.name for each in second.parts}
+    assert both.items() > before.items(), "whoever has the older statement can still ask"
+    assert len(named - before.keys()) == 1, "and only what changed is written"
+    published.now += 3600
+    published.step()
+    assert parts_of(published) == both
+    published.now += 1
+    published.step()
+    assert parts_of(published).keys() == named

@@ -45,7 +45,7 @@ class Published(Scene):
         with open_monitor(config, clock=lambda: self.time) as monitor:
             if look:
                 monitor.look()
-            return publish(config, monitor.state)
+            return publish(config, monitor.state, now=self.time)
 
     def resolve_all(self):
         with open_monitor(self.config, clock=lambda: self.time) as monitor:
@@ -211,7 +211,7 @@ def test_evidence_that_cannot_be_read_is_said_and_hides_no_finding(scene):
     with open_monitor(config, clock=lambda: scene.time) as monitor:
         monitor.look()
         (scene.folder / "evidence").rename(scene.folder / "away")
-        came = publish(config, monitor.state)
+        came = publish(config, monitor.state, now=scene.time)
     assert "evidence" in came.problems["models"]
     assert scene.history()["rows"] == before["rows"]
     assert [each["kind"] for each in json.loads(scene.read("findings/findings.json"))["findings"]] == [
@@ -249,10 +249,10 @@ def test_what_stopped_in_the_middle_is_done_again_and_nothing_has_two_numbers(sc
     init(config, pinned={"models": None}, now=scene.time)
     with open_monitor(config, clock=lambda: scene.time) as monitor:
         monitor.look()
-        assert publish(config, monitor.state, stopping=lambda: True).sizes == {"models": 3}
+        assert publish(config, monitor.state, now=scene.time, stopping=lambda: True).sizes == {"models": 3}
         # Of what was not looked through to its end nothing is signed.
         assert not (scene.folder / "public" / "models" / "statement").exists()
-        assert publish(config, monitor.state).sizes == {"models": 3}
+        assert publish(config, monitor.state, now=scene.time).sizes == {"models": 3}
     assert [each["number"] for each in scene.history()["rows"]] == [0, 1, 2]
     assert scene.statement().size == 3
 
@@ -286,7 +286,7 @@ def test_another_leaf_than_was_verified_publishes_nothing(scene):
         other = bytearray(path.read_bytes())
         other[-1] ^= 1
         path.write_bytes(other)
-        came = publish(config, monitor.state)
+        came = publish(config, monitor.state, now=scene.time)
     assert "the entries that were verified" in came.problems["models"]
     assert came.sizes == {"models": 0}
 

@@ -35,7 +35,7 @@ class Published(Scene):
         with open_monitor(config, clock=lambda: self.time) as monitor:
             if look:
                 monitor.look()
-            return publish(config, monitor.state)
+            return publish(config, monitor.state, now=self.time)
 
     def read(self, path):
         return (self.folder / "public" / path).read_bytes()
@@ -148,7 +148,7 @@ def test_a_hub_that_is_away_is_said_and_what_was_published_stays(scene):
     with open_monitor(config, clock=lambda: scene.time) as monitor:
         monitor.look()
         url, scene.url = scene.url, "http://127.0.0.1:9"
-        came = publish(scene.configure(), monitor.state)
+        came = publish(scene.configure(), monitor.state, now=scene.time)
         scene.url = url
     assert came.sizes == {"models": 1}
     assert "models" in came.problems
