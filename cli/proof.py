@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.output import echo_json, json_option, printable
+from ledger.errors import UsageError
 
 
 @click.command()
@@ -32,7 +33,13 @@ from cli.output import echo_json, json_option, printable
 @click.option(
     "--published",
     is_flag=True,
-    help="It is a log in what a monitor publishes, a folder or an address: take the proof of INDEX from its pack.",
+    help="It is a log in what a monitor publishes, a folder or an address: take the proof of INDEX from its pack, or of the "
+    "newest entry of a model by its name.",
+)
+@click.option(
+    "--statement",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="With --published: write the monitor's statement here, and the proof for the very tree that it is about.",
 )
 @json_option
 def command(
@@ -40,6 +47,7 @@ def command(
     event: str,
     since: pathlib.Path | None,
     output: pathlib.Path,
+    statement: pathlib.Path | None,
     *,
     by_id: bool,
     published: bool,
@@ -50,8 +58,10 @@ def command(
     Of a ledger in Rekor: a Sigstore bundle, or where FILE is called so and it is Rekor v2, a tlog-proof.
     """
     if published:
-        facts = _take(directory, event, output, proves_more=since is not None or by_id)
+        facts = _take(directory, event, output, statement, proves_more=since is not None or by_id)
     else:
+        if statement is not None:
+            raise UsageError("--statement", expected="--published beside it", actual="none")
         from ledger.embedded.reading import write_proof
 
         facts = write_proof(pathlib.Path(directory), event, since=since, output=output, by_id=by_id)
@@ -69,23 +79,42 @@ def command(
     trust = "TRUST_FILE" if published else str(pathlib.Path(directory) / "trust.toml")
     check = ["hubledger", "verify", form, str(output), "--trust", trust]
     pin = [] if since is None else ["--pin", str(since)]
-    click.echo(printable(f"Check it: {shlex.join([*check, *pin, '--log-only'])}"))
+    stated = [] if statement is None else ["--statement", str(statement)]
+    click.echo(printable(f"Check it: {shlex.join([*check, *pin, *stated, '--log-only'])}"))
 
 
-def _take(where: str, event: str, output: pathlib.Path, *, proves_more: bool) -> dict[str, Any]:
+def _take(
+    where: str, event: str, output: pathlib.Path, statement: pathlib.Path | None, *, proves_more: bool
+) -> dict[str, Any]:
     """Write a proof that a monitor publishes. It is what the log signed or nothing: whoever verifies it decides."""
     from ledger.encoding import parse_decimal
-    from ledger.errors import UsageError
+    from ledger.event.names import escape_name
     from ledger.storage.directory import write_file_durably
     from ledger.tlog.checkpoint import parse_checkpoint
     from ledger.tlog.signed_note import parse_note
-    from monitor.publish.packs import fetch_proof, open_published
+    from monitor.publish.linking import link_proof
+    from monitor.publish.packs import fetch_latest, fetch_proof, open_published
 
     if proves_more:
         raise UsageError(
             "--published", expected="a leaf index", actual="--since or --by-id, which need the ledger itself"
         )
-    data, proof = fetch_proof(open_published(where), parse_decimal(event, what="leaf index"))
+    fetch = open_published(where)
+    if event.isdecimal():
+        data, proof = fetch_proof(fetch, parse_decimal(event, what="leaf index"))
+    else:
+        data, proof = fetch_latest(fetch, escape_name(event))
     tree = parse_checkpoint(parse_note(proof.checkpoint_note).text)
+    facts: dict[str, Any] = {}
+    if statement is not None:
+        linked = link_proof(fetch, proof)
+        data, tree, facts = linked.proof, linked.tree, {"statement": str(statement)}
+        write_file_durably(statement.absolute(), linked.statement, mode=0o644)
     write_file_durably(output.absolute(), data, mode=0o644)
-    return {"leafIndex": proof.index, "origin": tree.origin, "size": tree.size, "output": str(output)}
+    return {
+        "leafIndex": proof.index,
+        "origin": tree.origin,
+        "size": tree.size,
+        "output": str(output),
+        **facts,
+    }

@@ -12,7 +12,7 @@ from cli.options import GivenPath
 from cli.output import columns, echo_json, json_option, printable, wrap
 from cli.verify_evidence import Kept, check_evidence, keep_evidence
 from cli.verify_given import check_given, refuse_beside_evidence, refuse_without_name
-from cli.verify_input import expectations, hash_files, read_file, read_partial, refuse_beside
+from cli.verify_input import expectations, hash_files, read_file, read_partial, read_statements, refuse_beside
 from cli.verify_output import as_facts, as_text, explained_facts, explained_text
 from ledger.client.result import CheckResult
 from ledger.errors import ConfigError, UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ledger.client.partial import PartialFiles
     from ledger.client.result import LocalFiles
     from ledger.client.trust import TrustFile
+    from ledger.client.vouching import Stated
 
 _FILE = click.Path(path_type=pathlib.Path, dir_okay=False)
 
@@ -170,6 +171,13 @@ Exit codes:
     "--opening", type=_FILE, help="Who stands behind committed identities, as the hub handed it over."
 )
 @click.option("--expect-all", is_flag=True, help="Every expectation must be met, not just one.")
+@click.option(
+    "--statement",
+    "statements",
+    type=_FILE,
+    multiple=True,
+    help="With --proof: what a monitor of the trust file signed, as it publishes it; repeatable.",
+)
 @click.option("--pin", type=_FILE, help="A checkpoint that you remember; the log may only have grown since.")
 @click.option("--explain", is_flag=True, help="Show which bytes each step used.")
 @click.option("--log-only", is_flag=True, help="Check the log alone, without files.")
@@ -205,6 +213,7 @@ def command(  # noqa: PLR0917 - click passes each option
     model: pathlib.Path | None,
     manifest: pathlib.Path | None,
     opening: pathlib.Path | None,
+    statements: tuple[pathlib.Path, ...],
     pin: pathlib.Path | None,
     evidence_out: pathlib.Path,
     evidence_file: pathlib.Path | None,
@@ -260,6 +269,8 @@ def command(  # noqa: PLR0917 - click passes each option
     refuse_without_name(ctx)
     if explain:
         refuse_beside(ctx, "--explain", ("--bundle",))
+    if bundle_file is not None:
+        refuse_beside(ctx, "--bundle", ("--statement",))
     if trust_file is None and bundle_file is not None:
         from cli.verify_bundle import verify_any
 
@@ -302,6 +313,7 @@ def command(  # noqa: PLR0917 - click passes each option
         "log_only": log_only,
         "openings": parse_opening(read_file(opening, MAX_OPENING_BYTES)) if opening else (),
     }
+    stated: tuple[Stated, ...] = ()
     if bundle_file is not None:
         from cli.verify_bundle import check_event
 
@@ -313,15 +325,18 @@ def command(  # noqa: PLR0917 - click passes each option
 
         refuse_bundle(data, checked)
         pinned = read_file(pin, MAX_PROOF_BYTES) if pin else None
-        result = check_proof(data, pin=pinned, **known)
+        stated = read_statements(statements, data, known["trust"])
+        result = check_proof(data, pin=pinned, stated=stated, **known)
     result = _remember(result, known["trust"], now=known["now"])
     kept = keep_evidence(result.evidence, evidence_out)
     code = exit_code(result)
     if as_json:
-        facts = {**as_facts(result), **(explained_facts(data) if explain else {})}
+        facts = {**as_facts(result), **(explained_facts((data, stated)) if explain else {})}
         echo_json({**facts, **(kept.as_facts() if kept else {}), "exitCode": code})
     else:
-        click.echo(as_text(result, kept, columns=columns()) + (explained_text(data) if explain else ""))
+        click.echo(
+            as_text(result, kept, columns=columns()) + (explained_text((data, stated)) if explain else "")
+        )
     return code
 
 

@@ -15,6 +15,8 @@ from ledger.errors import InputError, LedgerError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from ledger.client.partial import PartialFiles
     from ledger.client.result import LocalFiles
+    from ledger.client.trust import TrustFile
+    from ledger.client.vouching import Stated
     from ledger.manifest import Manifest
     from ledger.verification import Content
 
@@ -41,6 +43,23 @@ def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
         raise NotFoundError(
             f"file {path}", expected="a readable file", actual=error.strerror, next_step="Check the path"
         ) from error
+
+
+def read_statements(paths: Sequence[pathlib.Path], proof: bytes, trust: "TrustFile") -> "tuple[Stated, ...]":
+    """Read what monitors signed. Raises NotFoundError, and UsageError where nobody would hear it."""
+    if not paths:
+        return ()
+    from ledger.client.stated_files import stated_beside
+    from ledger.monitor_statement import MAX_STATEMENT_BYTES
+
+    if not trust.monitors:
+        raise UsageError(
+            "--statement",
+            expected="a trust file with a table [[monitor]]",
+            actual="one without",
+            next_step="Put the monitor's vkey, which you have from somewhere else, into the trust file",
+        )
+    return stated_beside(proof, [read_file(each, MAX_STATEMENT_BYTES) for each in paths], trust)
 
 
 _MAX_LISTED_BYTES = 8 << 20

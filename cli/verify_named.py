@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ledger.client.trust_store import StoredTrust
 
 _MAX_PEM_BYTES = 1 << 20
-_REFUSED = ("--partial", "--manifest", "--artifact", "--pin")
+_REFUSED = ("--partial", "--manifest", "--artifact", "--pin", "--statement")
 """Options of a check without a name: files are the argument, and what is remembered is kept for the user."""
 
 

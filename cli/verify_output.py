@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ledger.client.explaining import Used
     from ledger.client.named import NamedResult
     from ledger.client.reporting import Recipient
+    from ledger.client.vouching import Stated
+
+    _Checked = NamedResult | tuple[bytes, tuple[Stated, ...]]
+    """A check by name, or a proof and what monitors said of it."""
 
 MARKS = {True: "ok", False: "FAILED", None: "skipped"}
 
@@ -149,20 +153,20 @@ def explain(failure: Failure) -> list[str]:
     return [*lines, f"  next: {failure.next_step}"]
 
 
-def explained_facts(checked: "bytes | NamedResult") -> dict[str, Any]:
+def explained_facts(checked: "_Checked") -> dict[str, Any]:
     """Return which bytes each step used as JSON facts: of a proof, or of a check by name."""
     return {"explained": [{"step": each.step, "used": list(each.lines)} for each in _explain(checked)]}
 
 
-def _explain(checked: "bytes | NamedResult") -> "tuple[Used, ...]":
-    from ledger.client.explaining import explain_named, explain_proof
+def _explain(checked: "_Checked") -> "tuple[Used, ...]":
+    from ledger.client.explaining import explain_named
 
-    if isinstance(checked, bytes):
-        return explain_proof(checked)
+    if isinstance(checked, tuple):
+        return explain_named(*checked, None)
     return explain_named(checked.proof, checked.stated, checked.attestation)
 
 
-def explained_text(checked: "bytes | NamedResult") -> str:
+def explained_text(checked: "_Checked") -> str:
     """Return the same as text: lines stay whole, so that they can be copied."""
     lines = [""]
     for each in _explain(checked):

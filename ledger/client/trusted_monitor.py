@@ -13,7 +13,8 @@ from ledger.tlog.signed_note import KeyType, VerifierKey
 class TrustedMonitor:
     """A monitor: its key, whose name is the monitor's, how old its statements may be, and where the newest one is.
 
-    ``max_age`` is in seconds. Without ``url`` its statements come only with files of `hubledger fetch-proof`.
+    ``max_age`` is in seconds. Without ``url`` its statements come only as files: those of `hubledger fetch-proof`, or
+    beside a proof.
     """
 
     key: VerifierKey

@@ -35,8 +35,13 @@ def of_model(log: str, name: str, rest: str = PAGE) -> str:
 
 @functools.lru_cache(4096)
 def _folder_of(log: str, name: str) -> str:
+    return of_log(log, model(name))
+
+
+def model(name: str, rest: str = "") -> str:
+    """Return the folder of a model, or what lies there, in the folder of its log."""
     digest = hashlib.sha256(f"name:{name}".encode()).hexdigest()
-    return of_log(log, f"models/{digest[:2]}/{digest[2:4]}/{digest}/")
+    return f"models/{digest[:2]}/{digest[2:4]}/{digest}/{rest}"
 
 
 def of_signer(log: str, identity: str) -> str:

@@ -78,6 +78,22 @@ def fetch_proof(fetch: "Fetch", leaf_index: int) -> tuple[bytes, TlogProof]:
     return data, proof
 
 
+def fetch_latest(fetch: "Fetch", name: str) -> tuple[bytes, TlogProof]:
+    """Fetch the proof of a model's newest entry, by its recorded name: the file, and what it says. Raises as `fetch_proof`."""
+    path = layout.model(name, layout.LATEST_PROOF)
+    try:
+        data = fetch(path, max_bytes=MAX_PROOF_BYTES)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"proof of the newest entry of {name}",
+            expected=path,
+            actual="none",
+            next_step="Check the name, as the log has it; of a ledger in Rekor v1 take the file "
+            f"{layout.model(name, layout.LATEST_BUNDLE)}",
+        ) from error
+    return data, parse_proof(data)
+
+
 def open_published(where: str) -> "Fetch":
     """Return what fetches from a folder, or an address, that a monitor publishes a log at. Raises UsageError."""
     from ledger.client.trust_source import open_source

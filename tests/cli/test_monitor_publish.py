@@ -6,7 +6,10 @@ import stat
 
 import pytest
 
+from ledger.client.trust_writing import format_trust
+from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.tlog.signed_note import VerifierKey
+from monitor.publish import layout
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
 
@@ -67,6 +70,54 @@ def test_a_published_proof_is_checked_with_the_command_that_is_printed(run, hubl
     assert command[:2] == ["hubledger", "verify"]
     own = [str(tmp_path / "trust.toml") if word == "TRUST_FILE" else word for word in command[2:]]
     assert hubledger("verify", *own)[0] == 0
+
+
+@pytest.fixture
+def audited(run, tmp_path):
+    """A trust file that asks for this monitor, after the log has grown past the first event."""
+    vkey = VerifierKey.parse(json.loads(run("key", "monitor.example", "--json")[1])["vkey"])
+    monitor = TrustedMonitor(key=vkey, max_age=86_400)
+    trust = run.hub.world.trust(require="audited", monitors=(monitor,))
+    (tmp_path / "audited.toml").write_bytes(format_trust(trust))
+    for at in range(4):
+        run.hub.publish(tmp_path / "log")
+        assert run("once")[0] == 0
+        run.hub.record(A, revision="1", name=f"acme/other-{at}")
+    return tmp_path / "audited.toml"
+
+
+@pytest.mark.parametrize("what", ["0", "acme/model"])
+def test_a_published_proof_and_the_statement_meet_a_trust_file_that_asks_for_the_monitor(
+    run, hubledger, tmp_path, audited, what
+):
+    proof, statement = tmp_path / "x.tlog-proof", tmp_path / "said"
+    code, out, _ = hubledger(
+        "proof", tmp_path / "public/models", what, "--published", "--statement", statement, "-o", proof
+    )
+    assert (code, out.splitlines()[0]) == (
+        0,
+        f"Leaf 0 is in {run.hub.world.origin} at size 4; proof in {proof}",
+    )
+    command = shlex.split(out.splitlines()[1].removeprefix("Check it: "))
+    own = [str(audited) if word == "TRUST_FILE" else word for word in command[2:]]
+    code, out, _ = hubledger("verify", *own, "--json")
+    found = json.loads(out)
+    assert (code, found["log"]) == (0, "INCLUDED_ONLY")
+    (row,) = [each for each in found["checks"] if each["step"] == "monitor monitor.example"]
+    assert row["result"] == "ok"
+    assert row["against"].startswith("verified up to size 4, leaf 0 among it")
+    assert hubledger("verify", "--proof", proof, "--trust", audited, "--log-only")[0] == 15
+    explained = hubledger("verify", *own, "--explain")[1]
+    assert "hubledger/monitor-statement/v1" in explained
+
+
+@pytest.mark.parametrize(
+    "beside", [("--bundle", "x"), ("--name", "hub.example/acme/model"), ("--evidence", "x")]
+)
+def test_a_statement_is_refused_where_nobody_would_hear_it(hubledger, tmp_path, beside):
+    code, _, err = hubledger("verify", *beside, "--statement", "said", "--trust", "trust.toml")
+    assert code == 2
+    assert "--statement" in err
 
 
 def test_a_publication_that_fails_is_said_and_is_not_exit_code_0(run, tmp_path):

@@ -1,9 +1,14 @@
 """Refusals of packs of proofs: what is no pack, no proof of that entry, not there, or not asked for in this way."""
 
+import dataclasses
+
 import cli.proof
-from ledger.errors import MalformedError, NotFoundError, UsageError
+from cli.verify_input import read_statements
+from ledger.errors import MalformedError, NotFoundError, SourceError, UsageError
+from ledger.tlog.proof import parse_proof
 from monitor.publish import layout
-from monitor.publish.packs import fetch_proof, format_pack, open_published, parse_pack
+from monitor.publish.linking import link_proof
+from monitor.publish.packs import fetch_latest, fetch_proof, format_pack, open_published, parse_pack
 from tests.refusals.table import refused
 from tests.world import World
 
@@ -20,16 +25,26 @@ def _another(scene):
     return _fetched(scene, 1, {1: World().grow(2).proof(0)})
 
 
-def _taken(scene, *, by_id):
+def _taken(scene, *, by_id=False, published=True, statement=None):
     return cli.proof.command.callback(
         directory=str(scene.folder),
         event="1",
         since=None,
         output=scene.folder / "out",
+        statement=statement,
         by_id=by_id,
-        published=True,
+        published=published,
         as_json=False,
     )
+
+
+def _linked(scene, size, *, stated, **changes):
+    """The proof of the last of some entries, beside a checkpoint of as many and a statement."""
+    world = World().grow(size)
+    scene.write(layout.CHECKPOINT, world.checkpoint(min(size, 3)))
+    scene.write(layout.STATEMENT, world.stated(size=stated))
+    proof = dataclasses.replace(parse_proof(world.proof(size - 1)), **changes)
+    return link_proof(open_published(str(scene.folder)), proof)
 
 
 _ABSENT = (
@@ -63,5 +78,46 @@ CASES = (
         "--published: expected a leaf index, got --since or --by-id, which need the ledger itself. Compare with the command's "
         "--help",
         lambda scene: _taken(scene, by_id=True),
+    ),
+    refused(
+        NotFoundError,
+        "proof of the newest entry of acme/x: expected models/f4/ed/<hex>/latest.tlog-proof, got none. Check the name, as the log "
+        "has it; of a ledger in Rekor v1 take the file models/f4/ed/<hex>/latest.sigstore.json",
+        lambda scene: fetch_latest(open_published(str(scene.folder)), "acme/x"),
+    ),
+    refused(
+        NotFoundError,
+        "statement to link the proof to: expected the files statement and checkpoint of a log, got <any>. Take the proof without "
+        "--statement: a monitor without a key signs none, and of a ledger in Rekor it publishes nothing that links them",
+        lambda scene: link_proof(open_published(str(scene.folder)), parse_proof(World().grow(1).proof(0))),
+    ),
+    refused(
+        SourceError,
+        "statement to link the proof to: expected one about the published checkpoint of size 3, got one about another tree. Try "
+        "again: a publication is under way",
+        lambda scene: _linked(scene, 3, stated=2),
+    ),
+    refused(
+        SourceError,
+        "statement to link the proof to: expected one that reaches entry 3, got one of size 3. Try again: a publication is under "
+        "way",
+        lambda scene: _linked(scene, 4, stated=3),
+    ),
+    refused(
+        MalformedError,
+        "proof of entry 2: expected the entry in extra, got none: the entry is too large for it. Take the proof without "
+        "--statement, or ask the log itself: hubledger fetch-proof",
+        lambda scene: _linked(scene, 3, stated=3, extra=None),
+    ),
+    refused(
+        UsageError,
+        "--statement: expected --published beside it, got none. Compare with the command's --help",
+        lambda scene: _taken(scene, published=False, statement=scene.folder / "statement"),
+    ),
+    refused(
+        UsageError,
+        "--statement: expected a trust file with a table [[monitor]], got one without. Put the monitor's vkey, which you have from "
+        "somewhere else, into the trust file",
+        lambda scene: read_statements([scene.folder / "statement"], b"", World().trust()),
     ),
 )
