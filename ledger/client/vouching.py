@@ -77,19 +77,10 @@ class Word:
 
 def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Asked) -> Word:
     """Return what a monitor says of an event, by the newest of its statements of this log."""
+    stated = tuple(stated)
     found, problem = _newest(monitor, stated, asked)
     if found is None:
-        return _fails(
-            monitor,
-            Verdict.NOT_ENOUGH,
-            expected=f"a statement about {asked.tree.origin}, signed by the monitor",
-            actual=problem,
-            causes=(
-                "the monitor is away, or its url in the trust file is wrong",
-                "it does not follow this log",
-            ),
-            next_step="Try again later, or ask whoever runs the monitor",
-        )
+        return _explain_none(monitor, stated, asked, problem)
     statement, given = found
     link = _check_link(monitor, statement, given, asked)
     if link is not None and link.verdict is Verdict.CONTRADICTS:
@@ -110,6 +101,35 @@ def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Aske
         verdict=Verdict.VOUCHES,
         text=f"verified up to size {statement.size}, leaf {asked.leaf_index} among it, {_age(statement, asked)} s ago, "
         f"at most {monitor.max_age} s; {' and '.join(low) or 'nothing open for this model'}",
+    )
+
+
+def _explain_none(monitor: TrustedMonitor, stated: Sequence[Stated], asked: Asked, problem: str) -> Word:
+    """Say what to do about it: a monitor that was asked may be away, and of one that nobody asked a file is missing."""
+    if any(each.unheard is not None and each.unheard.monitor == monitor.name for each in stated):
+        causes: tuple[str, ...] = (
+            "the monitor is away, or its url in the trust file is wrong",
+            "it does not follow this log",
+        )
+        next_step = "Try again later, or ask whoever runs the monitor"
+    elif any(each.unheard is None for each in stated):
+        causes = (
+            "what is there is of another monitor, or about another log",
+            "the vkey of the monitor in the trust file is not its own",
+        )
+        next_step = "Take this monitor's statement about this log; ask whoever runs the monitor where it is"
+    else:
+        causes = ("nobody asked the monitor: a check without network has only what it is given",)
+        at = "the file `statement` of what it publishes" if monitor.url is None else monitor.url
+        next_step = f"With --proof, give a copy of {at}: --statement FILE. By name, fetch the proof again"
+        next_step += ", with the url of the monitor in the trust file" if monitor.url is None else ""
+    return _fails(
+        monitor,
+        Verdict.NOT_ENOUGH,
+        expected=f"a statement about {asked.tree.origin}, signed by the monitor",
+        actual=problem,
+        causes=causes,
+        next_step=next_step,
     )
 
 
@@ -153,17 +173,17 @@ def _check_link(
     tree = asked.tree
     theirs = Checkpoint(origin=statement.origin, size=statement.size, root_hash=statement.root_hash)
     if theirs.size > tree.size:
-        return _not_linked(monitor, theirs, tree, "the checkpoint of the proof is older")
+        return _not_linked(monitor, theirs, asked, "the checkpoint of the proof is older")
     if theirs.size == 0:
         return None
     root = tree.root_hash
     if theirs.size < tree.size:
         if given.consistency is None:
-            return _not_linked(monitor, theirs, tree, "no consistency proof between them")
+            return _not_linked(monitor, theirs, asked, "no consistency proof between them")
         try:
             root = prefix_by_consistency(theirs, tree, given.consistency).root
         except ProofError as error:
-            return _not_linked(monitor, theirs, tree, error.finding)
+            return _not_linked(monitor, theirs, asked, error.finding)
     if root == theirs.root_hash:
         return None
     return _fails(
@@ -180,17 +200,19 @@ def _check_link(
     )
 
 
-def _not_linked(monitor: TrustedMonitor, theirs: Checkpoint, tree: Checkpoint, why: str) -> Word:
+def _not_linked(monitor: TrustedMonitor, theirs: Checkpoint, asked: Asked, why: str) -> Word:
     return _fails(
         monitor,
         Verdict.NOT_ENOUGH,
-        expected=f"a statement that is linked to the checkpoint of size {tree.size}",
+        expected=f"a statement that is linked to the checkpoint of size {asked.tree.size}",
         actual=f"one of size {theirs.size}, not linked: {why}",
         causes=(
             "proof and statement were fetched at different times",
             "the log is in Rekor, which proves no link",
         ),
-        next_step="Fetch a new proof of the same event",
+        next_step="Fetch a new proof of the same event. Of what a monitor publishes, "
+        f"`hubledger proof ADDRESS/LOG {asked.leaf_index} --published --statement FILE -o FILE` takes a proof and the statement "
+        "about its tree",
     )
 
 
@@ -229,8 +251,8 @@ def _check_age(monitor: TrustedMonitor, statement: MonitorStatement, asked: Aske
         Verdict.TOO_OLD,
         expected=f"a statement at most {monitor.max_age} s old",
         actual=f"one {age} s old",
-        causes=("the proof was fetched a while ago", "the monitor has stopped, or cannot reach the log"),
-        next_step="Fetch a new proof of the same event; if it is as old, ask whoever runs the monitor",
+        causes=("it was fetched a while ago", "the monitor has stopped, or cannot reach the log"),
+        next_step="Fetch it again, with a new proof of the same event; if it is as old, ask whoever runs the monitor",
     )
 
 

@@ -111,6 +111,23 @@ def test_a_published_proof_and_the_statement_meet_a_trust_file_that_asks_for_the
     assert "hubledger/monitor-statement/v1" in explained
 
 
+def test_the_statement_of_a_model_whose_proof_is_older_names_the_command_that_links_them(
+    hubledger, tmp_path, audited
+):
+    public = tmp_path / "public/models"
+    proof = public / layout.model("acme/model", layout.LATEST_PROOF)
+    code, out, _ = hubledger(
+        *("verify", "--proof", proof, "--statement", public / "statement", "--trust", audited),
+        *("--log-only", "--json"),
+    )
+    failure = json.loads(out)["failure"]
+    assert (code, failure["actual"]) == (
+        15,
+        "one of size 4, not linked: the checkpoint of the proof is older",
+    )
+    assert "hubledger proof ADDRESS/LOG 0 --published --statement FILE" in failure["nextStep"]
+
+
 @pytest.mark.parametrize(
     "beside", [("--bundle", "x"), ("--name", "hub.example/acme/model"), ("--evidence", "x")]
 )

@@ -378,9 +378,9 @@ OUTCOMES = {
         (
             "log: STALE   model: NOT_CHECKED\n"
             "Failed: monitor monitor.example: expected a statement at most 60 s old, got one 3600 s old\n"
-            "  possible: the proof was fetched a while ago\n"
+            "  possible: it was fetched a while ago\n"
             "  possible: the monitor has stopped, or cannot reach the log\n"
-            "  next: Fetch a new proof of the same event; if it is as old, ask whoever runs the monitor\n"
+            "  next: Fetch it again, with a new proof of the same event; if it is as old, ask whoever runs the monitor\n"
         ),
         lambda place: place.watched(Stated(note=place.log.stated(at=NOW - 3600))),
     ),
@@ -403,9 +403,9 @@ OUTCOMES = {
             "log: INCLUDED_ONLY   model: NOT_CHECKED\n"
             "Failed: monitor monitor.example: expected a statement about log.example/models, signed by the "
             "monitor, got none\n"
-            "  possible: the monitor is away, or its url in the trust file is wrong\n"
-            "  possible: it does not follow this log\n"
-            "  next: Try again later, or ask whoever runs the monitor\n"
+            "  possible: nobody asked the monitor: a check without network has only what it is given\n"
+            "  next: With --proof, give a copy of the file `statement` of what it publishes: --statement FILE. By name, fetch the "
+            "proof again, with the url of the monitor in the trust file\n"
         ),
         lambda place: place.watched(),
     ),

@@ -381,3 +381,22 @@ def test_a_proof_bundle_carries_the_statements():
     without = dataclasses.replace(bundle, stated=())
     assert b"statements" not in without.format()
     assert parse_bundle(without.format()) == without
+
+
+def test_where_no_statement_counts_the_next_step_is_for_whoever_checks():
+    """Away, of somebody else, or never asked: each has another way out."""
+    world = make_world()
+    away = Stated(unheard=Unheard(monitor="monitor.example", why="no route"))
+    url = "https://monitor.example/models/statement"
+    asked = dataclasses.replace(monitor(world), url=url)
+
+    def step(*stated, monitors=None):
+        return ask(world, *stated, monitors=monitors)[0].failure.next_step
+
+    assert step(away) == "Try again later, or ask whoever runs the monitor"
+    assert step(world.stated(name="other.example")).startswith("Take this monitor's statement about this log")
+    assert step(world.stated(name="other.example"), away) == step(away)
+    assert "give a copy of the file `statement`" in step()
+    assert "--statement FILE" in step()
+    assert f"give a copy of {url}: --statement FILE" in step(monitors=(asked,))
+    assert "url of the monitor" not in step(monitors=(asked,))
