@@ -1,18 +1,21 @@
 #!/bin/sh
 # One scheduled look of a monitor in a CI job, whose memory is a signed archive between two runs.
 #
-#   monitor-ci.sh SETTINGS ARCHIVE
+#   monitor-ci.sh SETTINGS ARCHIVE [COMMAND…]
 #
 # SETTINGS is monitor.toml in a checkout of a protected branch, with `state = "state"`; beside it lies monitor.signers, the allowed
 # signers of ssh-keygen, with one line: `monitor ssh-ed25519 AAAA…`. ARCHIVE is where the job fetched the last memory to, with
 # ARCHIVE.sig beside it, and where it takes the next one from. MONITOR_KEY names the private key, which only jobs of the protected
-# branch get. Ends as `hubledger monitor once` does; 3 also where the memory cannot be trusted.
+# branch get. Ends as `hubledger monitor once` does; 3 also where the memory cannot be trusted. COMMAND is another one of
+# `hubledger monitor` in the place of `once`, such as `resolve 2 --note "ticket 7"`.
 #
 # The first run of all is asked for by hand: MONITOR_FROM=genesis, or a pinned checkpoint of the branch.
 set -eu
 umask 077
 
 settings=$1 archive=$2
+shift 2
+[ "$#" -gt 0 ] || set -- once
 folder=$(dirname -- "$settings")
 namespace=hubledger-monitor-state
 
@@ -37,9 +40,12 @@ else
 fi
 
 code=0
-hubledger monitor once --config "$settings" || code=$?
+hubledger monitor "$@" --config "$settings" || code=$?
 
-rm -f -- "$archive" "$archive.sig"
-tar -cf "$archive" -C "$folder" state
-ssh-keygen -Y sign -q -f "$MONITOR_KEY" -n "$namespace" "$archive"
+# The old memory stays until the new one is signed: a job that is ended here leaves it as it was.
+rm -f -- "$archive.new" "$archive.new.sig"
+tar -cf "$archive.new" -C "$folder" state
+ssh-keygen -Y sign -q -f "$MONITOR_KEY" -n "$namespace" "$archive.new"
+mv -f -- "$archive.new.sig" "$archive.sig"
+mv -f -- "$archive.new" "$archive"
 exit "$code"

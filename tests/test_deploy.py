@@ -65,10 +65,11 @@ def test_the_unit_waits_for_an_orderly_end(unit):
     assert unit["Service"]["KillSignal"] == "SIGTERM"
 
 
-def test_the_unit_is_as_closed_as_it_says():
+@pytest.mark.parametrize("name", ["hubledger.service", "hubledger-monitor.service"])
+def test_the_units_are_as_closed_as_they_say(name):
     if shutil.which("systemd-analyze") is None:
         missing("no systemd-analyze")
-    command = ["systemd-analyze", "security", "--offline=true", str(DEPLOY / "hubledger.service")]
+    command = ["systemd-analyze", "security", "--offline=true", str(DEPLOY / name)]
     done = subprocess.run(command, capture_output=True, text=True)
     found = re.search(r"Overall exposure level for .*?: ([0-9.]+) ", done.stdout)
     if found is None:

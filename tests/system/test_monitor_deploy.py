@@ -140,3 +140,20 @@ def test_the_container_copies_what_the_package_is_made_of():
     text = (DEPLOY / "Containerfile.monitor").read_text()
     for package in ("ledger", "monitor", "cli"):
         assert f"COPY {package} {package}\n" in text
+
+
+def test_the_container_has_all_that_settings_can_ask_for_by_the_hashes_of_the_lock_file():
+    text = (DEPLOY / "Containerfile.monitor").read_text()
+    fetching = [line for line in text.splitlines() if "pip" in line and "--no-index" not in line]
+    assert [each.split()[:3] for each in fetching if not each.startswith("#")] == [["RUN", "pip", "wheel"]]
+    assert "--require-hashes" in fetching[-1]
+    (extras,) = re.findall(r"'hubledger\[(.*)\]'", text)
+    assert set(extras.split(",")) == {"server", "notify", "publish"}, "listen, notify, [publish]"
+
+
+@pytest.mark.parametrize("name", ["Containerfile", "Containerfile.monitor"])
+def test_a_health_check_is_built_in_the_one_format_that_has_it(name):
+    text = (DEPLOY / name).read_text()
+    assert "\nHEALTHCHECK " in text
+    (built,) = re.findall(r"podman build (.*)$", text, re.MULTILINE)
+    assert built.startswith("--format docker ")
