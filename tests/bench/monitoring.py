@@ -19,7 +19,7 @@ SAMPLE = 20_000
 CORES = 2
 
 _MONITOR = """
-import gc, re, sys, pathlib, time
+import gc, os, re, sys, pathlib, time
 from cli.main import OBJECTS_OF_A_LARGE_COMMAND
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
@@ -29,18 +29,22 @@ init(config, pinned={"models": None}, now=int(time.time()))
 seen, memory = [], []
 def peak(process):
     return int(re.search(r"VmHWM:\\s+(\\d+)", open(f"/proc/{process}/status").read())[1])
+def worked(process):
+    fields = open(f"/proc/{process}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 def note(done):
-    seen.append((done, time.perf_counter()))
     tasks = pathlib.Path("/proc/self/task").glob("*/children")
-    memory.append(peak("self") + sum(peak(child) for each in tasks for child in each.read_text().split()))
+    processes = ["self", *(child for each in tasks for child in each.read_text().split())]
+    seen.append((done, time.perf_counter(), sum(map(worked, processes))))
+    memory.append(sum(map(peak, processes)))
 start = time.perf_counter()
 with open_monitor(config, progress=lambda _l, done, size: note(done)) as monitor:
     (look,) = monitor.look()
 assert look.problem == "", look.problem
 seconds = time.perf_counter() - start
-rate = lambda one, other: (other[0] - one[0]) / (other[1] - one[1])
 tenth = max(1, len(seen) // 10)
-print(look.size, seconds, rate(seen[0], seen[tenth]), rate(seen[-1 - tenth], seen[-1]), max(memory))
+rates = lambda one, other: [(other[0] - one[0]) / (other[by] - one[by]) for by in (1, 2)]
+print(look.size, seconds, max(memory), *rates(seen[0], seen[tenth]), *rates(seen[-1 - tenth], seen[-1]))
 """
 
 
@@ -100,7 +104,7 @@ def monitoring():
         before = _worked()
         (_, memory), printed = _run(settings)
         work = (_worked() - before) / size
-    verified, own, early, late = printed
+    verified, own, early, early_work, late, late_work = printed
     assert verified == size
     return [
         row(
@@ -121,6 +125,12 @@ def monitoring():
             "itself",
             "no slower",
         ),
+        row(
+            "the same by processor time",
+            f"{late_work / early_work:.2f} ({1e6 / late_work:.0f} and {1e6 / early_work:.0f} µs an entry)",
+            "itself",
+            "",
+        ),
     ]
 
 
@@ -133,5 +143,5 @@ def _worked():
 def _run(settings):
     """Run the monitor in a process of its own; returns what it took and what it printed."""
     seconds, output = process([sys.executable, "-c", _MONITOR, str(settings)])
-    size, own, early, late, peak = output.split()
-    return (seconds, int(peak) / 1024), (int(size), float(own), float(early), float(late))
+    size, own, peak, *rates = output.split()
+    return (seconds, int(peak) / 1024), (int(size), float(own), *map(float, rates))
