@@ -164,7 +164,8 @@ def open_monitor(
                         f"log {name} of the monitor",
                         expected=f"origin {position.origin}, which was begun",
                         actual=f"{log.trust.origin}, by its trust file",
-                        next_step="Give another log another name; its history is not that of the old one",
+                        next_step="Name the right trust file, if this is that of another log. If another log is to be "
+                        "followed, give it another name: its history is not that of the old one",
                     )
             followers = {
                 each.name: follower_of(

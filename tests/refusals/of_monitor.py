@@ -319,7 +319,7 @@ def _after(scene, statement, ask):
 MEMORY = (
     refused(
         CorruptError,
-        "log models of the monitor: expected origin log.example/models, which was begun, got other.example, by its trust file. Give another log another name; its history is not that of the old one",
+        "log models of the monitor: expected origin log.example/models, which was begun, got other.example, by its trust file. Name the right trust file, if this is that of another log. If another log is to be followed, give it another name: its history is not that of the old one",
         _other_origin,
     ),
     refused(
