@@ -194,6 +194,11 @@ Exit codes:
     type=_FILE,
     help="Instead of a proof: check evidence of misbehaviour that --evidence-out wrote. Exit code 0 if it convicts.",
 )
+@click.option(
+    "--policy",
+    type=_FILE,
+    help="With --evidence, in the place of --trust: the C2SP policy of the log, which may be anybody's.",
+)
 @json_option
 @click.pass_context
 def command(  # noqa: PLR0917 - click passes each option
@@ -217,6 +222,7 @@ def command(  # noqa: PLR0917 - click passes each option
     pin: pathlib.Path | None,
     evidence_out: pathlib.Path,
     evidence_file: pathlib.Path | None,
+    policy: pathlib.Path | None,
     *,
     partial: bool,
     expect_all: bool,
@@ -277,10 +283,12 @@ def command(  # noqa: PLR0917 - click passes each option
         return verify_any(
             ctx, bundle_file, trusted_root=trusted_root, artifact=artifact, log_only=log_only, as_json=as_json
         )
+    if evidence_file is not None:
+        return check_evidence(evidence_file, trust_file, policy, as_json=as_json)
+    if policy is not None:
+        raise UsageError("--policy", expected="--evidence beside it", actual="none")
     if trust_file is None:
         raise UsageError("hubledger verify", expected="--trust", actual="none")
-    if evidence_file is not None:
-        return check_evidence(evidence_file, trust_file, as_json=as_json)
     refuse_beside(ctx, "--trust", ("--trusted-root", "--artifact", "--public-key"))
     if log_only and (model or ctx.meta["hubledger.expect"]):
         raise UsageError("--log-only", expected="no --model and no --expect options", actual="both")

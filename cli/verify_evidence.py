@@ -3,30 +3,56 @@
 import contextlib
 import pathlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from cli.output import columns, echo_json
 from cli.verify_input import read_file
 from ledger.encoding import parse_canonical_json
-from ledger.errors import WriteError
+from ledger.errors import UsageError, WriteError
+
+if TYPE_CHECKING:
+    from ledger.client.trust import TrustFile
 
 
-def check_evidence(evidence_file: pathlib.Path, trust_file: pathlib.Path, *, as_json: bool) -> int:
-    """Show what the evidence proves; what does not convict is refused with the reason (see `verify_evidence`)."""
+def check_evidence(
+    evidence_file: pathlib.Path,
+    trust_file: pathlib.Path | None,
+    policy_file: pathlib.Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Show what the evidence proves; what does not convict is refused with the reason (see `verify_evidence`).
+
+    Raises:
+        UsageError: not one of trust file and policy.
+    """
     from cli import misbehaviour
     from ledger.client.evidence import MAX_EVIDENCE_BYTES, verify_evidence
     from ledger.client.reporting import recipients_of
-    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust
 
-    trust = parse_trust(read_file(trust_file, MAX_TRUST_BYTES))
+    trust = _read_trust(trust_file, policy_file)
     found = verify_evidence(read_file(evidence_file, MAX_EVIDENCE_BYTES), trust=trust)
     if as_json:
         echo_json(misbehaviour.as_facts(found, recipients_of(trust)))
     else:
         click.echo(misbehaviour.as_text(found, recipients_of(trust), columns=columns()))
     return 0
+
+
+def _read_trust(trust_file: pathlib.Path | None, policy_file: pathlib.Path | None) -> "TrustFile":
+    """Read who signs a log: from a trust file, or from the policy of a log of anybody's."""
+    from ledger.client.trust import MAX_TRUST_BYTES, parse_trust, trust_in_log
+    from ledger.tlog.trust_policy import parse_policy
+
+    match trust_file, policy_file:
+        case pathlib.Path() as path, None:
+            return parse_trust(read_file(path, MAX_TRUST_BYTES))
+        case None, pathlib.Path() as path:
+            return trust_in_log(parse_policy(read_file(path, MAX_TRUST_BYTES)))
+    given = "none" if trust_file is None else "both"
+    raise UsageError("hubledger verify --evidence", expected="one of --trust and --policy", actual=given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,9 +38,11 @@ def check_given(ctx: click.Context) -> None:
 
 
 def refuse_beside_evidence(ctx: click.Context) -> None:
-    """Evidence is checked against a trust file alone: every other option would be ignored, so it is refused."""
+    """Evidence is checked against a trust file or a policy alone: every other option would be ignored, so it is refused."""
     others = [each.opts[0] for each in ctx.command.params if isinstance(each, click.Option)]
-    allowed = ("--evidence", "--trust", "--json")
+    allowed = ("--evidence", "--trust", "--policy", "--json")
     beside = [each for each in others if each not in allowed and given_on(ctx, each)]
     if beside:
-        raise UsageError("--evidence", expected="no other option but --trust and --json", actual=beside[0])
+        raise UsageError(
+            "--evidence", expected="no other option but --trust, --policy and --json", actual=beside[0]
+        )

@@ -58,7 +58,7 @@ def test_what_its_entries_say_is_no_finding(tmp_path, theirs, monitor):
     assert monitor("findings", "--all")[1]["findings"] == []
 
 
-def test_a_fork_of_it_is_tamper(tmp_path, theirs, monitor):
+def test_a_fork_of_it_is_tamper(tmp_path, theirs, monitor, hubledger):
     assert monitor("init", "--from", "genesis")[0] == 0
     assert monitor("once")[0] == 0
     fork = theirs.fork(299)
@@ -67,7 +67,12 @@ def test_a_fork_of_it_is_tamper(tmp_path, theirs, monitor):
     assert monitor("once")[0] == 1
     (found,) = monitor("findings")[1]["findings"]
     assert found["kind"] == "log-forked"
-    assert list((tmp_path / "state/evidence").iterdir())
+    (evidence,) = (tmp_path / "state/evidence").iterdir()
+    code, out, _ = hubledger("verify", "--evidence", evidence, "--policy", tmp_path / "policy", "--json")
+    assert (code, json.loads(out)["convicts"]) == (0, True)
+    (tmp_path / "tessera").write_text(f"log {TESSERA}\nquorum none\n")
+    code, out, err = hubledger("verify", "--evidence", evidence, "--policy", tmp_path / "tessera", "--json")
+    assert (code, out, json.loads(err)["expected"]) == (41, "", "example.com/log/testdata")
 
 
 def test_entries_that_are_not_what_it_signed_are_found(tmp_path, theirs, monitor):

@@ -376,7 +376,7 @@ def test_evidence_goes_with_the_trust_file_alone(folder, capsys, more):
     assert run(["verify", "--evidence", "pin", "--trust", "trust.toml", *more]) == 2
     assert (
         capsys.readouterr().err
-        == f"hubledger: --evidence: expected no other option but --trust and --json, got {more[0]}. Compare with the command's --help\n"
+        == f"hubledger: --evidence: expected no other option but --trust, --policy and --json, got {more[0]}. Compare with the command's --help\n"
     )
 
 

@@ -807,8 +807,18 @@ COMMANDS = (
     ),
     refused(
         UsageError,
-        "--evidence: expected no other option but --trust and --json, got --proof. Compare with the command's --help",
+        "--evidence: expected no other option but --trust, --policy and --json, got --proof. Compare with the command's --help",
         lambda scene: _verify(scene, "--evidence", scene.write("evidence", b"")),
+    ),
+    refused(
+        UsageError,
+        "hubledger verify --evidence: expected one of --trust and --policy, got none. Compare with the command's --help",
+        lambda scene: _command("verify", "--evidence", scene.write("evidence", b"")),
+    ),
+    refused(
+        UsageError,
+        "--policy: expected --evidence beside it, got none. Compare with the command's --help",
+        lambda scene: _verify(scene, "--policy", scene.write("policy", b"")),
     ),
     refused(
         UsageError,
