@@ -60,7 +60,11 @@ def truth(model):
 
 
 def kept(tmp_path):
-    return [each for each in (tmp_path / "data" / "digests").iterdir() if each.suffix == ".json" and each.name[0] != "."]
+    return [
+        each
+        for each in (tmp_path / "data" / "digests").iterdir()
+        if each.suffix == ".json" and each.name[0] != "."
+    ]
 
 
 def test_an_unchanged_file_is_not_read_again_and_the_row_says_so(store, model, monkeypatch):
