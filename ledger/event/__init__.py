@@ -1,7 +1,7 @@
 """The statements that a log holds: ten types, one strict form (docs/spec/event.md).
 
 ``schemas`` is the table of fields and caps, ``statements`` and ``parts`` the values, ``parsing`` and ``formatting`` the
-way from bytes and back, ``names`` the escapes.
+way from bytes and back, ``names`` the escapes, ``readable`` how people see them.
 """
 
 from ledger.event.building import build_parts, parse_manifest_ref, parse_signatures

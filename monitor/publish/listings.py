@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.encoding import format_canonical_json
+from ledger.event.readable import readable_name
 from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, format_json
 from monitor.publish import layout
 from monitor.publish.layout import CHUNK
@@ -127,7 +128,8 @@ class Listings:
         page = self._pages.render(
             "model.html",
             path,
-            title=name,
+            title=readable_name(name),
+            name=name,
             log=self._log,
             findings=self._facts_of(findings[:_FINDINGS_OF_EACH]) if findings else (),
             open=len(findings),
@@ -140,7 +142,7 @@ class Listings:
         self._put(path, page)
         self._feed(
             layout.of_model(log, name, "feed"),
-            f"Signatures of {name}",
+            f"Signatures of {readable_name(name)}",
             f"model:{name}",
             rows[::-1][:FEED_ENTRIES],
         )
@@ -180,7 +182,7 @@ class Listings:
         page = self._pages.render(
             "older.html",
             path,
-            title=name,
+            title=readable_name(name),
             log=self._log,
             picture=draw(rows),
             rows=rows[::-1],
@@ -250,7 +252,7 @@ def _speaks(row: Mapping[str, Any]) -> bool:
 
 def _item(log: str, base: str, row: Mapping[str, Any]) -> Item:
     leaf, standing = number_of(row), str(row["standing"])
-    about = f"{row['name']} {row['revision']}" if "name" in row else f"Entry {leaf}"
+    about = f"{readable_name(row['name'])} {row['revision']}" if "name" in row else f"Entry {leaf}"
     at = layout.of_model(log, row["name"]) if "name" in row else layout.of_events(log, leaf // CHUNK)
     return Item(
         leaf_index=leaf,

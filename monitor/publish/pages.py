@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import ConfigError
+from ledger.event.readable import readable_name
 from monitor.publish import layout
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _environment() -> "jinja2.Environment":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"visible": visible, "moment": moment}
+    environment.filters |= {"visible": visible, "moment": moment, "name": readable_name}
     return environment
 
 

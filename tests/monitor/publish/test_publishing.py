@@ -10,6 +10,7 @@ import pytest
 from ledger.client.result import LogResult
 from ledger.client.verify import check_proof
 from ledger.errors import WriterLockedError
+from ledger.event import escape_name
 from ledger.log.lock import writer_lock
 from ledger.open_findings import MAX_HISTORIES
 from ledger.tlog.proof import parse_proof
@@ -512,3 +513,27 @@ def test_a_list_that_is_too_long_for_a_statement_is_in_parts_which_stay_for_an_h
     published.now += 1
     published.step()
     assert parts_of(published).keys() == named
+
+
+def test_a_name_in_another_script_is_readable_and_one_that_deceives_stays_escaped(published):
+    names = [escape_name(each) for each in ("acme/日本語モデル", "acme/日本\u202eledom", "\u0430cme/tiny")]
+    for name in names:
+        published.hub.record(A, revision="one", name=name)
+    published.step()
+    listed, everything = (
+        published.read(layout.of_log("models", each)).decode() for each in ("index.html", "feed.atom")
+    )
+    for text in (listed, everything):
+        assert "acme/日本語モデル" in text
+        assert names[0] not in text
+        assert all(name in text for name in names[1:])
+        assert "\u202e" not in text
+        assert "\u0430" not in text
+    page, feed = (
+        published.read(layout.of_model("models", names[0], each)).decode()
+        for each in ("index.html", "feed.atom")
+    )
+    assert "<h1>acme/日本語モデル</h1>" in page
+    assert f"Recorded as <code>{names[0]}</code>" in page
+    assert "Signatures of acme/日本語モデル" in feed
+    assert json.loads(published.read(layout.of_model("models", names[0], "history.json")))["name"] == names[0]
