@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from ledger.client.proof_bundle import MAX_STATEMENTS, ProofBundle
 from ledger.client.proof_extra import parse_extra
+from ledger.client.stated_files import consistency_in, said, said_by
 from ledger.client.trust import TrustFile
 from ledger.client.trust_source import open_source
 from ledger.client.trusted_monitor import TrustedMonitor
@@ -20,7 +21,7 @@ from ledger.entry import Entry, parse_entry
 from ledger.errors import LedgerError
 from ledger.event import parse_statement
 from ledger.log.fetch import Fetch
-from ledger.monitor_statement import MAX_STATEMENT_BYTES, MonitorStatement, verify_monitor_statement
+from ledger.monitor_statement import MAX_STATEMENT_BYTES
 from ledger.open_findings import MAX_PART_BYTES, ListPart, verify_part
 from ledger.tlog.checkpoint import Checkpoint, parse_checkpoint
 from ledger.tlog.proof import parse_proof
@@ -56,14 +57,14 @@ def hear_monitors(
     found: list[Stated] = []
     for each in trust.monitors:
         answer = heard.get(each)
-        now = None if answer is None or answer.unheard is not None else _read(answer, each)
+        now = None if answer is None or answer.unheard is not None else said_by(answer.note, each)
         if answer is not None and now is not None:
             found.append(answer)
         # What was kept and is newer stays: who stands between could answer with what the monitor said before its finding.
         found += [
             replace(old, consistency=None)
             for old in kept
-            if (before := _read(old, each)) is not None
+            if (before := said_by(old.note, each)) is not None
             and (now is None or before.checked_at > now.checked_at)
         ]
         if answer is not None and now is None:
@@ -78,13 +79,6 @@ def _hear(monitor: TrustedMonitor, connect: Connect) -> Stated:
         return Stated(note=connect(base)(name, max_bytes=MAX_STATEMENT_BYTES))
     except LedgerError as error:
         return Stated(unheard=Unheard(monitor=monitor.name, why=error.finding))
-
-
-def _read(stated: Stated, monitor: TrustedMonitor) -> MonitorStatement | None:
-    try:
-        return verify_monitor_statement(stated.note, vkeys=[monitor.key])
-    except LedgerError:
-        return None
 
 
 def link_statements(
@@ -111,19 +105,14 @@ def _link(
         tree, index = _tree_of(bundle.proof)
         answers = {size: ask(index, size) for size in sorted(sizes) if 0 < size < tree.size}
         if all(_tree_of(each)[0] == tree for each in answers.values()):
-            found = ((size, _consistency_of(each, size)) for size, each in answers.items())
-            return bundle, {size: hashes for size, hashes in found if hashes is not None}
+            found = ((size, consistency_in(each)) for size, each in answers.items())
+            return bundle, {size: link.hashes for size, link in found if link and link.size == size}
         bundle = replace(bundle, proof=ask(index, since))
     return bundle, {}
 
 
-def _said(stated: Stated, trust: TrustFile) -> tuple[TrustedMonitor, MonitorStatement] | None:
-    found = ((each, _read(stated, each)) for each in trust.monitors)
-    return next(((monitor, statement) for monitor, statement in found if statement is not None), None)
-
-
 def _size_of(stated: Stated, trust: TrustFile) -> int | None:
-    found = _said(stated, trust)
+    found = said(stated.note, trust)
     return None if found is None else found[1].size
 
 
@@ -131,12 +120,6 @@ def _tree_of(proof: bytes) -> tuple[Checkpoint, int]:
     """Return the tree and index that a proof speaks of; nothing is verified here, which is done when it is checked."""
     parsed = parse_proof(proof)
     return parse_checkpoint(parse_note(parsed.checkpoint_note).text), parsed.index
-
-
-def _consistency_of(proof: bytes, size: int) -> tuple[bytes, ...] | None:
-    extra = parse_proof(proof).extra
-    found = None if extra is None else parse_extra(extra).consistency
-    return found.hashes if found is not None and found.size == size else None
 
 
 def add_parts(
@@ -170,7 +153,7 @@ def add_parts(
 def _parts_for(
     stated: Stated, trust: TrustFile, keys: Sequence[str]
 ) -> Iterator[tuple[TrustedMonitor, ListPart]]:
-    found = _said(stated, trust)
+    found = said(stated.note, trust)
     if found is not None:
         monitor, statement = found
         yield from ((monitor, part) for part in statement.parts_for(keys))
