@@ -26,16 +26,22 @@ KEY = p256_key("kms")
 SPKI = spki_of(KEY)
 
 
-def place(folder, key=KEY):
-    """Put a key where the signer finds it; returns where it is, and its public half."""
-    private, public = folder / "elsewhere.pem", folder / "hub.pem"
+def put_key(folder, name, key=None, public=None):
+    """Put a key where the signer finds it; returns where it is, and its public half, or what passes for that."""
+    key = key or p256_key(name)
+    private, public_file = folder / f"{name}.pem", folder / f"{name}.pub"
     private.write_bytes(format_key(key))
-    public.write_bytes(
-        KEY.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+    public_file.write_bytes(
+        (public or key)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-    return SignerSource(uri=f"file2:{private}", public_key=public)
+    return SignerSource(uri=f"file2:{private}", public_key=public_file)
+
+
+def place(folder, key=KEY):
+    """Put the hub's key elsewhere, or another one in its place."""
+    return put_key(folder, "elsewhere", key, KEY)
 
 
 @pytest.fixture
