@@ -10,6 +10,7 @@ from cli.live import catching_up
 from cli.monitor_options import COULD_NOT_CHECK, USAGE, config_option, now_seconds
 from cli.monitor_show import show_findings
 from cli.output import columns, echo_json, format_table, json_option, printable
+from cli.readiness import tell_ready
 from ledger.embedded.wording import plural
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
         open_monitor(config, stopping=stop.is_set, patient=True, progress=advance) as monitor,
         answering(monitor),
     ):
+        tell_ready()
         follow(
             monitor,
             interval=interval or config.interval,
