@@ -8,7 +8,7 @@ import click
 
 from cli.live import catching_up
 from cli.monitor_options import COULD_NOT_CHECK, USAGE, config_option, now_seconds
-from cli.monitor_show import show_findings
+from cli.monitor_show import show_findings, show_left_out
 from cli.output import columns, echo_json, format_table, json_option, printable
 from cli.readiness import tell_ready
 from ledger.embedded.wording import plural
@@ -70,7 +70,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     from ledger.errors import InputError, LedgerError
     from monitor.config import load_config
     from monitor.daemon import FOUND, exit_code, open_monitor
-    from monitor.health import accuses
+    from monitor.health import accuses, left_out
 
     try:
         config = load_config(config_file)
@@ -85,6 +85,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
             monitor.check_canary()  # whether the one that was just handed over arrived
             unpublished = monitor.publish()
             new = [each for each in monitor.state.record.findings() if each.number > before]
+            skipped = {each.name: left_out(config, each) for each in config.sink}
             code = exit_code(monitor.state, looks)
             if unpublished and code == 0:
                 code = COULD_NOT_CHECK
@@ -101,6 +102,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
                 "delivered": dict(delivered.taken),
                 "undelivered": problems,
                 **({"unpublished": unpublished} if unpublished else {}),
+                **({"notExecutable": found} if (found := {k: v for k, v in skipped.items() if v}) else {}),
                 "exitCode": code,
             }
         )
@@ -115,6 +117,8 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
         click.echo("Open findings of before are why this ends with 1: `hubledger monitor findings`")
     for sink, problem in problems.items():
         click.echo(f"Sink {sink} did not take a finding; it is sent again: {printable(problem)}")
+    for sink, names in skipped.items():
+        show_left_out(sink, names)
     if unpublished:
         click.echo(f"Not published in full; it is tried again: {printable(unpublished)}")
     return code
@@ -185,7 +189,9 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
 
     with (
         catching_up(quiet=as_json) as advance,
-        open_monitor(config, stopping=stop.is_set, patient=True, progress=advance) as monitor,
+        open_monitor(
+            config, stopping=stop.is_set, patient=True, progress=advance, say=_to_its_own_log
+        ) as monitor,
         answering(monitor),
     ):
         tell_ready()
@@ -196,3 +202,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
             told=told,
             unpublished=unpublished,
         )
+
+
+def _to_its_own_log(line: str) -> None:
+    click.echo(printable(line), err=True)

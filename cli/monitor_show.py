@@ -65,6 +65,8 @@ def _show_health(health: "Health", *, canary: bool) -> None:
             for each in health.sinks
         ]
         click.echo(format_table(("SINK", "DELIVERED", "WAITING", "LAST PROBLEM"), sinks, columns=columns()))
+    for each in health.sinks:
+        show_left_out(each.sink, each.left_out)
     if canary:
         click.echo()
         click.echo(
@@ -72,6 +74,12 @@ def _show_health(health: "Health", *, canary: bool) -> None:
         )
     for problem in health.problems:
         click.echo(f"Not ready {printable(problem)}")
+
+
+def show_left_out(sink: str, names: Sequence[str]) -> None:
+    """Say which files of a folder of hooks are not run: one that lost its right to be is like one that is not there."""
+    for name in names:
+        click.echo(f"Left out  {sink}: {printable(name)} is not executable, and is not run")
 
 
 def _health_facts(health: "Health") -> dict[str, Any]:
@@ -100,6 +108,7 @@ def _health_facts(health: "Health") -> dict[str, Any]:
                 "waiting": each.waiting,
                 "waitingSince": format_time(each.waiting_since),
                 "problem": each.problem,
+                "notExecutable": list(each.left_out),
             }
             for each in health.sinks
         ],

@@ -1,17 +1,20 @@
 """What a monitor says about itself: how far each log is verified, what is open and owed, and whether it can be relied on.
 
 ``monitor status``, the health endpoint and the metrics all show this, so that no two of them disagree. It is read from the state
-alone, and is therefore as true of a monitor that runs as of one that has stopped.
+(and the folders of hooks), and is therefore as true of a monitor that runs as of one that has stopped.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ledger.errors import SourceError
 from monitor.canary import ARRIVED
 from monitor.config import MonitorConfig
 from monitor.findings import CLASSES, SELF, Alert, Kind, Severity
+from monitor.hooks import look_into
 from monitor.known import COSIGNED
 from monitor.silence import SILENT_SECONDS
+from monitor.sink_config import SinkConfig
 from monitor.state import State
 
 LEAST_SILENCE = 300
@@ -49,13 +52,17 @@ class LogHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkHealth:
-    """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem."""
+    """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem.
+
+    ``left_out``: files of its folder of hooks that are not executable, and so are not run.
+    """
 
     sink: str
     delivered: int
     waiting: int
     waiting_since: int | None
     problem: str
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,7 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
             waiting=counts.get(each.name, (0, 0, ""))[1],
             waiting_since=since.get(each.name),
             problem=counts.get(each.name, (0, 0, ""))[2],
+            left_out=left_out(config, each),
         )
         for each in config.sink
     )
@@ -114,6 +122,14 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
         canary_arrived_at=state.record.moved_at(SELF, Kind.CANARY, note=ARRIVED) if config.canary else None,
         problems=tuple(filter(None, problems)),
     )
+
+
+def left_out(config: MonitorConfig, sink: SinkConfig) -> tuple[str, ...]:
+    """Return which files of a sink's folder of hooks are not run; none where it has no folder, or one that cannot be read."""
+    try:
+        return look_into(config.base / sink.hooks).left_out if sink.hooks else ()
+    except SourceError:  # told when something is to be sent
+        return ()
 
 
 def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:

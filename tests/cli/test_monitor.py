@@ -7,6 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from cli.monitor_follow import _to_its_own_log
 from ledger.log.lock import writer_lock
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
@@ -295,3 +296,19 @@ def test_from_a_pinned_checkpoint(changed):
     code, facts = changed.json("init", "--from", pin, "--log", "again")
     assert (code, facts["begun"]) == (0, [{"log": "again", "size": 2}])
     assert "from size 2, which you pinned" not in changed.run("init", "--from", pin, "--log", "again")[1]
+
+
+def test_a_hook_that_is_not_executable_beside_one_that_is_does_not_vanish(changed):
+    assert "Left out" not in changed.run("status")[1]
+    (changed.folder / "hooks.d/page").write_text("#!/bin/sh\n")
+    (changed.folder / "hooks.d/page").chmod(0o644)
+    text = "Left out  pager: page is not executable, and is not run\n"
+    assert text in changed.run("once")[1]
+    assert text in changed.run("status")[1]
+    assert changed.json("once")[1]["notExecutable"] == {"pager": ["page"]}
+    assert changed.json("status")[1]["sinks"][0]["notExecutable"] == ["page"]
+
+
+def test_what_a_hook_said_cannot_paint_over_the_monitors_own_log(capsys):
+    _to_its_own_log("a said: \x1b[2J")
+    assert capsys.readouterr() == ("", "a said: \\x1b[2J\n")

@@ -22,10 +22,11 @@ from monitor.daemon import init, open_monitor, read_pin
 from monitor.database import FILE_NAME
 from monitor.findings import Finding, Kind
 from monitor.follow import Follower
+from monitor.hooks import Hooks
 from monitor.judge import Remembered, compare_smaller
 from monitor.known import Known
 from monitor.record import Stored
-from monitor.sinks import Hooks, Webhook, open_sink
+from monitor.sinks import Webhook, open_sink
 from monitor.state import Progress, State
 from tests.monitor.hub import Hub
 from tests.refusals.of_storage import no_space
