@@ -248,6 +248,36 @@ def test_a_broken_hook_is_said_and_told_again_later(changed):
     assert (status["sinks"][0]["waiting"], status["sinks"][0]["delivered"]) == (1, 0)
     assert "a: ended with 9" in status["sinks"][0]["problem"]
     assert "a: ended with 9" in changed.run("status")[1]
+    assert status["sinks"][0]["askedAgainAt"] is not None
+
+
+def test_within_the_pause_of_a_sink_it_is_said_what_waits_and_until_when(changed):
+    changed.hook("exit 9")
+    changed.run("once")
+    changed.hook("true")
+    code, out, _ = changed.run("once")
+    assert code == 1
+    assert re.search(
+        r"Sink pager is owed 1 finding: asked again after 20\S+Z, because of .*a: ended with 9", out
+    )
+    waiting = changed.json("once")[1]["waiting"]["pager"]
+    assert (waiting["findings"], "a: ended with 9" in waiting["problem"]) == (1, True)
+    assert waiting["askedAgainAt"].endswith("Z")
+
+
+def test_nothing_is_said_to_wait_where_nothing_does(changed):
+    assert "is owed" not in changed.run("once")[1]
+    assert "waiting" not in changed.json("once")[1]
+
+
+def test_what_is_for_the_record_is_counted_apart_from_what_somebody_should_look_at(changed):
+    changed.run("once")
+    (log,) = changed.json("status")[1]["logs"]
+    assert (log["open"], log["openBySeverity"]) == (2, {"high": 1, "info": 1})
+    assert "  1 high, 1 info  as signed" in changed.run("status")[1]
+    numbers = [str(each["number"]) for each in changed.json("findings")[1]["findings"]]
+    changed.run("resolve", *numbers)
+    assert re.search(r"Z  0 +as signed", changed.run("status")[1])
 
 
 def test_a_fork_gives_a_file_that_verify_takes(changed):
