@@ -8,7 +8,6 @@ tells that it is the same.
 import hashlib
 import hmac
 import ipaddress
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +16,7 @@ from ledger.log.lines import Line, Watch
 from monitor.config import MonitorConfig
 from monitor.handed import format_finding
 from monitor.hooks import Hooks, Say
+from monitor.looking_up import LookUp
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
 from monitor.private_files import MIN_SECRET_BYTES, read_private, read_private_text
@@ -81,6 +81,7 @@ class Webhook:
     ) -> None:
         self._url, self._secret, self._private = url, secret, allow_private
         self._timeout, self._transport = timeout, transport
+        self._look_up = LookUp(seconds=timeout)
 
     def send(self, finding: Stored) -> None:
         """Post it. Raises SourceError: no answer, or one that is not 2xx. ConfigError: an address that may not be asked."""
@@ -152,16 +153,11 @@ class Webhook:
 
     def _resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of the host. Raises ConfigError: any of its addresses is not public."""
-        try:
-            found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-        except (OSError, UnicodeError) as error:
-            raise SourceError(
-                f"address of the webhook {host}", expected="a host that is known", actual=str(error)
-            ) from error
-        for each in sorted(found):
+        found = self._look_up.addresses(host, port, what=f"address of the webhook {host}")
+        for each in found:
             if not self._private and not _is_public(each):
                 raise self._not_allowed(f"{each}, which is not a public address")
-        return sorted(found)[:_ADDRESSES]
+        return found[:_ADDRESSES]
 
     def _not_allowed(self, actual: str) -> ConfigError:
         return ConfigError(

@@ -357,7 +357,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
     """A name that leads elsewhere the second time gains nothing."""
     asked = []
     monkeypatch.setattr(
-        "monitor.sinks.socket.getaddrinfo", lambda *a, **k: [(2, 1, 6, "", ("93.184.215.14", 443))]
+        "monitor.looking_up.socket.getaddrinfo", lambda *a, **k: [(2, 1, 6, "", ("93.184.215.14", 443))]
     )
 
     def answer(request):
@@ -371,7 +371,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
 def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatch):
     """A name with an IPv6 address, on a machine without IPv6."""
     found = [(10, 1, 6, "", ("2606:4700::1", 443, 0, 0)), (2, 1, 6, "", ("52.1.2.3", 443))]
-    monkeypatch.setattr("monitor.sinks.socket.getaddrinfo", lambda *a, **k: found)
+    monkeypatch.setattr("monitor.looking_up.socket.getaddrinfo", lambda *a, **k: found)
     asked = []
 
     def answer(request):
@@ -382,6 +382,30 @@ def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatc
 
     send_outside(answer)
     assert asked == ["2606:4700::1", "52.1.2.3"]
+
+
+def test_a_resolver_that_never_answers_holds_a_webhook_for_its_waiting_time_and_one_thread(monkeypatch):
+    asked, answering = [], threading.Event()
+
+    def resolver(*_, **__):
+        asked.append(threading.current_thread())
+        answering.wait(60)
+        return [(2, 1, 6, "", ("93.184.215.14", 443))]
+
+    monkeypatch.setattr("monitor.looking_up.socket.getaddrinfo", resolver)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    sink = Webhook(
+        "https://hooks.example/x", secret=SECRET, allow_private=False, timeout=0.2, transport=transport
+    )
+    with pytest.raises(SourceError, match=r"an answer of the resolver within 0\.2 s, got none"):
+        sink.send(STORED)
+    with pytest.raises(SourceError, match="a resolver that answers, got none to the question before"):
+        sink.send(STORED)
+    assert len(asked) == 1
+    answering.set()
+    asked[0].join(timeout=60)
+    sink.send(STORED)
+    assert len(asked) == 2
 
 
 def test_an_answer_that_comes_byte_by_byte_is_not_waited_for():
