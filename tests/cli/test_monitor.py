@@ -342,3 +342,11 @@ def test_a_hook_that_is_not_executable_beside_one_that_is_does_not_vanish(change
 def test_what_a_hook_said_cannot_paint_over_the_monitors_own_log(capsys):
     _to_its_own_log("a said: \x1b[2J")
     assert capsys.readouterr() == ("", "a said: \\x1b[2J\n")
+
+
+@pytest.mark.parametrize("number", ["abc", "0", "-1", "1.5", "+1", "9" * 30])
+@pytest.mark.parametrize("command", ["ack", "resolve"])
+def test_what_is_no_number_of_a_finding_is_said_to_be_none(changed, command, number):
+    code, _, error = changed.run(command, "--", number)
+    assert code == 2
+    assert f"{number!r} is not the number of a finding: `hubledger monitor findings`" in error
