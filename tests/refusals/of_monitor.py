@@ -339,7 +339,7 @@ MEMORY = (
     ),
     refused(
         CorruptError,
-        "monitor.db of the monitor: expected version 4, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
+        "monitor.db of the monitor: expected version 5, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
         lambda scene: _after(scene, "PRAGMA user_version = 9", lambda _: State(scene.folder / "state")),
     ),
     refused(
