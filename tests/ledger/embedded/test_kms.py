@@ -93,7 +93,7 @@ def test_a_signature_by_another_key_is_refused_and_nothing_is_recorded(ledger, t
     other = p256_key("other")
     signer = RemoteSigner(lambda data: _sign(other, data), spki=SPKI, name="somewhere")
     with open_for_recording(ledger) as opened:
-        opened.recorder._signer = signer
+        opened.recorder._signing.signer = signer
         size = opened.log.size
         with pytest.raises(SourceError, match="a signature by key"):
             opened.recorder.record(facts("acme/tiny", "r1"))
@@ -116,7 +116,7 @@ def test_a_service_whose_signer_is_away_answers_503_and_goes_on_when_it_is_back(
         return _sign(KEY, data)
 
     with running(ledger) as hub:
-        hub.writer.ledger.recorder._signer = RemoteSigner(sign, spki=SPKI, name="somewhere")
+        hub.writer.ledger.recorder._signing.signer = RemoteSigner(sign, spki=SPKI, name="somewhere")
         refused = hub.post(body("u-1"))
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         away[0] = False
