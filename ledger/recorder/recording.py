@@ -237,8 +237,8 @@ class Recorder(Generic[JournalT]):
         """Bring the index up to the log, and end the signing threads and their process."""
         with self._lock:
             self._mirroring.hand_over()
+            self._signing.close()
         self._mirroring.close()
-        self._signing.close()
 
     # Recording
 

@@ -78,7 +78,8 @@ class BatchSigning:
         ]
 
     def close(self) -> None:
-        """End the threads and the process."""
+        """End the threads and the process; no other one is started."""
+        self._starts = _MOST_STARTS
         self._drop()
         self._pool.shutdown()
 

@@ -97,7 +97,9 @@ class SigningProcess:
         with self._in_step():
             digests = self._asked.popleft()
             slots = read_exactly(self._socket, len(digests) * SLOT_BYTES)
-            signatures = [slots[at + 1 : at + 1 + slots[at]] for at in range(0, len(slots), SLOT_BYTES)]
+            signatures = [
+                _signature_in(slots[at : at + SLOT_BYTES]) for at in range(0, len(slots), SLOT_BYTES)
+            ]
             self._public.verify(signatures[-1], digests[-1], _SHA256)
         return signatures
 
@@ -147,7 +149,15 @@ def _start(fd: int) -> "subprocess.Popen[bytes]":
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     process.kill()
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel: it has no socket any more
+        process.wait(timeout=_ANSWER_SECONDS)
+
+
+def _signature_in(slot: bytes) -> bytes:
+    signature, padding = slot[1 : 1 + slot[0]], slot[1 + slot[0] :]
+    if not 0 < slot[0] < SLOT_BYTES or any(padding):
+        raise EOFError
+    return signature
 
 
 def _der(key: ec.EllipticCurvePrivateKey) -> bytes:

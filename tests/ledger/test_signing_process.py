@@ -140,6 +140,8 @@ _LIARS = {
     "refuses the key": "import sys; sys.exit(3)",
     "says that it is ready, and ends": "link.recv(1000); link.sendall(b'1')",
     "answers zeros": "link.recv(1000); link.sendall(b'1' + bytes(73 * 1024)); link.recv(1)\nwhile link.recv(65536): pass",
+    "answers too long a signature": "link.recv(1000); link.sendall(b'1' + (b'\xff' + bytes(72)) * 1024); link.recv(1)\nwhile link.recv(65536): pass",
+    "answers more than it says": "link.recv(1000); link.sendall(b'1' + (b'\x08' + b'x' * 72) * 1024); link.recv(1)\nwhile link.recv(65536): pass",
     "answers less": "link.recv(1000); link.sendall(b'1' + bytes(73)); link.recv(65536)",
 }
 
@@ -199,6 +201,14 @@ def test_the_key_is_in_no_command_line_or_environment_and_in_no_open_file(proces
     assert der.splitlines()[1] not in shown
     opened = {os.readlink(each).partition(":")[0] for each in (place / "fd").iterdir()}
     assert opened == {"/dev/null", "socket"}
+
+
+def test_what_was_closed_starts_no_process(monkeypatch):
+    monkeypatch.setattr(signing_batch, "PROCESS_FROM", 0)
+    batches = BatchSigning(SIGNER)
+    batches.close()
+    batches._maybe_start()
+    assert batches.process is None
 
 
 _OWNER = """
