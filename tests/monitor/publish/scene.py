@@ -7,6 +7,7 @@ from ledger.monitor_statement import verify_monitor_statement
 from ledger.tlog.signed_note import VerifierKey
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
+from monitor.findings import Finding, Kind
 from monitor.publish import layout
 from monitor.publish.publishing import make_key, publish
 from tests.monitor.hub import Hub
@@ -78,3 +79,13 @@ class Publication:
             for path in sorted(self.public.rglob("*"))
             if path.is_file() and ".aside" not in path.parts
         }
+
+
+def found_everywhere(published, many, first=0):
+    """Findings about so many models, as a log that nobody tends has them."""
+    with open_monitor(published.config, clock=lambda: published.now) as monitor:
+        database = monitor.state.record._database
+        with database.transaction() as execute:
+            for at in range(first, first + many):
+                found = Finding(log="models", kind=Kind.NOT_RECORDED, text="x", model=f"acme/m{at}")
+                monitor.state.record.add(execute, found, published.now)

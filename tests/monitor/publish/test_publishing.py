@@ -15,13 +15,12 @@ from ledger.log.lock import writer_lock
 from ledger.open_findings import MAX_HISTORIES
 from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
-from monitor.findings import Finding, Kind
 from monitor.publish import layout, names, placing, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
 from monitor.publish.publishing import publish
 from monitor.publish.store import MODEL, Store
 from monitor.publish.writing import ASIDE
-from tests.monitor.publish.scene import SETTINGS, Publication
+from tests.monitor.publish.scene import SETTINGS, Publication, found_everywhere
 from tests.world import NOW, key_signer, signed_by, sigstore_signer
 
 A, B, S = signed_by(key_signer("a")), signed_by(key_signer("b")), signed_by(sigstore_signer())
@@ -470,16 +469,6 @@ def test_no_page_leads_to_one_that_is_not_there_yet(published, monkeypatch):
     published.step()
     assert len(batches) > 100
     assert set().union(*batches) == set()
-
-
-def found_everywhere(published, many, first=0):
-    """Findings about so many models, as a log that nobody tends has them."""
-    with open_monitor(published.config, clock=lambda: published.now) as monitor:
-        database = monitor.state.record._database
-        with database.transaction() as execute:
-            for at in range(first, first + many):
-                found = Finding(log="models", kind=Kind.NOT_RECORDED, text="x", model=f"acme/m{at}")
-                monitor.state.record.add(execute, found, published.now)
 
 
 def parts_of(published):
