@@ -40,13 +40,13 @@ class Publication:
         init(self.config, pinned={"models": pinned}, now=self.now)
         return self
 
-    def step(self, size=None, *, serve=True):
-        """Serve the log, look at it once, and publish; returns what the publication came to."""
+    def step(self, size=None, *, serve=True, later=0):
+        """Serve the log, look at it once, and publish so many seconds later; returns what the publication came to."""
         if serve:
             self.hub.publish(self.folder / "log", size)
         with open_monitor(self.config, clock=lambda: self.now) as monitor:
             self.looks = monitor.look()
-            return publish(self.config, monitor.state, now=self.now)
+            return publish(self.config, monitor.state, now=self.now + later)
 
     def resolve(self, *numbers):
         self.move(*numbers, to="resolved")
