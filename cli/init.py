@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.options import signer_options, signer_source
 from cli.output import echo_json, json_option, printable
 
 if TYPE_CHECKING:
@@ -34,11 +35,7 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 @click.option(
     "--read-url", help="Of Rekor v2: where checkpoints and tiles are, if not below the address to write to."
 )
-@click.option(
-    "--hub-signer", metavar="URI", help="Where the hub's key is, in a KMS or HSM: a securesystemslib URI."
-)
-@click.option("--hub-public-key", type=_FILE, help="The public key of --hub-signer, PEM.")
-@click.option("--hub-signer-secret", type=_FILE, help="A file with the PIN of --hub-signer.")
+@signer_options
 @click.option("--continues", type=_FILE, help="The last checkpoint of a log that this one continues.")
 @click.option("--continues-trust", type=_FILE, help="The trust file of that log, by which it is checked.")
 @click.option("--reason", help='Why that log ended, as a code such as "disk-lost". It becomes public.')
@@ -93,17 +90,7 @@ def command(  # noqa: PLR0917 - click passes each option
             expected="--log rekor-v2 or rekor-v1",
             actual="--log local",
         )
-    if (hub_signer is None) != (hub_public_key is None) or (hub_signer_secret and not hub_signer):
-        raise UsageError(
-            "--hub-signer, --hub-public-key and --hub-signer-secret",
-            expected="the first two, or none of them",
-            actual="some",
-        )
-    signer = None
-    if hub_signer is not None and hub_public_key is not None:
-        from ledger.embedded.kms import SignerSource
-
-        signer = SignerSource(uri=hub_signer, public_key=hub_public_key, secret=hub_signer_secret)
+    signer = signer_source(hub_signer, hub_public_key, hub_signer_secret)
     succession = _succession(continues, continues_trust, reason, origin=origin, kind=kind)
     try:
         fields = None if succession is None else succession.fields

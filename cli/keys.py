@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import writing_options
+from cli.options import signer_options, signer_source, writing_options
 from cli.output import echo_json, json_option, printable
 
 if TYPE_CHECKING:
     from ledger.embedded.key_statements import Opened
-    from ledger.embedded.rotating import Rotation
+    from ledger.embedded.rotation import Rotation
 
 
 @click.group()
@@ -57,11 +57,15 @@ def rotate() -> None:
     show_default=True,
     help="In Rekor: how long to wait until it is logged.",
 )
+@signer_options
 @writing_options
 @json_option
-def rotate_hub(
+def rotate_hub(  # noqa: PLR0917 - click passes each option
     directory: pathlib.Path,
     wait_seconds: float,
+    hub_signer: str | None,
+    hub_public_key: pathlib.Path | None,
+    hub_signer_secret: pathlib.Path | None,
     not_older_than: tuple[pathlib.Path, ...],
     *,
     begin: bool,
@@ -71,12 +75,13 @@ def rotate_hub(
     """Replace the key that signs the statements of the ledger in DIRECTORY.
 
     Run it until it says that no rotation is under way, signing and publishing the trust files that it drafts. Stopped
-    anywhere, the same command goes on.
+    anywhere, the same command goes on. Where the next key is in a KMS or HSM, --begin is told where.
     """
     from ledger.embedded import rotating
 
     opened = _opened(directory, not_older_than, start_unchecked=start_unchecked)
-    done = rotating.rotate_hub(directory, begin=begin, opened=opened, wait=wait_seconds)
+    signer = signer_source(hub_signer, hub_public_key, hub_signer_secret)
+    done = rotating.rotate_hub(directory, begin=begin, opened=opened, wait=wait_seconds, signer=signer)
     _show(done, as_json=as_json)
 
 

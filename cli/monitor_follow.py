@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.live import catching_up
-from cli.monitor_options import COULD_NOT_CHECK, USAGE, config_option, now_seconds
-from cli.monitor_show import show_findings
+from cli.monitor_options import COULD_NOT_CHECK, USAGE, config_option, format_time, now_seconds
+from cli.monitor_show import show_findings, show_left_out
 from cli.output import columns, echo_json, format_table, json_option, printable
+from cli.readiness import tell_ready
 from ledger.embedded.wording import plural
 
 if TYPE_CHECKING:
+    from monitor.health import SinkHealth
     from monitor.looks import Look
     from monitor.state import State
 
@@ -69,7 +71,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
     from ledger.errors import InputError, LedgerError
     from monitor.config import load_config
     from monitor.daemon import FOUND, exit_code, open_monitor
-    from monitor.health import accuses
+    from monitor.health import accuses, assess
 
     try:
         config = load_config(config_file)
@@ -84,6 +86,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
             monitor.check_canary()  # whether the one that was just handed over arrived
             unpublished = monitor.publish()
             new = [each for each in monitor.state.record.findings() if each.number > before]
+            sinks = assess(config, monitor.state, now=now_seconds()).sinks
             code = exit_code(monitor.state, looks)
             if unpublished and code == 0:
                 code = COULD_NOT_CHECK
@@ -99,6 +102,7 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
                 "findings": [each.as_json() for each in reversed(new)],
                 "delivered": dict(delivered.taken),
                 "undelivered": problems,
+                **_waiting_facts(sinks),
                 **({"unpublished": unpublished} if unpublished else {}),
                 "exitCode": code,
             }
@@ -114,9 +118,37 @@ def once(config_file: pathlib.Path, *, as_json: bool) -> int:
         click.echo("Open findings of before are why this ends with 1: `hubledger monitor findings`")
     for sink, problem in problems.items():
         click.echo(f"Sink {sink} did not take a finding; it is sent again: {printable(problem)}")
+    for each in sinks:
+        if each.waiting and each.sink not in problems:
+            click.echo(f"Sink {each.sink} is owed {plural(each.waiting, 'finding')}: {_why_waiting(each)}")
+        show_left_out(each.sink, each.left_out)
     if unpublished:
         click.echo(f"Not published in full; it is tried again: {printable(unpublished)}")
     return code
+
+
+def _waiting_facts(sinks: Sequence["SinkHealth"]) -> dict[str, Any]:
+    """What each sink is owed still, and which files of its folder of hooks are not run; nothing where there is no such thing."""
+    waiting = {
+        each.sink: {
+            "findings": each.waiting,
+            "askedAgainAt": format_time(each.asked_again_at),
+            "problem": each.problem,
+        }
+        for each in sinks
+        if each.waiting
+    }
+    skipped = {each.sink: list(each.left_out) for each in sinks if each.left_out}
+    return {
+        **({"waiting": waiting} if waiting else {}),
+        **({"notExecutable": skipped} if skipped else {}),
+    }
+
+
+def _why_waiting(sink: "SinkHealth") -> str:
+    if sink.asked_again_at is None:
+        return "its limit lets no more through now"
+    return f"asked again after {format_time(sink.asked_again_at)}, because of {printable(sink.problem)}"
 
 
 def _newest(state: "State") -> int:
@@ -184,9 +216,12 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
 
     with (
         catching_up(quiet=as_json) as advance,
-        open_monitor(config, stopping=stop.is_set, patient=True, progress=advance) as monitor,
+        open_monitor(
+            config, stopping=stop.is_set, patient=True, progress=advance, say=_to_its_own_log
+        ) as monitor,
         answering(monitor),
     ):
+        tell_ready()
         follow(
             monitor,
             interval=interval or config.interval,
@@ -194,3 +229,7 @@ def run(config_file: pathlib.Path, interval: float | None, *, as_json: bool) -> 
             told=told,
             unpublished=unpublished,
         )
+
+
+def _to_its_own_log(line: str) -> None:
+    click.echo(printable(line), err=True)

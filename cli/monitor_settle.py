@@ -1,7 +1,7 @@
 """`hubledger monitor ack|resolve|expect|expected`: what people say of findings, for the record."""
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,29 @@ from cli.output import columns, echo_json, format_table, json_option
 if TYPE_CHECKING:
     from monitor.record import Expected
 
-_NUMBERS = click.argument("numbers", metavar="NUMBER", nargs=-1, required=True, type=click.IntRange(1))
+
+class _Number(click.IntRange):
+    """The number of a finding; the file that it is looked for in has none above 2^63."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return it. A word that is none ends in usage."""
+        from ledger.encoding import parse_decimal
+        from ledger.errors import MalformedError
+
+        try:
+            number = parse_decimal(value)
+        except MalformedError:
+            number = 0
+        if not number:
+            self.fail(
+                f"{value!r} is not the number of a finding: `hubledger monitor findings` begins each with its own.",
+                param,
+                ctx,
+            )
+        return number
+
+
+_NUMBERS = click.argument("numbers", metavar="NUMBER", nargs=-1, required=True, type=_Number(1))
 _NOTE = click.option("--note", default="", help="Why, for the record.")
 
 

@@ -10,6 +10,7 @@ from cli.monitor_options import COULD_NOT_CHECK, config_option, format_time, now
 from cli.output import columns, echo_json, format_table, json_option, printable, wrap
 
 if TYPE_CHECKING:
+    from monitor.findings import Severity
     from monitor.health import Health
     from monitor.record import Stored
 
@@ -51,7 +52,7 @@ def _show_health(health: "Health", *, canary: bool) -> None:
             str(each.verified),
             str(each.lag),
             format_time(each.checked_at) or "never",
-            str(each.open),
+            format_severities(each.severities),
             printable(each.problem) or "as signed",
         )
         for each in health.logs
@@ -61,17 +62,39 @@ def _show_health(health: "Health", *, canary: bool) -> None:
     if health.sinks:
         click.echo()
         sinks = [
-            (each.sink, str(each.delivered), str(each.waiting), printable(each.problem) or "-")
+            (
+                each.sink,
+                str(each.delivered),
+                str(each.waiting),
+                format_time(each.asked_again_at) or "-",
+                printable(each.problem) or "-",
+            )
             for each in health.sinks
         ]
-        click.echo(format_table(("SINK", "DELIVERED", "WAITING", "LAST PROBLEM"), sinks, columns=columns()))
+        sink_head = ("SINK", "DELIVERED", "WAITING", "ASKED AGAIN", "LAST PROBLEM")
+        click.echo(format_table(sink_head, sinks, columns=columns()))
+    for each in health.sinks:
+        show_left_out(each.sink, each.left_out)
     if canary:
         click.echo()
         click.echo(
             f"Canary    sent {format_time(health.canary_sent_at) or 'never'}, arrived {format_time(health.canary_arrived_at) or 'never'}"
         )
+    if health.own:
+        click.echo(f"Monitor   {format_severities(health.own)} open about itself")
     for problem in health.problems:
         click.echo(f"Not ready {printable(problem)}")
+
+
+def show_left_out(sink: str, names: Sequence[str]) -> None:
+    """Say which files of a folder of hooks are not run: one that lost its right to be is like one that is not there."""
+    for name in names:
+        click.echo(f"Left out  {sink}: {printable(name)} is not executable, and is not run")
+
+
+def format_severities(counts: Mapping["Severity", int]) -> str:
+    """Word how many are open: those for the record are told apart from those that somebody should look at."""
+    return ", ".join(f"{count} {severity}" for severity, count in counts.items()) or "0"
 
 
 def _health_facts(health: "Health") -> dict[str, Any]:
@@ -87,6 +110,7 @@ def _health_facts(health: "Health") -> dict[str, Any]:
                 "checkedAt": format_time(each.checked_at),
                 "succeededAt": format_time(each.succeeded_at),
                 "open": each.open,
+                "openBySeverity": dict(each.severities),
                 **({} if each.quorum_met is None else {"quorumMet": each.quorum_met}),
                 **({} if each.cosigned_at is None else {"cosignedAt": format_time(each.cosigned_at)}),
                 **({"problem": each.problem} if each.problem else {}),
@@ -99,7 +123,9 @@ def _health_facts(health: "Health") -> dict[str, Any]:
                 "delivered": each.delivered,
                 "waiting": each.waiting,
                 "waitingSince": format_time(each.waiting_since),
+                "askedAgainAt": format_time(each.asked_again_at),
                 "problem": each.problem,
+                "notExecutable": list(each.left_out),
             }
             for each in health.sinks
         ],
@@ -107,6 +133,7 @@ def _health_facts(health: "Health") -> dict[str, Any]:
             "sentAt": format_time(health.canary_sent_at),
             "arrivedAt": format_time(health.canary_arrived_at),
         },
+        "ownOpenBySeverity": dict(health.own),
         "problems": list(health.problems),
     }
 

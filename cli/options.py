@@ -4,9 +4,12 @@ import os
 import pathlib
 import shlex
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from ledger.embedded.kms import SignerSource
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -44,6 +47,37 @@ def withdrawal_options(command: _Command) -> _Command:
         "--reason", required=True, help='Why, as a code such as "personal-data". It becomes public.'
     )
     return reason(reference(command))
+
+
+def signer_options(command: _Command) -> _Command:
+    """Add what every command takes that is told of a hub key in a KMS or HSM; ``signer_source`` reads it."""
+    file = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
+    secret = click.option("--hub-signer-secret", type=file, help="A file with the PIN of --hub-signer.")
+    public = click.option("--hub-public-key", type=file, help="The public key of --hub-signer, PEM.")
+    uri = click.option(
+        "--hub-signer",
+        metavar="URI",
+        help="Where the hub's key is, in a KMS or HSM: a securesystemslib URI.",
+    )
+    return uri(public(secret(command)))
+
+
+def signer_source(
+    hub_signer: str | None, hub_public_key: pathlib.Path | None, hub_signer_secret: pathlib.Path | None
+) -> "SignerSource | None":
+    """Return where a hub key is, as ``signer_options`` say; None: nothing is said. Raises UsageError."""
+    from ledger.embedded.kms import SignerSource
+    from ledger.errors import UsageError
+
+    if hub_signer is not None and hub_public_key is not None:
+        return SignerSource(uri=hub_signer, public_key=hub_public_key, secret=hub_signer_secret)
+    if hub_signer is not None or hub_public_key is not None or hub_signer_secret is not None:
+        raise UsageError(
+            "--hub-signer, --hub-public-key and --hub-signer-secret",
+            expected="the first two, or none of them",
+            actual="some",
+        )
+    return None
 
 
 MAX_TOKEN_BYTES = 1024

@@ -319,7 +319,9 @@ def format_config(config: Config) -> bytes:
     """Format settings as TOML."""
     lines = ["# Settings of this ledger; each is explained in docs/reference/settings.md"]
     lines += [
-        _line(each.name, getattr(config, each.name)) for each in fields(Config) if each.name not in _TABLES
+        format_setting(each.name, getattr(config, each.name))
+        for each in fields(Config)
+        if each.name not in _TABLES
     ]
     for name, kind in _TABLES.items():
         table = getattr(config, name)
@@ -327,12 +329,13 @@ def format_config(config: Config) -> bytes:
             lines += [
                 "",
                 f"[{name}]",
-                *(_line(each.name, getattr(table, each.name)) for each in fields(kind)),
+                *(format_setting(each.name, getattr(table, each.name)) for each in fields(kind)),
             ]
     return ("\n".join(lines) + "\n").encode()
 
 
-def _line(name: str, value: object) -> str:
+def format_setting(name: str, value: object) -> str:
+    """Format one setting as a line of TOML."""
     match value:
         case bool():
             return f"{name} = {'true' if value else 'false'}"

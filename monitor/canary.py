@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from ledger.errors import LedgerError
 from ledger.event import escape_name
+from ledger.event.readable import readable_name
 from monitor.checks import CanaryConfig
 from monitor.findings import SELF, Finding, Kind
 from monitor.record import Stored
@@ -97,7 +98,7 @@ class Canary:
             log=SELF,
             kind=Kind.CANARY,
             about=version,
-            text=f"This is the canary of {log}: its hub recorded {escape_name(model)} again, and an alert of it arrives here. "
+            text=f"This is the canary of {log}: its hub recorded {readable_name(escape_name(model))} again, and an alert of it arrives here. "
             "Nothing is wrong, and nothing is to be done.",
             facts={"every": int(every), "version": version},
         )
@@ -108,7 +109,7 @@ class Canary:
             log=SELF,
             kind=Kind.CANARY_SILENT,
             about=model,
-            text=f"No new version of {model}, which the hub of {log} records so that its silence is noticed, was verified for "
+            text=f"No new version of {readable_name(model)}, which the hub of {log} records so that its silence is noticed, was verified for "
             f"{seconds} s: what the hub records may not reach this monitor; see `hubledger monitor status`, and ask the hub.",
             facts={"model": model},
         )

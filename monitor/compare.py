@@ -23,8 +23,8 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.log.fetch import Fetch
-from ledger.tlog.checkpoint import VerifiedCheckpoint, verify_checkpoint
-from ledger.tlog.signed_note import MAX_NOTE_BYTES
+from ledger.tlog.checkpoint import VerifiedCheckpoint, parse_checkpoint, verify_checkpoint
+from ledger.tlog.signed_note import MAX_NOTE_BYTES, parse_note
 from monitor.accuse import accuse
 from monitor.checkpoints import MAX_TREE_SIZE, SeenCheckpoint
 from monitor.findings import Finding, Kind
@@ -88,6 +88,7 @@ class Views:
             MalformedError, LimitError: no checkpoint. SignatureError: the log's key did not sign it, so it says nothing.
             NotFoundError: of no log that is followed here. SourceError: so many wait already that this one is not remembered.
         """
+        parse_checkpoint(parse_note(note).text)  # what is none is nobody's, and said to be none
         name = self._name(note)
         trust = self._logs[name]
         fetched = verify_checkpoint(note, origin=trust.origin, keys=trust.log_keys)

@@ -14,6 +14,7 @@ from datetime import datetime
 from ledger.encoding import parse_json
 from ledger.errors import LedgerError, MalformedError, StorageError
 from ledger.event import escape_name
+from ledger.event.readable import readable_name
 from ledger.log.fetch import Fetch
 from monitor.checks import CrosscheckConfig
 from monitor.event_facts import revision_key_of
@@ -198,7 +199,7 @@ class Crosscheck:
             kind=Kind.NOT_RECORDED,
             model=each.model,
             about=_about(each),
-            text=f"{each.model} at {escape_name(each.revision)}: the hub serves it since {hours} h, and the log has no event of "
+            text=f"{readable_name(each.model)} at {escape_name(each.revision)}: the hub serves it since {hours} h, and the log has no event of "
             "it: nobody can prove who signed it, or that it is the same for everybody; ask the hub to record it.",
             facts={"revision": each.revision, "created": each.created},
         )

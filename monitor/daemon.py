@@ -27,6 +27,7 @@ from monitor.deliver import Delivered, deliver
 from monitor.findings import Kind
 from monitor.forms import parse_host_port
 from monitor.health import Health, accuses, assess
+from monitor.hooks import Say
 from monitor.looks import Look, Looker
 from monitor.server import serving
 from monitor.sinks import Sink, open_sink
@@ -138,8 +139,9 @@ def open_monitor(
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = lambda _log, _done, _size: None,
     patient: bool = False,
+    say: Say | None = None,
 ) -> Iterator[Monitor]:
-    """Open the state for following and delivering. ``patient``: each log's ``partial_wait`` is waited for.
+    """Open the state for following and delivering. ``patient``: each log's ``partial_wait`` is waited for. ``say`` as in ``Hooks``.
 
     Raises:
         CorruptError: the state is missing or damaged, or a log of the settings was never begun.
@@ -150,7 +152,7 @@ def open_monitor(
         each.name: trees_of(config, each, watched=routing.watched(each.name), patient=patient)
         for each in config.log
     }
-    sinks = {each.name: open_sink(each, config) for each in config.sink}
+    sinks = {each.name: open_sink(each, config, say=say) for each in config.sink}
     State(
         config.folder, check=False
     ).close()  # a state that is missing is refused before a lock is laid beside it

@@ -16,7 +16,7 @@ from ledger.errors import CorruptError, WriteError
 from ledger.storage.readonly import is_of_the_disk, quote_path
 
 FILE_NAME = "monitor.db"
-VERSION = 4
+VERSION = 5
 _CHUNK = 500
 """Keys of one query: SQLite's historic limit of 999 variables, with room."""
 _MAX_JSON_BYTES = 1 << 20
@@ -128,6 +128,10 @@ class Database:
         """Return the first row of a query, or None. Raises CorruptError, WriteError."""
         with self._lock, _reading():
             return self._connection.execute(query, values).fetchone()
+
+    def version(self) -> int:
+        """Return a number that changes when somebody else writes to the file: another process, or another ``Database``."""
+        return int(self.row("PRAGMA data_version")[0])
 
     def select(self, query: str, log: str, keys: Sequence[Any]) -> Iterator[Any]:
         """Yield the rows of a log whose last column of the query is one of these keys."""

@@ -10,6 +10,7 @@ from ledger.encoding import Json, parse_base64
 from ledger.entry import verify_entry
 from ledger.errors import ChainError, LedgerError
 from ledger.event import Common, HistoryLink, PlainStatement, UnknownStatement, schemas
+from ledger.event.readable import readable_name
 from ledger.history import ChainHead, Change, check_link, place_after
 from ledger.identity import canonical_identity, display
 from monitor.event_facts import EventFacts, seconds_of
@@ -174,7 +175,7 @@ class Detector:
                 yield self._finding(
                     Kind.CHAIN_BROKEN,
                     read,
-                    f"The history {key} has a gap or a fork at leaf {read.leaf_index} ({error.finding}): a statement "
+                    f"The history {readable_name(key)} has a gap or a fork at leaf {read.leaf_index} ({error.finding}): a statement "
                     "was left out or made twice; keep what you have and ask the hub in public.",
                     about=key,
                 )
@@ -206,7 +207,7 @@ class Detector:
         """What an observer recorded: of a model that the hub records, the hub is missed where it says nothing itself."""
         hub_records = self._known.history(f"name:{event.name}").head is not None
         missed = hub_records and event.revision_key not in self._known.revisions
-        who = f"{event.recorder}, an observer, recorded {event.name} at {event.revision}"
+        who = f"{event.recorder}, an observer, recorded {event.shown_name} at {event.revision}"
         return self._finding(
             Kind.HUB_EXPECTED if missed else Kind.OBSERVER,
             read,
@@ -247,7 +248,7 @@ class Detector:
             yield self._finding(
                 CHANGES[change.kind],
                 read,
-                f"{event.name} at {event.revision}: {change.text}. {advice(change.kind)}",
+                f"{event.shown_name} at {event.revision}: {change.text}. {advice(change.kind)}",
                 model=event.name,
                 signers=digests_of(parse_signers(event.signed_by)) if change.kind != "repository" else (),
                 facts=event_facts(event),
@@ -259,7 +260,7 @@ class Detector:
         return self._finding(
             Kind.FIRST_SIGNER,
             read,
-            f"{event.name} at {event.revision}: first signed by {who}. Later versions are compared with "
+            f"{event.shown_name} at {event.revision}: first signed by {who}. Later versions are compared with "
             "this signer: see that it is the right one.",
             model=event.name,
             signers=digests_of(signers),
@@ -277,7 +278,7 @@ class Detector:
             yield self._finding(
                 Kind.REVISION_CHANGED,
                 read,
-                f"{event.name} at {event.revision}: the files are others than when this revision was recorded "
+                f"{event.shown_name} at {event.revision}: the files are others than when this revision was recorded "
                 f"before (manifest {before.hex()[:16]}… then, {sha256.hex()[:16]}… now). A revision cannot change: compare "
                 "your copy with both.",
                 model=event.name,
@@ -300,7 +301,7 @@ class Detector:
         yield self._finding(
             Kind.TIME_OUTSIDE,
             read,
-            f"{event.name} at {event.revision} says that it was verified at {event.verified_at}, {off}: do not "
+            f"{event.shown_name} at {event.revision} says that it was verified at {event.verified_at}, {off}: do not "
             "rely on its time, and ask the hub about its clock.",
             model=event.name,
         )

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ledger.event import Common, VerificationEvent
+from ledger.event.readable import readable_name
 from ledger.history import counts, repo_key, verified_signers
 from ledger.identity import signer_digest
 from monitor.signers import format_signers
@@ -44,6 +45,11 @@ class EventFacts(NamedTuple):
     verified: tuple[str, ...]
     signed_by: str
     counts: bool
+
+    @property
+    def shown_name(self) -> str:
+        """The model's name for people. Programs, and people who look it up, go by ``name``."""
+        return readable_name(self.name)
 
     @property
     def signers(self) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ from monitor.recall import recall
 from monitor.runs import Checking, Run, Runs
 from monitor.state import Position, Progress, Routes, State
 
-RUN_ENTRIES = 12 * TILE_WIDTH
+RUN_ENTRIES = 10 * TILE_WIDTH
 """Entries of a run at most: what a crash fetches again. Two runs are in memory at once."""
 CLOCK_SLACK = 60
 """Seconds that a clock may go back: it is set right now and then."""

@@ -1,17 +1,21 @@
 """What a monitor says about itself: how far each log is verified, what is open and owed, and whether it can be relied on.
 
 ``monitor status``, the health endpoint and the metrics all show this, so that no two of them disagree. It is read from the state
-alone, and is therefore as true of a monitor that runs as of one that has stopped.
+(and the folders of hooks), and is therefore as true of a monitor that runs as of one that has stopped.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ledger.errors import SourceError
 from monitor.canary import ARRIVED
 from monitor.config import MonitorConfig
 from monitor.findings import CLASSES, SELF, Alert, Kind, Severity
+from monitor.hooks import look_into
 from monitor.known import COSIGNED
 from monitor.silence import SILENT_SECONDS
+from monitor.sink_config import SinkConfig
 from monitor.state import State
 
 LEAST_SILENCE = 300
@@ -25,7 +29,7 @@ class LogHealth:
 
     ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet. ``cosigned_at``: as of when
     the witnesses of the trust file, as many as make its quorum, say that the log's checkpoint is the newest; ``quorum_met`` is
-    None where the trust file has no witnesses.
+    None where the trust file has no witnesses. ``open``: findings, those for the record too, which ``severities`` tells apart.
     """
 
     log: str
@@ -39,6 +43,7 @@ class LogHealth:
     cosigned_at: int | None
     quorum_met: bool | None
     open: int
+    severities: Mapping[Severity, int]
     problem: str
 
     @property
@@ -49,13 +54,18 @@ class LogHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkHealth:
-    """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem."""
+    """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem.
+
+    ``asked_again_at``: until when what it refused waits, None where it refused nothing that it is owed. ``left_out``: files of its folder of hooks that are not executable, and so are not run.
+    """
 
     sink: str
     delivered: int
     waiting: int
     waiting_since: int | None
+    asked_again_at: int | None
     problem: str
+    left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,11 @@ class Health:
     canary_sent_at: int | None
     canary_arrived_at: int | None
     problems: tuple[str, ...]
+
+    @property
+    def own(self) -> Mapping[Severity, int]:
+        """How many findings of each severity are open about the monitor itself."""
+        return _severities(SELF, self.open)
 
     @property
     def accuses(self) -> bool:
@@ -84,9 +99,9 @@ def accuses(kinds: Iterable[str]) -> bool:
 
 def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     """Read the state. Raises NotFoundError: a log of the settings was never begun."""
-    found = state.record.count_findings()
+    found = state.record.count_open()
     logs = tuple(
-        _log(name, state, by_receipt=each.by_receipt, open_=found.get((name, "open"), 0))
+        _log(name, state, by_receipt=each.by_receipt, found=found)
         for each in config.log
         for name in each.trees
     )
@@ -97,7 +112,9 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
             delivered=counts.get(each.name, (0, 0, ""))[0],
             waiting=counts.get(each.name, (0, 0, ""))[1],
             waiting_since=since.get(each.name),
+            asked_again_at=state.outbox.paused_until(each.name) or None,
             problem=counts.get(each.name, (0, 0, ""))[2],
+            left_out=left_out(config, each),
         )
         for each in config.sink
     )
@@ -109,14 +126,31 @@ def assess(config: MonitorConfig, state: State, *, now: int) -> Health:
     return Health(
         logs=logs,
         sinks=sinks,
-        open=state.record.count_open(),
+        open=found,
         canary_sent_at=None if canary is None else canary.found_at,
         canary_arrived_at=state.record.moved_at(SELF, Kind.CANARY, note=ARRIVED) if config.canary else None,
         problems=tuple(filter(None, problems)),
     )
 
 
-def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
+def _severities(log: str, found: Mapping[tuple[str, str], int]) -> dict[Severity, int]:
+    """Return how many findings of each severity are open of a log, the gravest first; none of which there is none."""
+    counts: Counter[Severity] = Counter()
+    for (name, kind), count in found.items():
+        if name == log:
+            counts[CLASSES[Kind(kind)][1]] += count
+    return {each: counts[each] for each in reversed(Severity) if counts[each]}
+
+
+def left_out(config: MonitorConfig, sink: SinkConfig) -> tuple[str, ...]:
+    """Return which files of a sink's folder of hooks are not run; none where it has no folder, or one that cannot be read."""
+    try:
+        return look_into(config.base / sink.hooks).left_out if sink.hooks else ()
+    except SourceError:  # told when something is to be sent
+        return ()
+
+
+def _log(name: str, state: State, *, by_receipt: bool, found: Mapping[tuple[str, str], int]) -> LogHealth:
     position = state.position(name)
     seen, verified = max(state.checkpoints.largest(name), position.size), position.size
     if by_receipt:  # what the hub lists, and what is proven of that
@@ -134,7 +168,8 @@ def _log(name: str, state: State, *, by_receipt: bool, open_: int) -> LogHealth:
         pending_since=min((each.seen_at for each in pending), default=None),
         cosigned_at=cosigned.get("at"),
         quorum_met=cosigned.get("met"),
-        open=open_,
+        open=sum(count for (log, _), count in found.items() if log == name),
+        severities=_severities(name, found),
         problem=position.problem,
     )
 

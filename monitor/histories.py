@@ -24,7 +24,7 @@ class Histories:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._heads = Layers(database, "heads", columns=("sequence", "statement", "standing"))
-        self._revisions = Layers(database, "revisions", columns=("manifest",))
+        self._revisions = Layers(database, "revisions", columns=("manifest",), mostly_new=True)
 
     def load(self, known: Known, log: str, *, histories: Iterable[str], revisions: Iterable[bytes]) -> None:
         """Add what is known of these histories and revisions of a log."""

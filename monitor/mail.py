@@ -14,6 +14,7 @@ from email.utils import format_datetime
 
 from ledger.encoding import format_canonical_json
 from ledger.errors import SourceError
+from ledger.event.readable import readable_name
 from monitor.record import Stored
 
 _MAX_SUBJECT = 200
@@ -80,7 +81,7 @@ def format_mail(finding: Stored, *, sender: str, recipients: tuple[str, ...]) ->
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = ", ".join(recipients)
-    about = f" {facts['model']}" if "model" in facts else ""
+    about = f" {readable_name(str(facts['model']))}" if "model" in facts else ""
     message["Subject"] = one_line(f"[{facts['severity']}] {facts['kind']}{about} ({facts['log']})")
     message["Date"] = format_datetime(datetime.fromtimestamp(finding.found_at, UTC))
     message["Message-ID"] = f"<{finding.id}@hubledger-monitor>"

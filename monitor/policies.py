@@ -11,6 +11,7 @@ from typing import Any
 from ledger.attestation.levels import CHALLENGED_BY
 from ledger.encoding import Json
 from ledger.event import Common, PlainStatement, Statement, UnknownStatement, schemas
+from ledger.event.readable import readable_name
 from ledger.history import Change
 from ledger.identity import canonical_identity, display, identity_digest
 from monitor.event_facts import EventFacts, seconds_of
@@ -104,7 +105,7 @@ class Rules:
                 yield self._context.found(
                     Kind.REVOKED_SIGNER,
                     at,
-                    f"{event.name} at {event.revision} is signed by {signer[:16]}…, which {who} revoked: do not "
+                    f"{event.shown_name} at {event.revision} is signed by {signer}, which {who} revoked: do not "
                     "load it, and ask the publisher who has that signer's key.",
                     model=event.name,
                     about=signer,
@@ -122,7 +123,7 @@ class Rules:
             wanted = note.get("previous", used.hex()) if before else note["policy"]
             if wanted == used.hex():
                 return
-            why = f"the one in force for {scope} is {wanted[:16]}…"
+            why = f"the one in force for {readable_name(scope)} is {wanted[:16]}…"
         else:
             last = self._known.history(f"name:{event.name}").policy
             if last is None or last == used[:POLICY_BYTES]:
@@ -131,7 +132,7 @@ class Rules:
         yield self._context.found(
             Kind.POLICY_DIFFERS,
             at,
-            f"{event.name} at {event.revision} was decided by policy {used.hex()[:16]}…; {why}: ask the hub which "
+            f"{event.shown_name} at {event.revision} was decided by policy {used.hex()[:16]}…; {why}: ask the hub which "
             "rules it goes by.",
             model=event.name,
             facts={"policy": used.hex()},
@@ -152,7 +153,7 @@ class Rules:
         yield self._context.found(
             Kind.CHALLENGE_SKIPPED,
             at,
-            f"{event.name} at {event.revision}: the hub accepted a change, and no policy in the log names who "
+            f"{event.shown_name} at {event.revision}: the hub accepted a change, and no policy in the log names who "
             "signs now after a challenge that was answered: ask the publisher whether they agreed.",
             model=event.name,
             signers=event.signers,
@@ -168,7 +169,7 @@ class Rules:
         yield self._context.found(
             Kind.CHALLENGE_SKIPPED,
             at,
-            f"{event.name} at {event.revision}: the hub says that the change was challenged by "
+            f"{event.shown_name} at {event.revision}: the hub says that the change was challenged by "
             f"{', '.join(named)}, and the log that it was answered by {', '.join(sorted(map(str, methods)))}: ask the "
             "publisher whether they agreed.",
             model=event.name,
@@ -189,8 +190,8 @@ class Rules:
                 yield self._context.found(
                     Kind.SIGNER_SHARED,
                     at,
-                    f"{signer[:16]}…, who signed for {', '.join(seen)} before, also signs {event.name}, of "
-                    f"{namespace}: a copy of somebody's model, or a key in more than one hand; ask whoever you know of them.",
+                    f"{signer}, who signed for {', '.join(map(readable_name, seen))} before, also signs {event.shown_name}, of "
+                    f"{readable_name(namespace)}: a copy of somebody's model, or a key in more than one hand; ask whoever you know of them.",
                     model=event.name,
                     about=signer,
                     signers=(signer,),
@@ -205,7 +206,7 @@ class Rules:
             yield self._context.found(
                 Kind.MALFORMED_ENTRY,
                 at,
-                f"Entry {at} changes the policy of {scope} and stands in another history: whoever follows {scope} does not see "
+                f"Entry {at} changes the policy of {readable_name(scope)} and stands in another history: whoever follows it does not see "
                 "it; ask the hub.",
                 about=scope,
             )
@@ -219,7 +220,7 @@ class Rules:
             yield self._context.found(
                 Kind.POLICY_DIFFERS,
                 at,
-                f"Entry {at} says that policy {named[:16]}… was in force for {scope}; the log announced "
+                f"Entry {at} says that policy {named[:16]}… was in force for {readable_name(scope)}; the log announced "
                 f"{before['policy'][:16]}…: ask the hub which rules it went by in between.",
                 about=scope,
                 facts=_policy_facts(fields),
@@ -247,7 +248,7 @@ class Rules:
         if not note["sound"]:
             return "its answer does not count"
         if scope not in note["histories"]:
-            return f"it is not about {scope}"
+            return f"it is not about {readable_name(scope)}"
         policies = (fields["policySha256"], fields.get("previousPolicySha256"))
         return "" if note["policy"] in policies else "it is about another policy"
 
@@ -336,7 +337,8 @@ def _kind_of(
 
 
 def _policy_text(kind: Kind, fields: Mapping[str, Any], problem: str | None) -> str:
-    scope, what = fields["scope"], f"The policy of {fields['scope']} changed ({fields['change']})"
+    scope = readable_name(fields["scope"])
+    what = f"The policy of {scope} changed ({fields['change']})"
     match kind:
         case Kind.CHALLENGE_SKIPPED:
             return f"{what} by challenge {fields['challengeId']}, but {problem}: ask the publisher whether they agreed."

@@ -212,15 +212,6 @@ class Record:
             kind for (kind,) in self._database.rows("SELECT DISTINCT kind FROM findings WHERE state = 'open'")
         )
 
-    def count_findings(self) -> dict[tuple[str, str], int]:
-        """Return how many findings there are of each log and state."""
-        return {
-            (log, state): n
-            for log, state, n in self._database.rows(
-                "SELECT log, state, count(*) FROM findings GROUP BY 1, 2"
-            )
-        }
-
     def recovered(self, log: str, *, kinds: Sequence[str], now: int, about: str | None = None) -> None:
         """Resolve the passing states of a log that is over, of one thing or of all; what waits to be told is told nevertheless."""
         with self._database.transaction() as execute:

@@ -8,19 +8,15 @@ tells that it is the same.
 import hashlib
 import hmac
 import ipaddress
-import os
-import pathlib
-import signal
-import socket
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ledger.encoding import Json, format_canonical_json
 from ledger.errors import ConfigError, SourceError
 from ledger.log.lines import Line, Watch
 from monitor.config import MonitorConfig
+from monitor.handed import format_finding
+from monitor.hooks import Hooks, Say
+from monitor.looking_up import LookUp
 from monitor.mail import Mail, MailServer
 from monitor.notify import Notify
 from monitor.private_files import MIN_SECRET_BYTES, read_private, read_private_text
@@ -34,11 +30,8 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 """All that is given out of IPv6: outside lie forms that a gateway or an old kernel takes for an IPv4 address (64:ff9b::/96)."""
 _LEADS_TO_IPV4 = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
 """Teredo and 6to4: who stands behind is in the rest of the address, and may be inside."""
-_VARIABLE_BYTES = 16384
-"""Linux starts nothing with a variable over 128 KiB; the whole text is in the JSON."""
 _ADDRESSES = 4
 """Of one host that are tried, each for the whole waiting time."""
-_FORMAT = "https://hubledger/monitor-finding/v1"
 
 
 class Sink(Protocol):
@@ -49,10 +42,12 @@ class Sink(Protocol):
         ...
 
 
-def open_sink(config: SinkConfig, monitor: MonitorConfig) -> Sink:
-    """Return the sink that the settings describe. Raises ConfigError: its secret cannot be used."""
+def open_sink(config: SinkConfig, monitor: MonitorConfig, *, say: Say | None = None) -> Sink:
+    """Return the sink that the settings describe. Raises ConfigError: its secret cannot be used. ``say`` as in ``Hooks``."""
     if config.hooks:
-        return Hooks(monitor.base / config.hooks, timeout=config.timeout)
+        hooks = Hooks(monitor.base / config.hooks, timeout=config.timeout, say=say)
+        hooks.tell_left_out()
+        return hooks
     if config.mail:
         return _open_mail(config, monitor)
     if config.notify:
@@ -66,97 +61,6 @@ def _open_mail(config: SinkConfig, monitor: MonitorConfig) -> Mail:
     host, port = config.smtp_address
     server = MailServer(host=host, port=port, tls=config.smtp_tls, user=config.smtp_user, password=password)
     return Mail(server, sender=config.mail_from, recipients=config.mail, timeout=config.timeout)
-
-
-def format_finding(finding: Stored) -> bytes:
-    """Format a finding as every sink gets it: RFC 8785 JSON."""
-    value: dict[str, Json] = {"format": _FORMAT, "foundAt": finding.found_at, **finding.as_json()}
-    return format_canonical_json(value)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ended:
-    code: int
-    said: str
-
-
-class Hooks:
-    """Runs every executable of a folder, in the order of names: JSON on standard input, the key in the environment.
-
-    All must end with 0; after one that does not, the others are run nevertheless, and all are run again later.
-    """
-
-    def __init__(self, folder: pathlib.Path, *, timeout: float) -> None:
-        self._folder, self._timeout = folder, timeout
-
-    def send(self, finding: Stored) -> None:
-        """Run them all. Raises SourceError: there is none, or one failed or did not end in time."""
-        failures = []
-        hooks = self._executables()
-        for hook in hooks:
-            ended = self._run(hook, finding)
-            if ended.code:
-                failures.append(f"{hook.name}: {ended.said}")
-        if failures or not hooks:
-            raise SourceError(
-                f"hooks in {self._folder}",
-                expected="executables that all end with 0",
-                actual="; ".join(failures) or "no executable",
-                next_step="Run the executable by hand with the JSON of `hubledger monitor findings --json`",
-            )
-
-    def _executables(self) -> list[pathlib.Path]:
-        try:
-            found = sorted(self._folder.iterdir())
-        except OSError as error:
-            raise SourceError(
-                f"hooks in {self._folder}", expected="a readable folder", actual=error.strerror
-            ) from error
-        return [
-            each
-            for each in found
-            if not each.name.startswith(".") and each.is_file() and os.access(each, os.X_OK)
-        ]
-
-    def _run(self, hook: pathlib.Path, finding: Stored) -> _Ended:
-        facts = finding.as_json()
-        environment = {
-            **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TZ")},
-            "HUBLEDGER_ID": finding.id,
-            "HUBLEDGER_KIND": str(facts["kind"]),
-            "HUBLEDGER_CLASS": str(facts["class"]),
-            "HUBLEDGER_SEVERITY": str(facts["severity"]),
-            "HUBLEDGER_LOG": _variable(str(facts["log"])),
-            "HUBLEDGER_TEXT": _variable(str(facts["text"])),
-        }
-        try:
-            process = subprocess.Popen(
-                [str(hook.absolute())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd=self._folder,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return _Ended(code=126, said=f"cannot be run: {error.strerror}")
-        try:
-            process.communicate(format_finding(finding), timeout=self._timeout)
-        except subprocess.TimeoutExpired:
-            # The whole group, before its leader is waited for: until then its number is nobody else's.
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return _Ended(code=124, said=f"did not end within {self._timeout:g} s")
-        return _Ended(code=process.returncode, said=f"ended with {process.returncode}")
-
-
-def _variable(text: str) -> str:
-    """Return a text as the environment can have it: one that cannot be handed over must not keep the hook from running."""
-    shown = text.encode("utf-8", "replace").replace(b"\0", b"?")
-    if len(shown) > _VARIABLE_BYTES:
-        shown = shown[:_VARIABLE_BYTES] + " […]".encode()
-    return shown.decode("utf-8", "ignore")
 
 
 class Webhook:
@@ -177,6 +81,7 @@ class Webhook:
     ) -> None:
         self._url, self._secret, self._private = url, secret, allow_private
         self._timeout, self._transport = timeout, transport
+        self._look_up = LookUp(seconds=timeout)
 
     def send(self, finding: Stored) -> None:
         """Post it. Raises SourceError: no answer, or one that is not 2xx. ConfigError: an address that may not be asked."""
@@ -248,16 +153,11 @@ class Webhook:
 
     def _resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of the host. Raises ConfigError: any of its addresses is not public."""
-        try:
-            found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-        except (OSError, UnicodeError) as error:
-            raise SourceError(
-                f"address of the webhook {host}", expected="a host that is known", actual=str(error)
-            ) from error
-        for each in sorted(found):
+        found = self._look_up.addresses(host, port, what=f"address of the webhook {host}")
+        for each in found:
             if not self._private and not _is_public(each):
                 raise self._not_allowed(f"{each}, which is not a public address")
-        return sorted(found)[:_ADDRESSES]
+        return found[:_ADDRESSES]
 
     def _not_allowed(self, actual: str) -> ConfigError:
         return ConfigError(

@@ -19,6 +19,7 @@ from monitor.database import Database, damaged, parse_json
 from monitor.findings import Finding
 from monitor.histories import Histories
 from monitor.known import Known
+from monitor.layers import Layers
 from monitor.logged import Logged, LoggedEntry
 from monitor.outbox import Outbox
 from monitor.policies import POLICY_NOTE
@@ -36,9 +37,8 @@ CREATE TABLE logs(
 CREATE TABLE nodes(log TEXT NOT NULL, level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY (log, level, idx)) STRICT, WITHOUT ROWID;
 CREATE TABLE leaves(log TEXT NOT NULL, tile INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (log, tile)) STRICT;
-CREATE TABLE notes(log TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (log, key))
-    STRICT, WITHOUT ROWID;
 """
+_NOTES = Layers.schema("notes", key="TEXT", columns="value TEXT NOT NULL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +110,14 @@ class State:
         self.logged = Logged(self._database)
         self.receipts = Receipts(self._database)
         self._histories = Histories(self._database)
+        self._notes = Layers(self._database, "notes", columns=("value",))
 
     @classmethod
     def create(cls, folder: pathlib.Path, *, now: int) -> None:
         """Make an empty state. Raises WriteError, also where there is one: a state is never replaced."""
         clock = f"INSERT INTO clock VALUES (1, {now:d});"  # noqa: S608  # a number
         parts = (each.SCHEMA for each in (checkpoints, histories, record, outbox, replays, logged, receipts))
-        Database.create(folder, schema="".join((_SCHEMA, *parts, clock)))
+        Database.create(folder, schema="".join((_SCHEMA, _NOTES, *parts, clock)))
 
     def close(self) -> None:
         """Close the file."""
@@ -217,10 +218,7 @@ class State:
     def keep_note(self, log: str, key: str, value: Mapping[str, Any]) -> None:
         """Remember a small fact about a log, in the place of the one before."""
         with self._database.transaction() as execute:
-            execute(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
-                (log, key, format_canonical_json(dict(value)).decode()),
-            )
+            self._notes.keep(execute, log, [(key, format_canonical_json(dict(value)).decode())])
 
     # What is known
 
@@ -234,18 +232,11 @@ class State:
 
     def notes(self, log: str, keys: Iterable[str]) -> dict[str, dict[str, Json]]:
         """Return the notes of these keys, where there are such."""
-        query = "SELECT key, value FROM notes WHERE log = ? AND key"
-        return {key: parse_json(value) for key, value in self._database.select(query, log, sorted(set(keys)))}
+        return {key: parse_json(value) for key, value in self._notes.select(log, sorted(set(keys)))}
 
     def _has_policies(self, log: str) -> bool:
         # From the prefix up to what follows it: every key of a policy.
-        row = self._database.row(
-            "SELECT 1 FROM notes WHERE log = ? AND key >= ? AND key < ? LIMIT 1",
-            log,
-            POLICY_NOTE,
-            POLICY_NOTE[:-1] + chr(ord(POLICY_NOTE[-1]) + 1),
-        )
-        return row is not None
+        return self._notes.has_between(log, POLICY_NOTE, POLICY_NOTE[:-1] + chr(ord(POLICY_NOTE[-1]) + 1))
 
     def advance(self, progress: Progress, *, routes: Routes, now: int) -> int:
         """Store a verified run: findings, their deliveries and the position, in one transaction; returns how many are new.
@@ -307,13 +298,8 @@ class State:
 
     def _learn(self, execute: Any, ledger: str, known: Known) -> None:
         self._histories.keep(execute, ledger, known)
-        self._database.execute_many(
-            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
-            [
-                (ledger, key, format_canonical_json(known.notes[key]).decode())
-                for key in sorted(known.new_notes)
-            ],
-        )
+        notes = [(key, format_canonical_json(known.notes[key]).decode()) for key in sorted(known.new_notes)]
+        self._notes.keep(execute, ledger, notes)
         keys = format_canonical_json(known.keys).decode()
         execute("UPDATE logs SET keys = ? WHERE name = ? AND keys != ?", (keys, ledger, keys))
 

@@ -32,12 +32,16 @@ def parse_command(words):
     return command.make_context(command.name, rest, parent=context).params
 
 
-@pytest.fixture
-def unit():
+def read_unit(name):
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.optionxform = str
-    parser.read(DEPLOY / "hubledger.service")
+    parser.read(DEPLOY / name)
     return parser
+
+
+@pytest.fixture
+def unit():
+    return read_unit("hubledger.service")
 
 
 def test_the_unit_starts_what_there_is(unit):
@@ -56,6 +60,25 @@ def test_the_unit_gives_up_only_on_what_does_not_mend_itself(unit):
     )
     assert codes == {2, *(each.exit_code for each in kinds)}
     assert errors.SourceError.exit_code not in codes  # the public address may be away at boot
+
+
+def test_the_monitors_unit_gives_up_only_on_what_does_not_mend_itself():
+    unit = read_unit("hubledger-monitor.service")
+    codes = {int(code) for code in unit["Service"]["RestartPreventExitStatus"].split()}
+    kinds = (errors.ConfigError, errors.NotFoundError, errors.WriterLockedError, errors.CorruptError)
+    assert codes == {2, *(each.exit_code for each in kinds)}
+    assert errors.SourceError.exit_code not in codes  # `listen` may be taken for a moment
+    assert errors.WriteError.exit_code not in codes  # a full disk has room again
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0", "nothing else makes it give up"
+
+
+def test_the_monitors_unit_says_in_order_how_it_is_begun_by_the_user_that_it_runs_as():
+    text = (DEPLOY / "hubledger-monitor.service").read_text(encoding="utf-8")
+    user = read_unit("hubledger-monitor.service")["Service"]["User"]
+    steps = ["useradd --system", f"systemd-run --uid={user} ", "systemctl enable --now", "[Unit]"]
+    places = [text.index(each) for each in steps]
+    assert places == sorted(places)
+    assert re.search(rf"^#   useradd .* {user}$", text, re.MULTILINE)
 
 
 def test_the_unit_waits_for_an_orderly_end(unit):

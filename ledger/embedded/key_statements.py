@@ -69,7 +69,9 @@ class Announcing:
         if fate.dropped is None:
             return None
         again = (
-            "Remove the file that ends in .next, and --begin" if state == "added" else "End its range by hand"
+            "Remove the file that --begin made (keys/hub.key.next or keys/hub-next.toml), and --begin"
+            if state == "added"
+            else "End its range by hand"
         )
         raise UsageError(
             f"statement that key {keyid_of(spki)} is {state}",

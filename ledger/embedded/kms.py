@@ -25,6 +25,9 @@ from ledger.recorder import HubSigner, Signer
 IN_FLIGHT = 32
 """Signatures that are asked for at once: each takes a round trip, and a service bills or limits by the second."""
 
+_NO_STATEMENT = b"hubledger asks whether this key signs"
+"""Without the prefix of PAE: nobody can take a signature of it for one of a statement."""
+
 SignBytes = Callable[[bytes], bytes]
 """Signs with ECDSA over P-256 and SHA-256; returns ASN.1 DER. May raise anything."""
 
@@ -49,8 +52,14 @@ class RemoteSigner:
         """
         return list(self._threads.map(self._one, statements))
 
+    def check(self) -> None:
+        """Let it sign something that is no statement. Raises SourceError: it does not, or not with this key."""
+        self._signature(_NO_STATEMENT)
+
     def _one(self, statement: bytes) -> bytes:
-        data = pae(statement)
+        return format_entry(statement, keyid=self.keyid, signature=self._signature(pae(statement)))
+
+    def _signature(self, data: bytes) -> bytes:
         try:
             signature = self._sign(data)
         except Exception as error:  # each cloud's client has classes of its own, which nobody here knows
@@ -59,7 +68,7 @@ class RemoteSigner:
             self._public.verify(signature, data, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature as error:
             raise self._unusable(f"a signature by key {self.keyid}", "another") from error
-        return format_entry(statement, keyid=self.keyid, signature=signature)
+        return signature
 
     def _unusable(self, expected: str, actual: str) -> SourceError:
         return SourceError(

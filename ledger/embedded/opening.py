@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from ledger.client.trust import TrustFile
 from ledger.config import Config, load_config
 from ledger.digests import DigestIndex
 from ledger.embedded.clock import posix_of, utc_now
@@ -14,7 +15,7 @@ from ledger.embedded.keys import Keys, load_keys
 from ledger.embedded.kms import load_signer
 from ledger.embedded.watching import Watch, WatchedCommits
 from ledger.embedded.withdrawing import finish_withdrawals
-from ledger.errors import UsageError, WriteError
+from ledger.errors import ConfigError, UsageError, WriteError
 from ledger.index import Index
 from ledger.log.freshness import Hint, Source, from_file, from_url
 from ledger.log.local import LocalLog
@@ -87,6 +88,7 @@ def open_for_recording(
     config = load_config(directory)
     layout = Layout(root=directory)
     hub_signer = load_signer(directory, config)
+    _check_trusted(load_trust(layout), hub_signer.keyid)
     with contextlib.ExitStack() as stack:
         instance: Instance | None = None
         if config.log == "local":
@@ -134,6 +136,17 @@ def open_for_recording(
             identities=identities,
             recorder=recorder,
             instance=instance,
+        )
+
+
+def _check_trusted(trust: TrustFile, keyid: str) -> None:
+    """Refuse to sign what no client would take. Raises ConfigError."""
+    if not any(each.keyid == keyid and each.end is None for each in trust.hub_keys):
+        raise ConfigError(
+            "hub_key of the settings",
+            expected="a key that trust.toml has, and whose range has no end there",
+            actual=f"key {keyid}",
+            next_step="Name the key that counts; for another one: `hubledger keys rotate hub DIR`",
         )
 
 

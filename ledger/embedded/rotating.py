@@ -7,52 +7,45 @@ its own key is offline.
 """
 
 import pathlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ledger.client.trust import TrustFile
-from ledger.client.trust_writing import format_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, load_config
 from ledger.embedded.directory import Layout, load_trust
 from ledger.embedded.key_files import KeyFiles
-from ledger.embedded.key_statements import WAIT_SECONDS, Announced, Announcing, Opened, announce
+from ledger.embedded.key_statements import WAIT_SECONDS, Announcing, Opened, announce
 from ledger.embedded.keys import format_key, hub_spki, load_hub_key, load_note_key, spki_of
+from ledger.embedded.kms import SignerSource
+from ledger.embedded.rotating_elsewhere import NextSigner, rotate_elsewhere
+from ledger.embedded.rotation import NONE, Rotation, add_next, check_may_begin, draft, end_old, hand_out
 from ledger.encoding import Json
 from ledger.entry import keyid_of
-from ledger.errors import ConfigError, NotFoundError, UsageError
+from ledger.errors import NotFoundError, UsageError
 from ledger.log.local import LocalLog
-from ledger.storage.directory import write_file_durably
 from ledger.tlog.signed_note import Ed25519NoteSigner, VerifierKey
 from ledger.tlog.trust_policy import LogKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotation:
-    """How far a rotation is. ``draft`` is the next version of the trust file, for the offline key to sign."""
-
-    state: str
-    says: tuple[str, ...]
-    facts: Mapping[str, Json] = field(default_factory=dict)
-    draft: pathlib.Path | None = None
-
-
-NONE = Rotation(state="none", says=("No rotation is under way; --begin makes the next key.",))
-
 
 # The hub's key
 
 
 def rotate_hub(
-    directory: pathlib.Path, *, begin: bool, opened: Opened, wait: float = WAIT_SECONDS
+    directory: pathlib.Path,
+    *,
+    begin: bool,
+    opened: Opened,
+    wait: float = WAIT_SECONDS,
+    signer: SignerSource | None = None,
 ) -> Rotation:
     """Go on with the rotation of the hub's key, or ``begin`` one. In Rekor each step waits for its place, ``wait`` seconds.
 
+    ``signer``: where the next key is, if it is not to be made here; only with ``begin``.
+
     Raises:
         UsageError: one is under way already, or what it said was dropped from the outbox. ConfigError: the trust file has
-        no key of its own. What ``opened`` raises.
+        no key of its own, or the next key cannot be used. What ``opened`` raises.
     """
     # 1. The next key is made. If we stop here, nobody knows it: the same call announces it.
     # 2. The log says `added`, signed by the key of now; it counts from the next leaf on.
@@ -63,39 +56,34 @@ def rotate_hub(
     # 6. The trust file ends the old range.
     config, layout, trust = _load(directory)
     announcing = Announcing(directory=directory, opened=opened, wait=wait)
-    if config.hub_signer:
-        raise UsageError(
-            "hub_signer of the settings",
-            expected="none: a key in its file",
-            actual="a key that is elsewhere",
-            next_step="This version rotates hub keys that are files",
+    if signer is not None or config.hub_signer or NextSigner(directory).exists():
+        under_way = not config.hub_signer and _is_under_way(directory, config, trust)
+        return rotate_elsewhere(
+            config, layout, trust, announcing, begin=begin, signer=signer, under_way=under_way
         )
     files = KeyFiles(directory / config.hub_key)
     current = keyid_of(spki_of(load_hub_key(files.current)))
     old = None if files.next.exists() else _left(files, trust, current)
     if begin:
-        _check_may_begin(trust, under_way=old is not None)
+        check_may_begin(trust, under_way=old is not None)
         files.make_next(lambda: format_key(ec.generate_private_key(ec.SECP256R1())))
     if files.next.exists():
         spki = spki_of(load_hub_key(files.next))
-        added = announcing.announce(spki, "added")
-        if added.place is None:
-            return _waiting_for_rekor(added, keyid_of(spki), "added")
-        shard, leaf_index = added.place
-        if not trust.key_counts(keyid_of(spki), (shard, leaf_index + 1)):
-            keys = (*trust.hub_keys, HubKey(spki=spki, first_shard=shard, first=leaf_index + 1))
-            return _waiting_for_new(layout, replace(trust, hub_keys=keys), keyid_of(spki), added)
+        if (waiting := add_next(announcing, layout, trust, spki)) is not None:
+            return waiting
         files.swap(current)
-        old, current = _left(files, trust, keyid_of(spki)), keyid_of(spki)
+        old = _left(files, trust, keyid_of(spki))
     if old is None:
         return NONE
-    retired = announcing.announce(old.spki, "retired")
-    if retired.place is None:
-        return _waiting_for_rekor(retired, old.keyid, "retired")
-    shard, leaf_index = retired.place
-    ended = replace(old, end_shard=shard, end=leaf_index + 1)
-    keys = tuple(ended if each == old else each for each in trust.hub_keys)
-    return _waiting_for_end(layout, replace(trust, hub_keys=keys), files.kept(old.keyid), old, retired)
+    return end_old(announcing, layout, trust, old, kept=str(files.kept(old.keyid)))
+
+
+def _is_under_way(directory: pathlib.Path, config: Config, trust: TrustFile) -> bool:
+    """Whether a key that is a file is being replaced by another one."""
+    files = KeyFiles(directory / config.hub_key)
+    return (
+        files.next.exists() or _left(files, trust, keyid_of(spki_of(load_hub_key(files.current)))) is not None
+    )
 
 
 def _left(files: KeyFiles, trust: TrustFile, current: str) -> HubKey | None:
@@ -104,48 +92,6 @@ def _left(files: KeyFiles, trust: TrustFile, current: str) -> HubKey | None:
         if each.end is None and each.keyid != current and files.kept(each.keyid).exists():
             return each
     return None
-
-
-def _waiting_for_rekor(said: Announced, keyid: str, state: str) -> Rotation:
-    return Rotation(
-        state="pending",
-        says=(
-            f"Number {said.number} says that key {keyid} is {state}. It is accepted, and not in Rekor yet.",
-            "All that was accepted before goes first: `hubledger outbox status` says what waits, and why.",
-            "Then run this command again; nothing changes before.",
-        ),
-        facts={"keyId": keyid, "number": said.number},
-    )
-
-
-def _waiting_for_new(layout: Layout, trust: TrustFile, keyid: str, added: Announced) -> Rotation:
-    draft = _draft(layout, trust)
-    return Rotation(
-        state="announced",
-        says=(
-            f"The log says at leaf {added} that key {keyid} is added. The old key still signs.",
-            *_hand_out(draft),
-            "Then run this command again: the new key signs from then on.",
-        ),
-        facts={"newKeyId": keyid, **added.facts},
-        draft=draft,
-    )
-
-
-def _waiting_for_end(
-    layout: Layout, trust: TrustFile, kept: pathlib.Path, old: HubKey, retired: Announced
-) -> Rotation:
-    draft = _draft(layout, trust)
-    return Rotation(
-        state="retired",
-        says=(
-            f"The new key signs. The log says at leaf {retired} that key {old.keyid} is retired.",
-            *_hand_out(draft),
-            f"Then destroy {kept}: nothing needs it any more.",
-        ),
-        facts={"oldKeyId": old.keyid, **retired.facts, "keptKey": str(kept)},
-        draft=draft,
-    )
 
 
 def revoke_hub(
@@ -185,15 +131,15 @@ def revoke_hub(
         more: dict[str, Json] = {"from": first} | ({} if reason is None else {"reason": reason})
         leaf_index = announce(ledger, spki, "revoked", **more)
     keys = tuple(left for each in trust.hub_keys if (left := _cut(each, keyid, first)) is not None)
-    draft = _draft(layout, replace(trust, hub_keys=keys))
+    written = draft(layout, replace(trust, hub_keys=keys))
     return Rotation(
         state="revoked",
         says=(
             f"The log says at leaf {leaf_index} that key {keyid} does not count from leaf {first} on.",
-            *_hand_out(draft),
+            *hand_out(written),
         ),
         facts={"revokedKeyId": keyid, "from": first, "leafIndex": leaf_index},
-        draft=draft,
+        draft=written,
     )
 
 
@@ -228,20 +174,20 @@ def rotate_log(directory: pathlib.Path, *, begin: bool, finish: bool, opened: Op
         and not files.next.exists()
     )
     if begin:
-        _check_may_begin(trust, under_way=left)
+        check_may_begin(trust, under_way=left)
         files.make_next(lambda: _new_note_key(config).format_private().encode() + b"\n")
     if files.next.exists():
         new = load_note_key(files.next).verifier
         _sign_again(opened)
         if new not in trust.log_keys:
             logs = (*trust.policy.logs, LogKey(key=new))
-            draft = _draft(layout, replace(trust, policy=replace(trust.policy, logs=logs)))
+            written = draft(layout, replace(trust, policy=replace(trust.policy, logs=logs)))
             says = "Then clients of either file verify. Give them time, and run this command with --finish."
             return Rotation(
                 state="both",
-                says=(f"Both keys sign; the new one is {new.format()}", *_hand_out(draft), says),
+                says=(f"Both keys sign; the new one is {new.format()}", *hand_out(written), says),
                 facts={"newKey": new.format(), "oldKey": current.format()},
-                draft=draft,
+                draft=written,
             )
         if not finish:
             return Rotation(
@@ -257,17 +203,17 @@ def rotate_log(directory: pathlib.Path, *, begin: bool, finish: bool, opened: Op
     _sign_again(opened)
     old = [each for each in trust.log_keys if each != current and files.kept(each.key_id.hex()).exists()]
     logs = tuple(each for each in trust.policy.logs if each.key not in old)
-    draft = _draft(layout, replace(trust, policy=replace(trust.policy, logs=logs)))
+    written = draft(layout, replace(trust, policy=replace(trust.policy, logs=logs)))
     return Rotation(
         state="dropped",
         says=(
             "The new key signs alone.",
             "Clients with the next trust file refuse proofs that only the old key signed; they fetch them anew.",
-            *_hand_out(draft),
+            *hand_out(written),
             *(f"Destroy {files.kept(each.key_id.hex())}: nothing needs it any more." for each in old),
         ),
         facts={"newKey": current.format(), "droppedKeys": [each.format() for each in old]},
-        draft=draft,
+        draft=written,
     )
 
 
@@ -309,37 +255,3 @@ def _refuse_rekor(config: Config, next_step: str) -> None:
             actual=f"one in Rekor ({config.log})",
             next_step=next_step,
         )
-
-
-def _check_may_begin(trust: TrustFile, *, under_way: bool) -> None:
-    if under_way:
-        raise UsageError(
-            "rotation",
-            expected="none under way, with --begin",
-            actual="one that is not finished",
-            next_step="Go on with it: the same command without --begin",
-        )
-    if trust.update_key is None:
-        raise ConfigError(
-            "update_key of trust.toml",
-            expected="the offline key that signs the next version: without it no client learns of another key",
-            actual="none",
-            next_step="Make one with `hubledger trust key`, and publish a version that names it",
-        )
-
-
-def _draft(layout: Layout, trust: TrustFile) -> pathlib.Path:
-    """Write the next version beside the one that counts, for the offline key; the same bytes each time."""
-    following = replace(trust, version=trust.version + 1)
-    path = layout.root / f"trust-{following.version}.toml"
-    write_file_durably(path, format_trust(following), mode=0o644)
-    return path
-
-
-def _hand_out(draft: pathlib.Path) -> tuple[str, ...]:
-    return (
-        f"Sign {draft} where the offline key is:",
-        f"  hubledger trust sign {draft.name} --key OFFLINE.key --previous trust.toml",
-        "and publish it here, with its .sig beside it:",
-        f"  hubledger trust publish DIR {draft.name}",
-    )

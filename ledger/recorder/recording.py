@@ -8,10 +8,8 @@ is the first signer.
 import contextlib
 import gc
 import hashlib
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -35,14 +33,13 @@ from ledger.log.local import LocalLog
 from ledger.recorder.drafts import UNDECIDED, Draft, Drafter, Facts
 from ledger.recorder.mirroring import Answered, Mirroring, NamedLeaves
 from ledger.recorder.signing import Signer
+from ledger.recorder.signing_batch import BatchSigning
 from ledger.recorder.submitted import Signed, draft_of
 from ledger.storage.sqlite import event_key
 from ledger.tlog.checkpoint import VerifiedCheckpoint
 
 MAX_DECISIONS = 20
 """How often one event is decided again because its heads moved, before the caller is told to try later."""
-_PARALLEL_FROM = 32
-"""Statements below which handing signatures to threads costs more than it gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +72,13 @@ class Recorder(Generic[JournalT]):
         threads: int | None = None,
         told: Callable[[Sequence[Statement]], None] | None = None,
     ) -> None:
-        self._log, self._signer, self._told = log, signer, told
+        self._log, self._told = log, told
         self._drafter = Drafter(ledger=ledger, hub=hub, now=now)
         self._lock = threading.Lock()
         self._waiting: GroupCommit[Facts, Answer] = GroupCommit(
             self._lock, self._record, limit=MAX_BATCH_ENTRIES
         )
-        self._threads = threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="sign")
+        self._signing = BatchSigning(signer, threads=threads)
         self._damage: CorruptError | None = None
         self._mirroring = Mirroring(index, log)
 
@@ -238,11 +234,11 @@ class Recorder(Generic[JournalT]):
         return [leaves[place] for place in range(len(signed))]
 
     def close(self) -> None:
-        """Bring the index up to the log and stop the signing threads."""
+        """Bring the index up to the log, and end the signing threads and their process."""
         with self._lock:
             self._mirroring.hand_over()
         self._mirroring.close()
-        self._pool.shutdown()
+        self._signing.close()
 
     # Recording
 
@@ -282,7 +278,7 @@ class Recorder(Generic[JournalT]):
 
     def _draft(
         self, batch: Sequence[Facts], waiting: Sequence[int], answers: list[Answer | None]
-    ) -> list[Draft]:
+    ) -> Iterator[Draft]:
         """Decide in order; each event sees the heads as the events before it in this batch leave them."""
         keys = {place: self._drafter.key_of(batch[place]) for place in waiting}
         names = {
@@ -291,7 +287,7 @@ class Recorder(Generic[JournalT]):
             for name in history_keys(batch[place].model.name, batch[place].model.repo_id)
         }
         known, heads = self._log.lookup(list(keys.values()), list(names))
-        drafted: dict[bytes, Draft] = {}
+        drafted: set[bytes] = set()
         now = self._drafter.now()
         for place, key in keys.items():
             if key in drafted:
@@ -299,13 +295,15 @@ class Recorder(Generic[JournalT]):
             try:
                 if (leaf_index := known.get(key)) is not None:
                     answers[place] = self._repeat(batch[place], leaf_index, now)
-                else:
-                    drafted[key] = self._drafter.decide(place, batch[place], key=key, heads=heads, now=now)
+                    continue
+                draft = self._drafter.decide(place, batch[place], key=key, heads=heads, now=now)
             except StorageError:
                 raise
             except LedgerError as error:
                 answers[place] = error
-        return list(drafted.values())
+                continue
+            drafted.add(key)
+            yield draft
 
     def _repeat(self, facts: Facts, leaf_index: int, now: str) -> Receipt:
         """Answer a retry with the first receipt, if the facts are the same."""
@@ -339,24 +337,22 @@ class Recorder(Generic[JournalT]):
             )
         return _Stored(entry, parsed.payload, statement)
 
-    def _submit(self, drafts: Sequence[Draft]) -> list[Answered]:
-        """Sign and append drafts, and keep the rows of what was committed for the index."""
+    def _submit(self, drafting: Iterable[Draft]) -> list[Answered]:
+        """Sign and append drafts, which may be signed while the next are made, and keep the rows of what was committed for the index."""
+        drafts: list[Draft] = []
+        self._signing.begin()
+        for draft in drafting:
+            self._signing.add(draft.statement)
+            drafts.append(draft)
         if not drafts:
             return []
-        entries = self._sign([draft.statement for draft in drafts])
+        entries = self._signing.end()
         results = self._log.append(
             [draft.submission(entry) for draft, entry in zip(drafts, entries, strict=True)]
         )
         answered = list(zip(drafts, entries, results, strict=True))
         self._note(answered)
         return answered
-
-    def _sign(self, statements: Sequence[bytes]) -> list[bytes]:
-        if len(statements) < _PARALLEL_FROM:
-            return self._signer.sign_run(statements)
-        step = -(-len(statements) // self._threads)
-        runs = [statements[at : at + step] for at in range(0, len(statements), step)]
-        return [entry for run in self._pool.map(self._signer.sign_run, runs) for entry in run]
 
     def _note(self, answered: Sequence[Answered]) -> None:
         """Tell of what is durable now, and keep it for the index."""

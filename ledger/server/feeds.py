@@ -7,6 +7,7 @@ from ledger.embedded.reading import read_statement_at
 from ledger.embedded.searching import event_facts
 from ledger.errors import NotFoundError
 from ledger.event import RecordedBy, VerificationEvent
+from ledger.event.readable import readable_name
 from ledger.server.feed_formats import MAX_ENTRIES, Feed, Item, format_atom, format_json
 from ledger.server.histories import Histories
 from ledger.server.messages import Request, Response
@@ -64,14 +65,14 @@ class Feeds:
                 Item(
                     leaf_index=row.leaf_index,
                     link=_link(row.leaf_index),
-                    title=f"{event.model.name} {event.model.revision}: {standing}",
+                    title=f"{readable_name(event.model.name)} {event.model.revision}: {standing}",
                     text=(row.change or str(standing)) + _whose(event.common.recorded_by),
                     at=event.common.recorded_at,
                 )
             )
         return Feed(
             ledger=self._view.ledger.config.ledger,
-            title=f"Signatures of {history.name}",
+            title=f"Signatures of {readable_name(history.name)}",
             about=f"model:{history.name}",
             items=tuple(items),
         )
@@ -88,7 +89,7 @@ class Feeds:
         return Item(
             leaf_index=leaf_index,
             link=_link(leaf_index),
-            title=f"{facts['name']} {facts['revision']}: {standing}",
+            title=f"{readable_name(facts['name'])} {facts['revision']}: {standing}",
             text=text + (f" ({facts['observer']}, an observer)" if "observer" in facts else ""),
             at=facts["recordedAt"],
         )

@@ -42,7 +42,7 @@ def record():
     init(LEDGER, origin="log.example/models", hub="hub.example")
     ours, bare, publishing = [], [], []
     with open_for_recording(LEDGER) as ledger:
-        key = ledger.recorder._signer.key
+        key = ledger.recorder._signing.signer.key
         for number in range(ENTRIES // BATCH):
             batch = [facts(at) for at in range(number * BATCH, (number + 1) * BATCH)]
             start = time.perf_counter()

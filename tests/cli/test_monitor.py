@@ -7,6 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from cli.monitor_follow import _to_its_own_log
 from ledger.log.lock import writer_lock
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
@@ -247,6 +248,36 @@ def test_a_broken_hook_is_said_and_told_again_later(changed):
     assert (status["sinks"][0]["waiting"], status["sinks"][0]["delivered"]) == (1, 0)
     assert "a: ended with 9" in status["sinks"][0]["problem"]
     assert "a: ended with 9" in changed.run("status")[1]
+    assert status["sinks"][0]["askedAgainAt"] is not None
+
+
+def test_within_the_pause_of_a_sink_it_is_said_what_waits_and_until_when(changed):
+    changed.hook("exit 9")
+    changed.run("once")
+    changed.hook("true")
+    code, out, _ = changed.run("once")
+    assert code == 1
+    assert re.search(
+        r"Sink pager is owed 1 finding: asked again after 20\S+Z, because of .*a: ended with 9", out
+    )
+    waiting = changed.json("once")[1]["waiting"]["pager"]
+    assert (waiting["findings"], "a: ended with 9" in waiting["problem"]) == (1, True)
+    assert waiting["askedAgainAt"].endswith("Z")
+
+
+def test_nothing_is_said_to_wait_where_nothing_does(changed):
+    assert "is owed" not in changed.run("once")[1]
+    assert "waiting" not in changed.json("once")[1]
+
+
+def test_what_is_for_the_record_is_counted_apart_from_what_somebody_should_look_at(changed):
+    changed.run("once")
+    (log,) = changed.json("status")[1]["logs"]
+    assert (log["open"], log["openBySeverity"]) == (2, {"high": 1, "info": 1})
+    assert "  1 high, 1 info  as signed" in changed.run("status")[1]
+    numbers = [str(each["number"]) for each in changed.json("findings")[1]["findings"]]
+    changed.run("resolve", *numbers)
+    assert re.search(r"Z  0 +as signed", changed.run("status")[1])
 
 
 def test_a_fork_gives_a_file_that_verify_takes(changed):
@@ -295,3 +326,27 @@ def test_from_a_pinned_checkpoint(changed):
     code, facts = changed.json("init", "--from", pin, "--log", "again")
     assert (code, facts["begun"]) == (0, [{"log": "again", "size": 2}])
     assert "from size 2, which you pinned" not in changed.run("init", "--from", pin, "--log", "again")[1]
+
+
+def test_a_hook_that_is_not_executable_beside_one_that_is_does_not_vanish(changed):
+    assert "Left out" not in changed.run("status")[1]
+    (changed.folder / "hooks.d/page").write_text("#!/bin/sh\n")
+    (changed.folder / "hooks.d/page").chmod(0o644)
+    text = "Left out  pager: page is not executable, and is not run\n"
+    assert text in changed.run("once")[1]
+    assert text in changed.run("status")[1]
+    assert changed.json("once")[1]["notExecutable"] == {"pager": ["page"]}
+    assert changed.json("status")[1]["sinks"][0]["notExecutable"] == ["page"]
+
+
+def test_what_a_hook_said_cannot_paint_over_the_monitors_own_log(capsys):
+    _to_its_own_log("a said: \x1b[2J")
+    assert capsys.readouterr() == ("", "a said: \\x1b[2J\n")
+
+
+@pytest.mark.parametrize("number", ["abc", "0", "-1", "1.5", "+1", "9" * 30])
+@pytest.mark.parametrize("command", ["ack", "resolve"])
+def test_what_is_no_number_of_a_finding_is_said_to_be_none(changed, command, number):
+    code, _, error = changed.run(command, "--", number)
+    assert code == 2
+    assert f"{number!r} is not the number of a finding: `hubledger monitor findings`" in error

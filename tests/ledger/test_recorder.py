@@ -159,7 +159,7 @@ def test_two_recorders_of_one_log_decide_again_when_a_head_moves(folder):
             hub="hub.example",
             log=ledger.log,
             index=ledger.index,
-            signer=recorder._signer,
+            signer=recorder._signing.signer,
             now=lambda: NOW,
         )
         real_append, moved = ledger.log.append, []

@@ -44,7 +44,7 @@ def race(tmp_path):
                 hub="hub.example",
                 log=ledger.log,
                 index=index,
-                signer=ledger.recorder._signer,
+                signer=ledger.recorder._signing.signer,
                 now=lambda: NOW,
             )
             answers = []

@@ -109,8 +109,8 @@ def other_key(scene):
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda scene: b"", NotFoundError),
-        (lambda scene: b"\xff" * 100, NotFoundError),
+        (lambda scene: b"", MalformedError),
+        (lambda scene: b"\xff" * 100, MalformedError),
         (
             lambda scene: scene.hub.world.checkpoint().replace(b"log.example", b"elsewhere.example", 1),
             NotFoundError,

@@ -18,8 +18,10 @@ from ledger.tlog.merkle import Frontier
 from monitor.deliver import FIRST_PAUSE, LONGEST_PAUSE, deliver, pause_after
 from monitor.digest import Limit
 from monitor.findings import Finding, Kind
+from monitor.handed import format_finding
+from monitor.hooks import SAID_BYTES, Hooks
 from monitor.record import Stored
-from monitor.sinks import Hooks, Webhook, format_finding, sign
+from monitor.sinks import Webhook, sign
 from monitor.state import Position, State
 from tests.fakes.web import answering
 
@@ -201,6 +203,52 @@ def test_a_folder_without_hooks_is_a_problem_and_not_silence(tmp_path):
             Hooks(tmp_path / folder, timeout=1).send(STORED)
 
 
+@pytest.mark.parametrize("listened", [True, False])
+def test_what_a_failing_hook_said_goes_to_the_monitors_own_log_alone(tmp_path, listened):
+    hook(tmp_path / "hooks.d", "a", "echo nothing wrong >&2")
+    hook(tmp_path / "hooks.d", "b", "echo token hunter2 >&2; printf '\\033[2Jred\\n' >&2; exit 1")
+    lines = []
+    with pytest.raises(SourceError) as refused:
+        Hooks(tmp_path / "hooks.d", timeout=30, say=lines.append if listened else None).send(STORED)
+    assert lines == (["b said: token hunter2", "b said: \x1b[2Jred"] if listened else [])
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_hook_that_floods_standard_error_never_waits_and_its_end_is_kept(tmp_path):
+    hook(
+        tmp_path / "hooks.d",
+        "a",
+        "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo the end >&2; exit 1",
+    )
+    lines = []
+    with pytest.raises(SourceError, match="ended with 1"):
+        Hooks(tmp_path / "hooks.d", timeout=30, say=lines.append).send(STORED)
+    assert lines[-1] == "a said: the end"
+    assert sum(len(each) for each in lines) < SAID_BYTES + 100
+
+
+def test_what_a_hook_left_behind_with_standard_error_open_is_not_waited_for(tmp_path):
+    """The process that stays ends when its standard input does: the test holds the other end of a pipe."""
+    os.mkfifo(tmp_path / "held")
+    hook(tmp_path / "hooks.d", "a", f"cat < {tmp_path}/held & echo why >&2; exit 1")
+    lines, holding = [], os.open(tmp_path / "held", os.O_RDWR)
+    with pytest.raises(SourceError, match="ended with 1"):
+        Hooks(tmp_path / "hooks.d", timeout=30, say=lines.append).send(STORED)
+    os.close(holding)
+    assert lines == ["a said: why"]
+
+
+def test_a_file_that_is_not_executable_is_told_once_and_again_when_that_changes(tmp_path):
+    hook(tmp_path / "hooks.d", "10-note", "true")
+    page = hook(tmp_path / "hooks.d", "20-page", "true", mode=0o644)
+    lines = []
+    hooks = Hooks(tmp_path / "hooks.d", timeout=30, say=lines.append)
+    for mode in (0o644, 0o644, 0o755, 0o600):
+        page.chmod(mode)
+        hooks.send(STORED)
+    assert lines == 2 * [f"hooks in {tmp_path}/hooks.d: 20-page is not executable, and is not run"]
+
+
 # Webhooks
 
 
@@ -309,7 +357,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
     """A name that leads elsewhere the second time gains nothing."""
     asked = []
     monkeypatch.setattr(
-        "monitor.sinks.socket.getaddrinfo", lambda *a, **k: [(2, 1, 6, "", ("93.184.215.14", 443))]
+        "monitor.looking_up.socket.getaddrinfo", lambda *a, **k: [(2, 1, 6, "", ("93.184.215.14", 443))]
     )
 
     def answer(request):
@@ -323,7 +371,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch):
 def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatch):
     """A name with an IPv6 address, on a machine without IPv6."""
     found = [(10, 1, 6, "", ("2606:4700::1", 443, 0, 0)), (2, 1, 6, "", ("52.1.2.3", 443))]
-    monkeypatch.setattr("monitor.sinks.socket.getaddrinfo", lambda *a, **k: found)
+    monkeypatch.setattr("monitor.looking_up.socket.getaddrinfo", lambda *a, **k: found)
     asked = []
 
     def answer(request):
@@ -334,6 +382,30 @@ def test_where_one_address_of_a_host_is_not_reached_the_next_is_asked(monkeypatc
 
     send_outside(answer)
     assert asked == ["2606:4700::1", "52.1.2.3"]
+
+
+def test_a_resolver_that_never_answers_holds_a_webhook_for_its_waiting_time_and_one_thread(monkeypatch):
+    asked, answering = [], threading.Event()
+
+    def resolver(*_, **__):
+        asked.append(threading.current_thread())
+        answering.wait(60)
+        return [(2, 1, 6, "", ("93.184.215.14", 443))]
+
+    monkeypatch.setattr("monitor.looking_up.socket.getaddrinfo", resolver)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    sink = Webhook(
+        "https://hooks.example/x", secret=SECRET, allow_private=False, timeout=0.2, transport=transport
+    )
+    with pytest.raises(SourceError, match=r"an answer of the resolver within 0\.2 s, got none"):
+        sink.send(STORED)
+    with pytest.raises(SourceError, match="a resolver that answers, got none to the question before"):
+        sink.send(STORED)
+    assert len(asked) == 1
+    answering.set()
+    asked[0].join(timeout=60)
+    sink.send(STORED)
+    assert len(asked) == 2
 
 
 def test_an_answer_that_comes_byte_by_byte_is_not_waited_for():

@@ -413,7 +413,7 @@ def test_the_findings_of_entries_are_those_of_the_proven_ones(scene):
 def test_what_hooks_get_can_be_read_by_anybody(scene):
     scene.grow(1).publish().begin()
     scene.look()
-    from monitor.sinks import format_finding
+    from monitor.handed import format_finding
 
     facts = json.loads(format_finding(scene.state.record.findings()[0]))
     assert facts["format"] == "https://hubledger/monitor-finding/v1"

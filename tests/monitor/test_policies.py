@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.event import PolicyRef
+from ledger.event import PolicyRef, escape_name
 from ledger.identity import canonical_identity, display, identity_digest
 from monitor.findings import Kind
 from monitor.known import Context, Known
@@ -327,6 +327,16 @@ def test_one_signer_of_unrelated_namespaces_is_told_once_for_each():
         ([B], {"name": "other/x", "revision": "2"}),
     )
     assert told(hub) == [(2, "signer-shared")]
+
+
+def test_a_shared_signer_is_named_whole_and_models_as_people_write_them():
+    hub = story(([A], {"name": escape_name("组织/模型")}), ([A], {"name": escape_name("模型/a b")}))
+    (found,) = fold(hub)[-1:]
+    assert found.text.startswith(
+        f"{ID_A}, who signed for 组织 before, also signs {escape_name('模型/a b')}, of 模型: "
+    )
+    assert found.model == escape_name("模型/a b")
+    assert fold(hub)[0].text.startswith("组织/模型 at ")
 
 
 def test_what_is_remembered_of_a_signer_is_bounded():

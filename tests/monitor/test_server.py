@@ -20,7 +20,7 @@ from monitor.running import run
 from tests.conftest import REPOSITORY
 from tests.monitor.hub import Hub
 from tests.monitor.test_follow import A, B
-from tests.world import NOW
+from tests.world import LEDGER, NOW
 
 
 @pytest.fixture
@@ -158,6 +158,7 @@ def test_a_checkpoint_is_answered(hub, tmp_path):
             ("ours", hub.world.checkpoint(2)),
             ("forked", other.world.checkpoint()),
             ("none", b"x"),
+            ("of nobody", hub.world.checkpoint(2).replace(LEDGER.encode(), b"elsewhere.example", 1)),
         ):
             reply = client.post("/v1/checkpoint", content=note)
             answers[name] = (reply.status_code, reply.json().get("result"))
@@ -170,7 +171,8 @@ def test_a_checkpoint_is_answered(hub, tmp_path):
         "ours": (200, "consistent"),
         "forked": (409, "inconsistent"),
         "larger": (202, "pending"),
-        "none": (404, None),
+        "none": (400, None),
+        "of nobody": (404, None),
         "unsigned": (400, None),
     }
 

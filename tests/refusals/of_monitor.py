@@ -1,9 +1,12 @@
 """Refusals of the monitor: its settings, its memory, what logs serve to it, and whom it may tell."""
 
+import contextlib
 import sqlite3
+import threading
 from dataclasses import replace
 
 import httpx
+import pytest
 
 from ledger.client.trust_writing import format_trust
 from ledger.errors import (
@@ -22,10 +25,12 @@ from monitor.daemon import init, open_monitor, read_pin
 from monitor.database import FILE_NAME
 from monitor.findings import Finding, Kind
 from monitor.follow import Follower
+from monitor.hooks import Hooks
 from monitor.judge import Remembered, compare_smaller
 from monitor.known import Known
+from monitor.looking_up import LookUp
 from monitor.record import Stored
-from monitor.sinks import Hooks, Webhook, open_sink
+from monitor.sinks import Webhook, open_sink
 from monitor.state import Progress, State
 from tests.monitor.hub import Hub
 from tests.refusals.of_storage import no_space
@@ -334,7 +339,7 @@ MEMORY = (
     ),
     refused(
         CorruptError,
-        "monitor.db of the monitor: expected version 4, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
+        "monitor.db of the monitor: expected version 5, got version 9. Use the version of hubledger that wrote it, or restore the newest copy",
         lambda scene: _after(scene, "PRAGMA user_version = 9", lambda _: State(scene.folder / "state")),
     ),
     refused(
@@ -503,6 +508,19 @@ def _webhook(url, answer=None, **more):
     return Webhook(url, transport=httpx.MockTransport(transport), **settings).send(STORED)
 
 
+def _resolver_that_hangs(scene, *, before):
+    """The thread that asks ends when the scene does."""
+    answering = threading.Event()
+    scene.after.callback(answering.set)
+    patch = scene.after.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr("monitor.looking_up.socket.getaddrinfo", lambda *_, **__: answering.wait(60) and [])
+    look_up = LookUp(seconds=0.1)
+    if before:
+        with contextlib.suppress(SourceError):
+            look_up.addresses("hooks.example", 443, what="address of the webhook hooks.example")
+    return look_up.addresses("hooks.example", 443, what="address of the webhook hooks.example")
+
+
 def _failing_hook(scene):
     hook = scene.write("hook", b"#!/bin/sh\nexit 3\n")
     hook.chmod(0o755)
@@ -556,6 +574,16 @@ TOLD = (
         SourceError,
         "webhook at 127.0.0.1: expected status 2xx, got 302, and redirects are not followed. Make it reachable and readable, and try again",
         lambda _: _webhook("http://127.0.0.1/", 302),
+    ),
+    refused(
+        SourceError,
+        "address of the webhook hooks.example: expected an answer of the resolver within 0.1 s, got none. Make it reachable and readable, and try again",
+        lambda scene: _resolver_that_hangs(scene, before=False),
+    ),
+    refused(
+        SourceError,
+        "address of the webhook hooks.example: expected a resolver that answers, got none to the question before this one. Make it reachable and readable, and try again",
+        lambda scene: _resolver_that_hangs(scene, before=True),
     ),
     refused(
         SourceError,

@@ -16,8 +16,8 @@ from ledger.client.trusted_keys import HubKey
 from ledger.config import Config, ServeConfig
 from ledger.embedded.examining import Examine
 from ledger.embedded.key_files import KeyFiles
-from ledger.embedded.keys import load_public_key, spki_of
-from ledger.embedded.kms import RemoteSigner
+from ledger.embedded.keys import format_key, load_hub_key, load_public_key, spki_of
+from ledger.embedded.kms import RemoteSigner, SignerSource
 from ledger.embedded.observers import add_observer, observers_now, retire_observer
 from ledger.embedded.opening import open_for_recording
 from ledger.embedded.rotating import revoke_hub, rotate_hub, rotate_log
@@ -198,7 +198,7 @@ ROTATION = (
     ),
     refused(
         UsageError,
-        "statement that key <hex> is added: expected one that is logged, or waits for it, got one that was dropped from the outbox (typo). Nobody will read it in the log. Remove the file that ends in .next, and --begin; the trust file alone says which keys count",
+        "statement that key <hex> is added: expected one that is logged, or waits for it, got one that was dropped from the outbox (typo). Nobody will read it in the log. Remove the file that --begin made (keys/hub.key.next or keys/hub-next.toml), and --begin; the trust file alone says which keys count",
         _dropped_from_the_outbox,
     ),
     refused(
@@ -251,6 +251,34 @@ def _rotate_elsewhere(scene):
     return rotate_hub(ledger, begin=True, opened=_opened(ledger))
 
 
+def _rotate_to(scene, key, public):
+    """Begin to move the key of a ledger to where ``key`` signs, and ``public`` is said to."""
+    ledger = _with_update_key(scene)
+    scene.write("next.pem", format_key(key))
+    source = SignerSource(
+        uri=f"file2:{scene.folder}/next.pem", public_key=scene.write("next.pub", _public(public))
+    )
+    return ledger, lambda: rotate_hub(scene.watch(ledger), begin=True, opened=_opened(ledger), signer=source)
+
+
+def _rotate_to_itself(scene):
+    ledger, begin = _rotate_to(scene, p256_key("next"), p256_key("next"))
+    scene.write("next.pub", _public(load_hub_key(ledger / "keys/hub.key")))
+    return begin()
+
+
+def _bent_next(scene):
+    ledger = _with_update_key(scene)
+    (ledger / "keys/hub-next.toml").write_text('hub_key = "keys/hub.pub"')
+    return rotate_hub(ledger, begin=False, opened=_opened(ledger))
+
+
+def _another_key(scene):
+    ledger = scene.ledger()
+    (ledger / "keys/hub.key").write_bytes(format_key(p256_key("other")))
+    return _record(scene.watch(ledger))
+
+
 def _away(data):
     raise TimeoutError(data)
 
@@ -295,8 +323,28 @@ KMS = (
     ),
     refused(
         UsageError,
-        "hub_signer of the settings: expected none: a key in its file, got a key that is elsewhere. This version rotates hub keys that are files",
+        "--begin, --hub-signer and --hub-public-key: expected all of them, or none: no command of ours makes a key that is elsewhere, got some. Compare with the command's --help",
         _rotate_elsewhere,
+    ),
+    refused(
+        ConfigError,
+        f"hub_signer file2: expected a signer of securesystemslib that can be opened, got KeyMismatchError. {_NEXT}",
+        lambda scene: _rotate_to(scene, p256_key("next"), p256_key("another"))[1](),
+    ),
+    refused(
+        UsageError,
+        "--hub-public-key: expected another key, got the one that signs. Compare with the command's --help",
+        _rotate_to_itself,
+    ),
+    refused(
+        ConfigError,
+        "next signer <folder>/ledger/keys/hub-next.toml: expected as --begin wrote it, got something else. Remove it, and --begin again: the same key is announced once",
+        _bent_next,
+    ),
+    refused(
+        ConfigError,
+        "hub_key of the settings: expected a key that trust.toml has, and whose range has no end there, got key <hex>. Name the key that counts; for another one: `hubledger keys rotate hub DIR`",
+        _another_key,
     ),
     refused(
         SourceError,

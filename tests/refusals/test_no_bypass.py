@@ -15,6 +15,7 @@ FOR_WHO_RUNS_A_LEDGER = (
     "public key <folder>/anchor-",
     "file tokens.json",
     "statement that key <hex> is added",  # a rotation that its own operator dropped
+    "next signer <folder>/ledger/keys/hub-next.toml",  # where a rotation goes, which its own operator changed
     "monitor.db of the monitor",  # made again from the log, entry by entry
 )
 """How refusals begin that no client meets, and that name what only an operator can decide."""

@@ -6,12 +6,14 @@ import pathlib
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
 import pytest
 
 from ledger.embedded.opening import open_for_recording
+from ledger.errors import CorruptError
 from monitor.state import State
 from tests.conftest import REPOSITORY
 from tests.events import NOW, key
@@ -217,3 +219,27 @@ def test_it_ends_when_it_is_asked_to(tmp_path, number):
         assert finish(process) == (0, "")
     finally:
         end(process)
+
+
+def test_systemd_hears_that_it_is_ready_only_once_its_memory_is_open(tmp_path):
+    hub = Hub()
+    settings(tmp_path, "log", "trust.toml", "true")
+    hub.trust_file(tmp_path / "trust.toml")
+    hub.publish(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waiting:
+        waiting.bind(str(tmp_path / "notify"))
+        waiting.settimeout(60)
+        told = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        assert finish(start(tmp_path, "run", env=told))[0] == CorruptError.exit_code
+        assert finish(start(tmp_path, "init", "--from", "genesis"))[0] == 0
+        process = start(tmp_path, "run", env=told)
+        try:
+            assert waiting.recv(64) == b"READY=1"
+            assert process.stdout.readline() == b"models: verified to 0: as signed\n"
+            process.send_signal(signal.SIGTERM)
+            assert finish(process) == (0, "")
+            waiting.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                waiting.recv(64)
+        finally:
+            end(process)

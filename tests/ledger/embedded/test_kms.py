@@ -26,16 +26,22 @@ KEY = p256_key("kms")
 SPKI = spki_of(KEY)
 
 
-def place(folder, key=KEY):
-    """Put a key where the signer finds it; returns where it is, and its public half."""
-    private, public = folder / "elsewhere.pem", folder / "hub.pem"
+def put_key(folder, name, key=None, public=None):
+    """Put a key where the signer finds it; returns where it is, and its public half, or what passes for that."""
+    key = key or p256_key(name)
+    private, public_file = folder / f"{name}.pem", folder / f"{name}.pub"
     private.write_bytes(format_key(key))
-    public.write_bytes(
-        KEY.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+    public_file.write_bytes(
+        (public or key)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-    return SignerSource(uri=f"file2:{private}", public_key=public)
+    return SignerSource(uri=f"file2:{private}", public_key=public_file)
+
+
+def place(folder, key=KEY):
+    """Put the hub's key elsewhere, or another one in its place."""
+    return put_key(folder, "elsewhere", key, KEY)
 
 
 @pytest.fixture
@@ -87,7 +93,7 @@ def test_a_signature_by_another_key_is_refused_and_nothing_is_recorded(ledger, t
     other = p256_key("other")
     signer = RemoteSigner(lambda data: _sign(other, data), spki=SPKI, name="somewhere")
     with open_for_recording(ledger) as opened:
-        opened.recorder._signer = signer
+        opened.recorder._signing.signer = signer
         size = opened.log.size
         with pytest.raises(SourceError, match="a signature by key"):
             opened.recorder.record(facts("acme/tiny", "r1"))
@@ -110,7 +116,7 @@ def test_a_service_whose_signer_is_away_answers_503_and_goes_on_when_it_is_back(
         return _sign(KEY, data)
 
     with running(ledger) as hub:
-        hub.writer.ledger.recorder._signer = RemoteSigner(sign, spki=SPKI, name="somewhere")
+        hub.writer.ledger.recorder._signing.signer = RemoteSigner(sign, spki=SPKI, name="somewhere")
         refused = hub.post(body("u-1"))
         assert (refused.status, refused.headers["retry-after"]) == (503, "1")
         away[0] = False

@@ -25,7 +25,10 @@ from tests.events import digest, key, signed_by, workflow
 from tests.world import ed25519_key
 
 AT = "2026-01-02T03:04:05Z"
+READABLE = "组织/模型"
+"""The one of them that is shown to people as it is written."""
 HOSTILE = (
+    READABLE,
     '"><script>alert(1)</script>',
     "../../etc/passwd",
     "a%2Fb",
