@@ -17,7 +17,7 @@ from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
 from monitor.publish import layout, names, placing, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
-from monitor.publish.publishing import publish
+from monitor.publish.publishing import make_key, publish
 from monitor.publish.store import MODEL, Store
 from monitor.publish.writing import ASIDE
 from tests.monitor.publish.scene import SETTINGS, Publication, found_everywhere
@@ -502,6 +502,19 @@ def test_a_list_that_is_too_long_for_a_statement_is_in_parts_which_stay_for_an_h
     published.now += 1
     published.step()
     assert parts_of(published).keys() == named
+
+
+def test_parts_of_a_statement_by_an_older_key_stay_for_an_hour_too(published):
+    published.hub.record(A)
+    found_everywhere(published, MAX_HISTORIES + 1)
+    # Long after the parts are written, by their files: one that is not dated is removed at once.
+    published.now += 10**9
+    published.step()
+    before = parts_of(published)
+    published.vkey = make_key(published.folder / "monitor.key", "monitor.example", b"\2" * 32)
+    found_everywhere(published, 1, first=MAX_HISTORIES + 1)
+    published.step()
+    assert parts_of(published).items() > before.items()
 
 
 def test_a_name_in_another_script_is_readable_and_one_that_deceives_stays_escaped(published):
