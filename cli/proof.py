@@ -41,13 +41,18 @@ from ledger.errors import UsageError
     type=click.Path(path_type=pathlib.Path, dir_okay=False),
     help="With --published: write the monitor's statement here, and the proof for the very tree that it is about.",
 )
+@click.option(
+    "--shard",
+    help="With --statement, of a ledger in Rekor: the address or folder where the entry's shard is read.",
+)
 @json_option
-def command(
+def command(  # noqa: PLR0917 - click passes each option
     directory: str,
     event: str,
     since: pathlib.Path | None,
     output: pathlib.Path,
     statement: pathlib.Path | None,
+    shard: str | None,
     *,
     by_id: bool,
     published: bool,
@@ -57,8 +62,16 @@ def command(
 
     Of a ledger in Rekor: a Sigstore bundle, or where FILE is called so and it is Rekor v2, a tlog-proof.
     """
+    if shard is not None and statement is None:
+        raise UsageError("--shard", expected="--statement beside it", actual="none")
     if published:
-        facts = _take(directory, event, output, statement, proves_more=since is not None or by_id)
+        if since is not None or by_id:
+            raise UsageError(
+                "--published",
+                expected="a leaf index",
+                actual="--since or --by-id, which need the ledger itself",
+            )
+        facts = _take(directory, event, output, statement, shard)
     else:
         if statement is not None:
             raise UsageError("--statement", expected="--published beside it", actual="none")
@@ -74,6 +87,10 @@ def command(
             f"Leaf {facts['leafIndex']} is in {tree['origin']} at size {tree['size']}; proof in {output}"
         )
     )
+    if facts.get("parts"):
+        click.echo(
+            printable(f"The monitor's list is long; what it has of this model is in {statement}-parts")
+        )
     form = "--bundle" if "checkpoint" in facts and output.suffix != ".tlog-proof" else "--proof"
     # What a monitor publishes is checked with the trust file of whoever checks: we do not know where that is.
     trust = "TRUST_FILE" if published else str(pathlib.Path(directory) / "trust.toml")
@@ -84,7 +101,7 @@ def command(
 
 
 def _take(
-    where: str, event: str, output: pathlib.Path, statement: pathlib.Path | None, *, proves_more: bool
+    where: str, event: str, output: pathlib.Path, statement: pathlib.Path | None, shard: str | None
 ) -> dict[str, Any]:
     """Write a proof that a monitor publishes. It is what the log signed or nothing: whoever verifies it decides."""
     from ledger.encoding import parse_decimal
@@ -93,12 +110,8 @@ def _take(
     from ledger.tlog.checkpoint import parse_checkpoint
     from ledger.tlog.signed_note import parse_note
     from monitor.publish.linking import link_proof
-    from monitor.publish.packs import fetch_latest, fetch_proof, open_published
+    from monitor.publish.packs import fetch_latest, fetch_proof, open_published, open_shard
 
-    if proves_more:
-        raise UsageError(
-            "--published", expected="a leaf index", actual="--since or --by-id, which need the ledger itself"
-        )
     fetch = open_published(where)
     if event.isdecimal():
         data, proof = fetch_proof(fetch, parse_decimal(event, what="leaf index"))
@@ -107,9 +120,13 @@ def _take(
     tree = parse_checkpoint(parse_note(proof.checkpoint_note).text)
     facts: dict[str, Any] = {}
     if statement is not None:
-        linked = link_proof(fetch, proof)
+        linked = link_proof(fetch, proof, shard=None if shard is None else open_shard(shard))
         data, tree, facts = linked.proof, linked.tree, {"statement": str(statement)}
+        # If we stop here or in it, the statement that was there before has all that it had.
+        for name, part in linked.parts.items():
+            write_file_durably(pathlib.Path(f"{statement.absolute()}-parts", name), part, mode=0o644)
         write_file_durably(statement.absolute(), linked.statement, mode=0o644)
+        facts |= {"parts": [f"{statement}-parts/{name}" for name in linked.parts]} if linked.parts else {}
     write_file_durably(output.absolute(), data, mode=0o644)
     return {
         "leafIndex": proof.index,

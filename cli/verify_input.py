@@ -46,10 +46,14 @@ def read_file(path: pathlib.Path, max_bytes: int) -> bytes:
 
 
 def read_statements(paths: Sequence[pathlib.Path], proof: bytes, trust: "TrustFile") -> "tuple[Stated, ...]":
-    """Read what monitors signed. Raises NotFoundError, and UsageError where nobody would hear it."""
+    """Read what monitors signed, and of a list in parts those that the event needs, from the folder beside each.
+
+    Raises NotFoundError, and UsageError where nobody would hear it. A part that cannot be used is for the check to tell of.
+    """
     if not paths:
         return ()
-    from ledger.client.stated_files import stated_beside
+    from ledger.client.stated_files import histories_of, stated_beside, with_parts
+    from ledger.log.fetch import fetch_from_folder
     from ledger.monitor_statement import MAX_STATEMENT_BYTES
 
     if not trust.monitors:
@@ -59,7 +63,13 @@ def read_statements(paths: Sequence[pathlib.Path], proof: bytes, trust: "TrustFi
             actual="one without",
             next_step="Put the monitor's vkey, which you have from somewhere else, into the trust file",
         )
-    return stated_beside(proof, [read_file(each, MAX_STATEMENT_BYTES) for each in paths], trust)
+    stated = stated_beside(proof, [read_file(each, MAX_STATEMENT_BYTES) for each in paths], trust)
+    histories = histories_of(proof)
+    return tuple(
+        found
+        for each, path in zip(stated, paths, strict=True)
+        for found in with_parts(each, trust, histories, beside=fetch_from_folder(path.parent), path=path)
+    )
 
 
 _MAX_LISTED_BYTES = 8 << 20

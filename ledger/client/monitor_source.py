@@ -4,25 +4,28 @@ A list that is too long for a statement is in parts beside it, ``<address>-parts
 would be; so the monitor hears the beginning of its digest, and not its name.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
 from ledger.client.proof_bundle import MAX_STATEMENTS, ProofBundle
-from ledger.client.proof_extra import parse_extra
-from ledger.client.stated_files import consistency_in, said, said_by
+from ledger.client.stated_files import (
+    consistency_in,
+    histories_of,
+    parts_for,
+    read_part,
+    said,
+    said_by,
+)
 from ledger.client.trust import TrustFile
 from ledger.client.trust_source import open_source
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.vouching import Stated, Unheard
-from ledger.entry import Entry, parse_entry
 from ledger.errors import LedgerError
-from ledger.event import parse_statement
 from ledger.log.fetch import Fetch
 from ledger.monitor_statement import MAX_STATEMENT_BYTES
-from ledger.open_findings import MAX_PART_BYTES, ListPart, verify_part
+from ledger.open_findings import ListPart
 from ledger.tlog.checkpoint import Checkpoint, parse_checkpoint
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import parse_note
@@ -129,8 +132,8 @@ def add_parts(
 
     What was kept is not asked for again. What does not come, or is no such part, is missing: the check says so, and why.
     """
-    keys = _histories_of(bundle.proof)
-    wanted = {each: tuple(_parts_for(each, trust, keys)) for each in bundle.stated}
+    keys = histories_of(bundle.proof)
+    wanted = {each: tuple(parts_for(each, trust, keys)) for each in bundle.stated}
     known = {sha256(part).digest(): part for each in (*kept, *bundle.stated) for part in each.parts}
     missing = {
         (monitor, part): None
@@ -150,33 +153,13 @@ def add_parts(
     return replace(bundle, stated=(*rows, *silent))
 
 
-def _parts_for(
-    stated: Stated, trust: TrustFile, keys: Sequence[str]
-) -> Iterator[tuple[TrustedMonitor, ListPart]]:
-    found = said(stated.note, trust)
-    if found is not None:
-        monitor, statement = found
-        yield from ((monitor, part) for part in statement.parts_for(keys))
-
-
 def _fetch_part(monitor: TrustedMonitor, part: ListPart, connect: Connect) -> bytes | Unheard:
     if monitor.url is None:
-        return Unheard(monitor=monitor.name, why="the trust file has no address of this monitor")
+        why = "the trust file has no address of this monitor"
+        return Unheard(monitor=monitor.name, why=why, part=part.sha256)
     base, _, name = monitor.url.rpartition("/")
     try:
-        data = connect(base)(f"{name}-parts/{part.name}", max_bytes=MAX_PART_BYTES)
-        verify_part(data, part)
+        fetch = connect(base)
     except LedgerError as error:
-        return Unheard(monitor=monitor.name, why=error.finding)
-    return data
-
-
-def _histories_of(proof: bytes) -> tuple[str, ...]:
-    """Return the histories of the event in a proof. Nothing is verified: a lie about them leaves the right parts missing."""
-    with suppress(LedgerError):
-        parsed = parse_proof(proof)
-        if parsed.extra is not None:
-            entry = parse_entry(parse_extra(parsed.extra).entry, leaf_index=parsed.index)
-            common = parse_statement(entry.payload).common if isinstance(entry, Entry) else None
-            return () if common is None else tuple(each.key for each in common.histories)
-    return ()
+        return Unheard(monitor=monitor.name, why=error.finding, part=part.sha256)
+    return read_part(monitor, part, fetch, f"{name}-parts/{part.name}")

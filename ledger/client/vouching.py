@@ -23,10 +23,17 @@ MAX_AHEAD = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unheard:
-    """A monitor that was asked and gave no answer, and why."""
+    """A monitor that gave no answer, and why; or has no ``part`` of its list, by SHA-256. ``file``: where that would be, if not asked for."""
 
     monitor: str
     why: str
+    part: bytes | None = None
+    file: str = ""
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether it is the statement that is missing, and not only a part of its list."""
+        return self.part is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +98,7 @@ def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Aske
         or link
         or _check_age(monitor, statement, asked)
         or _check_open(monitor, statement, model)
-        or _check_known(monitor, model, stated)
+        or _check_known(monitor, statement, model, stated, asked)
     )
     if against is not None:
         return against
@@ -106,7 +113,10 @@ def judge_monitor(monitor: TrustedMonitor, stated: Iterable[Stated], asked: Aske
 
 def _explain_none(monitor: TrustedMonitor, stated: Sequence[Stated], asked: Asked, problem: str) -> Word:
     """Say what to do about it: a monitor that was asked may be away, and of one that nobody asked a file is missing."""
-    if any(each.unheard is not None and each.unheard.monitor == monitor.name for each in stated):
+    if any(
+        each.unheard is not None and each.unheard.is_silence and each.unheard.monitor == monitor.name
+        for each in stated
+    ):
         causes: tuple[str, ...] = (
             "the monitor is away, or its url in the trust file is wrong",
             "it does not follow this log",
@@ -141,7 +151,7 @@ def _newest(
     problem = "none"
     for each in stated:
         if each.unheard is not None:
-            if each.unheard.monitor == monitor.name:
+            if each.unheard.is_silence and each.unheard.monitor == monitor.name:
                 problem = f"no answer: {each.unheard.why}"
             continue
         try:
@@ -300,21 +310,46 @@ def _check_open(monitor: TrustedMonitor, statement: MonitorStatement, found: _Mo
     )
 
 
-def _check_known(monitor: TrustedMonitor, model: _Model, stated: Iterable[Stated]) -> Word | None:
+def _check_known(
+    monitor: TrustedMonitor,
+    statement: MonitorStatement,
+    model: _Model,
+    stated: Iterable[Stated],
+    asked: Asked,
+) -> Word | None:
     """A finding could be in a part that is not here: whoever holds it back must not have the model vouched for."""
     if model.unknown is None:
         return None
-    unheard = [each.unheard.why for each in stated if each.unheard and each.unheard.monitor == monitor.name]
+    wanted = {part.sha256 for part in statement.parts_for(asked.histories)}
+    missing = [each.unheard for each in stated if each.unheard and each.unheard.part in wanted]
+    why, next_step = model.unknown, _FETCH_AGAIN
+    if missing:
+        why = missing[0].why
+        next_step = _put_there(monitor, missing[0], asked) if missing[0].file else next_step
     return _fails(
         monitor,
         Verdict.NOT_ENOUGH,
         expected="the part of its list in which this model would be",
-        actual=f"none: {(unheard or [model.unknown])[0]}",
+        actual=f"none: {why}",
         causes=(
             "the monitor's folder is not served whole",
             "the statement was handed over without the part",
         ),
-        next_step="Fetch a new proof of the same event; if it has no such part either, ask whoever runs the monitor",
+        next_step=next_step,
+    )
+
+
+_FETCH_AGAIN = (
+    "Fetch a new proof of the same event; if it has no such part either, ask whoever runs the monitor"
+)
+
+
+def _put_there(monitor: TrustedMonitor, missing: Unheard, asked: Asked) -> str:
+    name = (missing.part or b"").hex()
+    at = f"{'the address of its statement' if monitor.url is None else monitor.url}-parts/{name}"
+    return (
+        f"Copy {at} to {missing.file}, or take proof, statement and parts in one step: "
+        f"`hubledger proof ADDRESS/LOG {asked.leaf_index} --published --statement FILE -o FILE`"
     )
 
 

@@ -75,7 +75,12 @@ def of_bundle(log: str, number: int) -> str:
 
 def of_shard(log: str, order: int, rest: str) -> str:
     """Return what is about one shard of a ledger in Rekor."""
-    return of_log(log, f"shards/{order}/{rest}")
+    return of_log(log, shard(order, rest))
+
+
+def shard(order: int, rest: str) -> str:
+    """Return what is about one shard of a ledger in Rekor, in the folder of its log."""
+    return f"shards/{order}/{rest}"
 
 
 def of_part(statement: str, name: str = "") -> str:

@@ -96,19 +96,33 @@ def fetch_latest(fetch: "Fetch", name: str) -> tuple[bytes, TlogProof]:
 
 def open_published(where: str) -> "Fetch":
     """Return what fetches from a folder, or an address, that a monitor publishes a log at. Raises UsageError."""
+    return _open(
+        where,
+        what="monitor",
+        expected="the folder or address of a log in what a monitor publishes",
+        next_step="Name it with the log, as in monitor/public/models",
+    )
+
+
+def open_shard(where: str) -> "Fetch":
+    """Return what fetches from a folder, or an address, where a shard of Rekor is read. Raises UsageError."""
+    return _open(
+        where,
+        what="shard",
+        expected="the folder or address of a shard of Rekor",
+        next_step="Name that which has its checkpoint and tiles",
+    )
+
+
+def _open(where: str, *, what: str, expected: str, next_step: str) -> "Fetch":
     from ledger.client.trust_source import open_source
     from ledger.log.fetch import fetch_from_folder
 
     if "://" in where:
-        return open_source(where.rstrip("/"), what="monitor")
+        return open_source(where.rstrip("/"), what=what)
     folder = pathlib.Path(where)
     if not folder.is_dir():
-        raise UsageError(
-            where,
-            expected="the folder or address of a log in what a monitor publishes",
-            actual="no folder",
-            next_step="Name it with the log, as in monitor/public/models",
-        )
+        raise UsageError(where, expected=expected, actual="no folder", next_step=next_step)
     return fetch_from_folder(folder)
 
 

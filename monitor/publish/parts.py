@@ -7,8 +7,7 @@ statement before this one, or has it from a cache, can still ask for what that n
 from collections.abc import Collection, Iterable, Mapping
 
 from ledger.errors import LedgerError
-from ledger.monitor_statement import verify_monitor_statement
-from ledger.tlog.signed_note import VerifierKey
+from ledger.monitor_statement import unverified_statement
 from monitor.publish import layout
 from monitor.publish.writing import Writer
 
@@ -22,16 +21,17 @@ def put_parts(writer: Writer, statements: Iterable[str], files: Mapping[str, byt
             writer.put(layout.of_part(statement, name), data)
 
 
-def leave_parts(
-    writer: Writer, statement: str, named: Collection[str], *, key: VerifierKey, now: float
-) -> None:
-    """Note on their files which parts are named for the last time; to be called before the statement is replaced."""
+def leave_parts(writer: Writer, statement: str, named: Collection[str], *, now: float) -> None:
+    """Note on their files which parts are named for the last time; to be called before the statement is replaced.
+
+    Whoever has that statement relies on them, also where it is by an older key of ours.
+    """
     if not writer.dates(layout.of_part(statement)):
         return
     try:
-        before = verify_monitor_statement(writer.read(statement), vkeys=[key])
+        before = unverified_statement(writer.read(statement))
     except LedgerError:
-        return  # gone, damaged or by another key: nobody relies on it
+        return  # gone or damaged: nobody relies on it
     for part in before.parts:
         if part.name not in named:
             writer.date(layout.of_part(statement, part.name), now)

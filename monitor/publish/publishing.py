@@ -225,7 +225,7 @@ class _Publication:
         if self._key is None:
             return
         for path, statement in log.statements.items():
-            leave_parts(self._writer, path, log.parts, key=self._key.verifier, now=now)
+            leave_parts(self._writer, path, log.parts, now=now)
             self._writer.put(path, format_monitor_statement(statement, self._key))
 
     # 5. The index

@@ -3,8 +3,10 @@
 import json
 
 from ledger.monitor_statement import verify_monitor_statement
+from ledger.open_findings import OpenList, verify_part
 from ledger.tlog.proof import parse_proof
 from ledger.tlog.signed_note import VerifierKey
+from monitor.publish import logs
 from monitor.publish.packs import parse_pack
 from tests.monitor.hub import Hub
 from tests.world import key_signer, signed_by
@@ -18,6 +20,28 @@ def hub_of(size):
     for at in range(size):
         hub.record(B if at % 7 == 6 else A, revision=str(at), name=f"acme/{at % 3}")
     return hub
+
+
+class DividedList(OpenList):
+    """Has each open history in a part of its own: a monitor of this log has too few for that otherwise."""
+
+    @classmethod
+    def of(cls, ledger, findings):
+        return OpenList.of(ledger, findings, most=0, most_in_part=1)
+
+
+def divide_lists(patch=setattr):
+    """Let every list of open findings be in parts from here on."""
+    patch(logs, "OpenList", DividedList)
+
+
+def look_for_parts(public, note):
+    """Return how many parts a statement names, having found all of them: what a client needs that fetched it before."""
+    vkey = json.loads((public / "index.json").read_bytes())["monitor"]
+    parts = verify_monitor_statement(note, vkeys=[VerifierKey.parse(vkey)]).parts
+    for each in parts:
+        verify_part((public / "models/statement-parts" / each.name).read_bytes(), each)
+    return len(parts)
 
 
 def look_as_reader(public, layout):

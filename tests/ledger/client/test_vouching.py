@@ -227,8 +227,19 @@ def with_a_part_that_is_none(world):
 
 
 def where_nobody_answered(world):
-    away = Unheard(monitor="monitor.example", why="GET x: expected 200, got 404")
-    return [*without_a_part(world), Stated(unheard=away)]
+    found, _ = divided()
+    name = part_for(found, KEYS[1]).sha256
+    away = Unheard(monitor="monitor.example", why="GET x: expected 200, got 404", part=name)
+    other = Unheard(monitor="monitor.example", why="of an older statement", part=bytes(32))
+    return [Stated(unheard=other), *without_a_part(world), Stated(unheard=away)]
+
+
+def of_another_log_without_its_part(world):
+    """The monitor is not away: what is here is of another log."""
+    found, _ = divided()
+    note = world.stated(found=found, origin="other.example")
+    missing = Unheard(monitor="monitor.example", why="no file", part=bytes(32))
+    return [Stated(note=note), Stated(unheard=missing)]
 
 
 PART = "the part of its list in which this model would be"
@@ -244,6 +255,11 @@ NOT_ENOUGH |= {
         with_a_part_that_is_none,
         PART,
         "none: open findings of a monitor's statement: expected count, severity and class",
+    ),
+    "of another log, and without its part": (
+        of_another_log_without_its_part,
+        "a statement about log.example/models, signed by the monitor",
+        "one about other.example of ledger",
     ),
     "a part that nobody gave": (where_nobody_answered, PART, "none: GET x: expected 200, got 404"),
 }

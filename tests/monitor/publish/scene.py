@@ -7,6 +7,7 @@ from ledger.monitor_statement import verify_monitor_statement
 from ledger.tlog.signed_note import VerifierKey
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
+from monitor.findings import Finding, Kind
 from monitor.publish import layout
 from monitor.publish.publishing import make_key, publish
 from tests.monitor.hub import Hub
@@ -39,13 +40,13 @@ class Publication:
         init(self.config, pinned={"models": pinned}, now=self.now)
         return self
 
-    def step(self, size=None, *, serve=True):
-        """Serve the log, look at it once, and publish; returns what the publication came to."""
+    def step(self, size=None, *, serve=True, later=0):
+        """Serve the log, look at it once, and publish so many seconds later; returns what the publication came to."""
         if serve:
             self.hub.publish(self.folder / "log", size)
         with open_monitor(self.config, clock=lambda: self.now) as monitor:
             self.looks = monitor.look()
-            return publish(self.config, monitor.state, now=self.now)
+            return publish(self.config, monitor.state, now=self.now + later)
 
     def resolve(self, *numbers):
         self.move(*numbers, to="resolved")
@@ -78,3 +79,13 @@ class Publication:
             for path in sorted(self.public.rglob("*"))
             if path.is_file() and ".aside" not in path.parts
         }
+
+
+def found_everywhere(published, many, first=0):
+    """Findings about so many models, as a log that nobody tends has them."""
+    with open_monitor(published.config, clock=lambda: published.now) as monitor:
+        database = monitor.state.record._database
+        with database.transaction() as execute:
+            for at in range(first, first + many):
+                found = Finding(log="models", kind=Kind.NOT_RECORDED, text="x", model=f"acme/m{at}")
+                monitor.state.record.add(execute, found, published.now)

@@ -4,17 +4,19 @@ import random
 
 import pytest
 
+from cli.verify_input import read_statements
 from ledger.client.result import LogResult
 from ledger.client.stated_files import stated_beside
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof
-from ledger.errors import ProofError
+from ledger.errors import MalformedError, ProofError
 from ledger.log.fetch import fetch_from_folder
+from ledger.open_findings import MAX_HISTORIES
 from ledger.tlog.signed_note import VerifierKey
 from monitor.publish import layout
 from monitor.publish.linking import link_proof
 from monitor.publish.packs import fetch_proof, format_pack
-from tests.monitor.publish.scene import Publication
+from tests.monitor.publish.scene import Publication, found_everywhere
 from tests.world import NOW, World, key_signer, signed_by
 
 A = signed_by(key_signer("a"))
@@ -113,3 +115,45 @@ def test_a_proof_of_another_tree_leads_nowhere(tmp_path, which):
     (tmp_path / layout.pack(0)).write_bytes(format_pack(proofs))
     with pytest.raises(ProofError):
         linked_to(fetch, 0)
+
+
+def test_parts_of_the_statements_list_come_with_it_those_of_the_model_and_no_other(tmp_path):
+    published = Publication(tmp_path).begin()
+    for at in range(3):
+        published.hub.record(A, name=f"acme/{at}")
+        published.step()
+    found_everywhere(published, MAX_HISTORIES + 1)
+    published.step()
+    linked = linked_to(fetch_from_folder(published.public / "models"), 1)
+    statement = published.statement()
+    (part,) = statement.parts_for(["name:acme/1"])
+    assert linked.parts == {part.name: published.read(f"models/statement-parts/{part.name}")}
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    (folder / "said").write_bytes(linked.statement)
+    key = VerifierKey.parse(published.vkey.format())
+    trust = published.hub.world.trust(require="audited", monitors=(TrustedMonitor(key=key, max_age=60),))
+
+    def satisfied():
+        stated = read_statements([folder / "said"], linked.proof, trust)
+        return check_proof(
+            linked.proof, trust=trust, now=published.now, log_only=True, stated=stated
+        ).log_satisfied
+
+    assert not satisfied()
+    (folder / "said-parts").mkdir()
+    for name, data in linked.parts.items():
+        (folder / "said-parts" / name).write_bytes(data)
+    assert satisfied()
+
+
+def test_another_part_than_the_statement_names_is_not_taken(tmp_path):
+    published = Publication(tmp_path).begin()
+    published.hub.record(A, name="acme/1")
+    published.step()
+    found_everywhere(published, MAX_HISTORIES + 1)
+    published.step()
+    (part,) = published.statement().parts_for(["name:acme/1"])
+    (published.public / "models/statement-parts" / part.name).write_bytes(b"")
+    with pytest.raises(MalformedError, match="as signed"):
+        linked_to(fetch_from_folder(published.public / "models"), 0)

@@ -15,13 +15,12 @@ from ledger.log.lock import writer_lock
 from ledger.open_findings import MAX_HISTORIES
 from ledger.tlog.proof import parse_proof
 from monitor.daemon import open_monitor
-from monitor.findings import Finding, Kind
 from monitor.publish import layout, names, placing, publishing
 from monitor.publish.packs import fetch_proof, open_published, parse_pack
-from monitor.publish.publishing import publish
+from monitor.publish.publishing import make_key, publish
 from monitor.publish.store import MODEL, Store
 from monitor.publish.writing import ASIDE
-from tests.monitor.publish.scene import SETTINGS, Publication
+from tests.monitor.publish.scene import SETTINGS, Publication, found_everywhere
 from tests.world import NOW, key_signer, signed_by, sigstore_signer
 
 A, B, S = signed_by(key_signer("a")), signed_by(key_signer("b")), signed_by(sigstore_signer())
@@ -472,16 +471,6 @@ def test_no_page_leads_to_one_that_is_not_there_yet(published, monkeypatch):
     assert set().union(*batches) == set()
 
 
-def found_everywhere(published, many, first=0):
-    """Findings about so many models, as a log that nobody tends has them."""
-    with open_monitor(published.config, clock=lambda: published.now) as monitor:
-        database = monitor.state.record._database
-        with database.transaction() as execute:
-            for at in range(first, first + many):
-                found = Finding(log="models", kind=Kind.NOT_RECORDED, text="x", model=f"acme/m{at}")
-                monitor.state.record.add(execute, found, published.now)
-
-
 def parts_of(published):
     folder = published.public / "models/statement-parts"
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
@@ -513,6 +502,19 @@ def test_a_list_that_is_too_long_for_a_statement_is_in_parts_which_stay_for_an_h
     published.now += 1
     published.step()
     assert parts_of(published).keys() == named
+
+
+def test_parts_of_a_statement_by_an_older_key_stay_for_an_hour_too(published):
+    published.hub.record(A)
+    found_everywhere(published, MAX_HISTORIES + 1)
+    # Long after the parts are written, by their files: one that is not dated is removed at once.
+    published.now += 10**9
+    published.step()
+    before = parts_of(published)
+    published.vkey = make_key(published.folder / "monitor.key", "monitor.example", b"\2" * 32)
+    found_everywhere(published, 1, first=MAX_HISTORIES + 1)
+    published.step()
+    assert parts_of(published).items() > before.items()
 
 
 def test_a_name_in_another_script_is_readable_and_one_that_deceives_stays_escaped(published):

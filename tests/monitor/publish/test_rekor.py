@@ -6,22 +6,31 @@ from dataclasses import replace
 import pytest
 
 from ledger.bundle.bodies import SignedPayload
+from ledger.client.proof_extra import parse_extra
 from ledger.client.result import LogResult
+from ledger.client.stated_files import histories_of, parts_for, stated_beside
 from ledger.client.trust import parse_trust
 from ledger.client.trusted_keys import HubKey
 from ledger.client.trusted_monitor import TrustedMonitor
 from ledger.client.verify import check_proof
 from ledger.client.vouching import Stated
+from ledger.errors import NotFoundError, ProofError, UsageError
 from ledger.log.receipts import twin
 from ledger.monitor_statement import verify_monitor_statement
+from ledger.open_findings import MAX_HISTORIES
+from ledger.tlog.checkpoint import parse_checkpoint
 from ledger.tlog.merkle import tree_root
+from ledger.tlog.proof import parse_proof
+from ledger.tlog.signed_note import parse_note
 from monitor.config import load_config
 from monitor.daemon import init, open_monitor
 from monitor.publish import layout
-from monitor.publish.packs import fetch_proof, open_published
+from monitor.publish.linking import link_proof
+from monitor.publish.packs import fetch_proof, open_published, open_shard
 from monitor.publish.publishing import make_key, publish
 from monitor.rekor import MISSING_SECONDS, WAITING_SECONDS
 from tests.fakes.rekor import FakeTree, body_of
+from tests.monitor.publish.scene import found_everywhere
 from tests.monitor.test_rekor import A, B, Scene
 from tests.world import NOW, p256_key, spki_of
 
@@ -37,6 +46,10 @@ class Published(Scene):
         path = self.folder / "monitor.toml"
         path.write_text(path.read_text() + PUBLISH)
         return load_config(path)
+
+    @property
+    def now(self):
+        return self.time
 
     def step(self, *, look=True):
         self.publish()
@@ -300,3 +313,98 @@ def test_a_copy_of_an_entry_with_the_other_signature_of_it_is_proven_as_it_was_l
     scene.step()
     assert [each["leafIndex"] for each in scene.history()["rows"]] == [0]
     assert scene.check(scene.proof(0)) == "0"
+
+
+def audited(scene, linked):
+    """What a client that requires this monitor makes of a proof and the statement beside it."""
+    monitor = TrustedMonitor(key=scene.vkey, max_age=3600)
+    trust = scene.client(monitors=(monitor,), require="audited")
+    stated = stated_beside(linked.proof, [linked.statement], trust)
+    histories = histories_of(linked.proof)
+    parts = [part for each in stated for _, part in parts_for(each, trust, histories)]
+    stated = [replace(each, parts=tuple(linked.parts.values())) for each in stated]
+    assert {each.name for each in parts} == linked.parts.keys()
+    return check_proof(linked.proof, trust=trust, now=scene.time, files=None, stated=stated)
+
+
+def link(scene, number, shard=None):
+    fetch = open_published(str(scene.folder / "public" / "models"))
+    where = None if shard is None else open_shard(str(scene.folder / f"shard-{shard}"))
+    return link_proof(fetch, fetch_proof(fetch, number)[1], shard=where)
+
+
+def test_a_proof_of_an_older_tree_is_linked_to_the_statement_by_the_tiles_of_its_shard(scene):
+    record(scene, A, A, A)
+    scene.strangers(3)
+    scene.log(0)
+    scene.step()
+    scene.strangers(600)
+    scene.log(1)
+    scene.step()
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.log(2)
+    scene.step()
+    for number, shard in ((0, 0), (1, 0), (2, 1)):
+        linked = link(scene, number, shard)
+        assert audited(scene, linked).log_satisfied
+        assert linked.statement == scene.read(f"models/shards/{shard}/statement")
+    assert audited(scene, link(scene, 2)).log_satisfied, "no tile is needed under the tree of the statement"
+    with pytest.raises(UsageError, match=r"--shard beside it: .* size 4 with the statement of size 605"):
+        link(scene, 0)
+    with pytest.raises(NotFoundError):
+        link(scene, 0, 1)
+    for at in (3, 200):  # the leaf itself, and one beside the path
+        path = scene.folder / "shard-0/tile/0/000"
+        good = path.read_bytes()
+        path.write_bytes(good[: 32 * at] + bytes(32) + good[32 * at + 32 :])
+        with pytest.raises(ProofError):
+            link(scene, 0, 0)
+        path.write_bytes(good)
+
+
+def test_a_statement_that_waits_before_a_hidden_entry_is_linked_by_a_consistency_proof(scene):
+    record(scene, A, A)
+    scene.strangers(2)
+    scene.log(0)
+    scene.strangers(2)
+    scene.step()
+    scene.log(1, stored=False)
+    scene.strangers(3)
+    scene.step()
+    assert scene.statement().size == 5
+    newest = parse_note(scene.read("models/shards/0/checkpoint"))
+    assert parse_checkpoint(newest.text).size == 9
+    assert audited(scene, link(scene, 0)).log_satisfied
+    scene.strangers(1)
+    scene.store(1)
+    scene.step()
+    scene.hub.record(A, revision="2")
+    scene.log(2, stored=False)
+    scene.step()
+    linked = link(scene, 0, 0)
+    assert (scene.statement().size, linked.tree.size) == (10, 11)
+    assert audited(scene, linked).log_satisfied
+    assert parse_extra(parse_proof(linked.proof).extra).consistency.size == 10
+
+
+def test_each_shard_has_the_parts_of_a_long_list_beside_its_statement(scene):
+    record(scene, A, A)
+    scene.log(0)
+    scene.shards.append(FakeTree("two.example", key="two"))
+    scene.log(1)
+    scene.step()
+    found_everywhere(scene, MAX_HISTORIES + 1)
+    scene.step()
+    (log,) = json.loads(scene.read("index.json"))["logs"]
+    for path in (*(each["statement"] for each in log["shards"]), "models/statement"):
+        statement = scene.statement(path)
+        folder = scene.folder / "public" / f"{path}-parts"
+        parts = {each.name: each.read_bytes() for each in folder.iterdir()}
+        assert parts.keys() == {each.name for each in statement.parts}
+        assert len(parts) >= 4
+        assert statement.open_for(["name:acme/m7"], parts.values()).count == 1
+        assert statement.open_for(["name:acme/model"], parts.values()) is None
+    for number, shard in ((0, 0), (1, 1)):
+        linked = link(scene, number, shard)
+        assert audited(scene, linked).log_satisfied
+        assert linked.parts
