@@ -17,6 +17,8 @@ from ledger.recorder.drafts import Draft
 _logger = logging.getLogger(__name__)
 _MIRROR_AT = 16_384
 """Leaves that wait in memory for an index, at most."""
+_HAND_OVER_AT = 2000
+"""Leaves that are handed over before the next publication: so the index is written beside the recording, and not after it."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,7 @@ class Mirroring:
         self._indexer.shutdown()
 
     def note(self, answered: Sequence[Answered]) -> None:
-        """Keep the rows of committed events until the next publication, where they follow those before them."""
+        """Keep the rows of committed events until the next publication, or until they are many, where they follow those before them."""
         for draft, _, result in answered:
             if not isinstance(result, Committed):
                 continue
@@ -75,7 +77,7 @@ class Mirroring:
                 self._unindexed = None
                 return
             self._unindexed.add(draft.sha256, draft.event)
-        if self._unindexed is not None and self._unindexed.end - self._unindexed.start >= _MIRROR_AT:
+        if self._unindexed is not None and self._unindexed.end - self._unindexed.start >= _HAND_OVER_AT:
             self.hand_over()
 
     def _note_named(self, leaf_index: int, statement: Statement) -> None:
