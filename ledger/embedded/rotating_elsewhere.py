@@ -104,8 +104,7 @@ def rotate_elsewhere(
         )
     if signer is not None:
         check_may_begin(trust, under_way=under_way or following.exists())
-        if keyid_of(load_public_key(signer.public_key)) == current:
-            raise UsageError("--hub-public-key", expected="another key", actual="the one that signs")
+        _check_new(trust, keyid_of(load_public_key(signer.public_key)), current)
         following.write(signer, replaces=current, was=config.hub_signer or str(layout.root / config.hub_key))
     if not following.exists():
         return NONE
@@ -117,6 +116,17 @@ def rotate_elsewhere(
         following.remove()
         return NONE
     return end_old(announcing, layout, trust, old, kept=coming.was)
+
+
+def _check_new(trust: TrustFile, keyid: str, current: str) -> None:
+    """Refuse a key that is this ledger's already: a key that ended is never announced again. Raises UsageError."""
+    ended = any(each.keyid == keyid and each.end is not None for each in trust.hub_keys)
+    if keyid == current or ended:
+        raise UsageError(
+            "--hub-public-key",
+            expected="a new key",
+            actual="one that signed before" if ended else "the one that signs",
+        )
 
 
 def _open_range(trust: TrustFile, keyid: str) -> HubKey | None:

@@ -333,7 +333,7 @@ KMS = (
     ),
     refused(
         UsageError,
-        "--hub-public-key: expected another key, got the one that signs. Compare with the command's --help",
+        "--hub-public-key: expected a new key, got the one that signs. Compare with the command's --help",
         _rotate_to_itself,
     ),
     refused(

@@ -143,6 +143,21 @@ def test_a_rotation_of_one_kind_is_not_begun_within_one_of_the_other(operator):
     assert operator.call(*command, "--begin")[0] == 2
 
 
+def test_a_key_that_ended_does_not_come_back(operator):
+    """The log says once that it is added: its old range would be taken for a new one."""
+    for name in ("one", "two"):
+        operator.do(operator.begin(name))
+        for _ in range(STEPS - 1):
+            operator.do(operator.rotate())
+    before = operator.key_statements()
+    source = put_key(operator.folder, "one")
+    words = ("--begin", "--hub-signer", source.uri, "--hub-public-key", source.public_key)
+    code, _, error = operator.call("keys", "rotate", "hub", operator.ledger, *words)
+    assert (code, "expected a new key, got one that signed before" in error) == (2, True)
+    assert operator.rotate() == {"state": "none"}
+    assert operator.key_statements() == before
+
+
 @pytest.mark.parametrize("call", ["fsync", "unlink"])
 def test_a_crash_at_any_write_is_gone_on_from(operator, monkeypatch, call):
     """Every durable step of a whole rotation is stopped once, before it and after it."""
