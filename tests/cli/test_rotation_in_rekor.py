@@ -19,6 +19,8 @@ from ledger.errors import UsageError
 from ledger.tlog.signed_note import Ed25519NoteSigner
 from tests.cli.test_outbox import Hub, mirror, scanned
 from tests.fakes.rekor import problem
+from tests.ledger.embedded.test_kms import put_key
+from tests.ledger.embedded.test_rotating_elsewhere import edit_settings
 from tests.world import ed25519_key, p256_key
 
 OFFLINE = Ed25519NoteSigner("hub.example/trust", ed25519_key("offline"))
@@ -89,6 +91,32 @@ def test_a_key_is_replaced_step_by_step_and_clients_of_every_age_know_what_count
     hub.call(*late, code=ExitCode.INVALID)
     assert hub.audit()["logged"] == 6
     scanned(hub)
+
+
+def test_a_key_moves_to_a_service_in_the_same_steps(hub, tmp_path):
+    """Its signatures differ each time: what is submitted is what was stored first, also where Rekor was away meanwhile."""
+    source = put_key(tmp_path, "one")
+    added = rotate(hub, "--begin", "--hub-signer", source.uri, "--hub-public-key", str(source.public_key))
+    publish(hub, added["trustFile"])
+    hub.record("r1")
+    switch = rotate(hub)
+    assert switch["state"] == "switch"
+    edit_settings(pathlib.Path(hub.directory), switch["settings"])
+    hub.rekor.fail = problem(503, "down")
+    assert rotate(hub, "--wait-seconds", "0.2")["state"] == "pending"
+    hub.record("r2", "--no-wait")
+    hub.rekor.fail = None
+    retired = rotate(hub)
+    publish(hub, retired["trustFile"])
+    assert rotate(hub) == {"state": "none"}
+    hub.call("outbox", "retry", hub.directory)
+    hub.record("r3", "-o", str(tmp_path / "r3.json"))
+    old, new = (each.keyid for each in trust_of(hub).hub_keys)
+    assert (old, new) == (switch["oldKeyId"], added["newKeyId"])
+    assert keys_in(hub.rekor.tree) == [old] * 3 + [new] * 3
+    trust = f"{hub.directory}/trust.toml"
+    hub.call("verify", "--bundle", str(tmp_path / "r3.json"), "--trust", trust, "--log-only")
+    assert hub.audit()["logged"] == 6
 
 
 def test_what_the_old_key_signed_is_logged_before_its_retirement_is_submitted(hub):

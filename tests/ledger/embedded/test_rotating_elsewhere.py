@@ -23,6 +23,17 @@ STEPS = 4
 """Calls of the command, from --begin to the one that finds nothing left; the operator does something between them."""
 
 
+def edit_settings(ledger, lines):
+    """Put lines into the settings of a ledger, in the place of those of the same names."""
+    path = ledger / FILE_NAME
+    text = path.read_text()
+    for line in lines:
+        name = line.partition(" = ")[0]
+        text, count = re.subn(rf"(?m)^{name} = .*$", lambda _, line=line: line, text)
+        assert count == 1
+    path.write_text(text)
+
+
 class Elsewhere(Operator):
     """An operator whose next keys are elsewhere, and who edits the settings."""
 
@@ -34,14 +45,7 @@ class Elsewhere(Operator):
         return self.rotate("--begin", "--hub-signer", source.uri, "--hub-public-key", source.public_key)
 
     def edit(self, lines):
-        """Put lines into the settings, in the place of those of the same names."""
-        path = self.ledger / FILE_NAME
-        text = path.read_text()
-        for line in lines:
-            name = line.partition(" = ")[0]
-            text, count = re.subn(rf"(?m)^{name} = .*$", lambda _, line=line: line, text)
-            assert count == 1
-        path.write_text(text)
+        edit_settings(self.ledger, lines)
 
     def signing(self):
         """The id of the key that the settings name."""
