@@ -198,6 +198,13 @@ REFUSED = {
 }
 
 
+def _standing(hub):
+    """What is accepted and waits, without how long it has: a second may pass meanwhile."""
+    status = hub.status()
+    del status["oldestPending"]["waitingFor"]
+    return status
+
+
 @pytest.mark.parametrize("words", REFUSED, ids=lambda words: " ".join(words[:2]))
 def test_what_rekor_cannot_say_is_refused(hub, tmp_path, monkeypatch, words):
     """With the way that there is, and nothing is accepted: the audit after it finds what there was before."""
@@ -207,7 +214,7 @@ def test_what_rekor_cannot_say_is_refused(hub, tmp_path, monkeypatch, words):
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-    before = hub.status()
+    before = _standing(hub)
     group, command, *more = words
     failed = hub.call("keys", group, command, hub.directory, *more, code=UsageError.exit_code)
     assert failed == {
@@ -222,7 +229,7 @@ def test_what_rekor_cannot_say_is_refused(hub, tmp_path, monkeypatch, words):
         "nextStep": REFUSED[words],
         "exitCode": UsageError.exit_code,
     }
-    assert hub.status() == before
+    assert _standing(hub) == before
     assert hub.call("keys", "observer", "list", hub.directory) == {"observers": []}
     assert hub.record("r1")["logged"]
     assert hub.audit()["logged"] == 2
