@@ -88,18 +88,16 @@ class Views:
             MalformedError, LimitError: no checkpoint. SignatureError: the log's key did not sign it, so it says nothing.
             NotFoundError: of no log that is followed here. SourceError: so many wait already that this one is not remembered.
         """
-        parse_checkpoint(parse_note(note).text)  # what is none is nobody's, and said to be none
-        name = self._name(note)
+        name = self._name(parse_checkpoint(parse_note(note).text).origin)
         trust = self._logs[name]
         fetched = verify_checkpoint(note, origin=trust.origin, keys=trust.log_keys)
         with self._one:  # hashing for a stranger takes one thread at most
             return self._judge(name, fetched, self._state.position(name))
 
-    def _name(self, note: bytes) -> str:
+    def _name(self, origin: str) -> str:
         """Return the log of an origin, which is only looked up: the signature is checked against that log's keys."""
-        origin = note[: MAX_NOTE_BYTES + 1].partition(b"\n")[0]
         for name, trust in self._logs.items():
-            if trust.origin.encode() == origin:
+            if trust.origin == origin:
                 return name
         raise NotFoundError(
             "log of the checkpoint",

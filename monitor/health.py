@@ -29,7 +29,7 @@ class LogHealth:
 
     ``pending_since``: when the oldest checkpoint was seen whose entries are not all verified yet. ``cosigned_at``: as of when
     the witnesses of the trust file, as many as make its quorum, say that the log's checkpoint is the newest; ``quorum_met`` is
-    None where the trust file has no witnesses. ``open``: findings, those for the record too, which ``severities`` tells apart.
+    None where the trust file has no witnesses. ``severities``: how many findings of each are open, those for the record too.
     """
 
     log: str
@@ -42,9 +42,13 @@ class LogHealth:
     pending_since: int | None
     cosigned_at: int | None
     quorum_met: bool | None
-    open: int
     severities: Mapping[Severity, int]
     problem: str
+
+    @property
+    def open(self) -> int:
+        """How many findings are open, those for the record too."""
+        return sum(self.severities.values())
 
     @property
     def lag(self) -> int:
@@ -56,7 +60,8 @@ class LogHealth:
 class SinkHealth:
     """One sink: how much it took and is owed, since when it is owed the oldest, and its last problem.
 
-    ``asked_again_at``: until when what it refused waits, None where it refused nothing that it is owed. ``left_out``: files of its folder of hooks that are not executable, and so are not run.
+    ``asked_again_at``: until when what it refused waits, None where it refused nothing that it is owed. ``left_out``: files of its
+    folder of hooks that are not executable, and so are not run.
     """
 
     sink: str
@@ -168,7 +173,6 @@ def _log(name: str, state: State, *, by_receipt: bool, found: Mapping[tuple[str,
         pending_since=min((each.seen_at for each in pending), default=None),
         cosigned_at=cosigned.get("at"),
         quorum_met=cosigned.get("met"),
-        open=sum(count for (log, _), count in found.items() if log == name),
         severities=_severities(name, found),
         problem=position.problem,
     )

@@ -69,7 +69,8 @@ def rotate_hub(
         files.make_next(lambda: format_key(ec.generate_private_key(ec.SECP256R1())))
     if files.next.exists():
         spki = spki_of(load_hub_key(files.next))
-        if (waiting := add_next(announcing, layout, trust, spki)) is not None:
+        then = "the new key signs from then on"
+        if (waiting := add_next(announcing, layout, trust, spki, then=then)) is not None:
             return waiting
         files.swap(current)
         old = _left(files, trust, keyid_of(spki))

@@ -63,7 +63,7 @@ class NextSigner:
         try:
             values = tomllib.loads(read_file(self._path, max_bytes=MAX_KEY_BYTES).decode())
             lines = tuple(format_setting(name, values[name]) for name in SETTINGS)
-            replaces, was = str(values["replaces"]), str(values["was"])
+            hub_key, replaces, was = (str(values[name]) for name in ("hub_key", "replaces", "was"))
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"next signer {self._path}",
@@ -71,7 +71,7 @@ class NextSigner:
                 actual="something else",
                 next_step="Remove it, and --begin again: the same key is announced once",
             ) from error
-        spki = load_public_key(self._directory / values["hub_key"])
+        spki = load_public_key(self._directory / hub_key)
         return _Following(lines=lines, spki=spki, replaces=replaces, was=was)
 
     def remove(self) -> None:
@@ -110,7 +110,9 @@ def rotate_elsewhere(
         return NONE
     coming = following.read()
     if current != keyid_of(coming.spki):
-        return add_next(announcing, layout, trust, coming.spki) or _switch(layout, current, coming)
+        then = f"it says which lines of {FILE_NAME} make the new key sign"
+        waiting = add_next(announcing, layout, trust, coming.spki, then=then)
+        return waiting or _switch(layout, current, coming)
     old = _open_range(trust, coming.replaces)
     if old is None:
         following.remove()

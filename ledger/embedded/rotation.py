@@ -28,8 +28,12 @@ class Rotation:
 NONE = Rotation(state="none", says=("No rotation is under way; --begin makes the next key.",))
 
 
-def add_next(announcing: Announcing, layout: Layout, trust: TrustFile, spki: bytes) -> Rotation | None:
+def add_next(
+    announcing: Announcing, layout: Layout, trust: TrustFile, spki: bytes, *, then: str
+) -> Rotation | None:
     """Log that a key is added, and draft the trust file in which it counts. None: the trust file that counts has it already.
+
+    ``then`` says what the next call does.
 
     Raises: what ``Announcing.announce`` does.
     """
@@ -46,7 +50,7 @@ def add_next(announcing: Announcing, layout: Layout, trust: TrustFile, spki: byt
         says=(
             f"The log says at leaf {added} that key {keyid} is added. The old key still signs.",
             *hand_out(written),
-            "Then run this command again: the new key signs from then on.",
+            f"Then run this command again: {then}.",
         ),
         facts={"newKeyId": keyid, **added.facts},
         draft=written,

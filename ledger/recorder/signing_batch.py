@@ -66,10 +66,9 @@ class BatchSigning:
         if self._asks and len(self._statements) >= _PARALLEL_FROM:
             self._ask()
             self._collect(down_to=0)
-        is_signed = self._asks and len(self._statements) >= _PARALLEL_FROM
         statements, signatures = self._statements, self._signatures
         self._forget()
-        if not is_signed:
+        if len(signatures) < len(statements):  # nobody was asked, or the process was lost
             return self._sign_here(statements)
         keyid = self.signer.keyid
         return [

@@ -24,3 +24,4 @@ def test_who_waits_is_told_and_the_children_know_nothing_of_it(tmp_path, monkeyp
 def test_who_cannot_be_told_ends_nothing(monkeypatch, address):
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     tell_ready()
+    assert "NOTIFY_SOCKET" not in os.environ

@@ -115,6 +115,16 @@ def test_the_settings_are_printed_as_lines_for_hubledger_toml(operator):
     ]
 
 
+def test_what_is_said_of_the_next_step_is_what_it_does(operator):
+    source = put_key(operator.folder, "one")
+    words = ("--begin", "--hub-signer", source.uri, "--hub-public-key", source.public_key)
+    code, out, _ = operator.call("keys", "rotate", "hub", operator.ledger, *words)
+    assert (code, out.splitlines()[-1]) == (
+        0,
+        "Then run this command again: it says which lines of hubledger.toml make the new key sign.",
+    )
+
+
 def test_whoever_switches_before_the_trust_file_has_the_key_records_nothing(operator):
     operator.begin("one")
     statements = operator.key_statements()
